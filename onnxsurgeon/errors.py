@@ -1,0 +1,44 @@
+"""Everything that can go wrong, each with the exit code that the command line returns.
+
+    SurgeonError          1  a fault of onnxsurgeon itself
+    ├── UsageError        2  the request makes no sense (unknown vertex, existing output, bad unit)
+    ├── InfeasibleError   3  no selection satisfies the request
+    ├── ModelError        4  the model can't be read, or uses what we don't support
+    └── ProofError        5  the edited model does not compute what it must; nothing was written
+"""
+
+from __future__ import annotations
+
+
+class SurgeonError(Exception):
+    """An error in three parts: what failed, why (the values seen), and what the user can do."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
+        super().__init__("\n".join(part for part in (what, why, fix) if part))
+        self.what, self.why, self.fix = what, why, fix
+
+
+class UsageError(SurgeonError):
+    """The request itself is wrong."""
+
+    exit_code = 2
+
+
+class InfeasibleError(SurgeonError):
+    """The request is well formed, but no selection satisfies it."""
+
+    exit_code = 3
+
+
+class ModelError(SurgeonError):
+    """The model can't be read, or uses a feature that is not supported."""
+
+    exit_code = 4
+
+
+class ProofError(SurgeonError):
+    """The edited model differs from its reference; nothing was written."""
+
+    exit_code = 5

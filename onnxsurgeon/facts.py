@@ -1,0 +1,344 @@
+"""Facts about every tensor of a graph that follow from sizes alone: its shape, and its value where it is small.
+
+The graph is evaluated at two samples of its dynamic dims: what agrees is static. Exporters compute sizes from shapes, so small
+integers (and what is computed from a Shape) are carried along as values; all else is a shape, inferred node by node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxsurgeon.errors import ModelError
+from onnxsurgeon.ops import NARY, UNARY
+from onnxsurgeon.ops.call import Array, Tensor
+from onnxsurgeon.ops.values import COMPARISONS, SAME_SHAPE, STANDS_FOR, VALUES
+from onnxsurgeon.signature import Shape
+
+LARGEST_VALUE = 4096  # elements of an integer tensor that is carried as a value
+INDEX_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
+ELEMENTWISE = frozenset((*UNARY.split(), *NARY.split()))
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """dtype: onnx' number of the element type, 0 where unknown. derived: the value comes from a shape."""
+
+    dtype: int = 0
+    shape: Shape | None = None
+    value: Array | None = None
+    derived: bool = False
+
+
+Facts = dict[ir.Value, Fact]
+Sizes = Mapping[tuple[str, int], int]  # (input, axis) -> size, for every dynamic dim
+
+
+def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """The tensor behind an initializer or the output of a Constant vertex."""
+    if value is None:
+        return None
+    if value.const_value is not None and value.is_initializer():
+        return value.const_value
+    producer = value.producer()
+    if producer is None or producer.op_type != "Constant" or producer.domain not in ("", "ai.onnx"):
+        return None
+    attribute = next(iter(producer.attributes.values()), None)
+    if attribute is None:
+        return None
+    if attribute.type == ir.AttributeType.TENSOR:
+        tensor: ir.TensorProtocol = attribute.value
+        return tensor
+    if attribute.name in ("value_int", "value_ints"):
+        return ir.Tensor(np.asarray(attribute.value, np.int64), name=value.name)
+    if attribute.name in ("value_float", "value_floats"):
+        return ir.Tensor(np.asarray(attribute.value, np.float32), name=value.name)
+    return None
+
+
+@lru_cache(maxsize=None)
+def schema(domain: str, operator: str, version: int) -> onnx.defs.OpSchema | None:
+    domain, operator = ("", STANDS_FOR[domain, operator]) if (domain, operator) in STANDS_FOR else (domain, operator)
+    try:
+        return onnx.defs.get_schema(operator, version, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
+@lru_cache(maxsize=None)
+def _defaults(domain: str, operator: str, version: int) -> dict[str, Any]:
+    found = schema(domain, operator, version)
+    if found is None:
+        return {}
+    given = {name: a.default_value for name, a in found.attributes.items() if a.default_value.name}
+    values = {name: onnx.helper.get_attribute_value(value) for name, value in given.items()}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+def domain_of(node: ir.Node) -> str:
+    return "" if node.domain == "ai.onnx" else node.domain
+
+
+def attributes(node: ir.Node, version: int) -> dict[str, Any]:
+    """The node's attributes as Python values, the schema's defaults included; tensors as arrays."""
+    values = dict(_defaults(domain_of(node), node.op_type, version))
+    for name, attribute in node.attributes.items():
+        value = attribute.value
+        values[name] = value.numpy() if attribute.type == ir.AttributeType.TENSOR else value
+    return values
+
+
+class Evaluator:
+    """Evaluates graphs at samples; what onnx infers for one operator on given shapes is remembered."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
+        self.versions = {domain or "": v for domain, v in model.opset_imports.items()}
+        self.versions.setdefault("", self.versions.get("ai.onnx", 1))
+        self._inferred: dict[Any, list[tuple[int, Shape | None]]] = {}
+        self._attributes: dict[ir.Node, dict[str, Any]] = {}
+        self._constants: Facts = {}
+
+    def version(self, node: ir.Node) -> int:
+        return self.versions.get(domain_of(node), 1)
+
+    def attributes(self, node: ir.Node) -> dict[str, Any]:
+        if node not in self._attributes:
+            self._attributes[node] = attributes(node, self.version(node))
+        return self._attributes[node]
+
+    def constant_fact(self, value: ir.Value) -> Fact | None:
+        """The fact of a constant; its value is read only where it is small."""
+        if value not in self._constants:
+            tensor = constant(value)
+            if tensor is None:
+                return None
+            shape = tuple(int(n) for n in tensor.shape)
+            limit = LARGEST_VALUE if tensor.dtype in INDEX_TYPES else 16
+            small = prod(shape) <= limit and tensor.dtype != ir.DataType.STRING
+            self._constants[value] = Fact(int(tensor.dtype), shape, tensor.numpy() if small else None)
+        return self._constants[value]
+
+    def forget(self, value: ir.Value) -> None:
+        self._constants.pop(value, None)
+
+    def run(self, sizes: Sizes) -> Facts:
+        """Facts about every value of the main graph and its subgraphs, dynamic dims set to `sizes`."""
+        facts: Facts = {}
+        for value in self.model.graph.inputs:
+            facts[value] = self.input_fact(value, sizes)
+        self.evaluate(self.model.graph, facts)
+        return facts
+
+    def input_fact(self, value: ir.Value, sizes: Sizes) -> Fact:
+        if value.shape is None or not isinstance(value.type, ir.TensorType):
+            return Fact(int(value.dtype or 0))
+        shape = tuple(
+            n if isinstance(n, int) else sizes.get((value.name or "", axis), 1) for axis, n in enumerate(value.shape)
+        )
+        return Fact(int(value.dtype or 0), shape)
+
+    def evaluate(self, graph: ir.Graph, facts: Facts) -> None:
+        for node in graph:
+            self.visit(node, facts)
+
+    def fact(self, value: ir.Value, facts: Facts) -> Fact:
+        found = facts.get(value)
+        if found is None:
+            found = facts[value] = self.constant_fact(value) or Fact()
+        return found
+
+    def visit(self, node: ir.Node, facts: Facts) -> None:
+        """Adds the facts of the node's outputs."""
+        if node.op_type == "Constant":
+            return
+        inputs = [None if v is None else self.fact(v, facts) for v in node.inputs]
+        outputs = self._branches(node, facts) or self._compute(node, inputs) or self._shapes(node, inputs)
+        for value, fact in zip(node.outputs, outputs, strict=False):
+            facts[value] = fact if fact.shape is not None else self._declared(value, fact)
+
+    def _declared(self, value: ir.Value, fact: Fact) -> Fact:
+        """A shape that the file itself states, where it is static."""
+        if value.shape is None or not all(isinstance(n, int) for n in value.shape):
+            return fact
+        return Fact(fact.dtype or int(value.dtype or 0), tuple(int(n) for n in value.shape), fact.value)
+
+    def _branches(self, node: ir.Node, facts: Facts) -> list[Fact] | None:
+        """The outputs of an If are what both branches agree on; other bodies are evaluated for their own sake."""
+        bodies = [a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+        for body in bodies:
+            for value in body.inputs:
+                facts.setdefault(value, Fact(int(value.dtype or 0)))
+            self.evaluate(body, facts)
+        if node.op_type != "If" or len(bodies) != 2:
+            return [Fact(int(v.dtype or 0)) for v in node.outputs] if bodies else None
+        then, other = node.attributes["then_branch"].value, node.attributes["else_branch"].value
+        condition = self.fact(node.inputs[0], facts).value if node.inputs[0] is not None else None
+        pairs = zip(then.outputs, other.outputs, strict=True)
+        facts_of = [(self.fact(a, facts), self.fact(b, facts)) for a, b in pairs]
+        if condition is not None:
+            return [a if bool(np.all(condition)) else b for a, b in facts_of]
+        return [Fact(a.dtype, a.shape if a.shape == b.shape else None) for a, b in facts_of]
+
+    def _compute(self, node: ir.Node, inputs: list[Fact | None]) -> list[Fact] | None:
+        """The outputs' values, where the operator is shape arithmetic on known values."""
+        if domain_of(node) != "":
+            return None
+        if node.op_type in ("Shape", "Size"):
+            return self._sizes(node, inputs[0])
+        compute = VALUES.get(node.op_type)
+        if compute is None or not any(f is not None for f in inputs) or not _is_arithmetic(inputs):
+            return None
+        given = {**self.attributes(node), "outputs": len(node.outputs)}
+        try:
+            with np.errstate(all="ignore"):
+                found = compute(given, [None if f is None else f.value for f in inputs], self.version(node))
+        except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
+            return None
+        arrays = list(found) if isinstance(found, tuple) else [found]
+        derived = any(f is not None and f.derived for f in inputs)
+        if any(a.size > LARGEST_VALUE for a in arrays):
+            return [Fact(_dtype(a), a.shape) for a in arrays]
+        return [Fact(_dtype(a), a.shape, np.asarray(a), derived) for a in arrays]
+
+    def _sizes(self, node: ir.Node, data: Fact | None) -> list[Fact]:
+        if data is None or data.shape is None:
+            return [Fact(int(ir.DataType.INT64), (None if node.op_type == "Shape" else ()))]  # type: ignore[arg-type]
+        given = self.attributes(node)
+        if node.op_type == "Size":
+            return [Fact(int(ir.DataType.INT64), (), np.asarray(prod(data.shape), np.int64), True)]
+        part = data.shape[given.get("start") or 0 : given.get("end")]
+        return [Fact(int(ir.DataType.INT64), (len(part),), np.asarray(part, np.int64), True)]
+
+    def _shapes(self, node: ir.Node, inputs: list[Fact | None]) -> list[Fact]:
+        key = (domain_of(node), node.op_type)
+        unknown = [Fact() for _ in node.outputs]
+        if key in SAME_SHAPE:
+            first = inputs[SAME_SHAPE[key]]
+            return [Fact(first.dtype, first.shape), *unknown[1:]] if first is not None else unknown
+        if key[0] == "" and key[1] in ELEMENTWISE:
+            return self._elementwise(node, inputs) or unknown
+        found = schema(*key, self.version(node))
+        if found is None or any(f is not None and (f.shape is None or not f.dtype) for f in inputs):
+            return unknown
+        values = tuple(None if f is None or f.value is None else f.value.tobytes() for f in inputs)
+        types = tuple(None if f is None else (f.dtype, f.shape) for f in inputs)
+        own = tuple(sorted((n, str(v)) for n, v in self.attributes(node).items()))
+        memo = (*key, own, types, values, len(node.outputs))
+        if memo not in self._inferred:
+            self._inferred[memo] = _infer(found, node, inputs, self.versions)
+        return [Fact(dtype, shape) for dtype, shape in self._inferred[memo]]
+
+    def _elementwise(self, node: ir.Node, inputs: list[Fact | None]) -> list[Fact] | None:
+        count = 1 if node.op_type in UNARY.split() else len(inputs)
+        shapes = [f.shape for f in inputs[:count] if f is not None]
+        if any(s is None for s in shapes):
+            return None
+        shape = np.broadcast_shapes(*(s for s in shapes if s is not None))
+        first = inputs[1] if node.op_type in ("Where", "CastLike") else inputs[0]
+        dtype = 0 if first is None else first.dtype
+        if node.op_type in COMPARISONS:
+            dtype = int(ir.DataType.BOOL)
+        elif node.op_type == "Cast":
+            dtype = int(self.attributes(node)["to"])
+        return [Fact(dtype, shape) for _ in node.outputs]
+
+
+def _is_arithmetic(inputs: list[Fact | None]) -> bool:
+    known = [f for f in inputs if f is not None]
+    plain = all(f.value is not None and (f.value.size <= 1 or f.dtype in INDEX_TYPES) for f in known)
+    return plain or (all(f.value is not None for f in known) and any(f.derived for f in known))
+
+
+def _dtype(array: Array) -> int:
+    return int(ir.DataType.from_numpy(array.dtype))
+
+
+def _infer(
+    found: onnx.defs.OpSchema, node: ir.Node, inputs: list[Fact | None], versions: dict[str, int]
+) -> list[tuple[int, Shape | None]]:
+    """onnx' own inference for one operator."""
+    names = ["" if f is None else f"i{k}" for k, f in enumerate(inputs)]
+    outputs = [f"o{k}" for k in range(len(node.outputs))]
+    proto = onnx.helper.make_node(found.name, names, outputs, domain=found.domain)
+    allowed = found.attributes
+    proto.attribute.extend(ir.to_proto(a) for n, a in node.attributes.items() if n in allowed)
+    types, data = {}, {}
+    for name, fact in zip(names, inputs, strict=True):
+        if fact is not None:
+            types[name] = onnx.helper.make_tensor_type_proto(fact.dtype, fact.shape)
+            if fact.value is not None:
+                data[name] = onnx.numpy_helper.from_array(np.asarray(fact.value), name)
+    imports = [onnx.helper.make_opsetid(d, v) for d, v in versions.items()]
+    try:
+        result = onnx.shape_inference.infer_node_outputs(found, proto, types, data, opset_imports=imports)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return [(0, None)] * len(outputs)
+    return [_read_type(result.get(name)) for name in outputs]
+
+
+def _read_type(proto: onnx.TypeProto | None) -> tuple[int, Shape | None]:
+    if proto is None or not proto.HasField("tensor_type"):
+        return 0, None
+    tensor = proto.tensor_type
+    if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in tensor.shape.dim):
+        return tensor.elem_type, None
+    return tensor.elem_type, tuple(d.dim_value for d in tensor.shape.dim)
+
+
+def tensor(value: ir.Value, first: Facts, second: Facts) -> Tensor:
+    """What both samples say about a value."""
+    a, b = first.get(value, Fact()), second.get(value, Fact())
+    if a.shape is None:
+        return Tensor(value.name or "", weight=constant(value) is not None)
+    other = b.shape if b.shape is not None and len(b.shape) == len(a.shape) else None
+    dynamic = tuple(n != m for n, m in zip(a.shape, other, strict=True)) if other is not None else (True,) * len(a.shape)
+    known = None
+    if a.value is not None:
+        alike = b.value is not None and np.shape(b.value) == np.shape(a.value)
+        known = np.asarray(a.value == b.value) if alike else np.zeros(np.shape(a.value), np.bool_)
+    return Tensor(value.name or "", a.shape, dynamic, a.value, known, other, constant(value) is not None)
+
+
+def dynamic_dims(model: ir.Model) -> Iterator[tuple[str, int, str, int]]:
+    """(input, axis, symbol, rank) of every dynamic dim of a graph input."""
+    for value in model.graph.inputs:
+        if value.shape is not None and not value.is_initializer():
+            for axis, n in enumerate(value.shape):
+                if not isinstance(n, int):
+                    yield value.name or "", axis, n.value or f"{value.name}[{axis}]", len(value.shape)
+
+
+# Pairs of sizes to try for dims that are not the first axis: pictures, then short sequences, then what awkward graphs accept.
+PAIRS = ((224, 256), (64, 96), (17, 23), (16, 16), (1, 1))
+BATCHES = (2, 3)
+
+
+def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[tuple[Sizes, Sizes]]:
+    """Pairs of samples of the dynamic dims, best first. `given`: the shape that the user states, by input."""
+    dims = list(dynamic_dims(model))
+    for name, shape in given.items():
+        value = next((v for v in model.graph.inputs if v.name == name), None)
+        if value is None or value.shape is None or len(value.shape) != len(shape):
+            raise ModelError(
+                f"--input-shape names {name!r} with {len(shape)} dims",
+                why=f"inputs: {', '.join(f'{v.name} {v.shape}' for v in model.graph.inputs)}",
+                fix="name an input and give all its dims",
+            )
+    pinned = {symbol: given[name][axis] for name, axis, symbol, _ in dims if name in given}
+    for pair in PAIRS if any(axis for _, axis, symbol, _ in dims if symbol not in pinned) else PAIRS[:1]:
+        chosen = []
+        for k in range(2):
+            by_symbol = dict(pinned)
+            for _, axis, symbol, rank in dims:
+                size = BATCHES[k] if axis == 0 else (pair[k] if rank >= 3 and axis > 1 else min(pair[k], 17 + 6 * k))
+                by_symbol.setdefault(symbol, size)
+            chosen.append({(name, axis): by_symbol[symbol] for name, axis, symbol, _ in dims})
+        yield chosen[0], chosen[1]

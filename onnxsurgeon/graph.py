@@ -1,0 +1,223 @@
+"""A model whose every axis carries neurons: the rules of `ops`, run over an onnx_ir graph.
+
+Labels live in side tables keyed by `ir.Value` (or by use, for small constants that unrelated vertices share); the model itself is
+not changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, Sizes, constant, domain_of, samples, tensor
+from onnxsurgeon.neurons import Axes, Axis, Classes, Free, Relations
+from onnxsurgeon.ops import OPERATORS, Call, Operator, Tensor
+from onnxsurgeon.ops.call import Factors
+from onnxsurgeon.signature import Shape
+
+Use = tuple[ir.Node, int]  # one input of one vertex
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A constant with neurons on its axes, as one or all of its users see it.
+
+    uses: the inputs that read it under these labels; empty where nothing reads it through a rule (then it is never cut).
+    """
+
+    value: ir.Value
+    tensor: ir.TensorProtocol
+    axes: Axes
+    uses: tuple[Use, ...]
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(int(n) for n in self.tensor.shape)
+
+    @property
+    def counts(self) -> bool:
+        """Whether its elements are parameters: numbers that are not indices, sizes or masks."""
+        return self.tensor.dtype not in INDEX_TYPES and self.tensor.dtype != ir.DataType.STRING
+
+
+@dataclass
+class Labels:
+    """Neurons on every axis of a model, and the classes that they fall into.
+
+    axes: by value. uses: by use, for small constants. calls: every vertex that ran a rule.
+    """
+
+    model: ir.Model
+    evaluator: Evaluator
+    sizes: tuple[Sizes, Sizes]
+    facts: tuple[Facts, Facts]
+    relations: Relations = field(default_factory=Relations)
+    axes: dict[ir.Value, Axes] = field(default_factory=dict)
+    uses: dict[Use, Axes] = field(default_factory=dict)
+    calls: dict[ir.Node, Call] = field(default_factory=dict)
+    unknown: dict[str, int] = field(default_factory=dict)  # operators without a rule, and how often
+    classes: Classes = field(init=False)
+
+    def operator(self, node: ir.Node) -> Operator | None:
+        return OPERATORS.get((domain_of(node), node.op_type))
+
+    def weights(self) -> Iterator[Weight]:
+        """Every constant of the graph; one that is labelled by use appears once for each."""
+        by_value: dict[ir.Value, list[Use]] = {}
+        for node in self.model.graph.all_nodes():
+            for index, value in enumerate(node.inputs):
+                if value is not None and constant(value) is not None:
+                    by_value.setdefault(value, []).append((node, index))
+        for value, uses in by_value.items():
+            held = constant(value)
+            assert held is not None
+            single = [(use, self.uses[use]) for use in uses if use in self.uses]
+            for use, axes in single:
+                yield Weight(value, held, axes, (use,))
+            if value in self.axes:
+                yield Weight(value, held, self.axes[value], tuple(uses))
+            elif not single:
+                yield Weight(value, held, (None,) * len(held.shape), ())
+
+    def macs(self) -> Iterator[tuple[float, Factors]]:
+        """Multiply-accumulates per sample: a coefficient and the axes whose lengths multiply it."""
+        batch = max((n for (_, axis), n in self.sizes[0].items() if axis == 0), default=1)
+        for node, call in self.calls.items():
+            known = self.operator(node)
+            if known is None or known.macs is None or any(axes is None for axes in call.results[:1]):
+                continue
+            dynamic = any(any(t.dynamic) for t in (*call.outputs[:1], *(t for t in call.inputs if t)))
+            for factors in known.macs(call):
+                yield 1.0 / batch if dynamic else 1.0, factors
+
+
+def label(model: ir.Model, *, free: Free = "auto", shapes: Mapping[str, Shape] | None = None) -> Labels:
+    """Labels every axis of `model`. `free`: which factor of heads x head size is cut; `shapes`: stated input shapes."""
+    evaluator = Evaluator(model)
+    best: tuple[int, tuple[Sizes, Sizes], tuple[Facts, Facts]] | None = None
+    for sizes in samples(model, shapes or {}):
+        try:
+            facts = evaluator.run(sizes[0]), evaluator.run(sizes[1])
+        except ValueError:  # sizes that the graph itself refuses (broadcasting)
+            continue
+        missing = sum(f.shape is None for f in facts[0].values())
+        if best is None or missing < best[0]:
+            best = missing, sizes, facts
+        if missing == 0:
+            break
+    if best is None:
+        sizes = next(samples(model, shapes or {}))
+        best = 0, sizes, ({}, {})
+    labels = Labels(model, evaluator, best[1], best[2])
+    _Labeller(labels).run()
+    labels.classes = labels.relations.resolve(free)
+    return labels
+
+
+class _Labeller:
+    """Runs the rules in graph order."""
+
+    def __init__(self, labels: Labels) -> None:
+        self.labels, self.relations = labels, labels.relations
+
+    def run(self) -> None:
+        for value in self.labels.model.graph.inputs:
+            self.labels.axes[value] = self._blank(value) or ()
+        self._walk(self.labels.model.graph)
+        self.relations.operator = "output"
+        for value in self.labels.model.graph.outputs:
+            self.relations.vertex = value.name or ""
+            for axis in self.labels.axes.get(value, ()):
+                self.relations.freeze(axis, "an output of the graph")
+
+    def _walk(self, graph: ir.Graph) -> None:
+        for node in graph:
+            if node.op_type == "Constant" and domain_of(node) == "":
+                continue
+            if all(self._is_value(v) for v in node.outputs):
+                continue  # shape arithmetic: its result is a number that rules read, not a tensor with neurons
+            self._visit(node)
+
+    def _is_value(self, value: ir.Value) -> bool:
+        fact = self.labels.facts[0].get(value)
+        return fact is not None and fact.value is not None
+
+    def _visit(self, node: ir.Node) -> None:
+        labels, name = self.labels, node.name or (node.outputs[0].name if node.outputs else "") or ""
+        self.relations.vertex, self.relations.operator = name, node.op_type
+        known = labels.operator(node)
+        call = Call(
+            name,
+            node.op_type,
+            labels.evaluator.version(node),
+            labels.evaluator.attributes(node),
+            [None if v is None else self._tensor(v) for v in node.inputs],
+            [self._tensor(v) for v in node.outputs],
+            self.relations,
+            partial(self._label, node),
+            partial(self._body, node),
+            partial(self._capture, node),
+        )
+        if known is None:
+            labels.unknown[node.op_type] = labels.unknown.get(node.op_type, 0) + 1
+            call.capture("captured by an operator without a rule")
+            call.results = call.freeze_all("an operator without a rule")
+        else:
+            call.results = list(known.rule(call))
+        labels.calls[node] = call
+        for value, axes in zip(node.outputs, call.results, strict=False):
+            if axes is not None:
+                labels.axes[value] = axes
+
+    def _tensor(self, value: ir.Value) -> Tensor:
+        return tensor(value, *self.labels.facts)
+
+    def _blank(self, value: ir.Value) -> Axes | None:
+        fact = self.labels.facts[0].get(value)
+        return None if fact is None or fact.shape is None else (None,) * len(fact.shape)
+
+    def _label(self, node: ir.Node, index: int) -> Axes | None:
+        """The neurons on one input. Small constants get their own for each use: exporters share them at random."""
+        value = node.inputs[index]
+        assert value is not None
+        held = constant(value)
+        if held is None:
+            return self.labels.axes.get(value) or self._blank(value)
+        shape = tuple(int(n) for n in held.shape)
+        small = sum(n > 1 for n in shape) <= 1 or held.dtype in INDEX_TYPES
+        if small and (node, index) not in self.labels.uses:
+            self.labels.uses[node, index] = self._fresh(shape)
+        elif not small and value not in self.labels.axes:
+            self.labels.axes[value] = self._fresh(shape)
+        return self.labels.uses[node, index] if small else self.labels.axes[value]
+
+    def _fresh(self, shape: Shape) -> Axes:
+        return tuple(self.relations.fresh(n) if n > 1 and prod(shape) else None for n in shape)
+
+    def _body(self, node: ir.Node, name: str) -> list[Axes | None]:
+        graph: ir.Graph = node.attributes[name].value
+        self._walk(graph)
+        self.relations.vertex, self.relations.operator = node.name or "", node.op_type
+        return [self.labels.axes.get(v) or self._blank(v) for v in graph.outputs]
+
+    def _capture(self, node: ir.Node, why: str) -> None:
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                for inner in attribute.value.all_nodes():
+                    for value in inner.inputs:
+                        for axis in self.labels.axes.get(value, ()) if value is not None else ():
+                            self.relations.freeze(axis, why)
+
+
+def widths(axes: Axes, keep: np.ndarray, shape: Shape) -> Shape:
+    """The shape that is left of `shape` when the neurons in `keep`, shape (neurons,), stay."""
+    return tuple(n if axis is None else int(keep[axis].sum()) for n, axis in zip(shape, axes, strict=True))
+
+
+def width(axis: Axis, keep: np.ndarray, size: int) -> int:
+    return size if axis is None else int(keep[axis].sum())

@@ -1,0 +1,151 @@
+"""What a rule sees of one vertex, and the table in which rules are registered. No graph here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxsurgeon.neurons import Axes, Axis, Ids, Mask, Relations
+from onnxsurgeon.signature import Operand, Shape
+
+Array = npt.NDArray[Any]
+Keep = Callable[[Ids], Mask]  # which neurons of an axis stay, shape as the ids
+Changes = dict[str | int, Any]  # attribute name or input index -> its new value (None: remove the attribute)
+Rule = Callable[["Call"], Sequence[Axes | None]]
+Resize = Callable[["Call", Keep], Changes]
+Factors = list[tuple[int, Axis]]  # axes whose lengths are multiplied: (length, neurons)
+Macs = Callable[["Call"], list[Factors]]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What is known of an input or output before labelling.
+
+    shape: at the first of two sample sizes of the dynamic dims. dynamic: per axis, whether the two samples differ.
+    value: the tensor itself where it is small and computable, at the first sample; known: per element, whether both agree.
+    """
+
+    name: str
+    shape: Shape | None = None
+    dynamic: tuple[bool, ...] = ()
+    value: Array | None = None
+    known: Mask | None = None
+    other: Shape | None = None  # the shape at the second sample
+    weight: bool = False  # a constant of the graph
+
+    @property
+    def static(self) -> Array | None:
+        """The value, where no element depends on a dynamic dim."""
+        return self.value if self.value is not None and self.known is not None and bool(np.all(self.known)) else None
+
+
+@dataclass
+class Call:
+    """One vertex while its rule runs: `inputs` and `outputs` are tensors, `axes(i)` the neurons of input i."""
+
+    name: str
+    operator: str
+    version: int
+    attributes: Mapping[str, Any]
+    inputs: Sequence[Tensor | None]
+    outputs: Sequence[Tensor]
+    relations: Relations
+    label: Callable[[int], Axes | None]
+    body: Callable[[str], list[Axes | None]]  # labels the graph in an attribute; the neurons of its outputs
+    capture: Callable[[str], None]  # freezes what graphs in attributes use from outside, with a reason
+    results: list[Axes | None] = field(default_factory=list)
+    soft: list[tuple[int, int]] = field(default_factory=list)  # (input, axis): the operator normalises along it
+
+    def axes(self, index: int) -> Axes | None:
+        """The neurons on the axes of input `index`; None where it is absent or of unknown rank."""
+        return self.label(index) if self.has(index) else None
+
+    def has(self, index: int) -> bool:
+        return index < len(self.inputs) and self.inputs[index] is not None
+
+    def shape(self, index: int) -> Shape | None:
+        tensor = self.inputs[index] if index < len(self.inputs) else None
+        return None if tensor is None else tensor.shape
+
+    def static(self, index: int) -> Array | None:
+        tensor = self.inputs[index] if index < len(self.inputs) else None
+        return None if tensor is None else tensor.static
+
+    def parameter(self, name: str, index: int) -> Array | None:
+        """What old opsets give as attribute `name` and new ones as input `index`, where it is static."""
+        if self.attributes.get(name) is not None:
+            return np.asarray(self.attributes[name])
+        return self.static(index)
+
+    def spelled(self, name: str, index: int, value: Array | Sequence[int]) -> Changes:
+        """The change that gives parameter `name` or input `index` a new value, wherever this vertex has it."""
+        if self.attributes.get(name) is not None:
+            return {name: np.asarray(value).tolist()}
+        return {index: np.asarray(value, np.int64)}
+
+    def operand(self, index: int) -> Operand | None:
+        shape = self.shape(index)
+        axes = None if shape is None else self.axes(index)
+        return None if shape is None or axes is None else Operand(shape, axes)
+
+    def result(self, index: int) -> Operand:
+        """Output `index` as an operand, once the rule has run; no axes where its rank is unknown."""
+        axes, shape = self.results[index], self.outputs[index].shape
+        return Operand((), ()) if axes is None or shape is None else Operand(shape, axes)
+
+    def blank(self, index: int) -> Axes | None:
+        """Output `index` without neurons."""
+        shape = self.outputs[index].shape
+        return None if shape is None else (None,) * len(shape)
+
+    def freeze(self, index: int, why: str) -> None:
+        """No neuron of input `index` may be cut."""
+        for axis in self.axes(index) or ():
+            self.relations.freeze(axis, why)
+
+    def freeze_all(self, why: str) -> list[Axes | None]:
+        """Nothing that the vertex touches may be cut."""
+        for index in range(len(self.inputs)):
+            self.freeze(index, why)
+        return [self.blank(i) for i in range(len(self.outputs))]
+
+    def normalises(self, index: int, axes: Sequence[int]) -> None:
+        """The operator reduces input `index` along `axes`: cutting there is legal, but not the same as silencing."""
+        labelled = self.axes(index) or ()
+        self.soft += [(index, a) for a in axes if -len(labelled) <= a < len(labelled) and labelled[a] is not None]
+
+
+class Operator(NamedTuple):
+    """All that is known of one operator. `transparent`: silencing passes through it, it only moves or maps elements."""
+
+    rule: Rule
+    resize: Resize | None = None
+    macs: Macs | None = None
+    transparent: bool = False
+
+
+OPERATORS: dict[tuple[str, str], Operator] = {}
+
+
+def register(
+    names: str,
+    *,
+    domain: str = "",
+    resize: Resize | None = None,
+    macs: Macs | None = None,
+    transparent: bool = False,
+) -> Callable[[Rule], Rule]:
+    """Registers a rule for the operators of a space-separated list."""
+
+    def decorate(rule: Rule) -> Rule:
+        for name in names.split():
+            if (domain, name) in OPERATORS:
+                raise ValueError(f"operator {domain}::{name} is registered twice")
+            OPERATORS[domain, name] = Operator(rule, resize, macs, transparent)
+        return rule
+
+    return decorate

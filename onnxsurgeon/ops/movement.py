@@ -1,0 +1,436 @@
+"""Operators that move elements: each is the same movement of the neurons' ids, in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from onnxsurgeon.neurons import Axes, Axis, Ids
+from onnxsurgeon.ops.call import Call, Changes, Keep, Tensor, register
+from onnxsurgeon.ops.table import read
+from onnxsurgeon.signature import Shape
+
+Factoring = list[tuple[int, int, int]]  # (input axis, output axis, size): both shapes as one row of common factors
+
+
+def factor(before: Shape, after: Shape) -> Factoring | None:
+    """Both shapes, in row-major order, as the coarsest common factors larger than 1; None where none exist."""
+    factors: Factoring = []
+    i = j = 0
+    a = b = 1
+    while True:
+        while a == 1 and i < len(before):
+            a, i = before[i], i + 1
+        while b == 1 and j < len(after):
+            b, j = after[j], j + 1
+        if a == 1 or b == 1:
+            return factors if a == b else None
+        d = min(a, b)
+        if d == 0 or a % d or b % d:
+            return None
+        factors.append((i - 1, j - 1, d))
+        a, b = a // d, b // d
+
+
+def segments(before: Shape, after: Shape) -> list[tuple[range, range]]:
+    """Minimal runs of axes with equal products, so that what can't be factored stays local."""
+    runs, i, j = [], 0, 0
+    while i < len(before) and j < len(after):
+        start, i, j = (i, j), i + 1, j + 1
+        a, b = before[start[0]], after[start[1]]
+        while a != b:
+            if a < b and i < len(before):
+                a, i = a * before[i], i + 1
+            elif j < len(after):
+                b, j = b * after[j], j + 1
+            elif i < len(before):
+                a, i = a * before[i], i + 1
+            else:
+                return [(range(len(before)), range(len(after)))]
+        runs.append((range(start[0], i), range(start[1], j)))
+    return runs
+
+
+def regroup(call: Call, axes: Axes, source: Tensor, target: Tensor) -> Axes:
+    """The neurons after a change of shape: an axis that splits is a product of its parts, merged axes are one too."""
+    before, after = source.shape or (), target.shape or ()
+    result: list[Axis] = [None] * len(after)
+    for rows, columns in segments(before, after):
+        sizes = tuple(before[i] for i in rows), tuple(after[j] for j in columns)
+        factors = factor(*sizes)
+        if factors is None or not _same_structure(factors, rows, columns, source, target):
+            for i in rows:
+                call.relations.freeze(axes[i], f"reshaping {list(sizes[0])} to {list(sizes[1])} mixes it")
+            continue
+        parts: list[Axis] = [None] * len(factors)
+        for i in rows:
+            mine = [k for k, f in enumerate(factors) if f[0] == i - rows.start]
+            for k, part in zip(mine, _split(call, axes[i], [factors[k] for k in mine], columns, target), strict=True):
+                parts[k] = part
+        for j in columns:
+            mine = [k for k, f in enumerate(factors) if f[1] == j - columns.start]
+            result[j] = _merge(call, [parts[k] for k in mine], [factors[k][2] for k in mine])
+    return tuple(result)
+
+
+def _same_structure(factors: Factoring, rows: range, columns: range, source: Tensor, target: Tensor) -> bool:
+    """Whether the factoring is the same at the second sample of the dynamic dims."""
+    if source.other is None or target.other is None:
+        return True
+    again = factor(tuple(source.other[i] for i in rows), tuple(target.other[j] for j in columns))
+    return again is not None and [f[:2] for f in again] == [f[:2] for f in factors]
+
+
+def _split(call: Call, axis: Axis, factors: Factoring, columns: range, target: Tensor) -> list[Axis]:
+    if axis is None or len(factors) == 1:
+        return [axis] * len(factors)
+    relations, sizes = call.relations, [f[2] for f in factors]
+    alone = {k for k, f in enumerate(factors) if target.dynamic[columns.start + f[1]]}
+    rows = np.moveaxis(axis.reshape(sizes), sorted(alone), range(len(alone)))
+    rows = rows.reshape(-1, *(n for k, n in enumerate(sizes) if k not in alone))
+    parts: list[Axis] = [None if k in alone else relations.fresh(n) for k, n in enumerate(sizes)]
+    for row in rows[1:]:
+        relations.same(row.ravel(), rows[0].ravel())
+    labelled = [p for p in parts if p is not None]
+    if labelled:
+        relations.product(rows[0].ravel(), labelled)
+    return parts
+
+
+def _merge(call: Call, parts: Sequence[Axis], sizes: Sequence[int]) -> Axis:
+    labelled = [p for p in parts if p is not None]
+    if not labelled:
+        return None
+    flat: Ids = labelled[0]
+    if len(labelled) > 1:
+        flat = call.relations.fresh(prod(len(p) for p in labelled))
+        call.relations.product(flat, labelled)
+    shape = [1 if p is None else n for p, n in zip(parts, sizes, strict=True)]
+    return np.ascontiguousarray(np.broadcast_to(flat.reshape(shape), sizes)).ravel()
+
+
+def retarget(call: Call, keep: Keep) -> Changes:
+    """The target shape after the cut; 0 and -1 stay, and what is dynamic stays -1."""
+    result, raw = call.result(0), call.inputs[1] if call.has(1) else None
+    old = call.attributes.get("shape") if raw is None or raw.value is None else raw.value
+    if old is None:
+        return {}
+    new = [
+        n if n in (0, -1) or axis is None else int(keep(axis).sum())
+        for n, axis in zip(np.asarray(old).tolist(), result.axes, strict=True)
+    ]
+    return call.spelled("shape", 1, new)
+
+
+@register("Reshape", transparent=True, resize=retarget)
+def reshape(call: Call) -> Sequence[Axes | None]:
+    axes, source, target = call.axes(0), call.inputs[0], call.outputs[0]
+    if axes is None or source is None or source.shape is None or target.shape is None:
+        return call.freeze_all("an input or output of unknown shape")
+    raw = call.inputs[1].value if call.has(1) and call.inputs[1] is not None else None
+    result = list(regroup(call, axes, source, target))
+    several = sum(target.dynamic) > 1
+    for j, axis in enumerate(result):
+        if target.dynamic[j] and several and axis is not None and (raw is None or raw[j] != -1):
+            call.relations.freeze(axis, "two dynamic dims in one target shape")
+    return [tuple(result)]
+
+
+@register("Flatten Squeeze Unsqueeze", transparent=True)
+def flatten(call: Call) -> Sequence[Axes | None]:
+    axes, source, target = call.axes(0), call.inputs[0], call.outputs[0]
+    if axes is None or source is None or source.shape is None or target.shape is None:
+        return call.freeze_all("an input or output of unknown shape")
+    return [regroup(call, axes, source, target)]
+
+
+@register("Transpose", transparent=True)
+def transpose(call: Call) -> Sequence[Axes | None]:
+    axes = call.axes(0)
+    if axes is None:
+        return call.freeze_all("an input of unknown shape")
+    order = call.attributes.get("perm") or range(len(axes))[::-1]
+    return [tuple(axes[i] for i in order)]
+
+
+def depth(call: Call) -> str:
+    block = int(call.attributes["blocksize"])
+    if call.operator == "SpaceToDepth":
+        return f"n c * -> n ({block} {block} c) *"
+    inner = f"c {block} {block}" if call.attributes.get("mode") == "CRD" else f"{block} {block} c"
+    return f"n ({inner}) * -> n c *"
+
+
+@register("DepthToSpace SpaceToDepth", transparent=True)
+def depth_to_space(call: Call) -> Sequence[Axes | None]:
+    return read(call, depth(call))
+
+
+# --- joining and parting ---------------------------------------------------------------------------------------------
+
+
+@register("Concat", transparent=True)
+def concat(call: Call) -> Sequence[Axes | None]:
+    parts = [call.axes(i) for i in range(len(call.inputs))]
+    target = call.outputs[0]
+    if target.shape is None or any(p is None for p in parts):
+        return call.freeze_all("an input of unknown shape")
+    axis = int(call.attributes["axis"]) % len(target.shape)
+    pieces = [p[axis] for p in parts if p is not None]
+    result = _join(call, [p for p in parts if p is not None], axis)
+    if any(piece is not None for piece in pieces) and target.dynamic[axis]:
+        for piece in pieces:
+            call.relations.freeze(piece, "concatenated with a dynamic dim")
+    elif any(piece is not None for piece in pieces):
+        whole = []
+        for index, piece in enumerate(pieces):
+            if piece is None:
+                piece = call.relations.fresh((call.shape(index) or ())[axis])
+                call.relations.freeze(piece, "concatenated from an axis that can't be cut")
+            whole.append(piece)
+        result[axis] = np.concatenate(whole)
+    return [tuple(result)]
+
+
+def _join(call: Call, parts: Sequence[Axes], axis: int) -> list[Axis]:
+    """The other axes of what is concatenated are the same neurons."""
+    result: list[Axis] = []
+    for a, column in enumerate(zip(*parts, strict=True)):
+        labelled = [] if a == axis else [c for c in column if c is not None]
+        for other in labelled[1:]:
+            call.relations.same(labelled[0], other)
+        if labelled and len(labelled) < len(column):
+            call.relations.freeze(labelled[0], "joined with an axis that can't be cut")
+        result.append(labelled[0] if labelled else None)
+    return result
+
+
+def split_sizes(call: Call, keep: Keep) -> Changes:
+    axis = int(call.attributes.get("axis") or 0)
+    pieces = [call.result(i) for i in range(len(call.outputs))]
+    sizes = [p.shape[axis] if p.axes[axis] is None else int(keep(p.axes[axis]).sum()) for p in pieces]
+    if sizes == [p.shape[axis] for p in pieces]:
+        return {}
+    changes = call.spelled("split", 1, sizes) if call.version >= 13 else {"split": sizes}
+    return changes | ({"num_outputs": None} if call.attributes.get("num_outputs") is not None else {})
+
+
+@register("Split", transparent=True, resize=split_sizes)
+def split(call: Call) -> Sequence[Axes | None]:
+    axes = call.axes(0)
+    if axes is None or any(t.shape is None for t in call.outputs):
+        return call.freeze_all("an input of unknown shape")
+    axis = int(call.attributes.get("axis") or 0) % len(axes)
+    labels = axes[axis]
+    if labels is None:
+        return [axes for _ in call.outputs]
+    bounds = np.cumsum([(t.shape or ())[axis] for t in call.outputs])[:-1]
+    return [(*axes[:axis], piece if piece.size > 1 else lone(call, piece), *axes[axis + 1 :]) for piece in np.split(labels, bounds)]
+
+
+def lone(call: Call, piece: Ids) -> None:
+    call.relations.freeze(piece, "an axis of one neuron")
+
+
+def slice_parameters(call: Call) -> tuple[list[int], list[int], list[int], list[int]] | None:
+    """starts, ends, axes, steps; None where one depends on a dynamic dim."""
+    starts, ends = call.parameter("starts", 1), call.parameter("ends", 2)
+    if starts is None or ends is None:
+        return None
+    given = [call.parameter("axes", 3), call.parameter("steps", 4)]
+    if (call.has(3) and given[0] is None) or (call.has(4) and given[1] is None):
+        return None
+    rank = len(call.shape(0) or ())
+    axes = range(len(starts)) if given[0] is None else given[0].tolist()
+    steps = [1] * len(starts) if given[1] is None else given[1].tolist()
+    return starts.tolist(), ends.tolist(), [a % rank for a in axes], steps
+
+
+def slice_bounds(call: Call, keep: Keep) -> Changes:
+    found, data = slice_parameters(call), call.operand(0)
+    if found is None or data is None:
+        return {}
+    starts, ends, axes, steps = found
+    for k, axis in enumerate(axes):
+        labels, size = data.axes[axis], data.shape[axis]
+        if labels is None or steps[k] != 1 or keep(labels).all():
+            continue
+        kept = keep(labels)
+        low, high, _ = slice(starts[k], ends[k]).indices(size)
+        starts[k] = int(kept[:low].sum())
+        ends[k] = ends[k] if ends[k] >= size else int(kept[:high].sum())
+    return call.spelled("starts", 1, starts) | call.spelled("ends", 2, ends)
+
+
+@register("Slice", transparent=True, resize=slice_bounds)
+def slice_(call: Call) -> Sequence[Axes | None]:
+    axes, target, found = call.axes(0), call.outputs[0], slice_parameters(call)
+    if axes is None or target.shape is None:
+        return call.freeze_all("an input of unknown shape")
+    if found is None:
+        wanted = call.parameter("axes", 3)
+        for a, (axis, n, m) in enumerate(zip(axes, call.shape(0) or (), target.shape, strict=True)):
+            if n != m or target.dynamic[a] or (wanted is not None and a in wanted % len(axes)):
+                call.relations.freeze(axis, "sliced at bounds that depend on a dynamic dim")
+        return [tuple(a if n == m else None for a, n, m in zip(axes, call.shape(0) or (), target.shape, strict=True))]
+    result = list(axes)
+    for low, high, axis, step in zip(*found, strict=True):
+        labels = axes[axis]
+        if labels is None:
+            continue
+        if abs(step) != 1 or (step == -1 and target.shape[axis] != len(labels)):
+            call.relations.freeze(labels, f"sliced with a step of {step}")
+        piece = labels[slice(low, high if high > -(len(labels) + 1) else None, step)]
+        result[axis] = piece if piece.size > 1 else lone(call, piece)
+    return [tuple(result)]
+
+
+def renumber(call: Call, keep: Keep) -> Changes:
+    """A constant index into a cut axis counts the kept neurons."""
+    data, index = call.operand(0), call.static(1)
+    labels = data.axes[_axis(call)] if data else None
+    if labels is None or index is None or keep(labels).all():
+        return {}
+    kept = keep(labels)
+    position = np.cumsum(kept) - 1
+    wanted = index.astype(np.int64) % len(labels)
+    return {1: position[wanted[kept[wanted]] if index.ndim else wanted].astype(index.dtype)}
+
+
+def _axis(call: Call) -> int:
+    return int(call.attributes.get("axis") or 0) % max(len(call.shape(0) or ()), 1)
+
+
+@register("Gather", transparent=True, resize=renumber)
+def gather(call: Call) -> Sequence[Axes | None]:
+    axes, index, shape = call.axes(0), call.static(1), call.shape(1)
+    if axes is None or shape is None:
+        return call.freeze_all("an input of unknown shape")
+    axis = _axis(call)
+    labels, middle = axes[axis], (None,) * len(shape)
+    if labels is None:
+        rest = call.axes(1) if not call.inputs[1] or not call.inputs[1].weight else middle
+        return [(*axes[:axis], *(rest or middle), *axes[axis + 1 :])]
+    if index is None or len(shape) > 1:
+        call.relations.freeze(labels, "indexed by data")
+        return [(*axes[:axis], *middle, *axes[axis + 1 :])]
+    taken = labels[index.astype(np.int64) % len(labels)]
+    if not shape or taken.size == 1:
+        call.relations.freeze(taken, "picked by a constant index")
+        return [(*axes[:axis], *middle, *axes[axis + 1 :])]
+    return [(*axes[:axis], taken, *axes[axis + 1 :])]
+
+
+def pad_amounts(call: Call, keep: Keep) -> Changes:
+    pads, result = call.parameter("pads", 1), call.result(0)
+    if pads is None:
+        return {}
+    axes, amounts = _padded(call, pads), pads.tolist()
+    for k, axis in enumerate(axes):
+        labels = result.axes[axis]
+        if labels is not None:
+            amounts[k] = int(keep(labels[: pads[k]]).sum())
+            amounts[k + len(axes)] = int(keep(labels[len(labels) - pads[k + len(axes)] :]).sum())
+    return {} if amounts == pads.tolist() else call.spelled("pads", 1, amounts)
+
+
+def _padded(call: Call, pads: Any) -> list[int]:
+    rank, axes = len(call.shape(0) or ()), call.static(3)
+    return [a % rank for a in axes.tolist()] if axes is not None else list(range(len(pads) // 2))
+
+
+@register("Pad", transparent=True, resize=pad_amounts)
+def pad(call: Call) -> Sequence[Axes | None]:
+    axes, pads, target = call.axes(0), call.parameter("pads", 1), call.outputs[0]
+    if axes is None or target.shape is None:
+        return call.freeze_all("an input of unknown shape")
+    if pads is None:
+        same = [n == m and not d for n, m, d in zip(call.shape(0) or (), target.shape, target.dynamic, strict=True)]
+        for axis, equal in zip(axes, same, strict=True):
+            call.relations.freeze(None if equal else axis, "padded by amounts that depend on a dynamic dim")
+        return [tuple(axis if equal else None for axis, equal in zip(axes, same, strict=True))]
+    result, where = list(axes), _padded(call, pads)
+    for k, axis in enumerate(where):
+        before, after, labels = int(pads[k]), int(pads[k + len(where)]), axes[axis]
+        if labels is None or (before == 0 and after == 0):
+            continue
+        if min(before, after) < 0 or call.attributes.get("mode", "constant") != "constant":
+            call.relations.freeze(labels, "padded by its own values")
+            result[axis] = None
+        else:
+            result[axis] = np.r_[call.relations.fresh(before), labels, call.relations.fresh(after)]
+    return [tuple(result)]
+
+
+# --- repeating and resizing ------------------------------------------------------------------------------------------
+
+
+def expand_target(call: Call, keep: Keep) -> Changes:
+    """The shape to expand to: a 1 and what is not cut stay."""
+    target, result = call.inputs[1], call.result(0)
+    if target is None or target.value is None or not result.axes:
+        return {}
+    new = target.value.copy()
+    for k in range(1, min(len(new), len(result.axes)) + 1):
+        axis = result.axes[-k]
+        if axis is not None and new[-k] != 1:
+            new[-k] = int(keep(axis).sum())
+    return {1: new}
+
+
+@register("Expand", transparent=True, resize=expand_target)
+def expand(call: Call) -> Sequence[Axes | None]:
+    axes, target, source = call.axes(0), call.outputs[0], call.shape(0)
+    if axes is None or target.shape is None or source is None:
+        return call.freeze_all("an input of unknown shape")
+    lead = len(target.shape) - len(source)
+    result: list[Axis] = []
+    for k, n in enumerate(target.shape):
+        old = source[k - lead] if k >= lead else 1
+        if old == n:
+            result.append(axes[k - lead] if k >= lead else None)
+        else:
+            result.append(None if target.dynamic[k] or n <= 1 else call.relations.fresh(n))
+    return [tuple(result)]
+
+
+@register("Tile", transparent=True)
+def tile(call: Call) -> Sequence[Axes | None]:
+    axes, repeats, target = call.axes(0), call.static(1), call.outputs[0]
+    if axes is None or target.shape is None:
+        return call.freeze_all("an input of unknown shape")
+    result: list[Axis] = []
+    for k, (axis, n, m) in enumerate(zip(axes, call.shape(0) or (), target.shape, strict=True)):
+        if axis is not None and n != m and repeats is None:
+            call.relations.freeze(axis, "repeated a dynamic number of times")
+            axis = None
+        result.append(axis if axis is None or n == m else np.tile(axis, target.shape[k] // n))
+    return [tuple(result)]
+
+
+def resize_sizes(call: Call, keep: Keep) -> Changes:
+    """`sizes` of the axes that pass."""
+    index = 3 if call.operator == "Resize" else 1
+    sizes, result = (call.inputs[index] if call.has(index) else None), call.result(0)
+    if sizes is None or sizes.value is None or len(sizes.value) != len(result.axes):
+        return {}
+    new = sizes.value.copy()
+    for k, axis in enumerate(result.axes):
+        if axis is not None:
+            new[k] = int(keep(axis).sum())
+    return {index: new}
+
+
+@register("Resize CenterCropPad", resize=resize_sizes)
+@register("Upsample")
+def resize(call: Call) -> Sequence[Axes | None]:
+    axes, target, source = call.axes(0), call.outputs[0], call.shape(0)
+    if axes is None or target.shape is None or source is None:
+        return call.freeze_all("an input of unknown shape")
+    passes = [n == m and not d for n, m, d in zip(source, target.shape, target.dynamic, strict=True)]
+    for axis, same in zip(axes, passes, strict=True):
+        call.relations.freeze(None if same else axis, "resampled along this axis")
+    return [tuple(axis if same else None for axis, same in zip(axes, passes, strict=True))]

@@ -1,0 +1,248 @@
+"""Operators that a signature says all about. See `signature` for the notation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from onnxsurgeon.neurons import Axes
+from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Macs, Resize, Rule, register
+from onnxsurgeon.signature import Unsolved, relate
+
+
+def read(call: Call, text: str, **sizes: int) -> list[Axes | None]:
+    """Relates the vertex by a signature; where it doesn't fit, everything is frozen."""
+    patterns = [part.strip() for part in text.partition("->")[0].split(",")]
+    operands = [call.operand(i) if pattern else None for i, pattern in enumerate(patterns)]
+    unknown = [i for i, pattern in enumerate(patterns) if pattern and call.has(i) and operands[i] is None]
+    if unknown:
+        return call.freeze_all("an input of unknown shape")
+    count = len(text.partition("->")[2].split(","))
+    shapes = [tensor.shape for tensor in call.outputs[:count]]
+    try:
+        results = relate(text, call.relations, operands, shapes, sizes)
+    except Unsolved as problem:
+        return call.freeze_all(str(problem))
+    results += [call.blank(i) for i in range(len(results), len(call.outputs))]
+    return [call.blank(i) if axes is None else undynamic(call, i, axes) for i, axes in enumerate(results)]
+
+
+def undynamic(call: Call, index: int, axes: Axes) -> Axes:
+    """`axes` of output `index`, without labels on axes of size 1."""
+    shape = call.outputs[index].shape or ()
+    return tuple(None if n == 1 else axis for n, axis in zip(shape, axes, strict=True))
+
+
+def signature(text: str | Callable[[Call], str], **attributes: str) -> Rule:
+    """A rule from a signature; `g='group'` reads the size of letter g from the attribute."""
+
+    def rule(call: Call) -> Sequence[Axes | None]:
+        sizes = {letter: int(call.attributes.get(name) or 1) for letter, name in attributes.items()}
+        return read(call, text if isinstance(text, str) else text(call), **sizes)
+
+    return rule
+
+
+def counted(attribute: str, index: int, axis: int, share: Callable[[Call], int]) -> Resize:
+    """The attribute becomes the number of blocks of `share` neurons on an axis of input `index` that keep a neuron."""
+
+    def resize(call: Call, keep: Keep) -> Changes:
+        operand = call.operand(index)
+        labels = None if operand is None else operand.axes[axis]
+        if labels is None:
+            return {}
+        blocks = keep(labels).reshape(-1, share(call)).any(axis=1)
+        return {} if blocks.all() else {attribute: int(blocks.sum())}
+
+    return resize
+
+
+def everything(call: Call, *operands: Any) -> Factors:
+    return [(n, axis) for operand in operands if operand for n, axis in zip(operand.shape, operand.axes, strict=True)]
+
+
+# --- elementwise -----------------------------------------------------------------------------------------------------
+
+UNARY = """
+    Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu HardSigmoid
+    HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh
+    Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu BitwiseNot CastLike
+"""
+NARY = """
+    Add Sub Mul Div Pow Max Min Mean Sum Mod And Or Xor Equal Greater GreaterOrEqual Less LessOrEqual PRelu Where
+    BitShift BitwiseAnd BitwiseOr BitwiseXor
+"""
+register(UNARY, transparent=True)(signature("... -> ..., ..."))
+
+
+@register(NARY, transparent=True)
+def elementwise(call: Call) -> Sequence[Axes | None]:
+    return read(call, ", ".join(["..."] * len(call.inputs)) + " -> ...")
+
+
+# --- contractions ----------------------------------------------------------------------------------------------------
+
+
+def conv_macs(weight: int) -> Macs:
+    """Multiply-accumulates of a convolution: every output element x the weights behind it."""
+
+    def macs(call: Call) -> list[Factors]:
+        kernel = call.operand(weight)
+        return [everything(call, call.result(0)) + everything(call, kernel)[1:]]
+
+    return macs
+
+
+def transposed_macs(call: Call) -> list[Factors]:
+    return [everything(call, call.operand(0)) + everything(call, call.operand(1))[1:]]
+
+
+def conv(text: str) -> Callable[[Call], str]:
+    """A pointwise convolution lets labels through its spatial axes; any other works along them."""
+
+    def choose(call: Call) -> str:
+        kernel = (call.shape(3) if call.operator == "QLinearConv" else call.shape(1)) or (0, 0, 2)
+        plain = all(set(call.attributes.get(key) or [good]) == {good} for key, good in (("strides", 1), ("pads", 0)))
+        pointwise = plain and set(kernel[2:]) == {1} and call.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")
+        return text.replace("n (g i) *", "n (g i) ...").replace("n (g o) *", "n (g o) ...") if pointwise else text
+
+    return choose
+
+
+def group_share(weight: int) -> Callable[[Call], int]:
+    def share(call: Call) -> int:
+        return int((call.shape(weight) or (1,))[0]) // int(call.attributes.get("group") or 1)
+
+    return share
+
+
+def input_share(call: Call) -> int:
+    return int((call.shape(0) or (1, 1))[1]) // int(call.attributes.get("group") or 1)
+
+
+register("Conv", resize=counted("group", 1, 0, group_share(1)), macs=conv_macs(1))(
+    signature(conv("n (g i) *, (g o) i *, (g o) -> n (g o) *"), g="group")
+)
+register("ConvInteger", resize=counted("group", 1, 0, group_share(1)), macs=conv_macs(1))(
+    signature(conv("n (g i) *, (g o) i *, , (g o) -> n (g o) *"), g="group")
+)
+register("QLinearConv", resize=counted("group", 3, 0, group_share(3)), macs=conv_macs(3))(
+    signature(conv("n (g i) *, , , (g o) i *, (g o), (g o), , , (g o) -> n (g o) *"), g="group")
+)
+register("ConvTranspose", resize=counted("group", 0, 1, input_share), macs=transposed_macs)(
+    signature("n (g i) *, (g i) o *, (g o) -> n (g o) *", g="group")
+)
+
+
+def matmul_text(a: int, b: int) -> Callable[[Call], str]:
+    """Operands `a` and `b` of a matrix product, of rank 1 or more, and the per-column scales between them."""
+
+    def choose(call: Call) -> str:
+        ranks = [len(call.shape(i) or (0, 0)) for i in (a, b)]
+        left, right = "k" if ranks[0] == 1 else "... i k", "k" if ranks[1] == 1 else "... k j"
+        out = " ".join(["..."] * (max(ranks) > 2) + ["i"] * (ranks[0] > 1) + ["j"] * (ranks[1] > 1))
+        if max(ranks) <= 2:
+            left, right = left.replace("... ", ""), right.replace("... ", "")
+        column = "j" if ranks[1] > 1 else ""
+        parts = {a: left, b: right}
+        if call.operator == "QLinearMatMul":
+            parts |= {4: column, 5: column}
+        elif call.operator == "MatMulInteger":
+            parts |= {3: column}
+        return ", ".join(parts.get(i, "") for i in range(max(parts) + 1)) + " -> " + out
+
+    return choose
+
+
+def matmul_macs(index: int) -> Macs:
+    def macs(call: Call) -> list[Factors]:
+        return [everything(call, call.result(0)) + everything(call, call.operand(index))[-1:]]
+
+    return macs
+
+
+register("MatMul MatMulInteger", macs=matmul_macs(0))(signature(matmul_text(0, 1)))
+register("QLinearMatMul", macs=matmul_macs(0))(signature(matmul_text(0, 3)))
+
+
+def gemm_text(call: Call) -> str:
+    left = "k i" if call.attributes.get("transA") else "i k"
+    right = "j k" if call.attributes.get("transB") else "k j"
+    bias = {0: "", 1: "j", 2: "i j"}[len(call.shape(2) or ())]
+    return f"{left}, {right}, {bias} -> i j"
+
+
+def gemm_macs(call: Call) -> list[Factors]:
+    inner = 0 if call.attributes.get("transA") else 1
+    return [everything(call, call.result(0)) + everything(call, call.operand(0))[inner : inner + 1]]
+
+
+register("Gemm", macs=gemm_macs)(signature(gemm_text))
+
+
+def einsum_text(call: Call) -> str:
+    equation = str(call.attributes["equation"]).replace(" ", "")
+    left, arrow, right = equation.partition("->")
+    if not arrow:
+        letters = [c for c in left if c.isalpha()]
+        right = "..." * ("..." in left) + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    spaced = [" ".join(part.replace("...", "\0")).replace("\0", "...") for part in (*left.split(","), right)]
+    return ", ".join(spaced[:-1]) + " -> " + spaced[-1]
+
+
+def einsum_macs(call: Call) -> list[Factors]:
+    """All letters multiplied: one factor for each, from whichever operand has it."""
+    left = einsum_text(call).partition("->")[0].split(",")
+    if len(left) < 2 or any("..." in part for part in left):
+        return [everything(call, call.result(0))]
+    factors = {}
+    for index, part in enumerate(left):
+        factors.update(zip(part.split(), everything(call, call.operand(index)), strict=False))
+    return [list(factors.values())]
+
+
+register("Einsum", macs=einsum_macs)(signature(einsum_text))
+
+
+# --- recurrent -------------------------------------------------------------------------------------------------------
+
+
+def recurrent(gates: int) -> Callable[[Call], str]:
+    def choose(call: Call) -> str:
+        batch_first = bool(call.attributes.get("layout"))
+        x, h = ("b s i", "b _ h") if batch_first else ("s b i", "_ b h")
+        y = "b s _ h" if batch_first else "s _ b h"
+        states = f"{h}, {h}, _ (3 h)" if gates == 4 else h
+        matrix = f"({gates} h)" if gates > 1 else "h"
+        return f"{x}, _ {matrix} i, _ {matrix} h, _ ({2 * gates} h), , {states} -> {y}, {h}, {h}"
+
+    return choose
+
+
+def recurrent_macs(call: Call) -> list[Factors]:
+    steps = everything(call, call.operand(0))[:2]
+    return [steps + everything(call, call.operand(1)), steps + everything(call, call.operand(2))]
+
+
+for _name, _gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4)):
+    register(_name, resize=counted("hidden_size", 2, 2, lambda call: 1), macs=recurrent_macs)(
+        signature(recurrent(_gates))
+    )
+
+
+# --- channels as the second axis -------------------------------------------------------------------------------------
+
+register("GlobalAveragePool GlobalMaxPool GlobalLpPool")(signature("n c * -> n c *"))
+register("AveragePool MaxPool LpPool")(signature("n c * -> n c *, n c *"))
+register("GridSample")(signature("n c *, n * -> n c *"))
+register("MaxUnpool")(signature("n c *, n c * -> n c *"))
+register("RoiAlign MaxRoiPool")(signature("_ c *, * -> _ c *"))
+
+
+# --- sizes and samples: nothing is read but the shape ----------------------------------------------------------------
+
+
+@register("Shape Size RandomNormalLike RandomUniformLike RandomNormal RandomUniform Range EyeLike ConstantOfShape")
+@register("Constant NonZero")
+def unlabelled(call: Call) -> Sequence[Axes | None]:
+    return [call.blank(i) for i in range(len(call.outputs))]
