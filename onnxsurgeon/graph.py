@@ -66,6 +66,11 @@ class Labels:
     def operator(self, node: ir.Node) -> Operator | None:
         return OPERATORS.get((domain_of(node), node.op_type))
 
+    def known(self, node: ir.Node, index: int) -> Axes | None:
+        """The neurons on an input, where some rule looked at them."""
+        value = node.inputs[index]
+        return None if value is None else self.uses.get((node, index), self.axes.get(value))
+
     def weights(self) -> Iterator[Weight]:
         """Every constant of the graph; one that is labelled by use appears once for each."""
         by_value: dict[ir.Value, list[Use]] = {}
@@ -116,6 +121,8 @@ def label(model: ir.Model, *, free: Free = "auto", shapes: Mapping[str, Shape] |
     labels = Labels(model, evaluator, best[1], best[2])
     _Labeller(labels).run()
     labels.classes = labels.relations.resolve(free)
+    for node, call in labels.calls.items():
+        call.label = partial(labels.known, node)
     return labels
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -98,7 +98,7 @@ def _not_onnx(path: Path, data: mmap.mmap, why: str) -> ModelError:
         if data[offset : offset + len(magic)] == magic:
             return ModelError(f"{path} is not an ONNX model", why=f"It is {kind}.", fix="Name an .onnx file.")
     why = f"{why[0].upper()}{why[1:]}; the file has {len(data)} bytes."
-    if data[0] == 8 and 0 < data[1] <= onnx.IR_VERSION:  # field 1, as an ONNX file starts
+    if data[:1] == b"\x08" and data[1:2] <= bytes([onnx.IR_VERSION]):  # field 1, as an ONNX file starts
         return ModelError(f"{path} is damaged or incomplete", why=why, fix="Copy or download it again.")
     return ModelError(f"{path} is not an ONNX model", why=why, fix="Name an .onnx file.")
 
@@ -113,7 +113,9 @@ def _refuse(path: Path, proto: onnx.ModelProto) -> None:
             fix="Export the model for inference.",
         )
     if not proto.graph.output:
-        raise ModelError(f"{path} has no outputs", why=f"Graph {proto.graph.name!r} lists none.", fix="Export it again.")
+        raise ModelError(
+            f"{path} has no outputs", why=f"Graph {proto.graph.name!r} lists none.", fix="Export it again."
+        )
     _refuse_graph(path, proto.graph)
     for function in proto.functions:
         _refuse_nodes(path, function.node)
@@ -133,7 +135,7 @@ def _refuse_versions(path: Path, proto: onnx.ModelProto) -> None:
     if versions and not OLDEST_OPSET <= versions[0] <= newest:
         raise ModelError(
             f"{path} uses opset {versions[0]}",
-            why=f"Supported are {OLDEST_OPSET} to {newest}, the newest that the installed onnx {onnx.__version__} knows.",
+            why=f"Supported are {OLDEST_OPSET} to {newest} (the newest in the installed onnx {onnx.__version__}).",
             fix="Install a newer onnx." if versions[0] > newest else "Convert it with onnx.version_converter.",
         )
 
@@ -142,13 +144,9 @@ def _refuse_graph(path: Path, graph: onnx.GraphProto) -> None:
     if graph.sparse_initializer:
         names = ", ".join(repr(tensor.values.name) for tensor in graph.sparse_initializer[:3])
         raise _sparse(path, f"graph {graph.name!r} has {len(graph.sparse_initializer)}, first {names}")
-    names_seen = {tensor.name for tensor in graph.initializer}
-    if "" in names_seen or len(names_seen) < len(graph.initializer):
-        raise ModelError(
-            f"{path} is not a valid model",
-            why=f"Graph {graph.name!r} has weights without a name or with the same one.",
-            fix="Export it again.",
-        )
+    names = {tensor.name for tensor in graph.initializer}
+    if "" in names or len(names) < len(graph.initializer):
+        raise _invalid(path, f"Graph {graph.name!r} has weights without a name or with the same one.")
     for info in (*graph.input, *graph.output, *graph.value_info):
         if kind := _unsupported_type(info.type):
             raise ModelError(
@@ -162,7 +160,12 @@ def _refuse_graph(path: Path, graph: onnx.GraphProto) -> None:
 def _refuse_nodes(path: Path, nodes: Iterable[onnx.NodeProto]) -> None:
     kinds = onnx.AttributeProto
     for node in nodes:
+        for text in (node.name, node.op_type, node.domain, *node.input, *node.output):
+            if isinstance(text, bytes):  # how protobuf shows a string that is none
+                raise _invalid(path, f"{text!r} at node {node.name!r} ({node.op_type!r}) is not UTF-8.")
         for attribute in node.attribute:
+            if attribute.type == kinds.UNDEFINED and not attribute.ref_attr_name:
+                raise _invalid(path, f"Attribute {attribute.name!r} of {node.op_type} {node.name!r} has no type.")
             if attribute.type == kinds.GRAPH:
                 _refuse_graph(path, attribute.g)
             elif attribute.type == kinds.GRAPHS:
@@ -170,6 +173,10 @@ def _refuse_nodes(path: Path, nodes: Iterable[onnx.NodeProto]) -> None:
                     _refuse_graph(path, graph)
             elif attribute.type in (kinds.SPARSE_TENSOR, kinds.SPARSE_TENSORS):
                 raise _sparse(path, f"attribute {attribute.name!r} of {node.op_type} {node.name!r}")
+
+
+def _invalid(path: Path, why: str) -> ModelError:
+    return ModelError(f"{path} is not a valid model", why=why, fix="Run onnx.checker on it, and export it again.")
 
 
 def _sparse(path: Path, where: str) -> ModelError:
@@ -186,20 +193,20 @@ def _unsupported_type(proto: onnx.TypeProto) -> str | None:
 def _deserialize(path: Path, proto: onnx.ModelProto) -> ir.Model:
     try:
         model = ir.from_proto(proto)
-    except Exception as error:  # onnx_ir wraps whatever happens, level by level
-        root: BaseException = error
-        while root.__cause__ is not None:
-            root = root.__cause__
-        raise ModelError(f"{path} is not a valid model", why=str(root), fix="Run onnx.checker on it.") from error
+    except Exception as error:  # of any class
+        raise _invalid(path, str(root_cause(error))) from error
     for graph in graphs(model):
         for value in (*graph.outputs, *(value for node in graph for value in node.inputs if value is not None)):
             if value.producer() is None and not value.is_graph_input() and not value.is_initializer():
-                raise ModelError(
-                    f"{path} is not a valid model",
-                    why=f"{value.name!r} is used in graph {graph.name!r}, but nothing computes it.",
-                    fix="Run onnx.checker on it.",
-                )
+                raise _invalid(path, f"{value.name!r} is used in graph {graph.name!r}, but nothing computes it.")
     return model
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """What happened first (onnx_ir wraps it, level by level)."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return error
 
 
 def graphs(model: ir.Model) -> Iterator[ir.Graph]:
@@ -232,10 +239,13 @@ def _mapped(path: Path, reference: ir.ExternalTensor, maps: Maps) -> ir.TensorPr
     """The tensor on the bytes that the reference names."""
     data = _window(path, reference, maps)
     dtype, shape = reference.dtype, reference.shape
-    rest = {"name": reference.name, "doc_string": reference.doc_string, "metadata_props": reference.metadata_props}
+    make: Callable[..., ir.TensorProtocol]
     if dtype.bitwidth < 8:
-        return ir.PackedTensor(np.frombuffer(data, np.uint8), dtype, shape=shape, **rest)
-    return ir.Tensor(np.frombuffer(data, dtype.numpy()).reshape(shape.numpy()), dtype, shape=shape, **rest)
+        make, array = ir.PackedTensor, np.frombuffer(data, np.uint8)
+    else:
+        make, array = ir.Tensor, np.frombuffer(data, dtype.numpy()).reshape(shape.numpy())
+    props = dict(reference.metadata_props)
+    return make(array, dtype, shape=shape, name=reference.name, doc_string=reference.doc_string, metadata_props=props)
 
 
 def _window(path: Path, reference: ir.ExternalTensor, maps: Maps) -> memoryview:
@@ -244,18 +254,11 @@ def _window(path: Path, reference: ir.ExternalTensor, maps: Maps) -> memoryview:
         maps[location] = _map_external(path, location, reference.name)
     data, begin = maps[location], reference.offset or 0
     if reference.dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
-        raise ModelError(
-            f"{path}: the weight {reference.name!r} is not valid",
-            why=f"{reference.dtype} can't be stored as bytes.",
-            fix="Run onnx.checker on it.",
-        )
+        raise _invalid(path, f"The weight {reference.name!r} is stored as bytes, but {reference.dtype} has none.")
     length = reference.nbytes if reference.length is None else reference.length
     if length != reference.nbytes:
-        raise ModelError(
-            f"{path}: the weight {reference.name!r} has the wrong size",
-            why=f"{reference.dtype} {reference.shape} takes {reference.nbytes} bytes, but there are {length}.",
-            fix="Export the model again.",
-        )
+        kind = f"{reference.dtype} {reference.shape}"
+        raise _invalid(path, f"The weight {reference.name!r} has {length} bytes, but {kind} takes {reference.nbytes}.")
     if begin + length > len(data):
         raise ModelError(
             f"{path}: the file {location!r} is too short",
@@ -270,7 +273,7 @@ def _map_external(path: Path, location: str, name: str) -> mmap.mmap | bytes:
     file = path.parent / location
     # beside the model, as it was named or where links lead (download caches link both to one folder)
     folders = {path.parent.resolve(), path.resolve().parent}
-    inside = not os.path.isabs(location) and not os.path.normpath(location).startswith("..")
+    inside = not Path(location).is_absolute() and not os.path.normpath(location).startswith("..")
     if not inside or not any(file.resolve().is_relative_to(folder) for folder in folders):
         raise ModelError(
             f"{path}: the weight {name!r} lies outside of the model's folder",
@@ -289,9 +292,9 @@ def _map_external(path: Path, location: str, name: str) -> mmap.mmap | bytes:
 def _inline(path: Path, model: ir.Model) -> None:
     try:
         InlinePass()(model)
-    except Exception as error:  # the pass wraps whatever happens
+    except Exception as error:  # of any class
         raise ModelError(
             f"{path}: its local functions can't be inlined",
-            why=str(error.__cause__ or error),
+            why=str(root_cause(error)),
             fix="Inline them with onnx.inliner and look at the result.",
         ) from error

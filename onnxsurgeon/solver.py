@@ -27,9 +27,9 @@ def highs(options):
 def load(h, r: Relaxed, integer: bool):
     import highspy
     lower, upper, start, col, val = r.rows.arrays()
-    n=r.layout.columns; m=len(lower)
+    n=r.columns; m=len(lower)
     integ=np.zeros(n,np.int32)
-    if integer: integ[r.layout.gate:]=1
+    if integer: integ[r.gate:]=1
     st=h.passModel(n,m,len(val),int(highspy.MatrixFormat.kRowwise),int(highspy.ObjSense.kMaximize),r.offset,r.cost,r.lower,r.upper,lower,upper,start[:-1].astype(np.int32),col.astype(np.int32),val,integ)
     assert st==highspy.HighsStatus.kOk, st
 
@@ -37,7 +37,7 @@ def linear(logs, r, rounds=30, tol=1e-4):
     """LP with lazily added tangents."""
     t=time.time()
     h=highs({"presolve":"off","solver":"simplex"}); load(h,r,False)
-    S,M=r.layout.spaces,r.layout.monomials
+    S,M=r.S,r.M
     ms,ats=[],[]
     share=(logs.program.coefficient*np.exp(logs.top)/logs.room()[:,None]).max(axis=0)
     for i in range(rounds):
@@ -47,7 +47,7 @@ def linear(logs, r, rounds=30, tol=1e-4):
         bad=np.flatnonzero(viol>tol/len(share))
         if DEBUG: print('  lp',i,h.getInfo().objective_function_value,viol.sum(),len(bad),h.getInfo().simplex_iteration_count,time.time()-t)
         if viol.sum()<tol or not len(bad): break
-        rows=tangents(logs,r.layout,bad,at[bad]); lo,up,st,c,v=rows.arrays()
+        rows=tangents(logs,r.S,bad,at[bad]); lo,up,st,c,v=rows.arrays()
         h.addRows(len(lo),lo,up,len(v),st[:-1].astype(np.int32),c.astype(np.int32),v)
         ms.append(bad); ats.append(at[bad])
     return x, h.getInfo().objective_function_value, np.concatenate([*ms,np.zeros(0,int)]), np.concatenate([*ats,np.zeros(0)])
@@ -60,6 +60,6 @@ def mip(logs, r, gap, limit, target):
         if e.data_out.mip_dual_bound<=target: e.data_in.user_interrupt=1
     h.cbMipInterrupt.subscribe(stop)
     h.run(); info=h.getInfo(); sol=h.getSolution()
-    if DEBUG: print('  mip',h.getModelStatus(),info.objective_function_value,info.mip_dual_bound,info.mip_node_count,time.time()-t,'cols',r.layout.columns,'gates',r.layout.gates,'rows',r.rows.count)
-    x=np.array(sol.col_value)[:r.layout.spaces] if sol.value_valid else None
+    if DEBUG: print('  mip',h.getModelStatus(),info.objective_function_value,info.mip_dual_bound,info.mip_node_count,time.time()-t,'cols',r.columns,'gates',r.ngate,'rows',r.rows.count)
+    x=np.array(sol.col_value)[:r.S] if sol.value_valid else None
     return x, info.mip_dual_bound

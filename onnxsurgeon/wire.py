@@ -22,9 +22,9 @@ Span: TypeAlias = "tuple[int, int]"
 
 
 class Hole(NamedTuple):
-    """Where `size` bytes of the large weight number `index` belong."""
+    """Where the `size` bytes of the large weight `number` belong."""
 
-    index: int
+    number: int
     size: int
 
 
@@ -86,8 +86,8 @@ def strip(data: Buffer, location: str) -> bytes:
 def splice(data: bytes, token: bytes, sizes: list[int]) -> list[Part]:
     """The ModelProto in `data` with a hole for the raw_data of every tensor that names the token.
 
-    token: in the external location of such a tensor, followed by eight digits, its index in `sizes`.
-    sizes: bytes per index.
+    token: in the external location of such a tensor, followed by eight digits, the number of its weight.
+    sizes: bytes, one per weight.
     """
     places = _find_all(data, token)
 
@@ -97,7 +97,7 @@ def splice(data: bytes, token: bytes, sizes: list[int]) -> list[Part]:
 
     def open_hole(span: Span) -> list[Part]:
         place = places[bisect_left(places, span[0])] + len(token)
-        hole = Hole(index := int(data[place : place + 8]), sizes[index])
+        hole = Hole(number := int(data[place : place + 8]), sizes[number])
         head, tail = span[0], b""
         for tag, first, _, end in _fields(data, *span):
             if tag < _RAW_DATA:
@@ -186,8 +186,7 @@ def _varint(value: int) -> bytes:
 def _entry(key: str, value: str) -> bytes:
     """One StringStringEntryProto in external_data."""
     fields = b"".join(
-        _varint(_tag(number)) + _varint(len(text)) + text
-        for number, text in ((1, key.encode()), (2, value.encode()))
+        _varint(_tag(number)) + _varint(len(text)) + text for number, text in ((1, key.encode()), (2, value.encode()))
     )
     return _varint(_EXTERNAL_DATA) + _varint(len(fields)) + fields
 

@@ -21,10 +21,11 @@ import onnx
 import onnx_ir as ir
 
 from onnxsurgeon import wire
-from onnxsurgeon.errors import SurgeonError, UsageError
-from onnxsurgeon.load import EXTERNAL, SOURCE, graphs
+from onnxsurgeon.errors import ModelError, SurgeonError, UsageError
+from onnxsurgeon.load import EXTERNAL, SOURCE, graphs, root_cause
 
 LIMIT = 2**31 - 1  # bytes; protobuf takes no longer message
+HOLE = "\0"  # starts the location of a weight that goes into the .onnx; no file name does
 PAGE = 4096  # bytes; in a data file, weights of at least 1 MiB start at a multiple of it
 
 
@@ -94,7 +95,7 @@ def _put_attribute(node: ir.Node, name: str, tensor: ir.TensorProtocol) -> None:
 
 def _is_large(tensor: ir.TensorProtocol) -> bool:
     """Whether the tensor is to be streamed (as raw_data; what is stored as float_data and the like stays so)."""
-    if tensor.dtype is ir.DataType.STRING or tensor.nbytes < wire.LARGE:
+    if tensor.dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED) or tensor.nbytes < wire.LARGE:
         return False
     if isinstance(tensor, ir.serde.TensorProtoTensor):
         return bool(tensor.raw.HasField("raw_data") and tensor.raw.ByteSize() >= wire.LARGE)
@@ -103,8 +104,8 @@ def _is_large(tensor: ir.TensorProtocol) -> bool:
 
 def _embedded(model: ir.Model, slots: list[_Slot]) -> list[wire.Part]:
     """The .onnx file with a hole for each slot."""
-    token = secrets.token_hex(16)
-    proto = _structure(model, slots, [(f"{token}{index:08}", 0) for index in range(len(slots))])
+    token = HOLE + secrets.token_hex(16)
+    proto = _structure(model, slots, [(f"{token}{number:08}", 0) for number in range(len(slots))])
     return wire.splice(proto.SerializeToString(), token.encode(), [slot.tensor.nbytes for slot in slots])
 
 
@@ -112,7 +113,7 @@ def _write_embedded(path: Path, parts: list[wire.Part], slots: list[_Slot]) -> i
     with _appearing(path) as file:
         for part in parts:
             if isinstance(part, wire.Hole):
-                _pour(slots[part.index].tensor, file)
+                _pour(slots[part.number].tensor, file)
             else:
                 file.write(part)
         return file.tell()
@@ -146,10 +147,13 @@ def _structure(model: ir.Model, slots: list[_Slot], places: list[tuple[str, int]
                 shape=ir.Shape(tensor.shape.numpy()),
                 name=tensor.name or "",
                 doc_string=tensor.doc_string,
-                metadata_props=tensor.metadata_props,
+                metadata_props=dict(tensor.metadata_props),
             )
             slot.put(reference)
         proto = ir.to_proto(model)
+    except ir.serde.SerdeError as error:
+        why = str(root_cause(error))
+        raise ModelError("the model can't be written", why=why, fix="Run onnx.checker on its source.") from error
     finally:
         for slot in slots:
             slot.restore()
@@ -235,6 +239,8 @@ def _keep_graph_spelling(graph: onnx.GraphProto, source: onnx.GraphProto) -> Non
 
 def _keep_node_spelling(node: onnx.NodeProto, source: onnx.NodeProto) -> None:
     _keep_defaults(node, source, "name", "domain", "doc_string", "overload")
+    if source.domain == "ai.onnx" and not node.domain:  # the same, says the IR
+        node.domain = source.domain
     if len(node.metadata_props) > 1:
         _keep_order(node.metadata_props, source.metadata_props, "key")
     if node.output == source.output[: len(node.output)] and not any(source.output[len(node.output) :]):
@@ -250,7 +256,8 @@ def _keep_node_spelling(node: onnx.NodeProto, source: onnx.NodeProto) -> None:
 
 def _keep_tensor_spelling(tensor: onnx.TensorProto, source: onnx.TensorProto) -> None:
     _keep_defaults(tensor, source, "doc_string")
-    if any(entry.key == "checksum" and entry.value == wire.SPELLED_OUT for entry in source.external_data):
+    spelled_out = any(entry.key == "checksum" and entry.value == wire.SPELLED_OUT for entry in source.external_data)
+    if spelled_out and tensor.external_data and tensor.external_data[0].value.startswith(HOLE):
         tensor.data_location = onnx.TensorProto.DEFAULT
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -119,13 +119,22 @@ class Call:
         self.soft += [(index, a) for a in axes if -len(labelled) <= a < len(labelled) and labelled[a] is not None]
 
 
+Silence = Literal["none", "data", "all"]
+
+
 class Operator(NamedTuple):
-    """All that is known of one operator. `transparent`: silencing passes through it, it only moves or maps elements."""
+    """All that is known of one operator.
+
+    resize: what its attributes and size-bearing inputs become. macs: its multiply-accumulates.
+    silence: which inputs must be zero where neurons are dropped, for it to compute what the cut operator does: none where it only
+    moves or maps elements, the data of a product with weights, or all. zeros: where zero is another input's value (quantisation).
+    """
 
     rule: Rule
     resize: Resize | None = None
     macs: Macs | None = None
-    transparent: bool = False
+    silence: Silence = "all"
+    zeros: Mapping[int, int] = {}
 
 
 OPERATORS: dict[tuple[str, str], Operator] = {}
@@ -137,7 +146,8 @@ def register(
     domain: str = "",
     resize: Resize | None = None,
     macs: Macs | None = None,
-    transparent: bool = False,
+    silence: Silence = "all",
+    zeros: Mapping[int, int] | None = None,
 ) -> Callable[[Rule], Rule]:
     """Registers a rule for the operators of a space-separated list."""
 
@@ -145,7 +155,7 @@ def register(
         for name in names.split():
             if (domain, name) in OPERATORS:
                 raise ValueError(f"operator {domain}::{name} is registered twice")
-            OPERATORS[domain, name] = Operator(rule, resize, macs, transparent)
+            OPERATORS[domain, name] = Operator(rule, resize, macs, silence, zeros or {})
         return rule
 
     return decorate

@@ -8,7 +8,7 @@ from onnxsurgeon.neurons import Axes, Axis
 from onnxsurgeon.ops.call import Call, register
 
 
-@register("If", transparent=True)
+@register("If", silence="none")
 def if_(call: Call) -> Sequence[Axes | None]:
     """Both branches see the outer neurons; what they return is the same, output by output."""
     branches = [call.body(name) for name in ("then_branch", "else_branch")]

@@ -125,7 +125,7 @@ def retarget(call: Call, keep: Keep) -> Changes:
     return call.spelled("shape", 1, new)
 
 
-@register("Reshape", transparent=True, resize=retarget)
+@register("Reshape", silence="none", resize=retarget)
 def reshape(call: Call) -> Sequence[Axes | None]:
     axes, source, target = call.axes(0), call.inputs[0], call.outputs[0]
     if axes is None or source is None or source.shape is None or target.shape is None:
@@ -139,7 +139,7 @@ def reshape(call: Call) -> Sequence[Axes | None]:
     return [tuple(result)]
 
 
-@register("Flatten Squeeze Unsqueeze", transparent=True)
+@register("Flatten Squeeze Unsqueeze", silence="none")
 def flatten(call: Call) -> Sequence[Axes | None]:
     axes, source, target = call.axes(0), call.inputs[0], call.outputs[0]
     if axes is None or source is None or source.shape is None or target.shape is None:
@@ -147,7 +147,7 @@ def flatten(call: Call) -> Sequence[Axes | None]:
     return [regroup(call, axes, source, target)]
 
 
-@register("Transpose", transparent=True)
+@register("Transpose", silence="none")
 def transpose(call: Call) -> Sequence[Axes | None]:
     axes = call.axes(0)
     if axes is None:
@@ -164,7 +164,7 @@ def depth(call: Call) -> str:
     return f"n ({inner}) * -> n c *"
 
 
-@register("DepthToSpace SpaceToDepth", transparent=True)
+@register("DepthToSpace SpaceToDepth", silence="none")
 def depth_to_space(call: Call) -> Sequence[Axes | None]:
     return read(call, depth(call))
 
@@ -172,7 +172,7 @@ def depth_to_space(call: Call) -> Sequence[Axes | None]:
 # --- joining and parting ---------------------------------------------------------------------------------------------
 
 
-@register("Concat", transparent=True)
+@register("Concat", silence="none")
 def concat(call: Call) -> Sequence[Axes | None]:
     parts = [call.axes(i) for i in range(len(call.inputs))]
     target = call.outputs[0]
@@ -218,7 +218,7 @@ def split_sizes(call: Call, keep: Keep) -> Changes:
     return changes | ({"num_outputs": None} if call.attributes.get("num_outputs") is not None else {})
 
 
-@register("Split", transparent=True, resize=split_sizes)
+@register("Split", silence="none", resize=split_sizes)
 def split(call: Call) -> Sequence[Axes | None]:
     axes = call.axes(0)
     if axes is None or any(t.shape is None for t in call.outputs):
@@ -265,7 +265,7 @@ def slice_bounds(call: Call, keep: Keep) -> Changes:
     return call.spelled("starts", 1, starts) | call.spelled("ends", 2, ends)
 
 
-@register("Slice", transparent=True, resize=slice_bounds)
+@register("Slice", silence="none", resize=slice_bounds)
 def slice_(call: Call) -> Sequence[Axes | None]:
     axes, target, found = call.axes(0), call.outputs[0], slice_parameters(call)
     if axes is None or target.shape is None:
@@ -304,7 +304,7 @@ def _axis(call: Call) -> int:
     return int(call.attributes.get("axis") or 0) % max(len(call.shape(0) or ()), 1)
 
 
-@register("Gather", transparent=True, resize=renumber)
+@register("Gather", silence="none", resize=renumber)
 def gather(call: Call) -> Sequence[Axes | None]:
     axes, index, shape = call.axes(0), call.static(1), call.shape(1)
     if axes is None or shape is None:
@@ -342,7 +342,7 @@ def _padded(call: Call, pads: Any) -> list[int]:
     return [a % rank for a in axes.tolist()] if axes is not None else list(range(len(pads) // 2))
 
 
-@register("Pad", transparent=True, resize=pad_amounts)
+@register("Pad", silence="none", resize=pad_amounts)
 def pad(call: Call) -> Sequence[Axes | None]:
     axes, pads, target = call.axes(0), call.parameter("pads", 1), call.outputs[0]
     if axes is None or target.shape is None:
@@ -381,7 +381,7 @@ def expand_target(call: Call, keep: Keep) -> Changes:
     return {1: new}
 
 
-@register("Expand", transparent=True, resize=expand_target)
+@register("Expand", silence="none", resize=expand_target)
 def expand(call: Call) -> Sequence[Axes | None]:
     axes, target, source = call.axes(0), call.outputs[0], call.shape(0)
     if axes is None or target.shape is None or source is None:
@@ -397,7 +397,7 @@ def expand(call: Call) -> Sequence[Axes | None]:
     return [tuple(result)]
 
 
-@register("Tile", transparent=True)
+@register("Tile", silence="none")
 def tile(call: Call) -> Sequence[Axes | None]:
     axes, repeats, target = call.axes(0), call.static(1), call.outputs[0]
     if axes is None or target.shape is None:
@@ -424,8 +424,8 @@ def resize_sizes(call: Call, keep: Keep) -> Changes:
     return {index: new}
 
 
-@register("Resize CenterCropPad", resize=resize_sizes)
-@register("Upsample")
+@register("Resize CenterCropPad", silence="none", resize=resize_sizes)
+@register("Upsample", silence="none")
 def resize(call: Call) -> Sequence[Axes | None]:
     axes, target, source = call.axes(0), call.outputs[0], call.shape(0)
     if axes is None or target.shape is None or source is None:

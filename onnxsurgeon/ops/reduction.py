@@ -63,7 +63,7 @@ def mean_variance(call: Call) -> Sequence[Axes | None]:
     return results
 
 
-@register("BatchNormalization", transparent=True)
+@register("BatchNormalization", silence="none")
 def batch_norm(call: Call) -> Sequence[Axes | None]:
     results = read(call, "n c ..., c, c, c, c -> n c ..., c, c")
     if call.attributes.get("training_mode"):
@@ -99,7 +99,7 @@ def local_response(call: Call) -> Sequence[Axes | None]:
     return results
 
 
-@register("ArgMax ArgMin TopK ReverseSequence")
+@register("ArgMax ArgMin TopK ReverseSequence", silence="none")
 def ordered(call: Call) -> Sequence[Axes | None]:
     """Positions along the axis have a meaning of their own: it stays whole."""
     axes = call.axes(0)
@@ -119,7 +119,7 @@ def ordered(call: Call) -> Sequence[Axes | None]:
 # --- quantisation ----------------------------------------------------------------------------------------------------
 
 
-@register("QuantizeLinear DequantizeLinear", transparent=True)
+@register("QuantizeLinear DequantizeLinear", silence="none")
 def quantize(call: Call) -> Sequence[Axes | None]:
     """Scales and zero points are per tensor, or along `axis`."""
     axes, scale = call.axes(0), call.shape(1)
@@ -139,3 +139,10 @@ def dynamic_quantize(call: Call) -> Sequence[Axes | None]:
     results = read(call, "... -> ..., ,")
     call.normalises(0, range(len(call.shape(0) or ())))
     return [results[0], *(call.blank(i) for i in range(1, len(call.outputs)))]
+
+
+# Which input of a normalisation scales each channel.
+SCALES = {
+    name: 1
+    for name in "BatchNormalization InstanceNormalization GroupNormalization LayerNormalization RMSNormalization".split()
+}

@@ -72,10 +72,10 @@ NARY = """
     Add Sub Mul Div Pow Max Min Mean Sum Mod And Or Xor Equal Greater GreaterOrEqual Less LessOrEqual PRelu Where
     BitShift BitwiseAnd BitwiseOr BitwiseXor
 """
-register(UNARY, transparent=True)(signature("... -> ..., ..."))
+register(UNARY, silence="none")(signature("... -> ..., ..."))
 
 
-@register(NARY, transparent=True)
+@register(NARY, silence="none")
 def elementwise(call: Call) -> Sequence[Axes | None]:
     return read(call, ", ".join(["..."] * len(call.inputs)) + " -> ...")
 
@@ -120,16 +120,16 @@ def input_share(call: Call) -> int:
     return int((call.shape(0) or (1, 1))[1]) // int(call.attributes.get("group") or 1)
 
 
-register("Conv", resize=counted("group", 1, 0, group_share(1)), macs=conv_macs(1))(
+register("Conv", silence="data", resize=counted("group", 1, 0, group_share(1)), macs=conv_macs(1))(
     signature(conv("n (g i) *, (g o) i *, (g o) -> n (g o) *"), g="group")
 )
-register("ConvInteger", resize=counted("group", 1, 0, group_share(1)), macs=conv_macs(1))(
+register("ConvInteger", silence="data", zeros={0: 2}, resize=counted("group", 1, 0, group_share(1)), macs=conv_macs(1))(
     signature(conv("n (g i) *, (g o) i *, , (g o) -> n (g o) *"), g="group")
 )
-register("QLinearConv", resize=counted("group", 3, 0, group_share(3)), macs=conv_macs(3))(
+register("QLinearConv", silence="data", zeros={0: 2}, resize=counted("group", 3, 0, group_share(3)), macs=conv_macs(3))(
     signature(conv("n (g i) *, , , (g o) i *, (g o), (g o), , , (g o) -> n (g o) *"), g="group")
 )
-register("ConvTranspose", resize=counted("group", 0, 1, input_share), macs=transposed_macs)(
+register("ConvTranspose", silence="data", resize=counted("group", 0, 1, input_share), macs=transposed_macs)(
     signature("n (g i) *, (g i) o *, (g o) -> n (g o) *", g="group")
 )
 
@@ -161,8 +161,9 @@ def matmul_macs(index: int) -> Macs:
     return macs
 
 
-register("MatMul MatMulInteger", macs=matmul_macs(0))(signature(matmul_text(0, 1)))
-register("QLinearMatMul", macs=matmul_macs(0))(signature(matmul_text(0, 3)))
+register("MatMul", silence="data", macs=matmul_macs(0))(signature(matmul_text(0, 1)))
+register("MatMulInteger", silence="data", zeros={0: 2, 1: 3}, macs=matmul_macs(0))(signature(matmul_text(0, 1)))
+register("QLinearMatMul", silence="data", zeros={0: 2, 3: 5}, macs=matmul_macs(0))(signature(matmul_text(0, 3)))
 
 
 def gemm_text(call: Call) -> str:
@@ -177,7 +178,7 @@ def gemm_macs(call: Call) -> list[Factors]:
     return [everything(call, call.result(0)) + everything(call, call.operand(0))[inner : inner + 1]]
 
 
-register("Gemm", macs=gemm_macs)(signature(gemm_text))
+register("Gemm", silence="data", macs=gemm_macs)(signature(gemm_text))
 
 
 def einsum_text(call: Call) -> str:
@@ -201,7 +202,7 @@ def einsum_macs(call: Call) -> list[Factors]:
     return [list(factors.values())]
 
 
-register("Einsum", macs=einsum_macs)(signature(einsum_text))
+register("Einsum", silence="data", macs=einsum_macs)(signature(einsum_text))
 
 
 # --- recurrent -------------------------------------------------------------------------------------------------------
@@ -232,17 +233,20 @@ for _name, _gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4)):
 
 # --- channels as the second axis -------------------------------------------------------------------------------------
 
-register("GlobalAveragePool GlobalMaxPool GlobalLpPool")(signature("n c * -> n c *"))
-register("AveragePool MaxPool LpPool")(signature("n c * -> n c *, n c *"))
-register("GridSample")(signature("n c *, n * -> n c *"))
-register("MaxUnpool")(signature("n c *, n c * -> n c *"))
-register("RoiAlign MaxRoiPool")(signature("_ c *, * -> _ c *"))
+register("GlobalAveragePool GlobalMaxPool GlobalLpPool", silence="none")(signature("n c * -> n c *"))
+register("AveragePool MaxPool LpPool", silence="none")(signature("n c * -> n c *, n c *"))
+register("GridSample", silence="none")(signature("n c *, n * -> n c *"))
+register("MaxUnpool", silence="none")(signature("n c *, n c * -> n c *"))
+register("RoiAlign MaxRoiPool", silence="none")(signature("_ c *, * -> _ c *"))
 
 
 # --- sizes and samples: nothing is read but the shape ----------------------------------------------------------------
 
 
-@register("Shape Size RandomNormalLike RandomUniformLike RandomNormal RandomUniform Range EyeLike ConstantOfShape")
-@register("Constant NonZero")
+SIZES = "Shape Size Range EyeLike ConstantOfShape Constant NonZero"
+RANDOM = "RandomNormalLike RandomUniformLike RandomNormal RandomUniform Bernoulli Multinomial"
+
+
+@register(SIZES + " " + RANDOM, silence="none")
 def unlabelled(call: Call) -> Sequence[Axes | None]:
     return [call.blank(i) for i in range(len(call.outputs))]

@@ -1,0 +1,266 @@
+"""Applying a selection to a model: every weight is taken along each axis that lost neurons, every size is put right.
+
+A selection is a mask over neurons. `cut` returns a new model; the given one stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from onnxsurgeon.errors import SurgeonError
+from onnxsurgeon.facts import Fact, Facts, constant
+from onnxsurgeon.graph import Labels, Use, Weight, widths
+from onnxsurgeon.neurons import Axes, Mask
+from onnxsurgeon.ops import Call
+from onnxsurgeon.ops.call import Array, Changes
+
+Positions = tuple[npt.NDArray[np.int64] | None, ...]  # per axis: the old positions that stay, None for all
+
+
+def cut(labels: Labels, keep: Mask, source: ir.Model | None = None) -> ir.Model:
+    """`labels.model` without the neurons that `keep`, shape (neurons,), drops. Weights are evaluated while saving.
+
+    source: a model of the same structure to cut instead (other weights). Raises SurgeonError where the result would not have the
+    shapes that the selection says; that is a fault of a rule.
+    """
+    return _Cut(labels, keep, source or labels.model).run()
+
+
+def take(tensor: ir.TensorProtocol, positions: Positions, name: str | None = None) -> ir.TensorProtocol:
+    """`tensor` restricted to `positions` along each axis, evaluated when it is read."""
+    shape = [int(n) if p is None else len(p) for n, p in zip(tensor.shape, positions, strict=True)]
+
+    def evaluate() -> ir.Tensor:
+        array: Any = tensor.numpy()
+        for axis, kept in sorted(enumerate(positions), key=lambda pair: 1.0 if pair[1] is None else len(pair[1])):
+            if kept is not None:
+                array = np.take(array, kept, axis)
+        return ir.Tensor(np.ascontiguousarray(array).reshape(shape), dtype=tensor.dtype, name=name or tensor.name)
+
+    return ir.LazyTensor(evaluate, dtype=tensor.dtype, shape=ir.Shape(shape), name=name or tensor.name)
+
+
+def positions(axes: Axes, keep: Mask) -> Positions:
+    return tuple(None if axis is None or keep[axis].all() else np.flatnonzero(keep[axis]) for axis in axes)
+
+
+def paired(labels: Labels, model: ir.Model) -> Iterator[tuple[ir.Node, ir.Node]]:
+    """The vertices of the labelled model beside those of another with the same structure."""
+    return zip(list(labels.model.graph.all_nodes()), list(model.graph.all_nodes()), strict=True)
+
+
+class _Cut:
+    def __init__(self, labels: Labels, keep: Mask, source: ir.Model) -> None:
+        self.labels, self.keep = labels, keep
+        self.model = source.clone()
+        self.model.graph.meta.update(source.graph.meta)
+        self.twin = dict(paired(labels, self.model))
+        self.facts: Facts = {}
+        self.names = {v.name for node in self.model.graph.all_nodes() for v in (*node.inputs, *node.outputs) if v}
+
+    def run(self) -> ir.Model:
+        if self.keep.all():
+            return self.model
+        self._slice_weights()
+        evaluator = self.labels.evaluator
+        for value in self.model.graph.inputs:
+            self.facts[value] = evaluator.input_fact(value, self.labels.sizes[0])
+        changed = {node: self._changes(node, call) for node, call in self.labels.calls.items()}
+        self._walk(self.labels.model.graph, changed)
+        self._drop_stale_shapes()
+        return self.model
+
+    def _changes(self, node: ir.Node, call: Call) -> Changes:
+        operator = self.labels.operator(node)
+        if operator is None or operator.resize is None or not any(call.results):
+            return {}
+        return operator.resize(call, lambda ids: self.keep[ids])
+
+    # --- weights ---
+
+    def _slice_weights(self) -> None:
+        by_value: dict[ir.Value, list[Weight]] = {}
+        for weight in self.labels.weights():
+            if weight.uses:
+                by_value.setdefault(weight.value, []).append(weight)
+        for value, weights in by_value.items():
+            kept: dict[tuple[bytes | None, ...], tuple[Positions, list[Use]]] = {}
+            for weight in weights:
+                where = positions(weight.axes, self.keep)
+                key = tuple(None if p is None else p.tobytes() for p in where)
+                kept.setdefault(key, (where, []))[1].extend(weight.uses)
+            self._place(value, list(kept.values()))
+
+    def _place(self, value: ir.Value, groups: list[tuple[Positions, list[Use]]]) -> None:
+        """One tensor per group of uses that are cut alike: the first takes the name, the others get copies."""
+        tensor = constant(value)
+        assert tensor is not None
+        covered = sum(len(uses) for _, uses in groups)
+        everywhere = sum(1 for _ in value.uses()) + value.is_graph_output()
+        original: ir.Value | None = None
+        for where, uses in groups:
+            if all(p is None for p in where):
+                original = value
+                continue
+            replica = take(tensor, where)
+            if original is None and covered >= everywhere:
+                node, index = uses[0]
+                original = self.twin[node].inputs[index]
+                assert original is not None
+                self._replace(original, replica)
+            else:
+                fresh = self._initializer(self.twin[uses[0][0]], value.name or "weight", replica)
+                for node, index in uses:
+                    self.twin[node].replace_input_with(index, fresh)
+
+    def _replace(self, value: ir.Value, tensor: ir.TensorProtocol) -> None:
+        producer = value.producer()
+        if producer is None:
+            value.const_value = tensor
+            value.shape = ir.Shape(tensor.shape)
+        else:
+            for name in list(producer.attributes):
+                del producer.attributes[name]
+            producer.attributes["value"] = ir.AttrTensor("value", tensor)
+
+    def _initializer(self, user: ir.Node, name: str, tensor: ir.TensorProtocol) -> ir.Value:
+        graph = user.graph
+        assert isinstance(graph, ir.Graph)
+        unique, number = name, 1
+        while unique in self.names:
+            unique, number = f"{name}_{number}", number + 1
+        self.names.add(unique)
+        if tensor.name != unique:
+            tensor = _renamed(tensor, unique)
+        value = ir.Value(
+            name=unique, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
+        graph.initializers[unique] = value
+        return value
+
+    # --- sizes ---
+
+    def _walk(self, graph: ir.Graph, changed: dict[ir.Node, Changes]) -> None:
+        """Evaluates the cut graph in order; where a size isn't what the selection says, it is written in."""
+        for node in graph:
+            call = self.labels.calls.get(node)
+            if call is None:
+                if node in self.twin:
+                    self._visit(node)
+                continue
+            changes = changed[node]
+            for name, new in changes.items():
+                if isinstance(name, str):
+                    self._set_attribute(self.twin[node], name, new)
+            for index in range(max([len(call.inputs), *(i + 1 for i in changes if isinstance(i, int))])):
+                self._settle(node, call, index, changes.get(index))
+            for attribute in node.attributes.values():
+                if attribute.type == ir.AttributeType.GRAPH:
+                    self._walk(attribute.value, changed)
+            self._visit(node)
+            self._check(node, call)
+
+    def _visit(self, node: ir.Node) -> None:
+        self.labels.evaluator.visit(self.twin[node], self.facts)
+
+    def _settle(self, node: ir.Node, call: Call, index: int, wanted: Array | None) -> None:
+        """Sees to it that input `index`, a size, has the value `wanted`, or the value that it had."""
+        twin = self.twin[node]
+        tensor = call.inputs[index] if index < len(call.inputs) else None
+        if wanted is None and (tensor is None or tensor.weight or tensor.value is None):
+            return
+        required = np.asarray(tensor.value if wanted is None and tensor is not None else wanted)
+        current = self._value(twin, index)
+        if current is not None and np.array_equal(current, required):
+            return
+        known = None if tensor is None or tensor.known is None else np.broadcast_to(tensor.known, required.shape)
+        if known is not None and not known.all() and tensor is not None:
+            required = self._dynamic(call, index, required, current, known)
+        self._write_in(twin, index, required)
+
+    def _value(self, node: ir.Node, index: int) -> Array | None:
+        value = node.inputs[index] if index < len(node.inputs) else None
+        return None if value is None else self.labels.evaluator.fact(value, self.facts).value
+
+    def _dynamic(self, call: Call, index: int, required: Array, current: Array | None, known: Mask) -> Array:
+        """A target shape with one dynamic dim can be a constant with a -1 there."""
+        if call.operator == "Reshape" and index == 1 and (~known).sum() == 1 and not (required[known] == -1).any():
+            return np.where(known, required, -1)
+        raise SurgeonError(
+            f"{call.name} ({call.operator}) needs a size that depends on several dynamic dims",
+            why=f"input {index} must be {required.tolist()}, is {None if current is None else current.tolist()}",
+            fix="give the input shape with --input-shape, or keep this vertex whole with --exclude",
+        )
+
+    def _write_in(self, node: ir.Node, index: int, value: Array) -> None:
+        old = node.inputs[index] if index < len(node.inputs) else None
+        if old is not None and constant(old) is not None and len(old.uses()) == 1 and not old.is_graph_output():
+            self._replace(old, ir.Tensor(np.ascontiguousarray(value), name=old.name))
+            self.labels.evaluator.forget(old)
+            self.facts.pop(old, None)
+            return
+        name = old.name if old is not None and old.name else f"{node.name}_{index}"
+        fresh = self._initializer(node, name, ir.Tensor(np.ascontiguousarray(value), name=name))
+        if index >= len(node.inputs):
+            node.resize_inputs(index + 1)
+        node.replace_input_with(index, fresh)
+        if old is not None:
+            self._prune_dead(old)
+
+    def _prune_dead(self, value: ir.Value) -> None:
+        """Removes what only computed a size that is now written in."""
+        if any(True for _ in value.uses()) or value.is_graph_output():
+            return
+        producer = value.producer()
+        if producer is None:
+            if value.is_initializer() and not value.is_graph_input() and value.graph is not None:
+                value.graph.initializers.pop(value.name or "", None)
+        elif producer.graph is not None and not any(any(True for _ in v.uses()) or v.is_graph_output() for v in producer.outputs):
+            inputs = [v for v in producer.inputs if v is not None]
+            producer.graph.remove(producer, safe=True)
+            for source in inputs:
+                self._prune_dead(source)
+
+    def _set_attribute(self, node: ir.Node, name: str, value: Any) -> None:
+        if value is None:
+            node.attributes.pop(name, None)
+        elif isinstance(value, (list, tuple)):
+            node.attributes[name] = ir.AttrInt64s(name, [int(n) for n in value])
+        else:
+            node.attributes[name] = ir.AttrInt64(name, int(value))
+
+    def _check(self, node: ir.Node, call: Call) -> None:
+        """The shapes of the cut vertex are those that the selection says."""
+        for old, new, axes in zip(call.outputs, self.twin[node].outputs, call.results, strict=False):
+            fact = self.facts.get(new, Fact())
+            if axes is None or old.shape is None or fact.shape is None:
+                continue
+            expected = widths(axes, self.keep, old.shape)
+            if fact.shape != expected:
+                raise SurgeonError(
+                    f"the rule of {call.operator} is wrong for {call.name}",
+                    why=f"{new.name} was to be {list(expected)}, but would be {list(fact.shape)}",
+                    fix=f"keep it whole with --exclude '{call.name}', and report this model",
+                )
+
+    def _drop_stale_shapes(self) -> None:
+        """Intermediate shapes that no longer hold are forgotten; inputs and outputs keep theirs."""
+        for node in self.labels.model.graph.all_nodes():
+            for old, new in zip(node.outputs, self.twin[node].outputs, strict=True):
+                axes = self.labels.axes.get(old)
+                if axes and any(p is not None for p in positions(axes, self.keep)):
+                    new.shape = None
+
+
+def _renamed(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
+    return ir.LazyTensor(partial(_load, tensor, name), dtype=tensor.dtype, shape=ir.Shape(tensor.shape), name=name)
+
+
+def _load(tensor: ir.TensorProtocol, name: str) -> ir.Tensor:
+    return ir.Tensor(np.asarray(tensor.numpy()), dtype=tensor.dtype, name=name)

@@ -1,0 +1,249 @@
+"""Running models in onnxruntime and comparing what they compute."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+
+from onnxsurgeon.edit import cut
+from onnxsurgeon.errors import ModelError, ProofError, UsageError
+from onnxsurgeon.facts import Sizes
+from onnxsurgeon.graph import Labels
+from onnxsurgeon.neurons import Mask
+from onnxsurgeon.reference import fixed_size, perturbed, reference
+from onnxsurgeon.write import write
+
+Device = Literal["auto", "cuda", "cpu"]
+Arrays = dict[str, np.ndarray]
+VISIBLE = 1e-3  # a reference that moved less than this, relatively, from the original shows too little
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Largest accepted difference: atol + rtol * the largest magnitude of the output."""
+
+    atol: float
+    rtol: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """error: largest difference over all outputs and samples, relative to the output's largest magnitude.
+
+    provider: what really ran the edited model. samples: sets of inputs.
+    """
+
+    error: float
+    passed: bool
+    provider: str
+    samples: int
+    worst: str = ""
+
+
+@dataclass(frozen=True)
+class Proof(Comparison):
+    """moved: how far the reference lies from the original, relatively. perturbed: proven with tiny tensors made visible."""
+
+    moved: float = 0.0
+    perturbed: bool = False
+
+
+def tolerance(labels: Labels, atol: float | None, rtol: float | None) -> Tolerance:
+    """The stated tolerance, or one for the least precise type in the graph."""
+    dtypes = {ir.DataType(f.dtype) for f in labels.facts[0].values() if f.dtype}
+    coarse = dtypes & {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4}
+    half = dtypes & {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
+    default = 5e-2 if coarse else 2e-2 if half else 1e-3
+    return Tolerance(1e-5 if atol is None else atol, default if rtol is None else rtol)
+
+
+@lru_cache(maxsize=1)
+def _preload() -> None:
+    """Finds the CUDA and cuDNN libraries of Python packages, where they are installed."""
+    if hasattr(ort, "preload_dlls"):
+        with open(os.devnull, "w") as sink:  # it prints what it does not find
+            saved = os.dup(1), os.dup(2)
+            try:
+                os.dup2(sink.fileno(), 1), os.dup2(sink.fileno(), 2)
+                ort.preload_dlls()
+            finally:
+                os.dup2(saved[0], 1), os.dup2(saved[1], 2)
+                os.close(saved[0]), os.close(saved[1])
+
+
+class Session:
+    """A model in onnxruntime. `provider` is what it runs on, asked of the session: onnxruntime falls back silently."""
+
+    def __init__(self, path: str | os.PathLike[str], device: Device = "auto") -> None:
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        cuda = device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
+        if cuda:
+            _preload()
+        chosen: list[Any] = [("CUDAExecutionProvider", {"use_tf32": 0})] if cuda else []
+        try:
+            self.session = ort.InferenceSession(os.fspath(path), options, providers=[*chosen, "CPUExecutionProvider"])
+        except Exception as problem:  # onnxruntime raises many types
+            raise ModelError(f"onnxruntime can't load {path}", why=_first_line(problem), fix="check the model") from None
+        self.provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
+        if device == "cuda" and self.provider != "CUDA":
+            raise UsageError(
+                "--device cuda, but no session runs on CUDA here",
+                why=f"onnxruntime {ort.__version__} fell back to {self.provider}",
+                fix="install onnxsurgeon[cuda], or use --device auto or cpu",
+            )
+
+    def run(self, feed: Mapping[str, np.ndarray]) -> Arrays:
+        names = [o.name for o in self.session.get_outputs()]
+        wanted = {i.name for i in self.session.get_inputs()}
+        try:
+            values = self.session.run(names, {k: v for k, v in feed.items() if k in wanted})
+        except Exception as problem:  # onnxruntime raises many types
+            raise ModelError("onnxruntime can't run the model", why=_first_line(problem), fix="check its inputs") from None
+        return dict(zip(names, values, strict=True))
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).strip().splitlines()[0][:500] if str(problem).strip() else type(problem).__name__
+
+
+def random_inputs(labels: Labels, sizes: Sizes, seed: int) -> Arrays:
+    """Inputs that respect types and dims: normal floats; indices below the tables that they look up; ones for masks."""
+    rng = np.random.default_rng(seed)
+    feed = {}
+    for value in labels.model.graph.inputs:
+        if value.is_initializer():
+            continue
+        fact = labels.evaluator.input_fact(value, sizes)
+        if fact.shape is None or not fact.dtype:
+            raise ModelError(
+                f"input {value.name} is no tensor of known rank", why=f"its type is {value.type}", fix="use --no-proof"
+            )
+        dtype = ir.DataType(fact.dtype).numpy()
+        if np.issubdtype(dtype, np.integer):
+            limit = _index_limit(labels, value)
+            feed[value.name or ""] = (rng.integers(0, limit, fact.shape) if limit else np.ones(fact.shape)).astype(dtype)
+        elif dtype == np.bool_:
+            feed[value.name or ""] = np.ones(fact.shape, np.bool_)
+        else:
+            feed[value.name or ""] = rng.standard_normal(fact.shape).astype(dtype)
+    return feed
+
+
+def _index_limit(labels: Labels, value: ir.Value, depth: int = 4) -> int:
+    """The smallest table that `value` indexes, through a few vertices; 0 where it indexes none."""
+    limits = []
+    for use in value.uses():
+        node = use.node
+        if node.op_type == "Gather" and use.idx == 1:
+            fact = labels.evaluator.fact(node.inputs[0], labels.facts[0]) if node.inputs[0] is not None else None
+            if fact is not None and fact.shape:
+                limits.append(fact.shape[int(labels.evaluator.attributes(node).get("axis") or 0)])
+        elif depth and use.idx == 0:
+            limits += [_index_limit(labels, out, depth - 1) for out in node.outputs]
+    return min((n for n in limits if n), default=0)
+
+
+def compare(expected: Sequence[Arrays], found: Sequence[Arrays], allowed: Tolerance, provider: str) -> Comparison:
+    """The largest difference between two sets of outputs."""
+    error, passed, worst = 0.0, True, ""
+    for a, b in zip(expected, found, strict=True):
+        if list(a) != list(b):
+            return Comparison(float("inf"), False, provider, len(expected), f"outputs {list(a)} and {list(b)}")
+        for name in a:
+            relative, good, why = _difference(a[name], b[name], allowed)
+            if relative > error or not good:
+                worst = f"{name}{why}"
+            error, passed = max(error, relative), passed and good
+    return Comparison(error, passed, provider, len(expected), worst)
+
+
+def _difference(a: Any, b: Any, allowed: Tolerance) -> tuple[float, bool, str]:
+    if isinstance(a, list):
+        pairs = [_difference(x, y, allowed) for x, y in zip(a, b, strict=False)]
+        return max((p[0] for p in pairs), default=0.0), all(p[1] for p in pairs) and len(a) == len(b), ""
+    if isinstance(a, dict) or np.asarray(a).dtype.kind in "OUS":
+        return (0.0, True, "") if str(a) == str(b) else (float("inf"), False, ": values differ")
+    if a.shape != b.shape:
+        return float("inf"), False, f": shapes {a.shape} and {b.shape}"
+    if a.size == 0:
+        return 0.0, True, ""
+    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    unequal = ~((x == y) | (np.isnan(x) & np.isnan(y)))
+    if not unequal.any():
+        return 0.0, True, ""
+    scale = float(np.abs(x[np.isfinite(x)]).max(initial=0.0))
+    gap = float(np.abs(x - y)[unequal].max())
+    if not np.isfinite(gap):
+        return float("inf"), False, ": NaN or infinity on one side"
+    return gap / max(scale, allowed.atol), gap <= allowed.atol + allowed.rtol * scale, ""
+
+
+def prove(
+    labels: Labels,
+    keep: Mask,
+    original: str | os.PathLike[str],
+    edited: str | os.PathLike[str],
+    *,
+    allowed: Tolerance,
+    device: Device = "auto",
+    seed: int = 0,
+) -> Proof:
+    """The surgery proof: the edited file computes what the original does when the dropped neurons contribute nothing.
+
+    At both sizes of the dynamic dims. Where silencing hardly shows, it is done again with tiny tensors made visible, alike in both.
+    Raises ModelError where the original itself does not run.
+    """
+    fixed = fixed_size(labels, keep)
+    feeds = [random_inputs(labels, size, seed + i) for i, size in enumerate(labels.sizes)]
+    feeds = feeds[:1] if fixed or _equal(feeds) else feeds
+    with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+        before = _outputs(original, feeds, device)[0]
+        edited_outputs, provider = _outputs(edited, feeds, device)
+        target = Path(folder) / "reference.onnx"
+        write(reference(labels, keep), target)
+        expected = _outputs(target, feeds, device)[0]
+        target.unlink()
+        result = compare(expected, edited_outputs, allowed, provider)
+        moved = compare(before, expected, allowed, provider).error
+        changed = not keep.all()
+        again = result.passed and changed and moved < VISIBLE
+        if again:
+            source = perturbed(labels.model, seed)
+            write(reference(labels, keep, source), target)
+            expected = _outputs(target, feeds, device)[0]
+            write(cut(labels, keep, source), Path(folder) / "edited.onnx")
+            second = compare(expected, _outputs(Path(folder) / "edited.onnx", feeds, device)[0], allowed, provider)
+            write(source, Path(folder) / "original.onnx")
+            shown = _outputs(Path(folder) / "original.onnx", feeds, device)[0]
+            moved = max(moved, compare(shown, expected, allowed, provider).error)
+            result = max(result, second, key=lambda c: (not c.passed, c.error))
+    return Proof(result.error, result.passed, provider, result.samples, result.worst, moved, again)
+
+
+def _equal(feeds: Sequence[Arrays]) -> bool:
+    return all(a.shape == b.shape for a, b in zip(feeds[0].values(), feeds[1].values(), strict=True))
+
+
+def _outputs(path: str | os.PathLike[str], feeds: Sequence[Arrays], device: Device) -> tuple[list[Arrays], str]:
+    session = Session(path, device)
+    return [session.run(feed) for feed in feeds], session.provider
+
+
+def require(proof: Proof, allowed: Tolerance) -> None:
+    """Raises ProofError where the proof failed."""
+    if not proof.passed:
+        raise ProofError(
+            "the pruned model does not compute what it must; nothing was written",
+            why=f"output {proof.worst} differs by {proof.error:.3g} of its magnitude, {allowed.rtol:g} is allowed",
+            fix="report this model; --exclude vertices to narrow it down, or --rtol if the model is that sensitive",
+        )
