@@ -69,8 +69,7 @@ class _Cut:
             return self.model
         self._slice_weights()
         evaluator = self.labels.evaluator
-        for value in self.model.graph.inputs:
-            self.facts[value] = evaluator.input_fact(value, self.labels.sizes[0])
+        self.facts = evaluator.input_facts(self.model, self.labels.sizes[0])
         changed = {node: self._changes(node, call) for node, call in self.labels.calls.items()}
         self._walk(self.labels.model.graph, changed)
         self._drop_stale_shapes()
@@ -99,25 +98,24 @@ class _Cut:
 
     def _place(self, value: ir.Value, groups: list[tuple[Positions, list[Use]]]) -> None:
         """One tensor per group of uses that are cut alike: the first takes the name, the others get copies."""
-        tensor = constant(value)
+        first, at = groups[0][1][0]
+        tensor = constant(self.twin[first].inputs[at])
         assert tensor is not None
         covered = sum(len(uses) for _, uses in groups)
-        everywhere = sum(1 for _ in value.uses()) + value.is_graph_output()
-        original: ir.Value | None = None
+        whole = any(all(p is None for p in where) for where, _ in groups)
+        in_place = not whole and covered >= len(value.uses()) + value.is_graph_output()
         for where, uses in groups:
             if all(p is None for p in where):
-                original = value
                 continue
-            replica = take(tensor, where)
-            if original is None and covered >= everywhere:
-                node, index = uses[0]
-                original = self.twin[node].inputs[index]
-                assert original is not None
-                self._replace(original, replica)
-            else:
-                fresh = self._initializer(self.twin[uses[0][0]], value.name or "weight", replica)
-                for node, index in uses:
-                    self.twin[node].replace_input_with(index, fresh)
+            node, index = uses[0]
+            old = self.twin[node].inputs[index]
+            if in_place and old is not None:
+                self._replace(old, take(tensor, where))
+                in_place = False
+                continue
+            fresh = self._initializer(self.twin[node], value.name or "weight", take(tensor, where))
+            for user, i in uses:
+                self.twin[user].replace_input_with(i, fresh)
 
     def _replace(self, value: ir.Value, tensor: ir.TensorProtocol) -> None:
         producer = value.producer()
@@ -132,10 +130,7 @@ class _Cut:
     def _initializer(self, user: ir.Node, name: str, tensor: ir.TensorProtocol) -> ir.Value:
         graph = user.graph
         assert isinstance(graph, ir.Graph)
-        unique, number = name, 1
-        while unique in self.names:
-            unique, number = f"{name}_{number}", number + 1
-        self.names.add(unique)
+        unique = self._unique(name)
         if tensor.name != unique:
             tensor = _renamed(tensor, unique)
         value = ir.Value(
@@ -180,23 +175,22 @@ class _Cut:
         if current is not None and np.array_equal(current, required):
             return
         known = None if tensor is None or tensor.known is None else np.broadcast_to(tensor.known, required.shape)
-        if known is not None and not known.all() and tensor is not None:
-            required = self._dynamic(call, index, required, current, known)
-        self._write_in(twin, index, required)
+        if known is None or known.all():
+            self._write_in(twin, index, required)
+        elif call.operator == "Reshape" and index == 1 and (~known).sum() == 1 and not (required[known] == -1).any():
+            self._write_in(twin, index, np.where(known, required, -1))
+        elif current is not None and np.array_equal(current[~known], required[~known]):
+            self._write_part(twin, index, required, known)
+        else:
+            raise SurgeonError(
+                f"{call.name} ({call.operator}) needs a size that depends on several dynamic dims",
+                why=f"input {index} must be {required.tolist()}, is {None if current is None else current.tolist()}",
+                fix=f"give the input shape with --input-shape, or keep the vertex whole with --exclude '{call.name}'",
+            )
 
     def _value(self, node: ir.Node, index: int) -> Array | None:
         value = node.inputs[index] if index < len(node.inputs) else None
         return None if value is None else self.labels.evaluator.fact(value, self.facts).value
-
-    def _dynamic(self, call: Call, index: int, required: Array, current: Array | None, known: Mask) -> Array:
-        """A target shape with one dynamic dim can be a constant with a -1 there."""
-        if call.operator == "Reshape" and index == 1 and (~known).sum() == 1 and not (required[known] == -1).any():
-            return np.where(known, required, -1)
-        raise SurgeonError(
-            f"{call.name} ({call.operator}) needs a size that depends on several dynamic dims",
-            why=f"input {index} must be {required.tolist()}, is {None if current is None else current.tolist()}",
-            fix="give the input shape with --input-shape, or keep this vertex whole with --exclude",
-        )
 
     def _write_in(self, node: ir.Node, index: int, value: Array) -> None:
         old = node.inputs[index] if index < len(node.inputs) else None
@@ -212,6 +206,26 @@ class _Cut:
         node.replace_input_with(index, fresh)
         if old is not None:
             self._prune_dead(old)
+
+    def _write_part(self, node: ir.Node, index: int, value: Array, known: Mask) -> None:
+        """The static elements of a size are written in, the dynamic ones stay computed."""
+        old = node.inputs[index]
+        assert old is not None
+        static = self._initializer(node, f"{node.name}_static", ir.Tensor(known, name=f"{node.name}_static"))
+        sizes = self._initializer(node, f"{node.name}_sizes", ir.Tensor(value, name=f"{node.name}_sizes"))
+        name = self._unique(f"{node.name}_size")
+        choice = ir.Node("", "Where", [static, sizes, old], name=name)
+        choice.outputs[0].name = name
+        node.prepend(choice)
+        node.replace_input_with(index, choice.outputs[0])
+        self.labels.evaluator.visit(choice, self.facts)
+
+    def _unique(self, name: str) -> str:
+        unique, number = name, 1
+        while unique in self.names:
+            unique, number = f"{name}_{number}", number + 1
+        self.names.add(unique)
+        return unique
 
     def _prune_dead(self, value: ir.Value) -> None:
         """Removes what only computed a size that is now written in."""

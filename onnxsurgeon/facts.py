@@ -131,11 +131,12 @@ class Evaluator:
 
     def run(self, sizes: Sizes) -> Facts:
         """Facts about every value of the main graph and its subgraphs, dynamic dims set to `sizes`."""
-        facts: Facts = {}
-        for value in self.model.graph.inputs:
-            facts[value] = self.input_fact(value, sizes)
+        facts = self.input_facts(self.model, sizes)
         self.evaluate(self.model.graph, facts)
         return facts
+
+    def input_facts(self, model: ir.Model, sizes: Sizes) -> Facts:
+        return {v: self.input_fact(v, sizes) for v in model.graph.inputs if not v.is_initializer()}
 
     def input_fact(self, value: ir.Value, sizes: Sizes) -> Fact:
         if value.shape is None or not isinstance(value.type, ir.TensorType):
@@ -307,18 +308,25 @@ def tensor(value: ir.Value, first: Facts, second: Facts) -> Tensor:
     return Tensor(value.name or "", a.shape, dynamic, a.value, known, other, constant(value) is not None)
 
 
-def dynamic_dims(model: ir.Model) -> Iterator[tuple[str, int, str, int]]:
-    """(input, axis, symbol, rank) of every dynamic dim of a graph input."""
+def dynamic_dims(model: ir.Model) -> Iterator[tuple[str, int, str, str]]:
+    """(input, axis, symbol, kind) of every dynamic dim of a graph input; the kind is `batch`, `space`, `time` or `index`."""
     for value in model.graph.inputs:
         if value.shape is not None and not value.is_initializer():
+            inner = "index" if value.dtype in INDEX_TYPES else "space" if len(value.shape) > 2 else "time"
             for axis, n in enumerate(value.shape):
                 if not isinstance(n, int):
-                    yield value.name or "", axis, n.value or f"{value.name}[{axis}]", len(value.shape)
+                    symbol = n.value or f"{value.name}[{axis}]"
+                    yield value.name or "", axis, symbol, "batch" if axis == 0 else inner
 
 
-# Pairs of sizes to try for dims that are not the first axis: pictures, then short sequences, then what awkward graphs accept.
-PAIRS = ((224, 256), (64, 96), (17, 23), (16, 16), (1, 1))
-BATCHES = (2, 3)
+# Pairs of sizes to try, best first: what pictures, recordings and sentences measure, then what awkward graphs accept.
+SIZES: tuple[dict[str, tuple[int, int]], ...] = (
+    {"batch": (2, 3), "space": (224, 256), "time": (512, 576), "index": (17, 23)},
+    {"batch": (2, 3), "space": (64, 96), "time": (160, 320), "index": (16, 24)},
+    {"batch": (2, 3), "space": (17, 23), "time": (17, 23), "index": (5, 7)},
+    {"batch": (1, 1), "space": (64, 64), "time": (512, 512), "index": (16, 16)},
+    {"batch": (1, 1), "space": (1, 1), "time": (1, 1), "index": (1, 1)},
+)
 
 
 def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[tuple[Sizes, Sizes]]:
@@ -333,12 +341,11 @@ def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[tuple[Sizes
                 fix="name an input and give all its dims",
             )
     pinned = {symbol: given[name][axis] for name, axis, symbol, _ in dims if name in given}
-    for pair in PAIRS if any(axis for _, axis, symbol, _ in dims if symbol not in pinned) else PAIRS[:1]:
+    for choice in SIZES if dims else SIZES[:1]:
         chosen = []
         for k in range(2):
             by_symbol = dict(pinned)
-            for _, axis, symbol, rank in dims:
-                size = BATCHES[k] if axis == 0 else (pair[k] if rank >= 3 and axis > 1 else min(pair[k], 17 + 6 * k))
-                by_symbol.setdefault(symbol, size)
+            for _, _, symbol, kind in dims:
+                by_symbol.setdefault(symbol, choice[kind][k])
             chosen.append({(name, axis): by_symbol[symbol] for name, axis, symbol, _ in dims})
         yield chosen[0], chosen[1]

@@ -134,7 +134,8 @@ class _Labeller:
 
     def run(self) -> None:
         for value in self.labels.model.graph.inputs:
-            self.labels.axes[value] = self._blank(value) or ()
+            if not value.is_initializer():
+                self.labels.axes[value] = self._blank(value) or ()
         self._walk(self.labels.model.graph)
         self.relations.operator = "output"
         for value in self.labels.model.graph.outputs:

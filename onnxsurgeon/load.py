@@ -142,8 +142,8 @@ def _refuse_versions(path: Path, proto: onnx.ModelProto) -> None:
 
 def _refuse_graph(path: Path, graph: onnx.GraphProto) -> None:
     if graph.sparse_initializer:
-        names = ", ".join(repr(tensor.values.name) for tensor in graph.sparse_initializer[:3])
-        raise _sparse(path, f"graph {graph.name!r} has {len(graph.sparse_initializer)}, first {names}")
+        first = graph.sparse_initializer[0].values.name
+        raise _sparse(path, f"{len(graph.sparse_initializer)} in graph {graph.name!r}, the first is {first!r}")
     names = {tensor.name for tensor in graph.initializer}
     if "" in names or len(names) < len(graph.initializer):
         raise _invalid(path, f"Graph {graph.name!r} has weights without a name or with the same one.")

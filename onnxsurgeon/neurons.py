@@ -19,6 +19,9 @@ Axes = tuple[Axis, ...]
 Free = Literal["auto", "heads", "head-size"]
 
 
+LAYOUT = "fixed by the operator's layout"
+
+
 class Reason(NamedTuple):
     """Why neurons are frozen: the vertex that froze them, its operator, and the words for it."""
 
@@ -193,11 +196,13 @@ class _Resolver:
         return rows.ravel(), np.repeat(product.factors[factor], rows.shape[1])
 
     def _blame(self, product: Product) -> Reason:
+        """The reason that froze the product; an axis that no one could ever cut explains the least."""
+        found = []
         for array in (product.flat, *product.factors):
             known = self.reasons[self.root[array.ravel()]]
-            if (known >= 0).any():
-                return self.causes[int(known[known >= 0][0])]
-        return Reason(product.vertex, product.operator, "no factor of the axis can be cut")
+            found += [self.causes[int(k)] for k in np.unique(known[known >= 0])[:1]]
+        found.sort(key=lambda reason: reason.text == LAYOUT)
+        return found[0] if found else Reason(product.vertex, product.operator, "no factor of the axis can be cut")
 
     def _merge(self, edges: list[tuple[Ids, Ids]], frozen: Iterable[tuple[Ids, Reason]]) -> None:
         for array, reason in frozen:

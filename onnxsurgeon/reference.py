@@ -67,11 +67,15 @@ class _Reference:
                     continue
                 value = node.inputs[index]
                 assert value is not None
-                zero = self._zero(original, node, index, zeros)
                 shape = [1] * len(tensor.shape or ())
                 shape[axis] = len(labels)
-                mask = self._constant(self.keep[labels].reshape(shape), "silence")
-                self._before(node, index, "Where", [mask, value, zero])
+                mask = self.keep[labels].reshape(shape)
+                if call.version < 9 and not original.domain:  # before Where
+                    factor = self._constant(mask.astype(self._dtype(original, index).numpy()), "silence")
+                    self._before(node, index, "Mul", [value, factor])
+                else:
+                    zero = self._zero(original, node, index, zeros)
+                    self._before(node, index, "Where", [self._constant(mask, "silence"), value, zero])
 
     def _zero(self, original: ir.Node, node: ir.Node, index: int, zeros: Mapping[int, int]) -> ir.Value:
         """What silence is: the zero point of a quantised input, else 0 of its type."""
@@ -79,10 +83,12 @@ class _Reference:
         found = node.inputs[point] if point < len(node.inputs) else None
         if found is not None:
             return found
-        value = original.inputs[index]
+        return self._constant(np.zeros((), self._dtype(original, index).numpy()), "zero")
+
+    def _dtype(self, node: ir.Node, index: int) -> ir.DataType:
+        value = node.inputs[index]
         assert value is not None
-        dtype = ir.DataType(self.labels.evaluator.fact(value, self.labels.facts[0]).dtype)
-        return self._constant(np.zeros((), dtype.numpy()), "zero")
+        return ir.DataType(self.labels.evaluator.fact(value, self.labels.facts[0]).dtype)
 
     def _wrap(self, original: ir.Node, node: ir.Node, call: Call) -> None:
         """The operator on the kept neurons alone; afterwards they go back to their places."""

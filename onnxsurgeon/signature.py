@@ -14,7 +14,7 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
-from onnxsurgeon.neurons import Axes, Axis, Relations
+from onnxsurgeon.neurons import LAYOUT, Axes, Axis, Relations
 
 Shape = tuple[int, ...]
 Symbol = tuple[str, ...]  # the factors of an axis; one for a plain letter
@@ -81,7 +81,7 @@ def relate(
     signature = parse(text)
     placed: list[tuple[Symbol, int, Axis]] = []
     for pattern, operand in zip(signature.inputs, operands, strict=False):
-        if pattern and operand is not None:
+        if pattern and operand is not None and operand.shape:  # a scalar binds nothing
             symbols = _expand(pattern, len(operand.shape), text)
             placed += [(s, n, axis) for s, n, axis in zip(symbols, operand.shape, operand.axes, strict=True)]
     targets = [
@@ -121,12 +121,12 @@ def _solve(placed: Sequence[tuple[Symbol, int, Axis]], known: Mapping[str, int],
                 sizes[symbol[0]] = size
             elif size not in (1, sizes[symbol[0]]):
                 raise Unsolved(f"{symbol[0]} is both {sizes[symbol[0]]} and {size} in {text!r}")
-    composites = [(symbol, size) for symbol, size, _ in placed if len(symbol) > 1]
+    composites = sorted(((s, n) for s, n, _ in placed if len(s) > 1), key=lambda pair: -pair[1])
     for _ in composites:
         for symbol, size in composites:
             missing = [f for f in symbol if f not in sizes]
             rest = prod(sizes[f] for f in symbol if f in sizes)
-            if len(missing) == 1 and rest and size % rest == 0 and size != 1:
+            if len(missing) == 1 and rest and size % rest == 0:
                 sizes[missing[0]] = size // rest
     for symbol, size in composites:
         if any(f not in sizes for f in symbol) or size not in (1, prod(sizes[f] for f in symbol)):
@@ -169,7 +169,7 @@ def _compose(
         if (factor,) not in vectors and (factor,) not in pinned:
             vectors[factor,] = relations.fresh(sizes[factor])
             if factor.isdigit():
-                relations.freeze(vectors[factor,], "fixed by the operator's layout")
+                relations.freeze(vectors[factor,], LAYOUT)
         factors.append(vectors.get((factor,)))
     flat = vectors.get(symbol)
     real = [f for f, name in zip(factors, symbol, strict=True) if sizes[name] > 1]

@@ -50,7 +50,8 @@ def linear(logs, r, rounds=30, tol=1e-4):
         rows=tangents(logs,r.S,bad,at[bad]); lo,up,st,c,v=rows.arrays()
         h.addRows(len(lo),lo,up,len(v),st[:-1].astype(np.int32),c.astype(np.int32),v)
         ms.append(bad); ats.append(at[bad])
-    return x, h.getInfo().objective_function_value, np.concatenate([*ms,np.zeros(0,int)]), np.concatenate([*ats,np.zeros(0)])
+    d=np.array(h.getSolution().col_dual)
+    return x, h.getInfo().objective_function_value, d, np.concatenate([*ms,np.zeros(0,int)]), np.concatenate([*ats,np.zeros(0)])
 
 def mip(logs, r, gap, limit, target):
     import highspy
