@@ -113,7 +113,7 @@ class _Cut:
                 self._replace(old, take(tensor, where))
                 in_place = False
                 continue
-            fresh = self._initializer(self.twin[node], value.name or "weight", take(tensor, where))
+            fresh = self._initializer(value.name or "weight", take(tensor, where))
             for user, i in uses:
                 self.twin[user].replace_input_with(i, fresh)
 
@@ -127,16 +127,15 @@ class _Cut:
                 del producer.attributes[name]
             producer.attributes["value"] = ir.AttrTensor("value", tensor)
 
-    def _initializer(self, user: ir.Node, name: str, tensor: ir.TensorProtocol) -> ir.Value:
-        graph = user.graph
-        assert isinstance(graph, ir.Graph)
+    def _initializer(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
+        """A new weight of the outermost graph, which every graph inside sees."""
         unique = self._unique(name)
         if tensor.name != unique:
             tensor = _renamed(tensor, unique)
         value = ir.Value(
             name=unique, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
         )
-        graph.initializers[unique] = value
+        self.model.graph.initializers[unique] = value
         return value
 
     # --- sizes ---
@@ -200,7 +199,7 @@ class _Cut:
             self.facts.pop(old, None)
             return
         name = old.name if old is not None and old.name else f"{node.name}_{index}"
-        fresh = self._initializer(node, name, ir.Tensor(np.ascontiguousarray(value), name=name))
+        fresh = self._initializer(name, ir.Tensor(np.ascontiguousarray(value), name=name))
         if index >= len(node.inputs):
             node.resize_inputs(index + 1)
         node.replace_input_with(index, fresh)
@@ -211,8 +210,8 @@ class _Cut:
         """The static elements of a size are written in, the dynamic ones stay computed."""
         old = node.inputs[index]
         assert old is not None
-        static = self._initializer(node, f"{node.name}_static", ir.Tensor(known, name=f"{node.name}_static"))
-        sizes = self._initializer(node, f"{node.name}_sizes", ir.Tensor(value, name=f"{node.name}_sizes"))
+        static = self._initializer(f"{node.name}_static", ir.Tensor(known, name=f"{node.name}_static"))
+        sizes = self._initializer(f"{node.name}_sizes", ir.Tensor(value, name=f"{node.name}_sizes"))
         name = self._unique(f"{node.name}_size")
         choice = ir.Node("", "Where", [static, sizes, old], name=name)
         choice.outputs[0].name = name

@@ -321,8 +321,9 @@ def dynamic_dims(model: ir.Model) -> Iterator[tuple[str, int, str, str]]:
 
 # Pairs of sizes to try, best first: what pictures, recordings and sentences measure, then what awkward graphs accept.
 SIZES: tuple[dict[str, tuple[int, int]], ...] = (
-    {"batch": (2, 3), "space": (224, 256), "time": (512, 576), "index": (17, 23)},
-    {"batch": (2, 3), "space": (64, 96), "time": (160, 320), "index": (16, 24)},
+    {"batch": (2, 3), "space": (224, 320), "time": (4096, 6400), "index": (17, 23)},
+    {"batch": (2, 3), "space": (64, 96), "time": (512, 1280), "index": (16, 24)},
+    {"batch": (2, 3), "space": (1024, 4096), "time": (16000, 24000), "index": (64, 128)},
     {"batch": (2, 3), "space": (17, 23), "time": (17, 23), "index": (5, 7)},
     {"batch": (1, 1), "space": (64, 64), "time": (512, 512), "index": (16, 16)},
     {"batch": (1, 1), "space": (1, 1), "time": (1, 1), "index": (1, 1)},

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, Sizes, constant, domain_of, samples, tensor
 from onnxsurgeon.neurons import Axes, Axis, Classes, Free, Relations
 from onnxsurgeon.ops import OPERATORS, Call, Operator, Tensor
-from onnxsurgeon.ops.call import Factors
+from onnxsurgeon.ops.call import Factors, run_rule
 from onnxsurgeon.signature import Shape
 
 Use = tuple[ir.Node, int]  # one input of one vertex
@@ -173,10 +173,7 @@ class _Labeller:
         )
         if known is None:
             labels.unknown[node.op_type] = labels.unknown.get(node.op_type, 0) + 1
-            call.capture("captured by an operator without a rule")
-            call.results = call.freeze_all("an operator without a rule")
-        else:
-            call.results = list(known.rule(call))
+        call.results = run_rule(known, call)
         labels.calls[node] = call
         for value, axes in zip(node.outputs, call.results, strict=False):
             if axes is not None:

@@ -26,7 +26,7 @@ from onnxsurgeon.errors import ModelError, UsageError
 
 OLDEST_OPSET = 7
 SOURCE = "onnxsurgeon.source"  # in graph.meta: the ModelProto that was read, without its large weights
-EXTERNAL = "onnxsurgeon.external"  # in graph.meta: whether weights lay in files of their own
+EXTERNAL = "onnxsurgeon.external"  # in graph.meta: the names of the data files that hold weights
 
 Maps: TypeAlias = "dict[str, mmap.mmap | bytes]"  # by the location that tensors give
 
@@ -56,7 +56,7 @@ def read(path: str | os.PathLike[str]) -> ir.Model:
     for graph in graphs(model):
         _map_weights(path, graph, maps)
     model.graph.meta[SOURCE] = proto
-    model.graph.meta[EXTERNAL] = len(maps) > 1
+    model.graph.meta[EXTERNAL] = tuple(sorted(maps.keys() - {path.name}))
     if model.functions:
         _inline(path, model)
     return model

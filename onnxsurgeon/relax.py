@@ -178,7 +178,7 @@ class Relaxed:
     rows: Rows
 
 
-def relax(logs: Logs, shape: list[Curve], monomial: IntArray, at: FloatArray, sides="few") -> Relaxed:
+def relax(logs: Logs, shape: list[Curve], monomial: IntArray, at: FloatArray, sides="few", lo=None, hi=None) -> Relaxed:
     program = logs.program
     S, M = program.spaces, len(program.factor)
     V=np.array([len(c.x) for c in shape]); vs=np.concatenate([[0],np.cumsum(V)])
@@ -208,21 +208,24 @@ def relax(logs: Logs, shape: list[Curve], monomial: IntArray, at: FloatArray, si
         for m,si,ti in zip(ms.tolist(),s.tolist(),t.tolist()):
             groups.setdefault((k,si,tuple(program.coefficient[:,m].tolist())),[]).append((m,ti))
     col=S+M+len(vx); wrows=[]
-    nlo=program.count[program.start[:-1]].astype(float); nhi=program.count[program.start[1:]-1].astype(float)
+    bhi=program.count[program.start[1:]-1].astype(float)
+    nlo=program.count[program.start[:-1]].astype(float) if lo is None else lo
+    nhi=bhi if hi is None else hi
+    blo=program.count[program.start[:-1]]
     for (k,si,_),mem in groups.items():
         ms=np.array([m for m,_ in mem]); ts=np.array([t for _,t in mem])
         Llo,Lhi=nlo[ts].sum(),nhi[ts].sum()
-        if Lhi<=Llo or nhi[si]<=nlo[si]: continue
+        if bhi[ts].sum()<=blo[ts].sum() or bhi[si]<=blo[si]: continue
         v=np.arange(vs[si],vs[si+1]); K=len(v); om=col+np.arange(K); col+=K
         # omega<=lambda
         e=np.arange(K)
         rows.add(np.concatenate([e,e]),np.concatenate([om,lam[v]]),np.concatenate([np.ones(K),-np.ones(K)]),np.full(K,-np.inf),np.zeros(K))
         # sum omega = (L-Llo)/(Lhi-Llo)
         vt=np.concatenate([np.arange(vs[t],vs[t+1]) for t in ts])
-        D=Lhi-Llo
-        rows.add(np.zeros(K+len(vt),int),np.concatenate([om,lam[vt]]),np.concatenate([np.ones(K),-vn[vt]/D]),np.array([-Llo/D]),np.array([-Llo/D]))
+        D=Lhi-Llo; B=bhi[ts].sum()
+        rows.add(np.zeros(K+len(vt),int),np.concatenate([om,lam[vt]]),np.concatenate([np.full(K,D/B),-vn[vt]/B]),np.array([-Llo/B]),np.array([-Llo/B]))
         # sum q >= sum n (Llo lam + D om)
-        sc=nhi[si]*Lhi
+        sc=bhi[si]*B
         rows.add(np.zeros(2*K+len(ms),int),np.concatenate([S+ms,lam[v],om]),np.concatenate([np.exp(logs.top[ms])/sc,-vn[v]*Llo/sc,-vn[v]*D/sc]),np.zeros(1),np.full(1,np.inf))
     gate0=col
     # pieces
@@ -240,6 +243,7 @@ def relax(logs: Logs, shape: list[Curve], monomial: IntArray, at: FloatArray, si
     C=gate0+NG
     cost, lower, upper = np.zeros(C),np.zeros(C),np.ones(C)
     cost[lam]=vu
-    lower[:S], upper[:S] = logs.low, logs.high
+    upper[lam]=(vn>=nlo[owner])&(vn<=nhi[owner])
+    lower[:S], upper[:S] = np.log(np.maximum(nlo,_NOTHING)),np.log(np.maximum(nhi,_NOTHING))
     lower[S:S+M] = np.exp(logs.bottom - logs.top)
     return Relaxed(S,M,gate0,NG,C,0.,cost,lower,upper,rows)

@@ -88,7 +88,10 @@ def relate(
         _expand(pattern, len(shape), text) if pattern and shape is not None else None
         for pattern, shape in zip(signature.outputs, outputs, strict=False)
     ]
-    solved = _solve(placed, sizes, text)
+    sized = [(s, n) for s, n, _ in placed]
+    for target, shape in zip(targets, outputs, strict=False):
+        sized += zip(target or (), shape or (), strict=True) if target is not None and shape is not None else []
+    solved = _solve(sized, sizes, text)
     vectors = _bind(placed, targets, solved, relations)
     return [None if target is None else tuple(vectors.get(s) for s in target) for target in targets]
 
@@ -109,19 +112,17 @@ def _expand(pattern: tuple[Symbol, ...], rank: int, text: str) -> list[Symbol]:
     return symbols
 
 
-def _solve(placed: Sequence[tuple[Symbol, int, Axis]], known: Mapping[str, int], text: str) -> dict[str, int]:
+def _solve(sized: Sequence[tuple[Symbol, int]], known: Mapping[str, int], text: str) -> dict[str, int]:
     """The size of every letter. A size of 1 gives way to a larger one (broadcasting)."""
     sizes = dict(known)
-    for symbol, size, _ in placed:
-        for factor in symbol:
-            if factor.isdigit():
-                sizes[factor] = int(factor)
+    for symbol, size in sized:
+        sizes |= {factor: int(factor) for factor in symbol if factor.isdigit()}
         if len(symbol) == 1 and symbol != FROZEN:
             if sizes.setdefault(symbol[0], size) == 1:
                 sizes[symbol[0]] = size
             elif size not in (1, sizes[symbol[0]]):
                 raise Unsolved(f"{symbol[0]} is both {sizes[symbol[0]]} and {size} in {text!r}")
-    composites = sorted(((s, n) for s, n, _ in placed if len(s) > 1), key=lambda pair: -pair[1])
+    composites = sorted((pair for pair in sized if len(pair[0]) > 1), key=lambda pair: -pair[1])
     for _ in composites:
         for symbol, size in composites:
             missing = [f for f in symbol if f not in sizes]

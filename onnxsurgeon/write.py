@@ -61,6 +61,11 @@ def write(
     return _write_external(check_target(f"{path}.data", overwrite=overwrite), path, model, slots)
 
 
+def size(model: ir.Model) -> int:
+    """Bytes that `write` would write, but for the padding of a data file."""
+    return wire.size(_embedded(model, [slot for graph in graphs(model) for slot in _slots(graph)]))
+
+
 def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """`path` as a Path; raises UsageError where `write` would not write to it."""
     path = Path(path)

@@ -36,6 +36,7 @@ class Tensor:
     known: Mask | None = None
     other: Shape | None = None  # the shape at the second sample
     weight: bool = False  # a constant of the graph
+    used: bool = True  # of an output: whether anything reads it
 
     @property
     def static(self) -> Array | None:
@@ -59,9 +60,11 @@ class Call:
     capture: Callable[[str], None]  # freezes what graphs in attributes use from outside, with a reason
     results: list[Axes | None] = field(default_factory=list)
     soft: list[tuple[int, int]] = field(default_factory=list)  # (input, axis): the operator normalises along it
+    read: set[int] = field(default_factory=set)  # inputs whose neurons the rule looked at
 
     def axes(self, index: int) -> Axes | None:
         """The neurons on the axes of input `index`; None where it is absent or of unknown rank."""
+        self.read.add(index)
         return self.label(index) if self.has(index) else None
 
     def has(self, index: int) -> bool:
@@ -128,6 +131,7 @@ class Operator(NamedTuple):
     resize: what its attributes and size-bearing inputs become. macs: its multiply-accumulates.
     silence: which inputs must be zero where neurons are dropped, for it to compute what the cut operator does: none where it only
     moves or maps elements, the data of a product with weights, or all. zeros: where zero is another input's value (quantisation).
+    ignores: inputs of which it reads the type or the sizes alone, so that they may be cut whatever its rule says.
     """
 
     rule: Rule
@@ -135,9 +139,23 @@ class Operator(NamedTuple):
     macs: Macs | None = None
     silence: Silence = "all"
     zeros: Mapping[int, int] = {}
+    ignores: tuple[int, ...] = ()
 
 
 OPERATORS: dict[tuple[str, str], Operator] = {}
+
+
+def run_rule(operator: Operator | None, call: Call) -> list[Axes | None]:
+    """The neurons on each output's axes. What the rule did not look at stays whole; so does everything where there is none."""
+    if operator is None:
+        call.capture("captured by an operator without a rule")
+        return call.freeze_all("an operator without a rule")
+    results = list(operator.rule(call))
+    for index in set(range(len(call.inputs))) - call.read - {*operator.ignores}:
+        tensor = call.inputs[index]
+        if tensor is not None and not (tensor.weight and tensor.value is not None):
+            call.freeze(index, "the operator reads it whole")
+    return results
 
 
 def register(
@@ -148,6 +166,7 @@ def register(
     macs: Macs | None = None,
     silence: Silence = "all",
     zeros: Mapping[int, int] | None = None,
+    ignores: tuple[int, ...] = (),
 ) -> Callable[[Rule], Rule]:
     """Registers a rule for the operators of a space-separated list."""
 
@@ -155,7 +174,7 @@ def register(
         for name in names.split():
             if (domain, name) in OPERATORS:
                 raise ValueError(f"operator {domain}::{name} is registered twice")
-            OPERATORS[domain, name] = Operator(rule, resize, macs, silence, zeros or {})
+            OPERATORS[domain, name] = Operator(rule, resize, macs, silence, zeros or {}, ignores)
         return rule
 
     return decorate

@@ -72,7 +72,7 @@ NARY = """
     Add Sub Mul Div Pow Max Min Mean Sum Mod And Or Xor Equal Greater GreaterOrEqual Less LessOrEqual PRelu Where
     BitShift BitwiseAnd BitwiseOr BitwiseXor
 """
-register(UNARY, silence="none")(signature("... -> ..., ..."))
+register(UNARY, silence="none", ignores=(1,))(signature("... -> ..., ..."))
 
 
 @register(NARY, silence="none")
@@ -247,6 +247,6 @@ SIZES = "Shape Size Range EyeLike ConstantOfShape Constant NonZero"
 RANDOM = "RandomNormalLike RandomUniformLike RandomNormal RandomUniform Bernoulli Multinomial"
 
 
-@register(SIZES + " " + RANDOM, silence="none")
+@register(SIZES + " " + RANDOM, silence="none", ignores=(0,))
 def unlabelled(call: Call) -> Sequence[Axes | None]:
     return [call.blank(i) for i in range(len(call.outputs))]

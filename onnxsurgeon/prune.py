@@ -1,0 +1,382 @@
+"""Pruning from end to end: label, weigh, select, cut; then write and prove in one step."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.edit import cut
+from onnxsurgeon.errors import InfeasibleError, UsageError
+from onnxsurgeon.facts import constant
+from onnxsurgeon.graph import Labels, Weight, label, widths
+from onnxsurgeon.load import EXTERNAL, read
+from onnxsurgeon.neurons import Free, Mask, Reason
+from onnxsurgeon.problem import IntArray
+from onnxsurgeon.signature import Shape
+from onnxsurgeon.solver import Solution, least, solve
+from onnxsurgeon.spaces import Bound, Spaces, spaces
+from onnxsurgeon.utility import scores
+from onnxsurgeon.write import check_target, size, write
+
+if TYPE_CHECKING:
+    from onnxsurgeon.validate import Device, Proof
+
+Metric = Literal["params", "macs", "size"]
+Progress = Callable[[str, str], None]  # (stage, detail)
+SLACK = 0.01  # of the original: how far below its budget a metric may fall where the widths allow better
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that was read from `path`."""
+
+    path: Path
+    graph: ir.Model
+
+    @property
+    def bytes(self) -> int:
+        """Size on disk, external data included."""
+        files = (self.path, *(self.path.parent / name for name in self.graph.graph.meta.get(EXTERNAL, ())))
+        return sum(file.stat().st_size for file in files)
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """The model at `path`; its weights stay in the file. Raises UsageError or ModelError where it can't be read."""
+    return Model(Path(path), read(path))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """params: elements of weights. macs: per sample. size: bytes on disk. vertices: nodes."""
+
+    params: int
+    macs: float
+    size: int
+    vertices: int
+
+    def of(self, metric: str) -> float:
+        return float(getattr(self, metric))
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """params that no selection can drop, and why."""
+
+    reason: Reason | None
+    params: int
+    weights: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """A pruned model, not yet written. `seconds`: by stage."""
+
+    source: Model
+    labels: Labels
+    spaces: Spaces
+    counts: IntArray
+    keep: Mask
+    graph: ir.Model
+    solution: Solution
+    before: Measure
+    after: Measure
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def changes(self) -> list[tuple[str, str, str, Shape, Shape]]:
+        """(vertex, operator, weight, shape before, shape after) of every matrix that changed."""
+        rows = []
+        for weight in self.labels.weights():
+            after = widths(weight.axes, self.keep, weight.shape)
+            if after != weight.shape and sum(n > 1 for n in weight.shape) > 1 and weight.counts:
+                call = self.labels.calls[weight.uses[0][0]]
+                rows.append((call.name, call.operator, weight.value.name or "", weight.shape, after))
+        return rows
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        external: bool | None = None,
+        proof: bool = True,
+        device: Device = "auto",
+        atol: float | None = None,
+        rtol: float | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Proof | None:
+        """Writes the pruned model to `path`, once it is proven; returns the proof.
+
+        The file is written beside its target and proven there: nothing appears at `path` where the proof fails (ProofError).
+        Raises UsageError where `path` exists and `overwrite` is not given.
+        """
+        target = check_target(path, overwrite=overwrite)
+        report = progress or (lambda stage, detail: None)
+        with tempfile.TemporaryDirectory(prefix=".onnxsurgeon-", dir=target.parent) as folder:
+            draft = Path(folder) / target.name
+            report("write", str(target))
+            write(self.graph, draft, external=external)
+            data = draft.with_name(draft.name + ".data")
+            if data.exists():
+                check_target(target.with_name(data.name), overwrite=overwrite)
+            result = None
+            if proof:
+                report("prove", "")
+                from onnxsurgeon.validate import prove, require, tolerance
+
+                allowed = tolerance(self.labels, atol, rtol)
+                result = prove(
+                    self.labels, self.keep, self.source.path, draft, allowed=allowed, device=device, seed=seed
+                )
+                require(result, allowed)
+            if data.exists():
+                data.replace(target.with_name(data.name))
+            draft.replace(target)
+        return result
+
+
+def prune(
+    model: Model,
+    *,
+    ratio: float | None = None,
+    metric: Metric = "params",
+    max_params: float | None = None,
+    max_macs: float | None = None,
+    max_size: float | None = None,
+    utility: str = "l2-norm",
+    round_to: int = 1,
+    min_keep: float = 0.0,
+    exclude: Sequence[str] = (),
+    only: Sequence[str] = (),
+    free: Free = "auto",
+    input_shape: Mapping[str, Shape] | None = None,
+    seed: int = 0,
+    time_limit: float = 30.0,
+    gap: float = 1e-3,
+    progress: Progress | None = None,
+) -> Result:
+    """The selection of most utility within the budgets, cut out of `model`.
+
+    ratio: `metric` falls by at least this share, and by no more than the structure forces. max_params, max_macs (per sample), max_size
+    (bytes): budgets, any number at once. round_to: widths become multiples of it. min_keep: share of each axis that stays. exclude,
+    only: globs over vertex names. Raises UsageError for a request that makes no sense, InfeasibleError where no selection fits.
+    """
+    clock, report = _Clock(), progress or (lambda stage, detail: None)
+    limits = {"params": max_params, "macs": max_macs, "size": max_size}
+    _check_request(ratio, limits, round_to, min_keep)
+    report("label", model.path.name)
+    labels = label(model.graph, free=free, shapes=input_shape)
+    clock("label")
+    pinned = _pinned(labels, exclude, only)
+    report("weigh", utility)
+    values = scores(labels, utility, seed=seed)
+    clock("weigh")
+    vertices = sum(1 for _ in model.graph.graph.all_nodes())
+    weights = _weight_bytes(model.graph)
+    bounds: dict[str, Bound] = {}
+    build = partial(spaces, labels, values, round_to=round_to, min_keep=min_keep, pinned=pinned, overhead=model.bytes - weights)
+    built = build(bounds)
+    full = np.array([s[-1] for s in built.problem.sizes], np.int64)
+    costs = {c.name: c.evaluate(built.problem.lengths(full)) for c in built.problem.costs}
+    before = Measure(count_params(model.graph), costs["macs"], model.bytes, vertices)
+    bounds = _bounds(before, ratio, metric, limits)
+    clock("problem")
+    for _ in range(4):
+        report("solve", "")
+        built = _with_bounds(built, bounds)
+        solution = _solve(labels, built, before, bounds, time_limit, gap, report)
+        clock("solve")
+        keep = built.keep(solution.counts, labels.classes.root)
+        graph = cut(labels, keep)
+        after = Measure(
+            count_params(graph), solution.costs["macs"], size(graph), sum(1 for _ in graph.graph.all_nodes())
+        )
+        clock("cut")
+        excess = {m: after.of(m) - b.upper for m, b in bounds.items() if after.of(m) > b.upper}
+        if not excess:
+            break
+        bounds = {m: replace(b, upper=b.upper - excess.get(m, 0.0)) for m, b in bounds.items()}
+    return Result(model, labels, built, solution.counts, keep, graph, solution, before, after, clock.seconds)
+
+
+class _Clock:
+    """Seconds between calls, summed by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def __call__(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self.last
+        self.last = now
+
+
+def _check_request(ratio: float | None, limits: Mapping[str, float | None], round_to: int, min_keep: float) -> None:
+    if ratio is None and not any(v is not None for v in limits.values()):
+        raise UsageError(
+            "nothing to prune for", why="no ratio and no budget", fix="give --ratio, --max-params, --max-macs or --max-size"
+        )
+    for name, value, good in (
+        ("ratio", ratio, ratio is None or 0 <= ratio < 1),
+        ("round-to", round_to, round_to >= 1),
+        ("min-keep", min_keep, 0 <= min_keep <= 1),
+        *((f"max-{k}", v, v is None or v > 0) for k, v in limits.items()),
+    ):
+        if not good:
+            wanted = {"ratio": "0 <= ratio < 1", "round-to": "1 or more", "min-keep": "between 0 and 1"}
+            raise UsageError(f"--{name} {value} makes no sense", why=f"wanted: {wanted.get(name, 'more than 0')}")
+
+
+def _bounds(before: Measure, ratio: float | None, metric: str, limits: Mapping[str, float | None]) -> dict[str, Bound]:
+    bounds = {name: Bound(name, value) for name, value in limits.items() if value is not None}
+    if ratio is not None:
+        start = before.of(metric)
+        upper = min((1 - ratio) * start, bounds[metric].upper if metric in bounds else float("inf"))
+        bounds[metric] = Bound(metric, upper, max(0.0, upper - SLACK * start) if ratio else 0.0)
+    return bounds
+
+
+def _with_bounds(built: Spaces, bounds: Mapping[str, Bound]) -> Spaces:
+    costs = tuple(
+        replace(c, upper=bounds[c.name].upper, lower=bounds[c.name].lower) if c.name in bounds else c
+        for c in built.problem.costs
+    )
+    return replace(built, problem=replace(built.problem, costs=costs))
+
+
+def _solve(
+    labels: Labels,
+    built: Spaces,
+    before: Measure,
+    bounds: Mapping[str, Bound],
+    time_limit: float,
+    gap: float,
+    report: Progress,
+) -> Solution:
+    smallest = least(built.problem)
+    lengths = built.problem.lengths(smallest)
+    reached = {c.name: c.evaluate(lengths) for c in built.problem.costs}
+    short = [m for m, b in bounds.items() if reached[m] > b.upper]
+    if short:
+        m = short[0]
+        start = before.of(m)
+        raise InfeasibleError(
+            f"{m} can't fall to {bounds[m].upper:,.0f}",
+            why=f"the least that the graph can give is {reached[m]:,.0f} of {start:,.0f}: "
+            f"the largest feasible ratio is {max(0.0, 1 - reached[m] / start) if start else 0:.4f}\n"
+            + "held back by:\n"
+            + "\n".join(f"  {line}" for line in _held_back(labels, built, smallest)),
+            fix="ask for less, lower --min-keep or --round-to, or lift --exclude",
+        )
+    return solve(
+        built.problem,
+        time_limit=time_limit,
+        gap=gap,
+        progress=lambda step: report("solve", f"utility {step.objective:.6g}, gap {step.gap:.2%}"),
+    )
+
+
+def _held_back(labels: Labels, built: Spaces, smallest: IntArray, most: int = 5) -> list[str]:
+    """The largest weights that are left at the smallest selection, and why."""
+    keep = built.keep(smallest, labels.classes.root)
+    left = sorted(
+        ((prod(widths(w.axes, keep, w.shape)), w) for w in labels.weights() if w.counts), key=lambda pair: -pair[0]
+    )
+    lines = []
+    for count, weight in left[:most]:
+        user = labels.calls.get(weight.uses[0][0]) if weight.uses else None
+        reason = why(labels, weight) or "every axis keeps at least one neuron, or what the options ask for"
+        lines.append(f"{user.name if user else weight.value.name}: {count:,} parameters; {reason}")
+    return lines
+
+
+def why(labels: Labels, weight: Weight) -> str:
+    """In words, why a weight is frozen along an axis; empty where it isn't."""
+    for axis in weight.axes:
+        cause = labels.classes.cause(axis)
+        if cause is not None:
+            return f"{cause.text} ({cause.operator} {cause.vertex})"
+    return "" if any(axis is not None for axis in weight.axes) else "no rule reads it"
+
+
+def _pinned(labels: Labels, exclude: Sequence[str], only: Sequence[str]) -> Mask | None:
+    """Neurons that the user wants to stay: those on outputs of excluded vertices, or on none of the chosen ones."""
+    if not exclude and not only:
+        return None
+    pinned = np.zeros(labels.relations.count, np.bool_)
+    root = labels.classes.root
+    if only:
+        chosen = np.zeros_like(pinned)
+        chosen[_output_roots(labels, _matching(labels, only, "--only"))] = True
+        pinned |= ~chosen[root]
+    if exclude:
+        held = np.zeros_like(pinned)
+        held[_output_roots(labels, _matching(labels, exclude, "--exclude"))] = True
+        pinned |= held[root]
+    return pinned
+
+
+def _matching(labels: Labels, patterns: Sequence[str], option: str) -> list[ir.Node]:
+    names = {node: call.name for node, call in labels.calls.items()}
+    found: list[ir.Node] = []
+    for pattern in patterns:
+        hits = [node for node, name in names.items() if fnmatch.fnmatchcase(name, pattern)]
+        if not hits:
+            near = get_close_matches(pattern, names.values(), n=3)
+            raise UsageError(
+                f"{option} {pattern!r} matches no vertex",
+                why=f"nearest names: {', '.join(near)}" if near else f"{len(names)} vertices, none like it",
+                fix="see the names with onnxsurgeon inspect",
+            )
+        found += hits
+    return found
+
+
+def _output_roots(labels: Labels, nodes: Sequence[ir.Node]) -> IntArray:
+    axes = [axis for node in nodes for result in labels.calls[node].results for axis in result or () if axis is not None]
+    return labels.classes.root[np.concatenate(axes)] if axes else np.empty(0, np.int64)
+
+
+def count_params(model: ir.Model) -> int:
+    """Elements of the distinct weights of a model."""
+    return sum(prod(w.shape) for w in _constants(model) if w.counts)
+
+
+def _weight_bytes(model: ir.Model) -> int:
+    return sum(w.tensor.nbytes for w in _constants(model))
+
+
+def _constants(model: ir.Model) -> list[Weight]:
+    values = {v: None for node in model.graph.all_nodes() for v in node.inputs if v is not None}
+    found = [(value, constant(value)) for value in values]
+    return [Weight(value, tensor, (), ()) for value, tensor in found if tensor is not None]
+
+
+def frozen(labels: Labels) -> list[Frozen]:
+    """Parameters that no selection can drop, by reason, most first."""
+    totals: dict[Reason | None, list[int]] = {}
+    for weight in labels.weights():
+        if not weight.counts:
+            continue
+        parts = [1.0 if a is None else float(labels.classes.frozen[a].mean()) for a in weight.axes]
+        held = round(prod(weight.shape) * prod(parts))
+        if held:
+            reason = next((c for c in map(labels.classes.cause, weight.axes) if c is not None), None)
+            entry = totals.setdefault(reason, [0, 0])
+            entry[0] += held
+            entry[1] += 1
+    rows = [Frozen(reason, params, count) for reason, (params, count) in totals.items()]
+    return sorted(rows, key=lambda row: -row.params)

@@ -1,0 +1,375 @@
+"""The law that every rule obeys: cutting commutes with the operator, `cut(op(x)) == op'(cut(x))`.
+
+A case is one vertex with inputs. Its axes get neurons, its rule runs, random selections that satisfy the relations are drawn; for each,
+the operator on silenced inputs, cut, is compared with the resized operator on cut inputs. `python -m tests.law` prints what it finds.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from onnxsurgeon.facts import INDEX_TYPES, LARGEST_VALUE, attributes
+from onnxsurgeon.neurons import Axes, Classes, Free, Ids, Mask, Relations
+from onnxsurgeon.ops import OPERATORS, Call, Operator, Tensor
+from onnxsurgeon.ops.call import Changes, run_rule
+
+Array = np.ndarray[Any, Any]
+Feed = dict[str, Array]
+Role = Literal["constants", "data", "weight first"]
+Verdict = Literal["verified", "shapes", "frozen"]
+ROLES: tuple[Role, ...] = ("constants", "data", "weight first")
+DRAWS = ("few", "most", "soft")
+RANDOM = frozenset("Bernoulli Dropout RandomNormalLike RandomUniformLike".split())  # values differ by each run
+
+
+@dataclass(frozen=True)
+class Case:
+    """One vertex, and an array for each name that it reads."""
+
+    name: str
+    node: onnx.NodeProto
+    inputs: Mapping[str, Array]
+    imports: Mapping[str, int]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return "" if self.node.domain == "ai.onnx" else self.node.domain, self.node.op_type
+
+    @property
+    def version(self) -> int:
+        return self.imports[self.key[0]]
+
+
+@dataclass
+class Found:
+    """What the cases of one operator showed. checks: comparisons of numbers in which something was cut."""
+
+    checks: int = 0
+    shapes: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> Verdict:
+        return "verified" if self.checks else "shapes" if self.shapes else "frozen"
+
+
+# --- running one vertex ----------------------------------------------------------------------------------------------
+
+
+class NotRunnable(Exception):
+    """No runtime computes the vertex."""
+
+
+def execute(node: onnx.NodeProto, feed: Feed, imports: Mapping[str, int]) -> list[Array]:
+    """The outputs of one vertex, in onnxruntime or, where it lacks the operator or a type, in onnx' reference."""
+    ranks, types = _signature(feed)
+    session = _session(node.SerializeToString(), ranks, types, tuple(imports.items()))
+    names = [o for o in node.output if o]
+    if session is not None:
+        try:
+            return list(session.run(names, feed))
+        except Exception:  # noqa: BLE001 - it raises many types; what it can't run the reference may
+            pass
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            reference = ReferenceEvaluator(_model(node, ranks, types, imports))
+            return [np.asarray(a) for a in reference.run(names, feed)]
+    except Exception as problem:  # likewise
+        raise NotRunnable(f"{type(problem).__name__}: {problem}") from problem
+
+
+def _signature(feed: Feed) -> tuple[tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]:
+    ranks = tuple((name, array.ndim) for name, array in feed.items())
+    return ranks, tuple((name, helper.np_dtype_to_tensor_dtype(array.dtype)) for name, array in feed.items())
+
+
+@lru_cache(maxsize=256)
+def _session(node: bytes, ranks: Any, types: Any, imports: Any) -> ort.InferenceSession | None:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    model = _model(onnx.NodeProto.FromString(node), ranks, types, dict(imports)).SerializeToString()
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception:  # noqa: BLE001 - it raises many types, for operators and types that it lacks
+        return None
+
+
+def _model(node: onnx.NodeProto, ranks: Any, types: Any, imports: Mapping[str, int]) -> onnx.ModelProto:
+    """The vertex alone, at any sizes of its inputs' axes."""
+    elements = dict(types)
+    inputs = [helper.make_tensor_value_info(name, elements[name], [None] * rank) for name, rank in ranks]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    graph = helper.make_graph([node], "law", inputs, outputs)
+    opsets = [helper.make_opsetid(domain, version) for domain, version in imports.items()]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+def changed(case: Case, changes: Changes, feed: Feed) -> tuple[onnx.NodeProto, Feed]:
+    """The vertex and its inputs after the changes that its `resize` asks for."""
+    node, feed = onnx.NodeProto(), dict(feed)
+    node.CopyFrom(case.node)
+    for name, new in changes.items():
+        if isinstance(name, str):
+            kept = [a for a in node.attribute if a.name != name]
+            del node.attribute[:]
+            node.attribute.extend(kept if new is None else [*kept, helper.make_attribute(name, new)])
+        else:
+            while len(node.input) <= name:
+                node.input.append("")
+            node.input[name] = node.input[name] or f"new_{name}"
+            feed[node.input[name]] = np.asarray(new)
+    return node, feed
+
+
+# --- labelling and cutting it ----------------------------------------------------------------------------------------
+
+
+def tensors(case: Case, role: Role) -> list[Tensor | None]:
+    """The inputs as a rule sees them: constants with their values where they are small, or data."""
+    found: list[Tensor | None] = []
+    for index, name in enumerate(case.node.input):
+        if not name:
+            found.append(None)
+            continue
+        array = case.inputs[name]
+        weight = {"constants": index > 0 or len(case.node.input) == 1, "data": False, "weight first": index == 0}[role]
+        small = array.size <= (LARGEST_VALUE if ir.DataType.from_numpy(array.dtype) in INDEX_TYPES else 16)
+        value = array if weight and small else None
+        known = None if value is None else np.ones(array.shape, np.bool_)
+        found.append(Tensor(name, array.shape, (False,) * array.ndim, value, known, array.shape, weight))
+    return found
+
+
+def labelled(case: Case, given: Mapping[str, Any], role: Role, outputs: Sequence[Array]) -> tuple[Call, dict[str, Axes]]:
+    """The vertex after its rule ran. Data has neurons whether the rule looks or not; a constant gets them when it does."""
+    relations = Relations(vertex="vertex", operator=case.node.op_type)
+    axes: dict[str, Axes] = {}
+
+    def give(name: str) -> Axes:
+        if name not in axes:
+            shape = case.inputs[name].shape
+            axes[name] = tuple(relations.fresh(n) if n > 1 and 0 not in shape else None for n in shape)
+        return axes[name]
+
+    inputs = tensors(case, role)
+    for tensor in inputs:
+        if tensor is not None and not tensor.weight:
+            give(tensor.name)
+    arrays = iter(outputs)
+    results = []
+    for name in case.node.output:
+        shape = next(arrays).shape if name else None
+        results.append(Tensor(name, shape, (False,) * len(shape or ()), None, None, shape, used=bool(name)))
+    call = Call(
+        case.name,
+        case.node.op_type,
+        case.version,
+        given,
+        inputs,
+        results,
+        relations,
+        lambda index: give(case.node.input[index]),
+        lambda name: [],
+        lambda why: None,
+    )
+    call.results = run_rule(OPERATORS.get(case.key), call)
+    for array, found in zip(outputs, _produced(case, call), strict=True):
+        assert found is None or len(found) == array.ndim, f"{case.name}: {len(found)} axes for a rank of {array.ndim}"
+        for axis, size in zip(found or (), array.shape, strict=True):
+            assert axis is None or len(axis) == size, f"{case.name}: {len(axis)} neurons on an axis of {size}"
+    return call, axes
+
+
+def _produced(case: Case, call: Call) -> list[Axes | None]:
+    """The neurons of the outputs that the vertex has."""
+    return [axes for axes, name in zip(call.results, case.node.output, strict=True) if name]
+
+
+def selection(classes: Classes, axes: Sequence[Ids], rng: np.random.Generator, drop: float) -> Mask:
+    """Which neurons stay, shape (neurons,): whole classes go, and every axis keeps one."""
+    kept = classes.frozen[classes.root] | (rng.random(len(classes.root)) >= drop)
+    for _ in range(len(axes) + 1):
+        empty = [axis for axis in axes if not kept[classes.root[axis]].any()]
+        if not empty:
+            break
+        kept[classes.root[rng.choice(empty[0])]] = True
+    return np.asarray(kept[classes.root])
+
+
+def take(array: Array, axes: Axes | None, keep: Mask) -> Array:
+    for index, axis in enumerate(axes or ()):
+        if axis is not None and not keep[axis].all():
+            array = np.take(array, np.flatnonzero(keep[axis]), index)
+    return array
+
+
+def silenced(case: Case, call: Call, operator: Operator, axes: Mapping[str, Axes], keep: Mask) -> Feed:
+    """The inputs with zeros where neurons are dropped, as far as the operator asks for it."""
+    feed = dict(case.inputs)
+    everything = operator.silence == "all" or all(t is None or t.weight for t in call.inputs)
+    for index, tensor in enumerate(call.inputs):
+        if operator.silence == "none" or tensor is None or (tensor.weight and not everything):
+            continue
+        point = case.node.input[operator.zeros[index]] if operator.zeros.get(index, 99) < len(case.node.input) else ""
+        for axis, labels in enumerate(axes.get(tensor.name) or ()):
+            if labels is not None and not keep[labels].all():
+                array = feed[tensor.name]
+                mask = keep[labels].reshape([-1 if a == axis else 1 for a in range(array.ndim)])
+                zero = case.inputs[point] if point else np.zeros((), array.dtype)
+                feed[tensor.name] = np.where(mask, array, zero).astype(array.dtype)
+    return feed
+
+
+# --- the law ---------------------------------------------------------------------------------------------------------
+
+
+def check(case: Case, found: Found) -> None:
+    """Adds to `found` what the case shows."""
+    try:
+        outputs = execute(case.node, dict(case.inputs), case.imports)
+    except NotRunnable as problem:
+        found.reasons.setdefault(f"not run: {problem}", 0)
+        return
+    ranks, types = _signature(dict(case.inputs))
+    given = attributes(next(iter(ir.from_proto(_model(case.node, ranks, types, case.imports)).graph)), case.version)
+    seed = zlib.crc32(case.name.encode())
+    for role in ROLES[: 2 if len(case.node.input) < 2 else 3]:
+        for number, draw in enumerate(DRAWS):
+            rng = np.random.default_rng([seed, number])
+            free: Free = ("auto", "heads", "head-size")[int(rng.integers(3))] if draw != "soft" else "auto"
+            call, axes = labelled(case, given, role, outputs)
+            operator = OPERATORS.get(case.key)
+            if operator is None:
+                found.reasons["an operator without a rule"] = 1
+                return
+            soft = [labels for i, a in call.soft if (labels := axes[call.inputs[i].name][a]) is not None]
+            if draw == "soft" and not soft:
+                continue
+            if draw != "soft":
+                for labels in soft:
+                    call.relations.freeze(labels, "normalised along")
+            classes = call.relations.resolve(free)
+            for text in {r.text for r in classes.causes}:
+                found.reasons[text] = found.reasons.get(text, 0) + 1
+            every = [a for known in (*axes.values(), *call.results) for a in known or () if a is not None and a.size]
+            keep = selection(classes, every, rng, 0.9 if draw == "most" else 0.4)
+            if not every or all(keep[a].all() for a in every):
+                continue
+            _compare(case, found, call, operator, axes, keep, outputs, f"{case.name} [{role}, {draw}, {free}]", draw)
+
+
+def _compare(
+    case: Case,
+    found: Found,
+    call: Call,
+    operator: Operator,
+    axes: Mapping[str, Axes],
+    keep: Mask,
+    outputs: Sequence[Array],
+    where: str,
+    draw: str,
+) -> None:
+    changes = operator.resize(call, lambda ids: keep[ids]) if operator.resize else {}
+    cut = {name: take(array, axes.get(name), keep) for name, array in case.inputs.items()}
+    node, feed = changed(case, changes, cut)
+    try:
+        after = execute(node, feed, case.imports)
+        before = outputs if draw == "soft" else execute(case.node, silenced(case, call, operator, axes, keep), case.imports)
+    except NotRunnable as problem:
+        found.broken.append(f"{where}: {problem}")
+        return
+    exact = draw != "soft" and case.node.op_type not in RANDOM
+    for index, (a, b, known) in enumerate(zip(before, after, _produced(case, call), strict=True)):
+        a = take(a, known, keep)
+        if a.shape != b.shape:
+            found.broken.append(f"{where}: output {index} is {list(b.shape)}, not {list(a.shape)}")
+            return
+        if exact and not equal(a, b):
+            found.broken.append(f"{where}: output {index} differs")
+            return
+    found.shapes += not exact
+    found.checks += exact
+
+
+def equal(a: Array, b: Array) -> bool:
+    if a.dtype.kind in "OUS":
+        return bool((a == b).all())
+    coarse = a.dtype.itemsize < 4 and a.dtype.kind not in "iub"
+    x, y = np.asarray(a, np.complex128 if a.dtype.kind == "c" else np.float64), np.asarray(b, np.float64)
+    unequal = ~((x == y) | (np.isnan(x) & np.isnan(y)))
+    scale = float(np.abs(x[np.isfinite(x)]).max(initial=0.0))
+    return not unequal.any() or float(np.abs(x - y)[unequal].max()) <= 1e-6 + (2e-2 if coarse else 1e-4) * scale
+
+
+def shipped() -> Iterator[Case]:
+    """The cases of the onnx package that are one vertex on tensors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case.node import collect_testcases
+
+        found = collect_testcases(None)
+    for case in found:
+        graph = case.model.graph
+        if len(graph.node) != 1 or any(a.type in (5, 10) for a in graph.node[0].attribute) or graph.initializer:
+            continue
+        arrays = [_array(x) for x in case.data_sets[0][0]]
+        kinds = [*graph.input, *graph.output]
+        if any(a is None or a.dtype.kind in "OUS" for a in arrays) or any(not v.type.HasField("tensor_type") for v in kinds):
+            yield Case(case.name, graph.node[0], {}, _imports(case.model))
+        else:
+            names = [v.name for v in graph.input]
+            yield Case(case.name, graph.node[0], dict(zip(names, arrays, strict=True)), _imports(case.model))  # type: ignore[arg-type]
+
+
+def _array(value: Any) -> Array | None:
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    return np.asarray(value) if isinstance(value, (np.ndarray, np.generic, int, float, bool)) else None
+
+
+def _imports(model: onnx.ModelProto) -> dict[str, int]:
+    return {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
+
+
+def examine(cases: Iterator[Case]) -> dict[tuple[str, str], Found]:
+    """What all cases show, by operator."""
+    results: dict[tuple[str, str], Found] = {}
+    for case in cases:
+        found = results.setdefault(case.key, Found())
+        if case.key not in OPERATORS:
+            found.reasons["an operator without a rule"] = 1
+        elif not case.inputs and case.node.input:
+            found.reasons["inputs that are no tensors of numbers"] = 1
+        else:
+            check(case, found)
+    return results
+
+
+if __name__ == "__main__":
+    table = examine(shipped())
+    for verdict in ("verified", "shapes", "frozen"):
+        names = {k: f for k, f in table.items() if f.verdict == verdict}
+        sys.stdout.write(f"\n{verdict}: {len(names)}\n")
+        for (domain, name), f in sorted(names.items()):
+            why = "; ".join(sorted(f.reasons)) if verdict != "verified" else f"{f.checks} checks"
+            sys.stdout.write(f"  {domain and domain + '::'}{name}: {why[:300]}\n")
+    for f in table.values():
+        for line in f.broken:
+            sys.stdout.write(f"BROKEN {line[:300]}\n")
