@@ -8,31 +8,61 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from onnxsurgeon.errors import InfeasibleError, ModelError, ProofError, SurgeonError, UsageError
 
 if TYPE_CHECKING:
-    from onnxsurgeon.prune import Model, Result, load, prune
+    from onnxsurgeon.comparison import Validation, validate
+    from onnxsurgeon.inspection import Inspection, Model, inspect, load
+    from onnxsurgeon.prune import Result, prune
 
 __version__ = "0.1.0"
 __all__ = [
     "InfeasibleError",
+    "Inspection",
     "Model",
     "ModelError",
     "ProofError",
     "Result",
     "SurgeonError",
     "UsageError",
+    "Validation",
+    "inspect",
     "load",
     "prune",
+    "validate",
 ]
+
+_HOMES = {
+    "Inspection": "onnxsurgeon.inspection",
+    "Model": "onnxsurgeon.inspection",
+    "Result": "onnxsurgeon.prune",
+    "Validation": "onnxsurgeon.comparison",
+    "inspect": "onnxsurgeon.inspection",
+    "load": "onnxsurgeon.inspection",
+    "prune": "onnxsurgeon.prune",
+    "validate": "onnxsurgeon.comparison",
+}
 
 
 def __getattr__(name: str) -> Any:
     """The API is imported when it is first used: `--help` needs none of it."""
-    if name in ("Model", "Result", "load", "prune"):
+    if name in _HOMES:
         import importlib
 
-        return getattr(importlib.import_module("onnxsurgeon.prune"), name)
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Package(ModuleType):
+    """The package, on which a function of the API is never hidden by the submodule of its name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
-from functools import partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,10 +16,9 @@ import onnx_ir as ir
 
 from onnxsurgeon.edit import cut
 from onnxsurgeon.errors import InfeasibleError, UsageError
-from onnxsurgeon.facts import constant
-from onnxsurgeon.graph import Labels, Weight, label, widths
-from onnxsurgeon.load import EXTERNAL, read
-from onnxsurgeon.neurons import Free, Mask, Reason
+from onnxsurgeon.graph import Labels, label, widths
+from onnxsurgeon.inspection import Measure, Model, count_params, count_vertices, matching, measure, weight_bytes, why
+from onnxsurgeon.neurons import Free, Mask
 from onnxsurgeon.problem import IntArray
 from onnxsurgeon.signature import Shape
 from onnxsurgeon.solver import Solution, least, solve
@@ -36,47 +32,6 @@ if TYPE_CHECKING:
 Metric = Literal["params", "macs", "size"]
 Progress = Callable[[str, str], None]  # (stage, detail)
 SLACK = 0.01  # of the original: how far below its budget a metric may fall where the widths allow better
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model that was read from `path`."""
-
-    path: Path
-    graph: ir.Model
-
-    @property
-    def bytes(self) -> int:
-        """Size on disk, external data included."""
-        files = (self.path, *(self.path.parent / name for name in self.graph.graph.meta.get(EXTERNAL, ())))
-        return sum(file.stat().st_size for file in files)
-
-
-def load(path: str | os.PathLike[str]) -> Model:
-    """The model at `path`; its weights stay in the file. Raises UsageError or ModelError where it can't be read."""
-    return Model(Path(path), read(path))
-
-
-@dataclass(frozen=True)
-class Measure:
-    """params: elements of weights. macs: per sample. size: bytes on disk. vertices: nodes."""
-
-    params: int
-    macs: float
-    size: int
-    vertices: int
-
-    def of(self, metric: str) -> float:
-        return float(getattr(self, metric))
-
-
-@dataclass(frozen=True)
-class Frozen:
-    """params that no selection can drop, and why."""
-
-    reason: Reason | None
-    params: int
-    weights: int
 
 
 @dataclass(frozen=True)
@@ -183,14 +138,16 @@ def prune(
     report("weigh", utility)
     values = scores(labels, utility, seed=seed)
     clock("weigh")
-    vertices = sum(1 for _ in model.graph.graph.all_nodes())
-    weights = _weight_bytes(model.graph)
-    bounds: dict[str, Bound] = {}
-    build = partial(spaces, labels, values, round_to=round_to, min_keep=min_keep, pinned=pinned, overhead=model.bytes - weights)
-    built = build(bounds)
-    full = np.array([s[-1] for s in built.problem.sizes], np.int64)
-    costs = {c.name: c.evaluate(built.problem.lengths(full)) for c in built.problem.costs}
-    before = Measure(count_params(model.graph), costs["macs"], model.bytes, vertices)
+    built = spaces(
+        labels,
+        values,
+        {},
+        round_to=round_to,
+        min_keep=min_keep,
+        pinned=pinned,
+        overhead=model.bytes - weight_bytes(model.graph),
+    )
+    before = measure(model, built)
     bounds = _bounds(before, ratio, metric, limits)
     clock("problem")
     for _ in range(4):
@@ -198,11 +155,10 @@ def prune(
         built = _with_bounds(built, bounds)
         solution = _solve(labels, built, before, bounds, time_limit, gap, report)
         clock("solve")
+        report("cut", "")
         keep = built.keep(solution.counts, labels.classes.root)
         graph = cut(labels, keep)
-        after = Measure(
-            count_params(graph), solution.costs["macs"], size(graph), sum(1 for _ in graph.graph.all_nodes())
-        )
+        after = Measure(count_params(graph), solution.costs["macs"], size(graph), count_vertices(graph))
         clock("cut")
         excess = {m: after.of(m) - b.upper for m, b in bounds.items() if after.of(m) > b.upper}
         if not excess:
@@ -303,15 +259,6 @@ def _held_back(labels: Labels, built: Spaces, smallest: IntArray, most: int = 5)
     return lines
 
 
-def why(labels: Labels, weight: Weight) -> str:
-    """In words, why a weight is frozen along an axis; empty where it isn't."""
-    for axis in weight.axes:
-        cause = labels.classes.cause(axis)
-        if cause is not None:
-            return f"{cause.text} ({cause.operator} {cause.vertex})"
-    return "" if any(axis is not None for axis in weight.axes) else "no rule reads it"
-
-
 def _pinned(labels: Labels, exclude: Sequence[str], only: Sequence[str]) -> Mask | None:
     """Neurons that the user wants to stay: those on outputs of excluded vertices, or on none of the chosen ones."""
     if not exclude and not only:
@@ -320,63 +267,15 @@ def _pinned(labels: Labels, exclude: Sequence[str], only: Sequence[str]) -> Mask
     root = labels.classes.root
     if only:
         chosen = np.zeros_like(pinned)
-        chosen[_output_roots(labels, _matching(labels, only, "--only"))] = True
+        chosen[_output_roots(labels, matching(labels, only, "--only"))] = True
         pinned |= ~chosen[root]
     if exclude:
         held = np.zeros_like(pinned)
-        held[_output_roots(labels, _matching(labels, exclude, "--exclude"))] = True
+        held[_output_roots(labels, matching(labels, exclude, "--exclude"))] = True
         pinned |= held[root]
     return pinned
-
-
-def _matching(labels: Labels, patterns: Sequence[str], option: str) -> list[ir.Node]:
-    names = {node: call.name for node, call in labels.calls.items()}
-    found: list[ir.Node] = []
-    for pattern in patterns:
-        hits = [node for node, name in names.items() if fnmatch.fnmatchcase(name, pattern)]
-        if not hits:
-            near = get_close_matches(pattern, names.values(), n=3)
-            raise UsageError(
-                f"{option} {pattern!r} matches no vertex",
-                why=f"nearest names: {', '.join(near)}" if near else f"{len(names)} vertices, none like it",
-                fix="see the names with onnxsurgeon inspect",
-            )
-        found += hits
-    return found
 
 
 def _output_roots(labels: Labels, nodes: Sequence[ir.Node]) -> IntArray:
     axes = [axis for node in nodes for result in labels.calls[node].results for axis in result or () if axis is not None]
     return labels.classes.root[np.concatenate(axes)] if axes else np.empty(0, np.int64)
-
-
-def count_params(model: ir.Model) -> int:
-    """Elements of the distinct weights of a model."""
-    return sum(prod(w.shape) for w in _constants(model) if w.counts)
-
-
-def _weight_bytes(model: ir.Model) -> int:
-    return sum(w.tensor.nbytes for w in _constants(model))
-
-
-def _constants(model: ir.Model) -> list[Weight]:
-    values = {v: None for node in model.graph.all_nodes() for v in node.inputs if v is not None}
-    found = [(value, constant(value)) for value in values]
-    return [Weight(value, tensor, (), ()) for value, tensor in found if tensor is not None]
-
-
-def frozen(labels: Labels) -> list[Frozen]:
-    """Parameters that no selection can drop, by reason, most first."""
-    totals: dict[Reason | None, list[int]] = {}
-    for weight in labels.weights():
-        if not weight.counts:
-            continue
-        parts = [1.0 if a is None else float(labels.classes.frozen[a].mean()) for a in weight.axes]
-        held = round(prod(weight.shape) * prod(parts))
-        if held:
-            reason = next((c for c in map(labels.classes.cause, weight.axes) if c is not None), None)
-            entry = totals.setdefault(reason, [0, 0])
-            entry[0] += held
-            entry[1] += 1
-    rows = [Frozen(reason, params, count) for reason, (params, count) in totals.items()]
-    return sorted(rows, key=lambda row: -row.params)

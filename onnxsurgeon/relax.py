@@ -1,11 +1,22 @@
-"""relaxation, experimental"""
+"""A linear relaxation of a program over a box of options: its optimum bounds the utility of every selection in the box.
+
+A space is a convex combination of vertices, some of its options, so its count is exact between them and its utility is
+at most what they say. Costs are bounded from below in two ways that complement each other, both tight in a small box:
+
+- the logarithm of a count is at least the combination of the vertices' logarithms, and a product is the exponential of a sum
+  of logarithms, which is convex: tangents (geometric programming, Boyd et al. 2007). Any degree; best where
+  utilities are curved;
+- a product of a space with a sum L of others is the sum of n_i w_i over its vertices, where w_i stands for L times the
+  weight of vertex i (disaggregation, Sherali and Adams 1990). Best where utilities are straight.
+
+Between vertices nothing is lost either: utilities are raised to cover the options that are left out.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.program import Program
@@ -14,236 +25,322 @@ _NOTHING = 1e-3  # stands for a count of 0, which has no logarithm
 
 
 @dataclass(frozen=True)
-class Resolution:
-    """How fine a relaxation is."""
+class Box:
+    """A range of options of every space: indices of the first and the last, shapes (spaces,)."""
 
-    step: float  # of log counts, at the centres
-    growth: float  # of the step, for each unit of distance from the nearest centre
-    slack: float  # what the utility bound of a space may exceed its table by, in a concave piece
+    low: IntArray
+    high: IntArray
+
+    def size(self, program: Program) -> float:
+        """The sum over spaces of the logarithm of the range."""
+        return float((logs(program.count[self.high]) - logs(program.count[self.low])).sum())
 
 
 @dataclass(frozen=True)
-class Curve:
-    x: FloatArray
-    n: FloatArray
-    utility: FloatArray
-    piece: IntArray  # (vertices,)
+class Grid:
+    """The vertices of all spaces, grouped by space."""
 
-class Logs:
-    """A program in log counts."""
+    start: IntArray  # shape (spaces + 1,)
+    option: IntArray  # shape (vertices,)
+    count: FloatArray  # shape (vertices,)
+    utility: FloatArray  # shape (vertices,), raised
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.x = np.log(np.maximum(program.count, _NOTHING))
-        self.low, self.high = self.x[program.start[:-1]], self.x[program.start[1:] - 1]
-        self.top = self._sum(self.high)
-        self.bottom = self._sum(self.low)
+    @property
+    def owner(self) -> IntArray:
+        return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
 
-    def _sum(self, x: FloatArray) -> FloatArray:
+    def usable(self, box: Box) -> np.typing.NDArray[np.bool_]:
+        """Which vertices the options in `box` need, shape (vertices,): those inside, and the next ones outside."""
+        owner = self.owner
+        after = np.append(self.option[1:], self.option[-1])
+        before = np.append(self.option[0], self.option[:-1])
+        last, first = np.diff(owner, append=-1) != 0, np.diff(owner, prepend=-1) != 0
+        return ((after > box.low[owner]) | last) & ((before < box.high[owner]) | first)
+
+    def utility_at(self, x: FloatArray) -> FloatArray:
+        """Utilities interpolated at log counts `x`, shape (spaces,)."""
+        # One interpolation for all spaces: each has its own stretch of the axis.
+        shift = 100.0 * np.arange(len(x))
+        at: FloatArray = np.interp(x + shift, logs(self.count) + shift[self.owner], self.utility)
+        return at
+
+
+def logs(count: FloatArray | IntArray) -> FloatArray:
+    """Logarithms of counts."""
+    return np.log(np.maximum(count, _NOTHING))
+
+
+def sample(program: Program, box: Box, centres: FloatArray, step: float, growth: float) -> Grid:
+    """Vertices that lie `step` apart near `centres`, log counts of shape (points, spaces), `growth` coarser with distance."""
+    owner, option = program.owner, np.arange(len(program.count))
+    inside = (option >= box.low[owner]) & (option <= box.high[owner])
+    option, owner = option[inside], owner[inside]
+    x = logs(program.count[option])
+    keep = (option == box.low[owner]) | (option == box.high[owner])
+    for centre in centres:
+        away = x - centre[owner]
+        # How many steps lie between an option and the centre.
+        near = np.minimum(np.abs(away) / step, 1 / growth)
+        far = np.log(np.maximum(np.abs(away) * growth / step, 1.0)) / growth
+        steps = np.floor(np.sign(away) * (near + far))
+        keep[1:] |= steps[1:] != steps[:-1]
+    count, value = program.count[option].astype(np.float64), program.value[option]
+    vertex = np.flatnonzero(keep)
+    lift = _excess(count, value, vertex)
+    utility = value[vertex] + np.maximum(lift, np.append(0.0, lift[:-1]))
+    start = np.searchsorted(owner[vertex], np.arange(program.spaces + 1))
+    return Grid(start, option[vertex], count[vertex], utility)
+
+
+def _excess(x: FloatArray, value: FloatArray, vertex: IntArray) -> FloatArray:
+    """By how much values exceed the chord from each vertex to the next, shape (vertices,)."""
+    cell = np.repeat(np.arange(len(vertex)), np.diff(np.append(vertex, len(x))))
+    left, right = vertex[cell], np.append(vertex, vertex[-1])[cell + 1]
+    # The last option of a space is a vertex and its cell holds nothing else: its share is 0.
+    share = np.divide(x - x[left], x[right] - x[left], out=np.zeros(len(x)), where=right > left)
+    above = value - value[left] - share * (value[right] - value[left])
+    excess: FloatArray = np.maximum(np.maximum.reduceat(above, vertex), 0.0)
+    return excess
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Sparse rows lower <= a x <= upper, as (row, column, value) entries."""
+
+    row: IntArray
+    column: IntArray
+    value: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+
+    @staticmethod
+    def stack(parts: list[Rows]) -> Rows:
+        shift = np.cumsum([0] + [len(part.lower) for part in parts])
+        return Rows(
+            np.concatenate([part.row + down for part, down in zip(parts, shift[:-1], strict=True)]),
+            np.concatenate([part.column for part in parts]),
+            np.concatenate([part.value for part in parts]),
+            np.concatenate([part.lower for part in parts]),
+            np.concatenate([part.upper for part in parts]),
+        )
+
+    def sparse(self) -> tuple[IntArray, IntArray, FloatArray]:
+        """(start, column, value) in row order."""
+        order = np.argsort(self.row, kind="stable")
+        return np.searchsorted(self.row[order], np.arange(len(self.lower) + 1)), self.column[order], self.value[order]
+
+
+@dataclass(frozen=True)
+class Links:
+    """Disaggregated products: space `space[g]` times the sum of the spaces that occur with it in `monomial`."""
+
+    space: IntArray  # shape (links,)
+    link: IntArray  # shape (members,), with `monomial` and `other`: the other space
+    monomial: IntArray
+    other: IntArray
+
+    def total(self, per_space: FloatArray) -> FloatArray:
+        """The sums of `per_space` over the other spaces, shape (links,)."""
+        return np.bincount(self.link, per_space[self.other], len(self.space))
+
+
+def find_links(program: Program) -> Links:
+    """Every product of two spaces in one link; what has one space and one coefficient shares it, like a concatenation."""
+    factor, spaces = program.factor, program.spaces
+    used = factor < spaces
+    monomial = np.flatnonzero(used.sum(axis=1) == 2)
+    pair = np.sort(factor[monomial], axis=1)[:, :2]
+    distinct = pair[:, 0] != pair[:, 1] if len(pair) else np.zeros(0, dtype=bool)
+    monomial, pair = monomial[distinct], pair[distinct].reshape(-1, 2)
+    # The space with fewer partners is the one taken apart: its partners' sum then has a narrower range.
+    partners = np.bincount(pair.reshape(-1), minlength=spaces)
+    swap = partners[pair[:, 0]] > partners[pair[:, 1]]
+    space, other = np.where(swap, pair[:, 1], pair[:, 0]), np.where(swap, pair[:, 0], pair[:, 1])
+    kind = np.unique(program.coefficient[:, monomial], axis=1, return_inverse=True)[1].reshape(-1)
+    key, link = np.unique(np.stack([space, kind]), axis=1, return_inverse=True)
+    return Links(key[0], link.reshape(-1), monomial, other)
+
+
+class Relaxation:
+    """The linear program for boxes inside `box`; columns: x and monomials, then vertex weights, then w of the links.
+
+    Monomials count in their largest values over `box`; w is shifted and scaled into 0..1 by the box at hand.
+    """
+
+    def __init__(
+        self, program: Program, links: Links, box: Box, grid: Grid, tangents: tuple[IntArray, FloatArray], *,
+        scale: float, floored: bool,
+    ) -> None:  # fmt: skip
+        self.program, self.links, self.grid = program, links, grid
+        self.spaces, self.monomials = program.spaces, len(program.factor)
+        self._floored = floored
+        self._top = self.log_products(logs(program.count[box.high]))
+        self._ghost = self._ghosts(box)
+        self.vertex = self.spaces + self.monomials  # the column of the first vertex
+        self._w = self.vertex + len(grid.option)
+        lengths = np.diff(grid.start)[links.space]
+        self._w_link = np.repeat(np.arange(len(links.space)), lengths)
+        self._w_vertex = (grid.start[links.space] - np.cumsum(lengths) + lengths)[self._w_link] + np.arange(lengths.sum())
+        self.columns = self._w + len(self._w_link)
+        self.cost = np.zeros(self.columns)
+        self.cost[self.vertex : self._w] = grid.utility / scale
+        self._room = np.maximum(program.upper - program.constant, 0) + program.coefficient @ self._ghost
+        self._room = np.maximum(self._room, 1e-300)
+        self._share = program.coefficient * np.exp(self._top) / self._room[:, None]
+        self.weight = self._share.max(axis=0, initial=0.0)  # of a monomial in the tightest budget
+        self._fixed = [self._definitions(), self._convexity(), self._budgets(), *self._sums(), self._w_bounds()]
+        self._tangents = self.tangents(*tangents)
+
+    def log_products(self, x: FloatArray) -> FloatArray:
+        """The logarithms of the monomials at log counts `x`, shape (monomials,)."""
         total: FloatArray = np.append(x, 0.0)[self.program.factor].sum(axis=1)
         return total
 
-    def room(self) -> FloatArray:
-        """The upper bounds, less constants, plus what counting 0 as `_NOTHING` can add; shape (costs,)."""
-        program = self.program
-        largest = program.count[program.start[1:] - 1].astype(np.float64)
-        empty = program.count[program.start[:-1]] == 0
-        padded = np.append(np.where(empty, np.maximum(largest, _NOTHING), largest), 1.0)
-        ghost = np.zeros(len(program.factor))
-        zero = np.append(empty, False)[program.factor]
-        for position in range(program.factor.shape[1]):
-            others = np.delete(padded[program.factor], position, axis=1).prod(axis=1)
-            ghost += np.where(zero[:, position], _NOTHING * others, 0)
-        return program.upper - program.constant + program.coefficient @ ghost
+    def missing(self, solution: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(at, error): where tangents would cut `solution` off, and the budget share that each hides, (monomials,)."""
+        at = self.log_products(solution[: self.spaces])
+        error = np.exp(at - self._top) - solution[self.spaces : self.vertex]
+        return at, np.maximum(error, 0.0) * self.weight
+
+    def tangents(self, monomial: IntArray, at: FloatArray) -> Rows:
+        """Monomials lie above their tangents where the sum of their log counts is `at`."""
+        factor = self.program.factor[monomial]
+        slope = np.exp(at - self._top[monomial])
+        # A power is one entry: the first of equal factors carries the others.
+        first = np.ones(factor.shape, dtype=bool)
+        first[:, 1:] = factor[:, 1:] != factor[:, :-1]
+        row, position = np.nonzero(first & (factor < self.spaces))
+        power = (factor[row] == factor[row, position][:, None]).sum(axis=1)
+        every = np.arange(len(monomial))
+        return Rows(
+            np.concatenate([every, row]),
+            np.concatenate([self.spaces + monomial, factor[row, position]]),
+            np.concatenate([np.ones(len(monomial)), -slope[row] * power]),
+            slope * (1 - at),
+            np.full(len(monomial), np.inf),
+        )
+
+    def restrict(self, box: Box, extra: tuple[IntArray, FloatArray]) -> tuple[FloatArray, FloatArray, Rows]:
+        """(lower, upper, rows) of the linear program for `box`, with the tangents `extra` last."""
+        program, low, high = self.program, self.program.count[box.low], self.program.count[box.high]
+        lower, upper = np.zeros(self.columns), np.ones(self.columns)
+        lower[: self.spaces], upper[: self.spaces] = logs(low), logs(high)
+        least = np.exp(self.log_products(logs(low)) - self._top)
+        lower[self.spaces : self.vertex] = least
+        upper[self.spaces : self.vertex] = np.exp(self.log_products(logs(high)) - self._top)
+        upper[self.vertex : self._w] = self.grid.usable(box)
+        return lower, upper, Rows.stack([*self._fixed, *self._links(box), self._tangents, self.tangents(*extra)])
+
+    def _ghosts(self, box: Box) -> FloatArray:
+        """What counting 0 as a little more can add to the monomials, shape (monomials,)."""
+        count = self.program.count
+        empty = np.append(count[box.low] == 0, False)
+        high = np.append(np.maximum(count[box.high], _NOTHING), 1.0)[self.program.factor]
+        ghost = np.zeros(self.monomials)
+        for position in range(high.shape[1]):
+            others = np.delete(high, position, axis=1).prod(axis=1)
+            ghost += np.where(empty[self.program.factor[:, position]], _NOTHING * others, 0.0)
+        return ghost
+
+    def _definitions(self) -> Rows:
+        """x is the combination of log counts."""
+        owner, every = self.grid.owner, np.arange(self.spaces)
+        zero = np.zeros(self.spaces)
+        return Rows(
+            np.concatenate([every, owner]),
+            np.concatenate([every, self.vertex + np.arange(len(owner))]),
+            np.concatenate([zero + 1, -logs(self.grid.count)]),
+            zero, zero,
+        )  # fmt: skip
+
+    def _convexity(self) -> Rows:
+        owner, one = self.grid.owner, np.ones(self.spaces)
+        return Rows(owner, self.vertex + np.arange(len(owner)), np.ones(len(owner)), one, one)
+
+    def _budgets(self) -> Rows:
+        cost, monomial = np.nonzero(self._share > 0)
+        count = len(self._room)
+        lower = np.full(count, -np.inf)
+        if self._floored:
+            lower = (self.program.lower - self.program.constant) / self._room - 1e-9
+        return Rows(cost, self.spaces + monomial, self._share[cost, monomial], lower, np.ones(count))
+
+    def _sums(self) -> list[Rows]:
+        """Sums of counts that have a least value; with lower bounds also monomials of one space, which are sums too."""
+        program, grid = self.program, self.grid
+        rows = []
+        if len(program.row_least):
+            entry, vertex = _members(grid, program.row_space)
+            scale = np.maximum(np.abs(program.row_least), 1)[program.row[entry]]
+            rows.append(
+                Rows(
+                    program.row[entry], self.vertex + vertex, program.row_weight[entry] * grid.count[vertex] / scale,
+                    program.row_least / np.maximum(np.abs(program.row_least), 1), np.full(len(program.row_least), np.inf),
+                )
+            )  # fmt: skip
+        if self._floored:
+            alone = np.flatnonzero((program.factor < self.spaces).sum(axis=1) == 1)
+            entry, vertex = _members(grid, program.factor[alone].min(axis=1, initial=self.spaces))
+            top = np.exp(self._top[alone])
+            rows.append(
+                Rows(
+                    np.concatenate([np.arange(len(alone)), entry]),
+                    np.concatenate([self.spaces + alone, self.vertex + vertex]),
+                    np.concatenate([np.ones(len(alone)), -grid.count[vertex] / top[entry]]),
+                    np.full(len(alone), -np.inf), self._ghost[alone] / top,
+                )
+            )  # fmt: skip
+        return rows
+
+    def _w_bounds(self) -> Rows:
+        """w is at most the weight of its vertex."""
+        every = np.arange(len(self._w_link))
+        return Rows(
+            np.concatenate([every, every]),
+            np.concatenate([self._w + every, self.vertex + self._w_vertex]),
+            np.concatenate([np.ones(len(every)), np.full(len(every), -1.0)]),
+            np.full(len(every), -np.inf), np.zeros(len(every)),
+        )  # fmt: skip
+
+    def _links(self, box: Box) -> list[Rows]:
+        """The w of a link add up to the sum of its other spaces, and its monomials to the sum of count times w."""
+        links, grid, count = self.links, self.grid, self.program.count
+        low, high = links.total(count[box.low].astype(float)), links.total(count[box.high].astype(float))
+        number, every = len(links.space), np.arange(len(self._w_link))
+        # Scaled by the largest values over the box that this was made for, so that only coefficients change later.
+        largest = np.maximum(links.total(self._largest), 1.0)
+        member, vertex = _members(grid, links.other)
+        link = links.link[member]
+        balance = Rows(
+            np.concatenate([self._w_link, link]),
+            np.concatenate([self._w + every, self.vertex + vertex]),
+            np.concatenate([((high - low) / largest)[self._w_link], -grid.count[vertex] / largest[link]]),
+            -low / largest, -low / largest,
+        )  # fmt: skip
+        top = np.maximum(self._largest[links.space], 1.0) * largest
+        per_count = grid.count[self._w_vertex] / top[self._w_link]
+        slack = np.bincount(links.link, self._ghost[links.monomial], number) / top
+        product = Rows(
+            np.concatenate([links.link, self._w_link, self._w_link]),
+            np.concatenate([self.spaces + links.monomial, self.vertex + self._w_vertex, self._w + every]),
+            np.concatenate(
+                [
+                    np.exp(self._top[links.monomial]) / top[links.link],
+                    -per_count * low[self._w_link],
+                    -per_count * (high - low)[self._w_link],
+                ]
+            ),
+            np.zeros(number), slack if self._floored else np.full(number, np.inf),
+        )  # fmt: skip
+        return [balance, product]
+
+    @property
+    def _largest(self) -> FloatArray:
+        return self.grid.count[self.grid.start[1:] - 1]
 
 
-def curves(logs: Logs, centres: FloatArray, resolution: Resolution) -> list[Curve]:
-    """One curve a space; `centres`, shape (points, spaces), are log counts."""
-    program, x = logs.program, logs.x
-    owner = program.owner
-    keep = np.zeros(len(x), dtype=bool)
-    keep[program.start[:-1]] = keep[program.start[1:] - 1] = True
-    for centre in centres:
-        away = x - centre[owner]
-        linear = np.minimum(np.abs(away), resolution.step / resolution.growth)
-        rest = np.log(np.maximum(np.abs(away) * resolution.growth / resolution.step, 1.0)) / resolution.growth
-        steps = np.floor(np.sign(away) * (linear / resolution.step + rest))
-        keep[1:] |= (steps[1:] != steps[:-1])
-    point = np.flatnonzero(keep)
-    n=program.count.astype(float)
-    lift = _excess(n, program.value, point)
-    utility = program.value[point] + np.maximum(lift, np.append(0, lift[:-1]))
-    cut = np.searchsorted(point, program.start)
-    distance = np.abs(x[point] - centres[:, owner[point]]).min(axis=0)
-    slack = resolution.slack * (1 + (distance * 8) ** 2)
-    return [
-        _pieces(x[point[a:b]], n[point[a:b]],utility[a:b], slack[a:b])
-        for a, b in zip(cut[:-1].tolist(), cut[1:].tolist(), strict=True)
-    ]
-
-
-def _excess(x: FloatArray, value: FloatArray, point: IntArray) -> FloatArray:
-    cell = np.repeat(np.arange(len(point)), np.diff(np.append(point, len(x))))
-    after = np.minimum(cell + 1, len(point) - 1)
-    left, right = point[cell], point[after]
-    width = x[right] - x[left]
-    share = np.divide(x - x[left], width, out=np.zeros(len(x)), where=width > 0)
-    chord = value[left] + share * (value[right] - value[left])
-    above: FloatArray = np.maximum.reduceat(np.where(width > 0, value - chord, 0.0), point)
-    return np.maximum(above, 0.0)
-
-
-def _hull(x: FloatArray, y: FloatArray) -> list[int]:
-    xs, ys = x.tolist(), y.tolist()
-    kept: list[int] = []
-    for i in range(len(xs)):
-        while len(kept) > 1:
-            a, b = kept[-2], kept[-1]
-            if (ys[b] - ys[a]) * (xs[i] - xs[a]) > (ys[i] - ys[a]) * (xs[b] - xs[a]):
-                break
-            kept.pop()
-        kept.append(i)
-    return kept
-
-
-def _pieces(x: FloatArray, n,y: FloatArray, slack: FloatArray) -> Curve:
-    if len(x) == 1:
-        return Curve(x, n,y, np.zeros(1, dtype=int))
-    vertices=[];piece=[]
-    pending = [(0, len(x) - 1)]
-    p=0
-    while pending:
-        a, b = pending.pop()
-        hull = _hull(x[a : b + 1], y[a : b + 1])
-        gap = np.interp(x[a : b + 1], x[a : b + 1][hull], y[a : b + 1][hull]) - y[a : b + 1] - slack[a : b + 1]
-        if b - a > 1 and gap.max() > 0:
-            middle = a + int(np.argmax(gap))
-            pending += [(middle, b), (a, middle)]
-            continue
-        vertices += range(a,b+1); piece += [p]*(b+1-a); p+=1
-    return Curve(x[vertices], n[vertices],y[vertices], np.array(piece))
-
-
-class Rows:
-    """Sparse rows under construction."""
-
-    def __init__(self) -> None:
-        self._entries: list[tuple[IntArray, IntArray, FloatArray]] = []
-        self._bounds: list[tuple[FloatArray, FloatArray]] = []
-        self.count = 0
-
-    def add(self, row: IntArray, column: IntArray, value: FloatArray, lower: FloatArray, upper: FloatArray) -> None:
-        self._entries.append((row + self.count, column, value))
-        self._bounds.append((lower, upper))
-        self.count += len(lower)
-
-    def arrays(self) -> tuple[FloatArray, FloatArray, IntArray, IntArray, FloatArray]:
-        row, column, value = (np.concatenate(part) for part in zip(*self._entries, strict=True))
-        lower, upper = (np.concatenate(part) for part in zip(*self._bounds, strict=True))
-        order = np.lexsort((column, row))
-        row, column, value = row[order], column[order], value[order]
-        fresh = np.flatnonzero((np.diff(row, prepend=-1) != 0) | (np.diff(column, prepend=-1) != 0))
-        value = np.add.reduceat(value, fresh) if len(fresh) else value
-        start = np.searchsorted(row[fresh], np.arange(self.count + 1))
-        return lower, upper, start, column[fresh], value
-
-
-def tangents(logs: Logs, spaces:int, monomial: IntArray, at: FloatArray,rows=None) -> Rows:
-    factor = logs.program.factor[monomial]
-    rows = rows or Rows()
-    slope = np.exp(at - logs.top[monomial])
-    row, position = np.nonzero(factor < logs.program.spaces)
-    every = np.arange(len(monomial))
-    rows.add(
-        np.concatenate([every, row]),
-        np.concatenate([spaces + monomial, factor[row, position]]),
-        np.concatenate([np.ones(len(monomial)), -slope[row]]),
-        slope * (1 - at),
-        np.full(len(monomial), np.inf),
-    )
-    return rows
-
-
-@dataclass(frozen=True)
-class Relaxed:
-    S: int
-    M: int
-    gate: int  # first gate col
-    ngate: int
-    columns: int
-    offset: float
-    cost: FloatArray
-    lower: FloatArray
-    upper: FloatArray
-    rows: Rows
-
-
-def relax(logs: Logs, shape: list[Curve], monomial: IntArray, at: FloatArray, sides="few", lo=None, hi=None) -> Relaxed:
-    program = logs.program
-    S, M = program.spaces, len(program.factor)
-    V=np.array([len(c.x) for c in shape]); vs=np.concatenate([[0],np.cumsum(V)])
-    vx=np.concatenate([c.x for c in shape]); vn=np.concatenate([c.n for c in shape]); vu=np.concatenate([c.utility for c in shape])
-    owner=np.repeat(np.arange(S),V)
-    P=np.array([c.piece[-1]+1 for c in shape]); ps=np.concatenate([[0],np.cumsum(P)])
-    vp=np.concatenate([c.piece for c in shape])+ps[owner]
-    lam=S+M+np.arange(len(vx))
-    rows=Rows(); ev=np.arange(S)
-    # x definition
-    rows.add(np.concatenate([ev,owner]),np.concatenate([ev,lam]),np.concatenate([np.ones(S),-vx]),np.zeros(S),np.zeros(S))
-    # groups
-    gs=[]
-    deg2=np.flatnonzero((program.factor<S).sum(1)==2)
-    deg2=deg2[program.factor[deg2][:,0]!=program.factor[deg2][:,1]] if len(deg2) else deg2
-    fs=program.factor[deg2][:,:2] if len(deg2) else np.zeros((0,2),int)
-    deg=np.bincount(fs.reshape(-1),minlength=S)
-    orient=[]
-    if sides!="none":
-        a,b=fs[:,0],fs[:,1]
-        if sides in("few","both"):
-            fa=deg[a]<=deg[b]
-            orient.append((deg2,np.where(fa,a,b),np.where(fa,b,a)))
-            if sides=="both": orient.append((deg2,np.where(fa,b,a),np.where(fa,a,b)))
-    groups={}
-    for k,(ms,s,t) in enumerate(orient):
-        for m,si,ti in zip(ms.tolist(),s.tolist(),t.tolist()):
-            groups.setdefault((k,si,tuple(program.coefficient[:,m].tolist())),[]).append((m,ti))
-    col=S+M+len(vx); wrows=[]
-    bhi=program.count[program.start[1:]-1].astype(float)
-    nlo=program.count[program.start[:-1]].astype(float) if lo is None else lo
-    nhi=bhi if hi is None else hi
-    blo=program.count[program.start[:-1]]
-    for (k,si,_),mem in groups.items():
-        ms=np.array([m for m,_ in mem]); ts=np.array([t for _,t in mem])
-        Llo,Lhi=nlo[ts].sum(),nhi[ts].sum()
-        if bhi[ts].sum()<=blo[ts].sum() or bhi[si]<=blo[si]: continue
-        v=np.arange(vs[si],vs[si+1]); K=len(v); om=col+np.arange(K); col+=K
-        # omega<=lambda
-        e=np.arange(K)
-        rows.add(np.concatenate([e,e]),np.concatenate([om,lam[v]]),np.concatenate([np.ones(K),-np.ones(K)]),np.full(K,-np.inf),np.zeros(K))
-        # sum omega = (L-Llo)/(Lhi-Llo)
-        vt=np.concatenate([np.arange(vs[t],vs[t+1]) for t in ts])
-        D=Lhi-Llo; B=bhi[ts].sum()
-        rows.add(np.zeros(K+len(vt),int),np.concatenate([om,lam[vt]]),np.concatenate([np.full(K,D/B),-vn[vt]/B]),np.array([-Llo/B]),np.array([-Llo/B]))
-        # sum q >= sum n (Llo lam + D om)
-        sc=bhi[si]*B
-        rows.add(np.zeros(2*K+len(ms),int),np.concatenate([S+ms,lam[v],om]),np.concatenate([np.exp(logs.top[ms])/sc,-vn[v]*Llo/sc,-vn[v]*D/sc]),np.zeros(1),np.full(1,np.inf))
-    gate0=col
-    # pieces
-    pown=np.repeat(np.arange(S),P); inner=np.arange(ps[-1])-ps[pown]
-    gidx=np.cumsum(inner>0)-1+gate0  # gate opening piece p (p>0)
-    NG=int((inner>0).sum())
-    has=inner>0; nxt=np.append(inner[1:]>0,False)
-    pr=np.arange(ps[-1])
-    rows.add(np.concatenate([vp,pr[has],pr[nxt]]),np.concatenate([lam,gidx[has],gidx[np.flatnonzero(nxt)+1]]),np.concatenate([np.ones(len(vx)),-np.ones(has.sum()),np.ones(nxt.sum())]),np.where(has,0.,1.),np.where(has,0.,1.))
-    room = logs.room()
-    share = program.coefficient * np.exp(logs.top) / room[:, None]
-    metric, term = np.nonzero(share > 0)
-    rows.add(metric, S + term, share[metric, term], np.full(len(room), -np.inf), np.ones(len(room)))
-    tangents(logs, S, monomial, at, rows)
-    C=gate0+NG
-    cost, lower, upper = np.zeros(C),np.zeros(C),np.ones(C)
-    cost[lam]=vu
-    upper[lam]=(vn>=nlo[owner])&(vn<=nhi[owner])
-    lower[:S], upper[:S] = np.log(np.maximum(nlo,_NOTHING)),np.log(np.maximum(nhi,_NOTHING))
-    lower[S:S+M] = np.exp(logs.bottom - logs.top)
-    return Relaxed(S,M,gate0,NG,C,0.,cost,lower,upper,rows)
+def _members(grid: Grid, space: IntArray) -> tuple[IntArray, IntArray]:
+    """(entry, vertex): all vertices of all entries of `space`."""
+    length = np.diff(grid.start)[space]
+    entry = np.repeat(np.arange(len(space)), length)
+    return entry, (grid.start[space] - np.cumsum(length) + length)[entry] + np.arange(len(entry))

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import numpy.typing as npt
 
+from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.program import Program
 
@@ -70,6 +71,35 @@ class Search:
         found = np.searchsorted(self._key, key.astype(np.int64), side="right") - 1
         return np.maximum(found, self.first)
 
+    def reach(self, position: IntArray) -> IntArray:
+        """The largest option of every space that fits while all others are as in `position`, a feasible selection."""
+        return np.maximum(self._fit(_State(self, position[None]))[0], position)
+
+    def least(self) -> IntArray:
+        """The smallest options that meet all rows; where several spaces could, those grow that take least of the budgets.
+
+        Raises InfeasibleError if all units together do not meet a row.
+        """
+        program, position = self.program, self.first.copy()
+        for row, least in enumerate(program.row_least.tolist()):
+            member = np.flatnonzero(program.row == row)
+            space, weight = program.row_space[member], program.row_weight[member]
+            while (lack := least - int((weight * program.count[position[space]]).sum())) > 0:
+                slope = _State(self, position[None]).slope[0] / np.maximum(program.upper, 1e-300)[:, None]
+                price = np.where(position[space] < self.last[space], slope.sum(axis=0)[space] / weight, np.inf)
+                best = int(np.argmin(price))
+                if not np.isfinite(price[best]):
+                    raise InfeasibleError(
+                        "A minimum length can't be met.",
+                        why=f"{least} neurons must stay, all units together are {least - lack}",
+                        fix="Lower the minimum length.",
+                    )
+                grow = int(space[best])
+                wanted = program.count[position[grow]] - (-lack // weight[best])
+                options = program.count[self.first[grow] : self.last[grow] + 1]
+                position[grow] = min(self.first[grow] + int(np.searchsorted(options, wanted)), self.last[grow])
+        return position
+
     def shrink(self, least: IntArray, counts: FloatArray) -> IntArray:
         """The largest feasible selection on the way from `least`, a feasible one, to `counts`, shape (spaces,)."""
         low, high = 0.0, 1.0
@@ -89,22 +119,22 @@ class Search:
 
     def climb(self, position: IntArray, deadline: float) -> IntArray:
         """`position`, feasible, improved by raising single spaces and by changing pairs, until neither helps."""
-        position = self.fill(position)
+        position = self.fill(position, deadline)
         while self.program.spaces <= _WIDEST and time.perf_counter() < deadline:
             before = self.score(position)
             for space in range(self.program.spaces):
                 position = self._exchange(position, space)
                 if time.perf_counter() > deadline:
                     break
-            position = self.fill(position)
+            position = self.fill(position, deadline)
             if self.score(position) <= before + 1e-9 * abs(before):
                 break
         return position
 
-    def fill(self, position: IntArray) -> IntArray:
+    def fill(self, position: IntArray, deadline: float) -> IntArray:
         """`position` after raising, one space at a time, what earns most utility for its share of the budgets."""
         program = self.program
-        for _ in range(50 * program.spaces + 1000):
+        while time.perf_counter() < deadline:
             state = _State(self, position[None])
             fit = self._fit(state)[0]
             # A quarter of what fits: large steps while there is room, single ones at the end.

@@ -63,6 +63,8 @@ def _parse_operand(part: str, text: str) -> tuple[Symbol, ...]:
             group.append(word)
         else:
             symbols.append((word,))
+    if group is not None:
+        raise ValueError(f"unbalanced parenthesis in signature {text!r}")
     return tuple(symbols)
 
 

@@ -129,9 +129,10 @@ def spaces(
     utility = np.bincount(labels.classes.root, weights=scores, minlength=labels.relations.count)[roots]
     order = np.lexsort((roots, -utility, space))
     starts = np.searchsorted(space[order], np.arange(space.max(initial=-1) + 2))
-    entries = np.unique(np.stack([axis_of, space[unit], count], 1), axis=0)
-    least = np.ones(len(starts) - 1, np.int64) * np.iinfo(np.int64).max
-    np.minimum.at(least, entries[:, 1], entries[:, 2])
+    _, first = np.unique(axis_of * (len(starts) - 1) + space[unit], return_index=True)  # one entry an (axis, space)
+    entries = axis_of[first], space[unit][first], count[first]
+    least = np.full(len(starts) - 1, np.iinfo(np.int64).max)
+    np.minimum.at(least, entries[1], entries[2])
     full = np.array([c + int(n.sum()) for c, n in zip(lengths.constant, lengths.counts, strict=True)], np.int64)
     tables, sizes = [], []
     for s, (low, high) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
@@ -141,9 +142,7 @@ def spaces(
     problem = Problem(
         tuple(tables),
         tuple(sizes),
-        entries[:, 0],
-        entries[:, 1],
-        entries[:, 2],
+        *entries,
         np.array(lengths.constant, np.int64),
         np.maximum(1, np.ceil(min_keep * full - 1e-9).astype(np.int64)),
         costs,
@@ -152,16 +151,15 @@ def spaces(
 
 
 def _classes(unit: IntArray, axis: IntArray, count: IntArray, units: int) -> IntArray:
-    """Units with equal (axis, multiplicity) sets, numbered from 0 by first appearance. Two random 64-bit sums a unit."""
-    rng = np.random.default_rng(0)
-    pairs, inverse = np.unique(np.stack([axis, count], 1), axis=0, return_inverse=True)
-    hashes = rng.integers(0, 2**63, (len(pairs), 2), dtype=np.uint64)
-    sums = np.zeros((units, 2), np.uint64)
-    np.add.at(sums, unit, hashes[inverse.ravel()])
-    _, first, number = np.unique(sums, axis=0, return_index=True, return_inverse=True)
+    """Units with equal sets of (axis, multiplicity), numbered from 0 by first appearance: a random 64-bit sum tells sets apart."""
+    pairs, inverse = np.unique(axis * (count.max(initial=0) + 1) + count, return_inverse=True)
+    hashes = np.random.default_rng(0).integers(0, 2**63, len(pairs), dtype=np.uint64)
+    sums = np.zeros(units, np.uint64)
+    np.add.at(sums, unit, hashes[inverse])
+    _, first, number = np.unique(sums, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
-    return rank[number.ravel()] if units else np.empty(0, np.int64)
+    return rank[number] if units else np.empty(0, np.int64)
 
 
 def _costs(lengths: Lengths, bounds: Mapping[str, Bound], overhead: float) -> tuple[Cost, ...]:

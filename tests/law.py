@@ -10,7 +10,7 @@ import sys
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -21,9 +21,9 @@ import onnxruntime as ort
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from onnxsurgeon.facts import INDEX_TYPES, LARGEST_VALUE, attributes
+from onnxsurgeon.facts import Evaluator, tensor
 from onnxsurgeon.neurons import Axes, Classes, Free, Ids, Mask, Relations
-from onnxsurgeon.ops import OPERATORS, Call, Operator, Tensor
+from onnxsurgeon.ops import OPERATORS, Call, Operator
 from onnxsurgeon.ops.call import Changes, run_rule
 
 Array = np.ndarray[Any, Any]
@@ -76,8 +76,8 @@ class NotRunnable(Exception):
 
 def execute(node: onnx.NodeProto, feed: Feed, imports: Mapping[str, int]) -> list[Array]:
     """The outputs of one vertex, in onnxruntime or, where it lacks the operator or a type, in onnx' reference."""
-    ranks, types = _signature(feed)
-    session = _session(node.SerializeToString(), ranks, types, tuple(imports.items()))
+    model = _model(node, feed, imports, None)
+    session = _session(model.SerializeToString())
     names = [o for o in node.output if o]
     if session is not None:
         try:
@@ -87,36 +87,37 @@ def execute(node: onnx.NodeProto, feed: Feed, imports: Mapping[str, int]) -> lis
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            reference = ReferenceEvaluator(_model(node, ranks, types, imports))
-            return [np.asarray(a) for a in reference.run(names, feed)]
+            return [np.asarray(a) for a in ReferenceEvaluator(model).run(names, feed)]
     except Exception as problem:  # likewise
         raise NotRunnable(f"{type(problem).__name__}: {problem}") from problem
 
 
-def _signature(feed: Feed) -> tuple[tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]:
-    ranks = tuple((name, array.ndim) for name, array in feed.items())
-    return ranks, tuple((name, helper.np_dtype_to_tensor_dtype(array.dtype)) for name, array in feed.items())
-
-
 @lru_cache(maxsize=256)
-def _session(node: bytes, ranks: Any, types: Any, imports: Any) -> ort.InferenceSession | None:
+def _session(model: bytes) -> ort.InferenceSession | None:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    model = _model(onnx.NodeProto.FromString(node), ranks, types, dict(imports)).SerializeToString()
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception:  # noqa: BLE001 - it raises many types, for operators and types that it lacks
         return None
 
 
-def _model(node: onnx.NodeProto, ranks: Any, types: Any, imports: Mapping[str, int]) -> onnx.ModelProto:
-    """The vertex alone, at any sizes of its inputs' axes."""
-    elements = dict(types)
-    inputs = [helper.make_tensor_value_info(name, elements[name], [None] * rank) for name, rank in ranks]
+def _model(
+    node: onnx.NodeProto, feed: Mapping[str, Array], imports: Mapping[str, int], constants: frozenset[str] | None
+) -> onnx.ModelProto:
+    """The vertex alone; at any sizes of its inputs' axes where `constants` is None."""
+    inputs = [
+        helper.make_tensor_value_info(
+            name, helper.np_dtype_to_tensor_dtype(array.dtype), [None] * array.ndim if constants is None else array.shape
+        )
+        for name, array in feed.items()
+        if name not in (constants or ())
+    ]
     outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
-    graph = helper.make_graph([node], "law", inputs, outputs)
+    held = [numpy_helper.from_array(feed[name], name) for name in constants or ()]
+    graph = helper.make_graph([node], "law", inputs, outputs, held)
     opsets = [helper.make_opsetid(domain, version) for domain, version in imports.items()]
     return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
@@ -141,24 +142,23 @@ def changed(case: Case, changes: Changes, feed: Feed) -> tuple[onnx.NodeProto, F
 # --- labelling and cutting it ----------------------------------------------------------------------------------------
 
 
-def tensors(case: Case, role: Role) -> list[Tensor | None]:
-    """The inputs as a rule sees them: constants with their values where they are small, or data."""
-    found: list[Tensor | None] = []
-    for index, name in enumerate(case.node.input):
-        if not name:
-            found.append(None)
-            continue
-        array = case.inputs[name]
-        weight = {"constants": index > 0 or len(case.node.input) == 1, "data": False, "weight first": index == 0}[role]
-        small = array.size <= (LARGEST_VALUE if ir.DataType.from_numpy(array.dtype) in INDEX_TYPES else 16)
-        value = array if weight and small else None
-        known = None if value is None else np.ones(array.shape, np.bool_)
-        found.append(Tensor(name, array.shape, (False,) * array.ndim, value, known, array.shape, weight))
-    return found
+def weights(case: Case, role: Role) -> frozenset[str]:
+    """The names of the inputs that are constants of the graph."""
+    names = [name for name in case.node.input if name]
+    return frozenset({"constants": names[1:], "data": [], "weight first": names[:1]}[role])
 
 
-def labelled(case: Case, given: Mapping[str, Any], role: Role, outputs: Sequence[Array]) -> tuple[Call, dict[str, Axes]]:
-    """The vertex after its rule ran. Data has neurons whether the rule looks or not; a constant gets them when it does."""
+def labelled(case: Case, role: Role) -> tuple[Call, dict[str, Axes]] | None:
+    """The vertex after its rule ran; None where it is arithmetic on sizes, which no rule sees.
+
+    Data has neurons whether the rule looks or not; a constant gets them when it does.
+    """
+    constants = weights(case, role)
+    model = ir.from_proto(_model(case.node, case.inputs, case.imports, constants))
+    node, evaluator = next(iter(model.graph)), Evaluator(model)
+    facts = evaluator.run({})
+    if all((fact := facts.get(v)) is not None and fact.value is not None for v in node.outputs):
+        return None
     relations = Relations(vertex="vertex", operator=case.node.op_type)
     axes: dict[str, Axes] = {}
 
@@ -168,33 +168,34 @@ def labelled(case: Case, given: Mapping[str, Any], role: Role, outputs: Sequence
             axes[name] = tuple(relations.fresh(n) if n > 1 and 0 not in shape else None for n in shape)
         return axes[name]
 
-    inputs = tensors(case, role)
-    for tensor in inputs:
-        if tensor is not None and not tensor.weight:
-            give(tensor.name)
-    arrays = iter(outputs)
-    results = []
-    for name in case.node.output:
-        shape = next(arrays).shape if name else None
-        results.append(Tensor(name, shape, (False,) * len(shape or ()), None, None, shape, used=bool(name)))
+    for name in case.inputs:
+        if name not in constants:
+            give(name)
     call = Call(
         case.name,
         case.node.op_type,
         case.version,
-        given,
-        inputs,
-        results,
+        evaluator.attributes(node),
+        [None if v is None else tensor(v, facts, facts) for v in node.inputs],
+        [replace(tensor(v, facts, facts), used=bool(v.name)) for v in node.outputs],
         relations,
         lambda index: give(case.node.input[index]),
         lambda name: [],
         lambda why: None,
     )
     call.results = run_rule(OPERATORS.get(case.key), call)
-    for array, found in zip(outputs, _produced(case, call), strict=True):
-        assert found is None or len(found) == array.ndim, f"{case.name}: {len(found)} axes for a rank of {array.ndim}"
-        for axis, size in zip(found or (), array.shape, strict=True):
-            assert axis is None or len(axis) == size, f"{case.name}: {len(axis)} neurons on an axis of {size}"
     return call, axes
+
+
+def _fits(case: Case, call: Call, outputs: Sequence[Array]) -> str:
+    """What is wrong with the shapes that the rule saw and the neurons that it gave; nothing where all is well."""
+    shapes = [t.shape for t, name in zip(call.outputs, case.node.output, strict=True) if name]
+    for array, known, axes in zip(outputs, shapes, _produced(case, call), strict=True):
+        if known not in (None, array.shape):
+            return f"the output is {array.shape}, not {known}"
+        if axes is not None and tuple(n if a is None else len(a) for n, a in zip(array.shape, axes, strict=True)) != array.shape:
+            return f"an output of {array.shape} has as many neurons: {[a if a is None else len(a) for a in axes]}"
+    return ""
 
 
 def _produced(case: Case, call: Call) -> list[Axes | None]:
@@ -242,22 +243,24 @@ def silenced(case: Case, call: Call, operator: Operator, axes: Mapping[str, Axes
 
 def check(case: Case, found: Found) -> None:
     """Adds to `found` what the case shows."""
+    operator = OPERATORS[case.key]
     try:
         outputs = execute(case.node, dict(case.inputs), case.imports)
     except NotRunnable as problem:
-        found.reasons.setdefault(f"not run: {problem}", 0)
+        found.reasons[f"not run: {problem}"] = 1
         return
-    ranks, types = _signature(dict(case.inputs))
-    given = attributes(next(iter(ir.from_proto(_model(case.node, ranks, types, case.imports)).graph)), case.version)
     seed = zlib.crc32(case.name.encode())
-    for role in ROLES[: 2 if len(case.node.input) < 2 else 3]:
+    for role in ("data",) if len(case.node.input) < 2 else ROLES:
         for number, draw in enumerate(DRAWS):
             rng = np.random.default_rng([seed, number])
             free: Free = ("auto", "heads", "head-size")[int(rng.integers(3))] if draw != "soft" else "auto"
-            call, axes = labelled(case, given, role, outputs)
-            operator = OPERATORS.get(case.key)
-            if operator is None:
-                found.reasons["an operator without a rule"] = 1
+            made = labelled(case, role)
+            if made is None:
+                found.reasons["arithmetic on sizes"] = 1
+                continue
+            call, axes = made
+            if wrong := _fits(case, call, outputs):
+                found.broken.append(f"{case.name} [{role}]: {wrong}")
                 return
             soft = [labels for i, a in call.soft if (labels := axes[call.inputs[i].name][a]) is not None]
             if draw == "soft" and not soft:
@@ -270,9 +273,8 @@ def check(case: Case, found: Found) -> None:
                 found.reasons[text] = found.reasons.get(text, 0) + 1
             every = [a for known in (*axes.values(), *call.results) for a in known or () if a is not None and a.size]
             keep = selection(classes, every, rng, 0.9 if draw == "most" else 0.4)
-            if not every or all(keep[a].all() for a in every):
-                continue
-            _compare(case, found, call, operator, axes, keep, outputs, f"{case.name} [{role}, {draw}, {free}]", draw)
+            if every and not all(keep[a].all() for a in every):
+                _compare(case, found, call, operator, axes, keep, outputs, f"{case.name} [{role}, {draw}, {free}]", draw)
 
 
 def _compare(

@@ -158,10 +158,8 @@ def transpose(call: Call) -> Sequence[Axes | None]:
 
 def depth(call: Call) -> str:
     block = int(call.attributes["blocksize"])
-    if call.operator == "SpaceToDepth":
-        return f"n c * -> n ({block} {block} c) *"
-    inner = f"c {block} {block}" if call.attributes.get("mode") == "CRD" else f"{block} {block} c"
-    return f"n ({inner}) * -> n c *"
+    deep = f"c {block} {block}" if call.attributes.get("mode") == "CRD" else f"{block} {block} c"
+    return f"n c * -> n ({deep}) *" if call.operator == "SpaceToDepth" else f"n ({deep}) * -> n c *"
 
 
 @register("DepthToSpace SpaceToDepth", silence="none")

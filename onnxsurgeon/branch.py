@@ -1,0 +1,219 @@
+"""Branch and bound over boxes: the best bound first, until no box can hold a much better selection than the one at hand."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from onnxsurgeon.problem import FloatArray, IntArray
+from onnxsurgeon.program import Program
+from onnxsurgeon.relax import Box, Grid, Links, Relaxation, find_links, logs, sample
+from onnxsurgeon.search import Search
+
+_STEP, _GROWTH = 0.05, 0.4  # of the first grids: 5 % apart near the centres
+_FINEST = 8  # halvings of the step
+_REFRESH = 0.75  # a box that has shrunk to this share of its size gets a new grid
+_VERTICES = 20_000  # more make the linear programs slow
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """What a linear program returns."""
+
+    bound: float
+    solution: FloatArray
+    reduced: FloatArray  # reduced costs
+    extra: tuple[IntArray, FloatArray]  # the tangents added
+    basis: Any
+
+
+class Solver(Protocol):
+    def __call__(self, relaxation: Relaxation, box: Box, extra: tuple[IntArray, FloatArray], basis: Any, *, enough: float) -> Optimum | None:
+        """The optimum over `box`, None where it is at most `enough` or nothing is feasible; raises TimeoutError."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A box that may hold a better selection."""
+
+    box: Box
+    bound: float
+    x: FloatArray  # log counts at its parent's optimum, shape (spaces,)
+    relaxation: Relaxation | None
+    made_for: float  # the size of the box that the relaxation was made for
+    extra: tuple[IntArray, FloatArray]
+    basis: Any
+    fine: int
+
+
+_NONE = (np.zeros(0, np.int64), np.zeros(0))
+
+
+class Tree:
+    """The state of one run: the best selection, the open boxes, and the largest bound of what was set aside."""
+
+    def __init__(
+        self, search: Search, least: IntArray, best: IntArray, linear: Solver, *, gap: float, deadline: float
+    ) -> None:
+        self.search, self.program, self._linear = search, search.program, linear
+        self.best, self.value, self.score = best, search.value(best), search.score(best)
+        self._least, self._gap, self._deadline = least, gap, deadline
+        self._links = find_links(self.program)
+        value = self.program.value
+        low, high = self.program.start[:-1], self.program.start[1:]
+        greatest = np.maximum.reduceat(value, low)
+        least = np.minimum.reduceat(value, low)
+        self._scale = max(float((greatest - least).sum()), float(np.abs(greatest).sum()) * 1e-6, 1e-300) / 1000
+        self._noise = 1e-6 * 1000 * self._scale / 1000
+        self._floored = _needs_floor(self.program)
+        self._set_aside = -np.inf
+        box = Box(low, high - 1 if len(self.program.row_least) else search.reach(low))
+        self._open: list[tuple[float, int, Node]] = []
+        self._made = self.seen = 0
+        self._push(Node(box, float(greatest.sum()), logs(self.program.count[best]), None, 0.0, _NONE, None, 0))
+
+    @property
+    def bound(self) -> float:
+        return max(self._set_aside, -self._open[0][0] if self._open else -np.inf, self.value)
+
+    @property
+    def target(self) -> float:
+        """A bound that is good enough."""
+        return self.value + self._gap * max(abs(self.value), 1e-300)
+
+    @property
+    def closed(self) -> bool:
+        return self.bound <= self.target
+
+    def advance(self) -> None:
+        """Look into the box with the largest bound. TimeoutError leaves the tree as it was."""
+        bound, _, node = heapq.heappop(self._open)
+        try:
+            self._visit(node)
+        except TimeoutError:
+            self._push(node)
+            raise
+        self.seen += 1
+
+    def _visit(self, node: Node) -> None:
+        size = node.box.size(self.program)
+        if size == 0.0:
+            self._offer(node.box.low)
+            return
+        relaxation = node.relaxation
+        if relaxation is None or size < _REFRESH * node.made_for:
+            relaxation = self._relax(node)
+            node = replace(node, relaxation=relaxation, made_for=size, extra=_NONE, basis=None)
+        # A little below the target, so that the bound meets it in spite of rounding.
+        enough = self.value + 0.98 * (self.target - self.value)
+        optimum = self._linear(relaxation, node.box, node.extra, node.basis, enough=(enough - self._noise) / self._scale)
+        if optimum is None:
+            self._set_aside = max(self._set_aside, enough)
+            return
+        bound = min(optimum.bound * self._scale + self._noise, node.bound)
+        x = optimum.solution[: relaxation.spaces]
+        if self.seen < 3 or self.seen % 16 == 0:
+            self._offer(self.search.climb(self.search.shrink(self._least, np.exp(x)), self._deadline))
+        enough = self.value + 0.98 * (self.target - self.value)
+        if bound <= enough:
+            self._set_aside = max(self._set_aside, bound)
+            return
+        box = _trim(self.program, relaxation, node.box, optimum.reduced, (bound - enough) / self._scale)
+        self._set_aside = max(self._set_aside, enough)
+        child = replace(node, box=box, bound=bound, x=x, extra=optimum.extra, basis=optimum.basis)
+        self._divide(child, size, optimum.solution)
+
+    def _divide(self, node: Node, size: float, solution: FloatArray) -> None:
+        """Push what is left of a box: in one part where it shrank much or needs a finer grid, else in two."""
+        relaxation, program = node.relaxation, self.program
+        assert relaxation is not None
+        if node.box.size(program) < 0.7 * size:
+            self._push(replace(node, relaxation=None))
+            return
+        grid = relaxation.grid
+        weight = solution[relaxation.vertex : relaxation.vertex + len(grid.option)]
+        excess = np.add.reduceat(weight * grid.utility, grid.start[:-1]) - grid.utility_at(node.x)
+        excess[node.box.low == node.box.high] = 0.0
+        if excess.sum() < 0.3 * (node.bound - self.value) and node.fine < _FINEST:
+            self._push(replace(node, relaxation=None, fine=node.fine + 1))
+            return
+        wide = node.box.high - node.box.low
+        space = int(np.argmax(excess)) if excess.max() > 1e-9 * self._scale else int(np.argmax(wide))
+        cut = self._cut(grid, node, space)
+        for side in (0, 1):
+            low, high = node.box.low.copy(), node.box.high.copy()
+            if side:
+                low[space] = cut + 1
+            else:
+                high[space] = cut
+            self._push(replace(node, box=Box(low, high)))
+
+    def _cut(self, grid: Grid, node: Node, space: int) -> int:
+        """The option after which a box is divided: the vertex nearest to where the optimum lies, or the middle."""
+        low, high = int(node.box.low[space]), int(node.box.high[space])
+        vertex = grid.option[grid.start[space] : grid.start[space + 1]]
+        vertex = vertex[(vertex > low) & (vertex < high)]
+        if not len(vertex):
+            return (low + high) // 2
+        away = np.abs(logs(self.program.count[vertex]) - node.x[space])
+        return int(vertex[np.argmin(away)])
+
+    def _relax(self, node: Node) -> Relaxation:
+        program, box = self.program, node.box
+        low, high = logs(program.count[box.low]), logs(program.count[box.high])
+        centres = np.clip(np.stack([logs(program.count[self.best]), node.x]), low, high)
+        step, growth = _STEP / 2**node.fine, _GROWTH / 2 ** (node.fine / 2)
+        grid = sample(program, box, centres, step, growth)
+        while len(grid.option) > max(_VERTICES, 4 * program.spaces) and growth < 8:
+            step, growth = step * 2, growth * 2
+            grid = sample(program, box, centres, step, growth)
+        padded = np.append(centres[1], 0.0)
+        centre = padded[program.factor].sum(axis=1)
+        bottom, top = (np.append(x, 0.0)[program.factor].sum(axis=1) for x in (low, high))
+        every = np.arange(len(centre))
+        monomial, at = [every, every], [bottom, top]
+        for away in (0.0, -0.1, 0.1, -0.4, 0.4):
+            inside = np.flatnonzero((centre + away > bottom) & (centre + away < top))
+            monomial.append(inside)
+            at.append(centre[inside] + away)
+        tangents = np.concatenate(monomial), np.concatenate(at)
+        return Relaxation(program, self._links, box, grid, tangents, scale=self._scale, floored=self._floored)
+
+    def _offer(self, position: IntArray) -> None:
+        if self.search.feasible(position) and self.search.score(position) > self.score:
+            self.best, self.score = position, self.search.score(position)
+            self.value = self.search.value(position)
+
+    def _push(self, node: Node) -> None:
+        self._made += 1
+        heapq.heappush(self._open, (-node.bound, self._made, node))
+
+
+def _needs_floor(program: Program) -> bool:
+    """Whether lower bounds can matter: with utilities that always grow, the upper bounds are used up anyway."""
+    if not (program.lower > program.constant).any():
+        return False
+    inner = np.diff(program.owner) == 0
+    return bool((np.diff(program.value)[inner] <= 0).any())
+
+
+def _trim(program: Program, relaxation: Relaxation, box: Box, reduced: FloatArray, room: float) -> Box:
+    """`box` without the cells at its ends whose reduced costs say that they hold nothing within `room` of the optimum."""
+    grid = relaxation.grid
+    price = np.maximum(-reduced[relaxation.vertex : relaxation.vertex + len(grid.option)], 0.0)
+    owner = grid.owner
+    usable = grid.usable(box)
+    cell = np.flatnonzero((owner[1:] == owner[:-1]) & usable[1:] & usable[:-1])
+    # Between two vertices the weights are on these two, so the loss is at least the smaller price.
+    cell = cell[np.minimum(price[cell], price[cell + 1]) <= room]
+    low, high = box.low.copy(), box.high.copy()
+    space, first = np.unique(owner[cell], return_index=True)
+    last = np.append(first[1:], len(cell)) - 1
+    low[space] = np.maximum(low[space], grid.option[cell[first]])
+    high[space] = np.minimum(high[space], grid.option[cell[last] + 1])
+    return Box(low, high)

@@ -1,0 +1,125 @@
+"""Spaces that cost the same become one: an exact reduction of a program, and the way back.
+
+Two spaces are alike when they occur in the same monomials with the same coefficients, apart from themselves. Then costs depend on the
+sum of their counts alone. Where utilities are concave and options evenly apart, the best way to share a sum is to
+take steps in the order of their gains, so the spaces are one space whose steps are all steps, sorted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxsurgeon.problem import FloatArray, IntArray
+from onnxsurgeon.program import Program
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A reduced program, and which steps of the original each of its options takes."""
+
+    program: Program
+    original: Program
+    group: IntArray  # shape (original spaces,): the space of `program` that stands for a space
+    step: IntArray  # shape (steps,): original options, but the first of every space, in the order that they are taken
+    before: IntArray  # shape (spaces,): where the steps of a space of `program` start
+
+    def counts(self, position: IntArray) -> IntArray:
+        """Counts of the original, shape (original spaces,), for `position`."""
+        return self.original.count[self.expand(position)]
+
+    def expand(self, position: IntArray) -> IntArray:
+        """Options of the original, shape (original spaces,), for `position`, options of `program`, shape (spaces,)."""
+        taken = position - self.program.start[:-1]
+        rank = np.arange(len(self.step)) - np.repeat(self.before, np.diff(self.program.start) - 1)
+        owner = self.original.owner[self.step]
+        steps = np.bincount(owner[rank < np.repeat(taken, np.diff(self.program.start) - 1)], minlength=len(self.group))
+        return self.original.start[:-1] + steps
+
+
+def merge(program: Program) -> Merged:
+    """`program` with all spaces merged that may be."""
+    group = _groups(program)
+    number = int(group.max(initial=-1)) + 1
+    first = np.zeros(len(program.count), dtype=bool)
+    first[program.start[:-1]] = True
+    step = np.flatnonzero(~first)
+    gain = program.value[step] - program.value[step - 1]
+    width = program.count[step] - program.count[step - 1]
+    owner = group[program.owner[step]]
+    # A space alone keeps its order, whatever its gains.
+    alone = np.bincount(group, minlength=number)[owner] == 1
+    order = np.lexsort((step, np.where(alone, 0.0, -gain), owner))
+    step, gain, width, owner = step[order], gain[order], width[order], owner[order]
+
+    options = np.bincount(owner, minlength=number) + 1
+    start = np.concatenate([[0], np.cumsum(options)])
+    head = start[:-1]
+    count, value = np.zeros(start[-1], np.int64), np.zeros(start[-1])
+    rest = np.ones(start[-1], dtype=bool)
+    rest[head] = False
+    count[rest], value[rest] = width, gain
+    count[head] = np.bincount(group, program.count[program.start[:-1]], number).astype(np.int64)
+    value[head] = np.bincount(group, program.value[program.start[:-1]], number)
+    lone = np.bincount(group, minlength=number) == 1
+    reduced = _rewrite(program, group, start, _runs(count, start), _runs(value, start))
+    # Sums of steps round; a space alone has its own values.
+    inverse = np.zeros(number, dtype=np.int64)
+    inverse[group] = np.arange(program.spaces)
+    copied = np.repeat(lone, options)
+    source = np.repeat(program.start[inverse] - start[:-1], options) + np.arange(start[-1])
+    reduced.value[copied] = program.value[source[copied]]
+    return Merged(reduced, program, group, step, start[:-1] - np.arange(number))
+
+
+def _runs(change: npt.NDArray[np.generic], start: IntArray) -> npt.NDArray[np.generic]:
+    """Running sums that begin anew at every start."""
+    total = np.cumsum(change)
+    before = np.concatenate([[0], total])[start[:-1]]
+    return total - np.repeat(before, np.diff(start))
+
+
+def _groups(program: Program) -> IntArray:
+    """The merged space of every space, shape (spaces,)."""
+    spaces, factor = program.spaces, program.factor
+    monomial, position = np.nonzero(factor < spaces)
+    space = factor[monomial, position]
+    others = factor[monomial].copy()
+    others[np.arange(len(space)), position] = spaces
+    # What a space occurs with: the rest of the monomial, and its coefficients.
+    rest = np.unique(np.sort(others, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    kind = np.unique(program.coefficient[:, monomial], axis=1, return_inverse=True)[1].reshape(-1)
+    pair = np.unique(np.stack([rest, kind]), axis=1, return_inverse=True)[1].reshape(-1)
+    # A set of occurrences is told by sums of random numbers: two different ones agree with probability 2^-128.
+    random = np.random.default_rng(0).integers(0, 2**63, (2, int(pair.max(initial=0)) + 1), dtype=np.uint64)
+    told = np.zeros((2, spaces), dtype=np.uint64)
+    np.add.at(told[0], space, random[0, pair])
+    np.add.at(told[1], space, random[1, pair])
+
+    owner = program.owner
+    inner = owner[1:] == owner[:-1]
+    gain, width = np.diff(program.value), np.diff(program.count)
+    second = inner[1:] & inner[:-1]
+    fit = np.ones(spaces, dtype=bool)
+    fit[owner[:-2][second & ((gain[1:] > gain[:-1]) | (width[1:] != width[:-1]))]] = False
+    fit[program.row_space] = False
+    fit[space[(factor[monomial] == space[:, None]).sum(axis=1) > 1]] = False  # powers
+    step = np.zeros(spaces, dtype=np.int64)
+    step[owner[:-1][inner]] = width[inner]
+    fit &= step > 0
+    own = np.where(fit, 0, np.arange(1, spaces + 1))
+    keys = np.stack([told[0], told[1], step.astype(np.uint64), own.astype(np.uint64)])
+    return np.unique(keys, axis=1, return_inverse=True)[1].reshape(-1)
+
+
+def _rewrite(program: Program, group: IntArray, start: IntArray, count: IntArray, value: FloatArray) -> Program:
+    """`program` in merged spaces: monomials that were alike become one."""
+    number = len(start) - 1
+    factor = np.sort(np.append(group, number)[program.factor], axis=1)
+    unique, first = np.unique(factor, axis=0, return_index=True)
+    return replace(
+        program, start=start, count=count, value=value, factor=unique.reshape(-1, factor.shape[1]),
+        coefficient=program.coefficient[:, first], row_space=group[program.row_space],
+    )  # fmt: skip

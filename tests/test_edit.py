@@ -1,0 +1,99 @@
+"""Laws: an empty edit changes no byte, a cut has the shapes that were said, and it computes what its reference does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxsurgeon.edit import cut
+from onnxsurgeon.errors import ProofError, SurgeonError
+from onnxsurgeon.graph import Labels, label, widths
+from onnxsurgeon.load import read
+from onnxsurgeon.neurons import Mask
+from onnxsurgeon.ops.call import OPERATORS
+from onnxsurgeon.validate import prove, require, tolerance
+from onnxsurgeon.write import write
+
+FIXTURES = sorted((Path(__file__).parent.parent / "fixtures").glob("*.onnx"))
+each = pytest.mark.parametrize("path", FIXTURES, ids=lambda p: p.stem)
+
+
+def random_selection(labels: Labels, share: float, seed: int) -> Mask:
+    """Drops a share of the free classes at random; every axis keeps a neuron."""
+    rng = np.random.default_rng(seed)
+    root, frozen = labels.classes.root, labels.classes.frozen
+    dropped = (rng.random(len(root)) < share)[root] & ~frozen
+    for table in (labels.axes.values(), labels.uses.values()):
+        for axes in table:
+            for axis in axes:
+                if axis is not None and dropped[axis].all():
+                    dropped[root == root[axis[0]]] = False
+    return ~dropped
+
+
+@each
+def test_an_empty_edit_changes_no_byte(path: Path, tmp_path: Path) -> None:
+    labels = label(read(path))
+    write(cut(labels, np.ones(labels.relations.count, bool)), tmp_path / "same.onnx")
+    assert (tmp_path / "same.onnx").read_bytes() == path.read_bytes()
+
+
+@each
+@pytest.mark.parametrize("free", ["auto", "heads"])
+def test_a_random_cut_computes_what_its_reference_does(path: Path, free: str, tmp_path: Path) -> None:
+    labels = label(read(path), free=free)  # type: ignore[arg-type]
+    for seed, share in enumerate((0.2, 0.6)):
+        keep = random_selection(labels, share, seed)
+        target = tmp_path / f"cut{seed}.onnx"
+        write(cut(labels, keep), target)
+        onnx.checker.check_model(str(target), full_check=True)
+        proof = prove(labels, keep, path, target, allowed=tolerance(labels, None, None), device="cpu", seed=seed)
+        assert proof.passed, proof
+        assert keep.all() or proof.moved > 0
+
+
+@each
+def test_untouched_tensors_and_all_names_stay(path: Path, tmp_path: Path) -> None:
+    labels = label(read(path))
+    keep = random_selection(labels, 0.4, 1)
+    write(cut(labels, keep), tmp_path / "cut.onnx")
+    before, after = onnx.load(path), onnx.load(tmp_path / "cut.onnx")
+    assert before.opset_import == after.opset_import
+    assert (before.ir_version, before.producer_name) == (after.ir_version, after.producer_name)
+    assert before.graph.input == after.graph.input
+    assert before.graph.output == after.graph.output
+    old = {t.name: t for t in before.graph.initializer}
+    touched = {w.value.name for w in labels.weights() if widths(w.axes, keep, w.shape) != w.shape}
+    for tensor in after.graph.initializer:
+        if tensor.name in old and tensor.name not in touched and tensor.data_type == onnx.TensorProto.FLOAT:
+            assert tensor.SerializeToString() == old[tensor.name].SerializeToString()
+    names = {n.name for n in before.graph.node}
+    assert {n.name for n in after.graph.node} - names == set()
+
+
+def test_a_wrong_rule_is_caught_before_anything_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A rule that pairs neurons in the wrong order gives the right shapes, and only the proof can tell."""
+    path = next(p for p in FIXTURES if p.stem == "plain")
+    rule = OPERATORS["", "Relu"]
+    wrong = rule._replace(rule=lambda call: [tuple(a if a is None else a[::-1] for a in axes or ()) for axes in rule.rule(call)])
+    monkeypatch.setitem(OPERATORS, ("", "Relu"), wrong)
+    labels = label(read(path))
+    keep = random_selection(labels, 0.4, 0)
+    write(cut(labels, keep), tmp_path / "cut.onnx")
+    allowed = tolerance(labels, None, None)
+    proof = prove(labels, keep, path, tmp_path / "cut.onnx", allowed=allowed, device="cpu")
+    assert not proof.passed
+    with pytest.raises(ProofError, match="nothing was written"):
+        require(proof, allowed)
+
+
+def test_a_rule_that_forgets_an_axis_is_caught_while_cutting(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = next(p for p in FIXTURES if p.stem == "residual")
+    wrong = OPERATORS["", "Add"]._replace(rule=lambda call: [call.axes(0)])
+    monkeypatch.setitem(OPERATORS, ("", "Add"), wrong)
+    labels = label(read(path))
+    with pytest.raises((SurgeonError, ValueError)):
+        cut(labels, random_selection(labels, 0.4, 0))
