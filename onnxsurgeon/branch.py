@@ -28,6 +28,7 @@ class Optimum:
     bound: float
     solution: FloatArray
     reduced: FloatArray  # reduced costs
+    price: FloatArray  # shape (costs,): of a whole budget
     extra: tuple[IntArray, FloatArray]  # the tangents added
     basis: Any
 
@@ -126,25 +127,24 @@ class Tree:
         box = _trim(self.program, relaxation, node.box, optimum.reduced, (bound - enough) / self._scale)
         self._set_aside = max(self._set_aside, enough)
         child = replace(node, box=box, bound=bound, x=x, extra=optimum.extra, basis=optimum.basis)
-        self._divide(child, size, optimum.solution)
+        self._divide(child, size, optimum)
 
-    def _divide(self, node: Node, size: float, solution: FloatArray) -> None:
+    def _divide(self, node: Node, size: float, optimum: Optimum) -> None:
         """Push what is left of a box: in one part where it shrank much or needs a finer grid, else in two."""
         relaxation, program = node.relaxation, self.program
         assert relaxation is not None
         if node.box.size(program) < 0.7 * size:
             self._push(replace(node, relaxation=None))
             return
-        grid = relaxation.grid
-        weight = solution[relaxation.vertex : relaxation.vertex + len(grid.option)]
-        excess = np.add.reduceat(weight * grid.utility, grid.start[:-1]) - grid.utility_at(node.x)
-        excess[node.box.low == node.box.high] = 0.0
-        if excess.sum() < 0.3 * (node.bound - self.value) and node.fine < _FINEST:
+        excess = self._excess(relaxation, optimum.solution)
+        doubt = excess + self._rounding(relaxation, optimum)
+        doubt[node.box.low == node.box.high] = 0.0
+        if excess.sum() + (doubt - excess).max() < 0.3 * (node.bound - self.value) and node.fine < _FINEST:
             self._push(replace(node, relaxation=None, fine=node.fine + 1))
             return
         wide = node.box.high - node.box.low
-        space = int(np.argmax(excess)) if excess.max() > 1e-9 * self._scale else int(np.argmax(wide))
-        cut = self._cut(grid, node, space)
+        space = int(np.argmax(doubt)) if doubt.max() > 1e-9 * self._scale else int(np.argmax(wide))
+        cut = self._cut(relaxation.grid, node, space)
         for side in (0, 1):
             low, high = node.box.low.copy(), node.box.high.copy()
             if side:
@@ -153,15 +153,27 @@ class Tree:
                 high[space] = cut
             self._push(replace(node, box=Box(low, high)))
 
+    def _excess(self, relaxation: Relaxation, solution: FloatArray) -> FloatArray:
+        """By how much the utility of a space exceeds what its log count is worth, shape (spaces,)."""
+        grid, x = relaxation.grid, solution[: relaxation.spaces]
+        weight = solution[relaxation.vertex : relaxation.vertex + len(grid.option)]
+        excess: FloatArray = np.add.reduceat(weight * grid.utility, grid.start[:-1]) - grid.utility_at(x)
+        return np.maximum(excess, 0.0)
+
+    def _rounding(self, relaxation: Relaxation, optimum: Optimum) -> FloatArray:
+        """About what it costs to round a space's count to an option, shape (spaces,)."""
+        x = optimum.solution[: relaxation.spaces]
+        below = self.search.at_most(np.exp(x) * (1 + 1e-9))
+        above = np.minimum(below + 1, self.program.start[1:] - 1)
+        away = np.minimum(np.abs(x - logs(self.program.count[below])), np.abs(x - logs(self.program.count[above])))
+        return away * (optimum.price @ relaxation.shares(optimum.solution)) * self._scale
+
     def _cut(self, grid: Grid, node: Node, space: int) -> int:
-        """The option after which a box is divided: the vertex nearest to where the optimum lies, or the middle."""
+        """The option after which a box is divided: the last vertex at or before the optimum."""
         low, high = int(node.box.low[space]), int(node.box.high[space])
         vertex = grid.option[grid.start[space] : grid.start[space + 1]]
-        vertex = vertex[(vertex > low) & (vertex < high)]
-        if not len(vertex):
-            return (low + high) // 2
-        away = np.abs(logs(self.program.count[vertex]) - node.x[space])
-        return int(vertex[np.argmin(away)])
+        vertex = vertex[(vertex >= low) & (vertex < high) & (logs(self.program.count[vertex]) <= node.x[space] + 1e-9)]
+        return int(vertex[-1]) if len(vertex) else low
 
     def _relax(self, node: Node) -> Relaxation:
         program, box = self.program, node.box

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SurgeonError(Exception):
     """An error in three parts: what failed, why (the values seen), and what the user can do."""
@@ -42,3 +44,4 @@ class ProofError(SurgeonError):
     """The edited model differs from its reference; nothing was written."""
 
     exit_code = 5
+    proof: Any = None  # what was found, a `validate.Proof`, where it came to a comparison

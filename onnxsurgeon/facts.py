@@ -6,7 +6,7 @@ integers (and what is computed from a Shape) are carried along as values; all el
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -16,7 +16,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxsurgeon.errors import ModelError
 from onnxsurgeon.ops import NARY, UNARY
 from onnxsurgeon.ops.call import Array, Tensor
 from onnxsurgeon.ops.values import COMPARISONS, SAME_SHAPE, STANDS_FOR, VALUES
@@ -306,47 +305,3 @@ def tensor(value: ir.Value, first: Facts, second: Facts) -> Tensor:
         alike = b.value is not None and np.shape(b.value) == np.shape(a.value)
         known = np.asarray(a.value == b.value) if alike else np.zeros(np.shape(a.value), np.bool_)
     return Tensor(value.name or "", a.shape, dynamic, a.value, known, other, constant(value) is not None)
-
-
-def dynamic_dims(model: ir.Model) -> Iterator[tuple[str, int, str, str]]:
-    """(input, axis, symbol, kind) of every dynamic dim of a graph input; the kind is `batch`, `space`, `time` or `index`."""
-    for value in model.graph.inputs:
-        if value.shape is not None and not value.is_initializer():
-            inner = "index" if value.dtype in INDEX_TYPES else "space" if len(value.shape) > 2 else "time"
-            for axis, n in enumerate(value.shape):
-                if not isinstance(n, int):
-                    symbol = n.value or f"{value.name}[{axis}]"
-                    yield value.name or "", axis, symbol, "batch" if axis == 0 else inner
-
-
-# Pairs of sizes to try, best first: what pictures, recordings and sentences measure, then what awkward graphs accept.
-SIZES: tuple[dict[str, tuple[int, int]], ...] = (
-    {"batch": (2, 3), "space": (224, 320), "time": (4096, 6400), "index": (17, 23)},
-    {"batch": (2, 3), "space": (64, 96), "time": (512, 1280), "index": (16, 24)},
-    {"batch": (2, 3), "space": (1024, 4096), "time": (16000, 24000), "index": (64, 128)},
-    {"batch": (2, 3), "space": (17, 23), "time": (17, 23), "index": (5, 7)},
-    {"batch": (1, 1), "space": (64, 64), "time": (512, 512), "index": (16, 16)},
-    {"batch": (1, 1), "space": (1, 1), "time": (1, 1), "index": (1, 1)},
-)
-
-
-def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[tuple[Sizes, Sizes]]:
-    """Pairs of samples of the dynamic dims, best first. `given`: the shape that the user states, by input."""
-    dims = list(dynamic_dims(model))
-    for name, shape in given.items():
-        value = next((v for v in model.graph.inputs if v.name == name), None)
-        if value is None or value.shape is None or len(value.shape) != len(shape):
-            raise ModelError(
-                f"--input-shape names {name!r} with {len(shape)} dims",
-                why=f"inputs: {', '.join(f'{v.name} {v.shape}' for v in model.graph.inputs)}",
-                fix="name an input and give all its dims",
-            )
-    pinned = {symbol: given[name][axis] for name, axis, symbol, _ in dims if name in given}
-    for choice in SIZES if dims else SIZES[:1]:
-        chosen = []
-        for k in range(2):
-            by_symbol = dict(pinned)
-            for _, _, symbol, kind in dims:
-                by_symbol.setdefault(symbol, choice[kind][k])
-            chosen.append({(name, axis): by_symbol[symbol] for name, axis, symbol, _ in dims})
-        yield chosen[0], chosen[1]

@@ -7,17 +7,18 @@ not changed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, Sizes, constant, domain_of, samples, tensor
+from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, constant, domain_of, tensor
 from onnxsurgeon.neurons import Axes, Axis, Classes, Free, Relations
 from onnxsurgeon.ops import OPERATORS, Call, Operator, Tensor
 from onnxsurgeon.ops.call import Factors, run_rule
+from onnxsurgeon.samples import Samples, samples
 from onnxsurgeon.signature import Shape
 
 Use = tuple[ir.Node, int]  # one input of one vertex
@@ -54,7 +55,7 @@ class Labels:
 
     model: ir.Model
     evaluator: Evaluator
-    sizes: tuple[Sizes, Sizes]
+    sizes: Samples
     facts: tuple[Facts, Facts]
     relations: Relations = field(default_factory=Relations)
     axes: dict[ir.Value, Axes] = field(default_factory=dict)
@@ -104,7 +105,7 @@ class Labels:
 def label(model: ir.Model, *, free: Free = "auto", shapes: Mapping[str, Shape] | None = None) -> Labels:
     """Labels every axis of `model`. `free`: which factor of heads x head size is cut; `shapes`: stated input shapes."""
     evaluator = Evaluator(model)
-    best: tuple[int, tuple[Sizes, Sizes], tuple[Facts, Facts]] | None = None
+    best: tuple[int, Samples, tuple[Facts, Facts]] | None = None
     for sizes in samples(model, shapes or {}):
         try:
             facts = evaluator.run(sizes[0]), evaluator.run(sizes[1])
@@ -165,7 +166,7 @@ class _Labeller:
             labels.evaluator.version(node),
             labels.evaluator.attributes(node),
             [None if v is None else self._tensor(v) for v in node.inputs],
-            [self._tensor(v) for v in node.outputs],
+            [replace(self._tensor(v), used=len(v.uses()) > 0 or v.is_graph_output()) for v in node.outputs],
             self.relations,
             partial(self._label, node),
             partial(self._body, node),

@@ -128,7 +128,7 @@ def why(labels: Labels, weight: Weight) -> str:
 
 
 def matching(labels: Labels, patterns: Sequence[str], option: str) -> list[ir.Node]:
-    """Vertices whose names match one of `patterns`, exactly or as a glob. Raises UsageError where one of them matches none."""
+    """Vertices whose names match `patterns`, exactly or as globs. Raises UsageError where one of these matches none."""
     names = {node: call.name for node, call in labels.calls.items()}
     found: list[ir.Node] = []
     for pattern in patterns:
@@ -148,8 +148,8 @@ def matching(labels: Labels, patterns: Sequence[str], option: str) -> list[ir.No
 class Width:
     """One axis of a tensor.
 
-    size: None where it is dynamic. units: what its neurons form; 0 where it carries none (batch, space, size 1). free: neurons that
-    may be cut. reason: why the others may not.
+    size: None where it is dynamic. units: what its neurons form; 0 where it carries none (batch, space, size 1).
+    free: neurons that may be cut. reason: why the others may not.
     """
 
     size: int | None

@@ -193,7 +193,7 @@ def _check_request(ratio: float | None, limits: Mapping[str, float | None], roun
     ):
         if not good:
             wanted = {"ratio": "0 <= ratio < 1", "round-to": "1 or more", "min-keep": "between 0 and 1"}
-            raise UsageError(f"--{name} {value} makes no sense", why=f"wanted: {wanted.get(name, 'more than 0')}")
+            raise UsageError(f"--{name} {value} makes no sense", why=f"wanted: {wanted.get(name, 'more than 0')}", fix="see onnxsurgeon prune --help")
 
 
 def _bounds(before: Measure, ratio: float | None, metric: str, limits: Mapping[str, float | None]) -> dict[str, Bound]:

@@ -97,7 +97,7 @@ def _excess(x: FloatArray, value: FloatArray, vertex: IntArray) -> FloatArray:
     cell = np.repeat(np.arange(len(vertex)), np.diff(np.append(vertex, len(x))))
     left, right = vertex[cell], np.append(vertex, vertex[-1])[cell + 1]
     # The last option of a space is a vertex and its cell holds nothing else: its share is 0.
-    share = np.divide(x - x[left], x[right] - x[left], out=np.zeros(len(x)), where=right > left)
+    share = np.divide(x - x[left], x[right] - x[left], out=np.zeros(len(x)), where=x > x[left])
     above = value - value[left] - share * (value[right] - value[left])
     excess: FloatArray = np.maximum(np.maximum.reduceat(above, vertex), 0.0)
     return excess
@@ -191,6 +191,10 @@ class Relaxation:
         self._fixed = [self._definitions(), self._convexity(), self._budgets(), *self._sums(), self._w_bounds()]
         self._tangents = self.tangents(*tangents)
 
+    @property
+    def budget_rows(self) -> slice:
+        return slice(2 * self.spaces, 2 * self.spaces + len(self.program.upper))
+
     def log_products(self, x: FloatArray) -> FloatArray:
         """The logarithms of the monomials at log counts `x`, shape (monomials,)."""
         total: FloatArray = np.append(x, 0.0)[self.program.factor].sum(axis=1)
@@ -201,6 +205,14 @@ class Relaxation:
         at = self.log_products(solution[: self.spaces])
         error = np.exp(at - self._top) - solution[self.spaces : self.vertex]
         return at, np.maximum(error, 0.0) * self.weight
+
+    def shares(self, solution: FloatArray) -> FloatArray:
+        """The share of the budgets that the monomials of a space take at `solution`, shape (costs, spaces)."""
+        taken = self._share * np.exp(self.log_products(solution[: self.spaces]) - self._top)
+        shares = np.zeros((len(taken), self.spaces + 1))
+        for position in range(self.program.factor.shape[1]):
+            np.add.at(shares, (slice(None), self.program.factor[:, position]), taken)
+        return shares[:, :-1]
 
     def tangents(self, monomial: IntArray, at: FloatArray) -> Rows:
         """Monomials lie above their tangents where the sum of their log counts is `at`."""

@@ -2,7 +2,7 @@
 
     Conv    n (g i) *, (g o) i *, (g o) -> n (g o) *
 
-`letter` an axis; the same letter is the same neurons. `(a b)` a row-major composite. `4` a literal, inside a composite.
+`letter` an axis; the same letter is the same neurons. `(a b)` a row-major composite. `4` a frozen axis of that size.
 `_` a frozen axis, `*` the frozen rest, `...` axes aligned from the right that pass through (broadcasting).
 An empty operand is not read. An axis of size 1 binds nothing: it broadcasts.
 """
@@ -10,7 +10,7 @@ An empty operand is not read. An axis of size 1 binds nothing: it broadcasts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from math import prod
 from typing import NamedTuple
 
@@ -39,7 +39,7 @@ class Unsolved(ValueError):
     """The signature does not fit the shapes."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(text: str) -> Signature:
     """The parsed signature. Raises ValueError that quotes the pattern."""
     left, arrow, right = text.partition("->")
@@ -149,6 +149,9 @@ def _bind(
     for symbol, size, axis in placed:
         if symbol == FROZEN:
             relations.freeze(axis, "the operator works along this axis")
+        elif symbol[0].isdigit() and len(symbol) == 1:
+            relations.freeze(axis, LAYOUT)
+            vectors.setdefault(symbol, axis)
         elif size == 1 and prod(sizes[f] for f in symbol) > 1:
             relations.freeze(axis, "an axis of one neuron")
         elif axis is None:

@@ -146,10 +146,12 @@ class _Highs:
         self, relaxation: Relaxation, box: Box, extra: tuple[IntArray, FloatArray], basis: Any, *, enough: float
     ) -> Optimum | None:
         highs = self._load(relaxation, *relaxation.restrict(box, extra))
+        added_any = False
         if basis is not None:
             highs.setBasis(basis)
+            highs.setOptionValue("simplex_dual_edge_weight_strategy",1)
         for _ in range(_ROUNDS):
-            if not self._run(highs):
+            if not self._run(highs, basis or added_any):
                 return None
             bound = highs.getInfo().objective_function_value
             if bound <= enough:
@@ -160,14 +162,16 @@ class _Highs:
             if hidden.sum() < _HIDDEN or not len(added):
                 break
             extra = np.append(extra[0], added), np.append(extra[1], at[added])
+            added_any = True
             self._add(highs, relaxation.tangents(added, at[added]))
-        reduced = np.array(highs.getSolution().col_dual)
-        return Optimum(bound, solution, reduced, extra, highs.getBasis())
+        final = highs.getSolution()
+        price = np.abs(np.array(final.row_dual)[relaxation.budget_rows])
+        return Optimum(bound, solution, np.array(final.col_dual), price, extra, highs.getBasis())
 
-    def _run(self, highs: Any) -> bool:
+    def _run(self, highs: Any, basis: Any) -> bool:
         """Whether there is an optimum; False where nothing is feasible."""
         states = self._highspy.HighsModelStatus
-        for presolve in ("off", "on"):
+        for presolve in (("off", "on") if basis else ("on", "off")):
             left = self._deadline - time.perf_counter()
             if left <= 0:
                 raise TimeoutError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,10 +17,11 @@ import onnxruntime as ort
 
 from onnxsurgeon.edit import cut
 from onnxsurgeon.errors import ModelError, ProofError, UsageError
-from onnxsurgeon.facts import Sizes, samples
+from onnxsurgeon.facts import Sizes
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import Mask
 from onnxsurgeon.reference import fixed_size, perturbed, reference
+from onnxsurgeon.samples import samples
 from onnxsurgeon.write import write
 
 ort.set_default_logger_severity(4)  # a machine without CUDA is no error: the session is asked what it runs on
@@ -76,7 +78,7 @@ def tolerance(labels: Labels, atol: float | None, rtol: float | None) -> Toleran
 def _preload() -> None:
     """Finds the CUDA and cuDNN libraries of Python packages, where they are installed."""
     if hasattr(ort, "preload_dlls"):
-        with open(os.devnull, "w") as sink:  # it prints what it does not find
+        with open(os.devnull, "w") as sink, redirect_stdout(sink), redirect_stderr(sink):  # it prints what it does not find
             saved = os.dup(1), os.dup(2)
             try:
                 os.dup2(sink.fileno(), 1), os.dup2(sink.fileno(), 2)
@@ -243,11 +245,14 @@ def _runnable(
     labels: Labels, keep: Mask, original: str | os.PathLike[str], run: Callable[..., list[Arrays]], seed: int
 ) -> tuple[list[Arrays], list[Arrays]]:
     """Two sets of inputs that the original accepts, of different sizes where it has dynamic dims; and what it makes of them."""
-    choices = [labels.sizes] if fixed_size(labels, keep) else [labels.sizes, *samples(labels.model, {})]
+    if fixed_size(labels, keep):
+        choices: list[tuple[Sizes, ...]] = [labels.sizes[:1]]
+    else:
+        others = [sizes for sample in samples(labels.model, {}) for sizes in (sample[::2], sample[:2])]
+        choices = [labels.sizes[::2], labels.sizes[:2], *others]
     problem: ModelError | None = None
     for sizes in choices:
         feeds = [random_inputs(labels, size, seed + i) for i, size in enumerate(sizes)]
-        feeds = feeds[:1] if fixed_size(labels, keep) else feeds
         try:
             return feeds, run(original, feeds)
         except ModelError as error:
@@ -276,8 +281,10 @@ def _expect(run: Callable[..., list[Arrays]], path: Path | str | os.PathLike[str
 def require(proof: Proof, allowed: Tolerance) -> None:
     """Raises ProofError where the proof failed."""
     if not proof.passed:
-        raise ProofError(
+        error = ProofError(
             "the pruned model does not compute what it must; nothing was written",
             why=f"output {proof.worst} differs by {proof.error:.3g} of its magnitude, {allowed.rtol:g} is allowed",
             fix="report this model; --exclude vertices to narrow it down, or --rtol if the model is that sensitive",
         )
+        error.proof = proof
+        raise error

@@ -1,56 +1,34 @@
 """The law that every rule obeys: cutting commutes with the operator, `cut(op(x)) == op'(cut(x))`.
 
-A case is one vertex with inputs. Its axes get neurons, its rule runs, random selections that satisfy the relations are drawn; for each,
-the operator on silenced inputs, cut, is compared with the resized operator on cut inputs. `python -m tests.law` prints what it finds.
+A case is one vertex with inputs. Its axes get neurons, its rule runs, random selections that satisfy the relations are
+drawn; for each, the operator on silenced inputs, cut, is compared with the resized operator on cut inputs.
 """
 
 from __future__ import annotations
 
-import sys
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any, Literal
+from itertools import zip_longest
+from typing import Any, Literal, get_args
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
-from onnx import helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
+from onnx import numpy_helper
+from vertex import Array, Case, Feed, NotRunnable, changed, execute, model_of
 
 from onnxsurgeon.facts import Evaluator, tensor
 from onnxsurgeon.neurons import Axes, Classes, Free, Ids, Mask, Relations
 from onnxsurgeon.ops import OPERATORS, Call, Operator
-from onnxsurgeon.ops.call import Changes, run_rule
+from onnxsurgeon.ops.call import run_rule
 
-Array = np.ndarray[Any, Any]
-Feed = dict[str, Array]
 Role = Literal["constants", "data", "weight first"]
 Verdict = Literal["verified", "shapes", "frozen"]
 ROLES: tuple[Role, ...] = ("constants", "data", "weight first")
 DRAWS = ("few", "most", "soft")
-RANDOM = frozenset("Bernoulli Dropout RandomNormalLike RandomUniformLike".split())  # values differ by each run
-
-
-@dataclass(frozen=True)
-class Case:
-    """One vertex, and an array for each name that it reads."""
-
-    name: str
-    node: onnx.NodeProto
-    inputs: Mapping[str, Array]
-    imports: Mapping[str, int]
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return "" if self.node.domain == "ai.onnx" else self.node.domain, self.node.op_type
-
-    @property
-    def version(self) -> int:
-        return self.imports[self.key[0]]
+RANDOM = frozenset("Bernoulli RandomNormalLike RandomUniformLike".split())
 
 
 @dataclass
@@ -65,78 +43,6 @@ class Found:
     @property
     def verdict(self) -> Verdict:
         return "verified" if self.checks else "shapes" if self.shapes else "frozen"
-
-
-# --- running one vertex ----------------------------------------------------------------------------------------------
-
-
-class NotRunnable(Exception):
-    """No runtime computes the vertex."""
-
-
-def execute(node: onnx.NodeProto, feed: Feed, imports: Mapping[str, int]) -> list[Array]:
-    """The outputs of one vertex, in onnxruntime or, where it lacks the operator or a type, in onnx' reference."""
-    model = _model(node, feed, imports, None)
-    session = _session(model.SerializeToString())
-    names = [o for o in node.output if o]
-    if session is not None:
-        try:
-            return list(session.run(names, feed))
-        except Exception:  # noqa: BLE001 - it raises many types; what it can't run the reference may
-            pass
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            return [np.asarray(a) for a in ReferenceEvaluator(model).run(names, feed)]
-    except Exception as problem:  # likewise
-        raise NotRunnable(f"{type(problem).__name__}: {problem}") from problem
-
-
-@lru_cache(maxsize=256)
-def _session(model: bytes) -> ort.InferenceSession | None:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception:  # noqa: BLE001 - it raises many types, for operators and types that it lacks
-        return None
-
-
-def _model(
-    node: onnx.NodeProto, feed: Mapping[str, Array], imports: Mapping[str, int], constants: frozenset[str] | None
-) -> onnx.ModelProto:
-    """The vertex alone; at any sizes of its inputs' axes where `constants` is None."""
-    inputs = [
-        helper.make_tensor_value_info(
-            name, helper.np_dtype_to_tensor_dtype(array.dtype), [None] * array.ndim if constants is None else array.shape
-        )
-        for name, array in feed.items()
-        if name not in (constants or ())
-    ]
-    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
-    held = [numpy_helper.from_array(feed[name], name) for name in constants or ()]
-    graph = helper.make_graph([node], "law", inputs, outputs, held)
-    opsets = [helper.make_opsetid(domain, version) for domain, version in imports.items()]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
-
-
-def changed(case: Case, changes: Changes, feed: Feed) -> tuple[onnx.NodeProto, Feed]:
-    """The vertex and its inputs after the changes that its `resize` asks for."""
-    node, feed = onnx.NodeProto(), dict(feed)
-    node.CopyFrom(case.node)
-    for name, new in changes.items():
-        if isinstance(name, str):
-            kept = [a for a in node.attribute if a.name != name]
-            del node.attribute[:]
-            node.attribute.extend(kept if new is None else [*kept, helper.make_attribute(name, new)])
-        else:
-            while len(node.input) <= name:
-                node.input.append("")
-            node.input[name] = node.input[name] or f"new_{name}"
-            feed[node.input[name]] = np.asarray(new)
-    return node, feed
 
 
 # --- labelling and cutting it ----------------------------------------------------------------------------------------
@@ -154,7 +60,7 @@ def labelled(case: Case, role: Role) -> tuple[Call, dict[str, Axes]] | None:
     Data has neurons whether the rule looks or not; a constant gets them when it does.
     """
     constants = weights(case, role)
-    model = ir.from_proto(_model(case.node, case.inputs, case.imports, constants))
+    model = ir.from_proto(model_of(case.node, case.inputs, case.imports, constants))
     node, evaluator = next(iter(model.graph)), Evaluator(model)
     facts = evaluator.run({})
     if all((fact := facts.get(v)) is not None and fact.value is not None for v in node.outputs):
@@ -193,8 +99,9 @@ def _fits(case: Case, call: Call, outputs: Sequence[Array]) -> str:
     for array, known, axes in zip(outputs, shapes, _produced(case, call), strict=True):
         if known not in (None, array.shape):
             return f"the output is {array.shape}, not {known}"
-        if axes is not None and tuple(n if a is None else len(a) for n, a in zip(array.shape, axes, strict=True)) != array.shape:
-            return f"an output of {array.shape} has as many neurons: {[a if a is None else len(a) for a in axes]}"
+        neurons = None if axes is None else [n if a is None else len(a) for a, n in zip_longest(axes, array.shape)]
+        if neurons not in (None, list(array.shape)):
+            return f"an output of {array.shape} has as many neurons: {neurons}"
     return ""
 
 
@@ -225,16 +132,16 @@ def silenced(case: Case, call: Call, operator: Operator, axes: Mapping[str, Axes
     """The inputs with zeros where neurons are dropped, as far as the operator asks for it."""
     feed = dict(case.inputs)
     everything = operator.silence == "all" or all(t is None or t.weight for t in call.inputs)
-    for index, tensor in enumerate(call.inputs):
-        if operator.silence == "none" or tensor is None or (tensor.weight and not everything):
+    for index, given in enumerate(call.inputs):
+        if operator.silence == "none" or given is None or (given.weight and not everything):
             continue
         point = case.node.input[operator.zeros[index]] if operator.zeros.get(index, 99) < len(case.node.input) else ""
-        for axis, labels in enumerate(axes.get(tensor.name) or ()):
+        for axis, labels in enumerate(axes.get(given.name) or ()):
             if labels is not None and not keep[labels].all():
-                array = feed[tensor.name]
+                array = feed[given.name]
                 mask = keep[labels].reshape([-1 if a == axis else 1 for a in range(array.ndim)])
                 zero = case.inputs[point] if point else np.zeros((), array.dtype)
-                feed[tensor.name] = np.where(mask, array, zero).astype(array.dtype)
+                feed[given.name] = np.where(mask, array, zero).astype(array.dtype)
     return feed
 
 
@@ -250,7 +157,7 @@ def check(case: Case, found: Found) -> None:
         found.reasons[f"not run: {problem}"] = 1
         return
     seed = zlib.crc32(case.name.encode())
-    for role in ("data",) if len(case.node.input) < 2 else ROLES:
+    for role in ROLES[1:] if len(case.node.input) < 2 else ROLES:
         for number, draw in enumerate(DRAWS):
             rng = np.random.default_rng([seed, number])
             free: Free = ("auto", "heads", "head-size")[int(rng.integers(3))] if draw != "soft" else "auto"
@@ -273,8 +180,12 @@ def check(case: Case, found: Found) -> None:
                 found.reasons[text] = found.reasons.get(text, 0) + 1
             every = [a for known in (*axes.values(), *call.results) for a in known or () if a is not None and a.size]
             keep = selection(classes, every, rng, 0.9 if draw == "most" else 0.4)
-            if every and not all(keep[a].all() for a in every):
-                _compare(case, found, call, operator, axes, keep, outputs, f"{case.name} [{role}, {draw}, {free}]", draw)
+            if not every:
+                found.reasons["no axis is longer than 1"] = 1
+            elif not all(keep[a].all() for a in every):
+                _compare(
+                    case, found, call, operator, axes, keep, outputs, f"{case.name} [{role}, {draw}, {free}]", draw
+                )
 
 
 def _compare(
@@ -293,11 +204,13 @@ def _compare(
     node, feed = changed(case, changes, cut)
     try:
         after = execute(node, feed, case.imports)
-        before = outputs if draw == "soft" else execute(case.node, silenced(case, call, operator, axes, keep), case.imports)
+        before = (
+            outputs if draw == "soft" else execute(case.node, silenced(case, call, operator, axes, keep), case.imports)
+        )
     except NotRunnable as problem:
         found.broken.append(f"{where}: {problem}")
         return
-    exact = draw != "soft" and case.node.op_type not in RANDOM
+    exact = draw != "soft" and not _is_random(case)
     for index, (a, b, known) in enumerate(zip(before, after, _produced(case, call), strict=True)):
         a = take(a, known, keep)
         if a.shape != b.shape:
@@ -308,6 +221,11 @@ def _compare(
             return
     found.shapes += not exact
     found.checks += exact
+
+
+def _is_random(case: Case) -> bool:
+    trains = case.node.op_type == "Dropout" and len(case.node.input) > 2 and bool(case.inputs[case.node.input[2]])
+    return trains or case.node.op_type in RANDOM
 
 
 def equal(a: Array, b: Array) -> bool:
@@ -329,11 +247,15 @@ def shipped() -> Iterator[Case]:
         found = collect_testcases(None)
     for case in found:
         graph = case.model.graph
+        if case.name.startswith("test_stft"):  # onnx infers wrong shapes where `onesided` is left to its default
+            continue
         if len(graph.node) != 1 or any(a.type in (5, 10) for a in graph.node[0].attribute) or graph.initializer:
             continue
         arrays = [_array(x) for x in case.data_sets[0][0]]
         kinds = [*graph.input, *graph.output]
-        if any(a is None or a.dtype.kind in "OUS" for a in arrays) or any(not v.type.HasField("tensor_type") for v in kinds):
+        if any(a is None or a.dtype.kind in "OUS" for a in arrays) or any(
+            not v.type.HasField("tensor_type") for v in kinds
+        ):
             yield Case(case.name, graph.node[0], {}, _imports(case.model))
         else:
             names = [v.name for v in graph.input]
@@ -364,14 +286,13 @@ def examine(cases: Iterator[Case]) -> dict[tuple[str, str], Found]:
     return results
 
 
-if __name__ == "__main__":
-    table = examine(shipped())
-    for verdict in ("verified", "shapes", "frozen"):
-        names = {k: f for k, f in table.items() if f.verdict == verdict}
-        sys.stdout.write(f"\n{verdict}: {len(names)}\n")
-        for (domain, name), f in sorted(names.items()):
-            why = "; ".join(sorted(f.reasons)) if verdict != "verified" else f"{f.checks} checks"
-            sys.stdout.write(f"  {domain and domain + '::'}{name}: {why[:300]}\n")
-    for f in table.values():
-        for line in f.broken:
-            sys.stdout.write(f"BROKEN {line[:300]}\n")
+def table(found: Mapping[tuple[str, str], Found]) -> str:
+    """The operators by verdict, with the number of comparisons or the reasons."""
+    lines = []
+    for verdict in get_args(Verdict):
+        members = sorted((key, f) for key, f in found.items() if f.verdict == verdict)
+        lines.append(f"\n{verdict}: {len(members)}")
+        for (domain, name), f in members:
+            why = f"{f.checks} comparisons" if f.checks else "; ".join(sorted(f.reasons)) or "its values are random"
+            lines.append(f"  {domain and domain + '::'}{name}: {why}")
+    return "\n".join(lines) + "\n"

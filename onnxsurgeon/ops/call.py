@@ -26,7 +26,8 @@ class Tensor:
     """What is known of an input or output before labelling.
 
     shape: at the first of two sample sizes of the dynamic dims. dynamic: per axis, whether the two samples differ.
-    value: the tensor itself where it is small and computable, at the first sample; known: per element, whether both agree.
+    value: the tensor itself where it is small and computable, at the first sample; known: per element, whether both
+    agree. used: of an output, whether anything reads it.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Tensor:
     known: Mask | None = None
     other: Shape | None = None  # the shape at the second sample
     weight: bool = False  # a constant of the graph
-    used: bool = True  # of an output: whether anything reads it
+    used: bool = True
 
     @property
     def static(self) -> Array | None:
@@ -88,7 +89,8 @@ class Call:
         """The change that gives parameter `name` or input `index` a new value, wherever this vertex has it."""
         if self.attributes.get(name) is not None:
             return {name: np.asarray(value).tolist()}
-        return {index: np.asarray(value, np.int64)}
+        old = self.static(index)
+        return {index: np.asarray(value, np.int64 if old is None else old.dtype)}
 
     def operand(self, index: int) -> Operand | None:
         shape = self.shape(index)
@@ -122,6 +124,11 @@ class Call:
         self.soft += [(index, a) for a in axes if -len(labelled) <= a < len(labelled) and labelled[a] is not None]
 
 
+def kept(keep: Keep, size: int, axis: Axis) -> int:
+    """The length of an axis after the cut."""
+    return size if axis is None else int(keep(axis).sum())
+
+
 Silence = Literal["none", "data", "all"]
 
 
@@ -129,8 +136,9 @@ class Operator(NamedTuple):
     """All that is known of one operator.
 
     resize: what its attributes and size-bearing inputs become. macs: its multiply-accumulates.
-    silence: which inputs must be zero where neurons are dropped, for it to compute what the cut operator does: none where it only
-    moves or maps elements, the data of a product with weights, or all. zeros: where zero is another input's value (quantisation).
+    silence: which inputs must be zero where neurons are dropped, for it to compute what the cut operator does: none
+    where it only moves or maps elements, the data of a product with weights, or all.
+    zeros: where zero is another input's value (quantisation).
     ignores: inputs of which it reads the type or the sizes alone, so that they may be cut whatever its rule says.
     """
 
@@ -146,14 +154,18 @@ OPERATORS: dict[tuple[str, str], Operator] = {}
 
 
 def run_rule(operator: Operator | None, call: Call) -> list[Axes | None]:
-    """The neurons on each output's axes. What the rule did not look at stays whole; so does everything where there is none."""
+    """The neurons on each output's axes. What the rule did not look at stays whole; without a rule, everything does."""
     if operator is None:
         call.capture("captured by an operator without a rule")
         return call.freeze_all("an operator without a rule")
     results = list(operator.rule(call))
-    for index in set(range(len(call.inputs))) - call.read - {*operator.ignores}:
-        tensor = call.inputs[index]
-        if tensor is not None and not (tensor.weight and tensor.value is not None):
+    lost = any(axes is None and tensor.used for axes, tensor in zip(results, call.outputs, strict=True))
+    for index, tensor in enumerate(call.inputs):
+        if tensor is None or index in operator.ignores:
+            continue
+        if lost:
+            call.freeze(index, "an output of unknown shape")
+        elif index not in call.read and not (tensor.weight and tensor.value is not None):
             call.freeze(index, "the operator reads it whole")
     return results
 

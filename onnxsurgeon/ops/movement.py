@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from onnxsurgeon.neurons import Axes, Axis, Ids
-from onnxsurgeon.ops.call import Call, Changes, Keep, Tensor, register
+from onnxsurgeon.ops.call import Call, Changes, Keep, Tensor, kept, register
 from onnxsurgeon.ops.table import read
 from onnxsurgeon.signature import Shape
 
@@ -113,15 +112,18 @@ def _merge(call: Call, parts: Sequence[Axis], sizes: Sequence[int]) -> Axis:
 
 
 def retarget(call: Call, keep: Keep) -> Changes:
-    """The target shape after the cut; 0 and -1 stay, and what is dynamic stays -1."""
-    result, raw = call.result(0), call.inputs[1] if call.has(1) else None
-    old = call.attributes.get("shape") if raw is None or raw.value is None else raw.value
-    if old is None:
+    """The target shape after the cut. -1 stays, and a 0 that still copies the right length, and what is dynamic."""
+    result, data = call.result(0), call.operand(0)
+    old = call.attributes.get("shape") if not call.has(1) else call.inputs[1].value  # type: ignore[union-attr]
+    if old is None or data is None:
         return {}
-    new = [
-        n if n in (0, -1) or axis is None else int(keep(axis).sum())
-        for n, axis in zip(np.asarray(old).tolist(), result.axes, strict=True)
-    ]
+    new = np.asarray(old).tolist()
+    for j, axis in enumerate(result.axes):
+        count = kept(keep, result.shape[j], axis)
+        if new[j] == 0 and result.shape[j]:
+            new[j] = 0 if count == kept(keep, data.shape[j], data.axes[j]) else count
+        elif new[j] != -1 and axis is not None:
+            new[j] = count
     return call.spelled("shape", 1, new)
 
 
@@ -139,7 +141,18 @@ def reshape(call: Call) -> Sequence[Axes | None]:
     return [tuple(result)]
 
 
-@register("Flatten Squeeze Unsqueeze", silence="none")
+def squeezed(call: Call, keep: Keep) -> Changes:
+    """The axes are spelled out where one that stays is cut to a single neuron."""
+    data = call.operand(0)
+    if call.operator != "Squeeze" or data is None or call.has(1) or call.attributes.get("axes") is not None:
+        return {}
+    if not any(axis is not None and keep(axis).sum() == 1 for axis in data.axes):
+        return {}
+    axes = [a for a, n in enumerate(data.shape) if n == 1]
+    return {"axes": axes} if call.version < 13 else {1: np.array(axes)}
+
+
+@register("Flatten Squeeze Unsqueeze", silence="none", resize=squeezed)
 def flatten(call: Call) -> Sequence[Axes | None]:
     axes, source, target = call.axes(0), call.inputs[0], call.outputs[0]
     if axes is None or source is None or source.shape is None or target.shape is None:
@@ -176,7 +189,7 @@ def concat(call: Call) -> Sequence[Axes | None]:
     target = call.outputs[0]
     if target.shape is None or any(p is None for p in parts):
         return call.freeze_all("an input of unknown shape")
-    axis = int(call.attributes["axis"]) % len(target.shape)
+    axis = int(call.attributes.get("axis", 1)) % len(target.shape)  # no default since opset 4
     pieces = [p[axis] for p in parts if p is not None]
     result = _join(call, [p for p in parts if p is not None], axis)
     if any(piece is not None for piece in pieces) and target.dynamic[axis]:
@@ -209,11 +222,13 @@ def _join(call: Call, parts: Sequence[Axes], axis: int) -> list[Axis]:
 def split_sizes(call: Call, keep: Keep) -> Changes:
     axis = int(call.attributes.get("axis") or 0)
     pieces = [call.result(i) for i in range(len(call.outputs))]
-    sizes = [p.shape[axis] if p.axes[axis] is None else int(keep(p.axes[axis]).sum()) for p in pieces]
+    sizes = [kept(keep, p.shape[axis], p.axes[axis]) for p in pieces]
     if sizes == [p.shape[axis] for p in pieces]:
         return {}
-    changes = call.spelled("split", 1, sizes) if call.version >= 13 else {"split": sizes}
-    return changes | ({"num_outputs": None} if call.attributes.get("num_outputs") is not None else {})
+    changes: Changes = call.spelled("split", 1, sizes) if call.version >= 13 else {"split": sizes}
+    if call.attributes.get("num_outputs") is not None:
+        changes["num_outputs"] = None
+    return changes
 
 
 @register("Split", silence="none", resize=split_sizes)
@@ -226,11 +241,15 @@ def split(call: Call) -> Sequence[Axes | None]:
     if labels is None:
         return [axes for _ in call.outputs]
     bounds = np.cumsum([(t.shape or ())[axis] for t in call.outputs])[:-1]
-    return [(*axes[:axis], piece if piece.size > 1 else lone(call, piece), *axes[axis + 1 :]) for piece in np.split(labels, bounds)]
+    return [(*axes[:axis], piece_of(call, piece), *axes[axis + 1 :]) for piece in np.split(labels, bounds)]
 
 
-def lone(call: Call, piece: Ids) -> None:
+def piece_of(call: Call, piece: Ids) -> Axis:
+    """What is taken from an axis; a single neuron stays."""
+    if piece.size > 1:
+        return piece
     call.relations.freeze(piece, "an axis of one neuron")
+    return None
 
 
 def slice_parameters(call: Call) -> tuple[list[int], list[int], list[int], list[int]] | None:
@@ -256,10 +275,10 @@ def slice_bounds(call: Call, keep: Keep) -> Changes:
         labels, size = data.axes[axis], data.shape[axis]
         if labels is None or steps[k] != 1 or keep(labels).all():
             continue
-        kept = keep(labels)
+        stay = keep(labels)
         low, high, _ = slice(starts[k], ends[k]).indices(size)
-        starts[k] = int(kept[:low].sum())
-        ends[k] = ends[k] if ends[k] >= size else int(kept[:high].sum())
+        starts[k] = int(stay[:low].sum())
+        ends[k] = ends[k] if ends[k] >= size else int(stay[:high].sum())
     return call.spelled("starts", 1, starts) | call.spelled("ends", 2, ends)
 
 
@@ -275,160 +294,12 @@ def slice_(call: Call) -> Sequence[Axes | None]:
                 call.relations.freeze(axis, "sliced at bounds that depend on a dynamic dim")
         return [tuple(a if n == m else None for a, n, m in zip(axes, call.shape(0) or (), target.shape, strict=True))]
     result = list(axes)
-    for low, high, axis, step in zip(*found, strict=True):
-        labels = axes[axis]
+    for low, high, a, step in zip(*found, strict=True):
+        labels = axes[a]
         if labels is None:
             continue
-        if abs(step) != 1 or (step == -1 and target.shape[axis] != len(labels)):
+        if abs(step) != 1 or (step == -1 and target.shape[a] != len(labels)):
             call.relations.freeze(labels, f"sliced with a step of {step}")
         piece = labels[slice(low, high if high > -(len(labels) + 1) else None, step)]
-        result[axis] = piece if piece.size > 1 else lone(call, piece)
+        result[a] = piece_of(call, piece)
     return [tuple(result)]
-
-
-def renumber(call: Call, keep: Keep) -> Changes:
-    """A constant index into a cut axis counts the kept neurons."""
-    data, index = call.operand(0), call.static(1)
-    labels = data.axes[_axis(call)] if data else None
-    if labels is None or index is None or keep(labels).all():
-        return {}
-    kept = keep(labels)
-    position = np.cumsum(kept) - 1
-    wanted = index.astype(np.int64) % len(labels)
-    return {1: position[wanted[kept[wanted]] if index.ndim else wanted].astype(index.dtype)}
-
-
-def _axis(call: Call) -> int:
-    return int(call.attributes.get("axis") or 0) % max(len(call.shape(0) or ()), 1)
-
-
-@register("Gather", silence="none", resize=renumber)
-def gather(call: Call) -> Sequence[Axes | None]:
-    axes, index, shape = call.axes(0), call.static(1), call.shape(1)
-    if axes is None or shape is None:
-        return call.freeze_all("an input of unknown shape")
-    axis = _axis(call)
-    labels, middle = axes[axis], (None,) * len(shape)
-    if labels is None:
-        rest = call.axes(1) if not call.inputs[1] or not call.inputs[1].weight else middle
-        return [(*axes[:axis], *(rest or middle), *axes[axis + 1 :])]
-    if index is None or len(shape) > 1:
-        call.relations.freeze(labels, "indexed by data")
-        return [(*axes[:axis], *middle, *axes[axis + 1 :])]
-    taken = labels[index.astype(np.int64) % len(labels)]
-    if not shape or taken.size == 1:
-        call.relations.freeze(taken, "picked by a constant index")
-        return [(*axes[:axis], *middle, *axes[axis + 1 :])]
-    return [(*axes[:axis], taken, *axes[axis + 1 :])]
-
-
-def pad_amounts(call: Call, keep: Keep) -> Changes:
-    pads, result = call.parameter("pads", 1), call.result(0)
-    if pads is None:
-        return {}
-    axes, amounts = _padded(call, pads), pads.tolist()
-    for k, axis in enumerate(axes):
-        labels = result.axes[axis]
-        if labels is not None:
-            amounts[k] = int(keep(labels[: pads[k]]).sum())
-            amounts[k + len(axes)] = int(keep(labels[len(labels) - pads[k + len(axes)] :]).sum())
-    return {} if amounts == pads.tolist() else call.spelled("pads", 1, amounts)
-
-
-def _padded(call: Call, pads: Any) -> list[int]:
-    rank, axes = len(call.shape(0) or ()), call.static(3)
-    return [a % rank for a in axes.tolist()] if axes is not None else list(range(len(pads) // 2))
-
-
-@register("Pad", silence="none", resize=pad_amounts)
-def pad(call: Call) -> Sequence[Axes | None]:
-    axes, pads, target = call.axes(0), call.parameter("pads", 1), call.outputs[0]
-    if axes is None or target.shape is None:
-        return call.freeze_all("an input of unknown shape")
-    if pads is None:
-        same = [n == m and not d for n, m, d in zip(call.shape(0) or (), target.shape, target.dynamic, strict=True)]
-        for axis, equal in zip(axes, same, strict=True):
-            call.relations.freeze(None if equal else axis, "padded by amounts that depend on a dynamic dim")
-        return [tuple(axis if equal else None for axis, equal in zip(axes, same, strict=True))]
-    result, where = list(axes), _padded(call, pads)
-    for k, axis in enumerate(where):
-        before, after, labels = int(pads[k]), int(pads[k + len(where)]), axes[axis]
-        if labels is None or (before == 0 and after == 0):
-            continue
-        if min(before, after) < 0 or call.attributes.get("mode", "constant") != "constant":
-            call.relations.freeze(labels, "padded by its own values")
-            result[axis] = None
-        else:
-            result[axis] = np.r_[call.relations.fresh(before), labels, call.relations.fresh(after)]
-    return [tuple(result)]
-
-
-# --- repeating and resizing ------------------------------------------------------------------------------------------
-
-
-def expand_target(call: Call, keep: Keep) -> Changes:
-    """The shape to expand to: a 1 and what is not cut stay."""
-    target, result = call.inputs[1], call.result(0)
-    if target is None or target.value is None or not result.axes:
-        return {}
-    new = target.value.copy()
-    for k in range(1, min(len(new), len(result.axes)) + 1):
-        axis = result.axes[-k]
-        if axis is not None and new[-k] != 1:
-            new[-k] = int(keep(axis).sum())
-    return {1: new}
-
-
-@register("Expand", silence="none", resize=expand_target)
-def expand(call: Call) -> Sequence[Axes | None]:
-    axes, target, source = call.axes(0), call.outputs[0], call.shape(0)
-    if axes is None or target.shape is None or source is None:
-        return call.freeze_all("an input of unknown shape")
-    lead = len(target.shape) - len(source)
-    result: list[Axis] = []
-    for k, n in enumerate(target.shape):
-        old = source[k - lead] if k >= lead else 1
-        if old == n:
-            result.append(axes[k - lead] if k >= lead else None)
-        else:
-            result.append(None if target.dynamic[k] or n <= 1 else call.relations.fresh(n))
-    return [tuple(result)]
-
-
-@register("Tile", silence="none")
-def tile(call: Call) -> Sequence[Axes | None]:
-    axes, repeats, target = call.axes(0), call.static(1), call.outputs[0]
-    if axes is None or target.shape is None:
-        return call.freeze_all("an input of unknown shape")
-    result: list[Axis] = []
-    for k, (axis, n, m) in enumerate(zip(axes, call.shape(0) or (), target.shape, strict=True)):
-        if axis is not None and n != m and repeats is None:
-            call.relations.freeze(axis, "repeated a dynamic number of times")
-            axis = None
-        result.append(axis if axis is None or n == m else np.tile(axis, target.shape[k] // n))
-    return [tuple(result)]
-
-
-def resize_sizes(call: Call, keep: Keep) -> Changes:
-    """`sizes` of the axes that pass."""
-    index = 3 if call.operator == "Resize" else 1
-    sizes, result = (call.inputs[index] if call.has(index) else None), call.result(0)
-    if sizes is None or sizes.value is None or len(sizes.value) != len(result.axes):
-        return {}
-    new = sizes.value.copy()
-    for k, axis in enumerate(result.axes):
-        if axis is not None:
-            new[k] = int(keep(axis).sum())
-    return {index: new}
-
-
-@register("Resize CenterCropPad", silence="none", resize=resize_sizes)
-@register("Upsample", silence="none")
-def resize(call: Call) -> Sequence[Axes | None]:
-    axes, target, source = call.axes(0), call.outputs[0], call.shape(0)
-    if axes is None or target.shape is None or source is None:
-        return call.freeze_all("an input of unknown shape")
-    passes = [n == m and not d for n, m, d in zip(source, target.shape, target.dynamic, strict=True)]
-    for axis, same in zip(axes, passes, strict=True):
-        call.relations.freeze(None if same else axis, "resampled along this axis")
-    return [tuple(axis if same else None for axis, same in zip(axes, passes, strict=True))]

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from onnxsurgeon.neurons import Axes, Axis
+from onnxsurgeon.neurons import Axes
 from onnxsurgeon.ops.call import Call, register
+from onnxsurgeon.ops.indexing import letters, text
 from onnxsurgeon.ops.table import counted, read
+
+# What is silent adds nothing to these: their axes may be cut like those of a product.
+SUMS = frozenset("CumSum ReduceL1 ReduceL2 ReduceLogSum ReduceSum ReduceSumSquare".split())
 
 
 @register(
@@ -23,7 +27,8 @@ def reduce(call: Call) -> Sequence[Axes | None]:
         over = set() if call.attributes.get("noop_with_empty_axes") else set(range(rank))
     else:
         over = {int(a) % rank for a in given.ravel()}
-    call.normalises(0, sorted(over))
+    if call.operator not in SUMS:
+        call.normalises(0, sorted(over))
     if call.attributes.get("keepdims", 1):
         return [tuple(None if a in over else axis for a, axis in enumerate(axes))]
     return [tuple(axis for a, axis in enumerate(axes) if a not in over)]
@@ -42,7 +47,8 @@ def along(call: Call) -> Sequence[Axes | None]:
         if axis is None:
             return call.freeze_all("accumulated along an axis that is not known")
     start = int((1 if old_softmax else -1) if axis is None else axis) % max(len(axes), 1)
-    call.normalises(0, range(start, len(axes)) if old_softmax else [start])
+    if call.operator not in SUMS:
+        call.normalises(0, range(start, len(axes)) if old_softmax else [start])
     return [axes]
 
 
@@ -50,10 +56,13 @@ def along(call: Call) -> Sequence[Axes | None]:
 def layer_norm(call: Call) -> Sequence[Axes | None]:
     """The statistics run over the axes from `axis` on; outputs 1 and 2 are the statistics."""
     axis = int(call.attributes.get("axis", -1))
-    results = read(call, "..., ..., ... -> ...")
     rank = len(call.shape(0) or ())
+    results = read(call, "..., ..., ... -> ...")
     call.normalises(0, range(axis % max(rank, 1), rank))
-    return results
+    if results[0] is None:
+        return results
+    statistics = (*results[0][: axis % max(rank, 1)], *(None,) * (rank - axis % max(rank, 1)))
+    return [results[0], *(statistics for _ in results[1:])]
 
 
 @register("MeanVarianceNormalization")
@@ -65,7 +74,7 @@ def mean_variance(call: Call) -> Sequence[Axes | None]:
 
 @register("BatchNormalization", silence="none")
 def batch_norm(call: Call) -> Sequence[Axes | None]:
-    results = read(call, "n c ..., c, c, c, c -> n c ..., c, c")
+    results = read(call, "n c ..., c, c, c, c -> n c ..., c, c, c, c")
     if call.attributes.get("training_mode"):
         call.normalises(0, [a for a in range(len(call.shape(0) or ())) if a != 1])
     return results
@@ -99,23 +108,6 @@ def local_response(call: Call) -> Sequence[Axes | None]:
     return results
 
 
-@register("ArgMax ArgMin TopK ReverseSequence", silence="none")
-def ordered(call: Call) -> Sequence[Axes | None]:
-    """Positions along the axis have a meaning of their own: it stays whole."""
-    axes = call.axes(0)
-    if axes is None:
-        return call.freeze_all("an input of unknown shape")
-    default = -1 if call.operator == "TopK" else 0
-    axis = int(call.attributes.get("axis", default)) % max(len(axes), 1)
-    frozen = range(2) if call.operator == "ReverseSequence" else [axis]
-    for a in frozen:
-        call.relations.freeze(axes[a], "positions along this axis have a meaning")
-    result: list[Axis] = [None if a in frozen else labels for a, labels in enumerate(axes)]
-    if call.operator in ("ArgMax", "ArgMin") and not call.attributes.get("keepdims", 1):
-        del result[axis]
-    return [tuple(result)] * len(call.outputs)
-
-
 # --- quantisation ----------------------------------------------------------------------------------------------------
 
 
@@ -125,12 +117,14 @@ def quantize(call: Call) -> Sequence[Axes | None]:
     axes, scale = call.axes(0), call.shape(1)
     if axes is None or scale is None:
         return call.freeze_all("an input of unknown shape")
-    if len(scale) == 1 and scale[0] > 1:
-        axis = int(call.attributes.get("axis", 1)) % len(axes)
-        letters = [f"x{a}" for a in range(len(axes))]
-        return read(call, f"{' '.join(letters)}, {letters[axis]}, {letters[axis]} -> {' '.join(letters)}")
+    axis = int(call.attributes.get("axis", 1)) % max(len(axes), 1)
+    own = letters(len(axes))
+    if len(scale) == len(axes) > 0 and np.prod(scale) > 1 and scale != call.shape(0):
+        own[axis] = "_"  # a scale for each block along this axis
+        return read(call, text(own, own, own, own))
     if np.prod(scale) > 1:
-        return call.freeze_all("quantised in blocks")
+        per = own if len(scale) > 1 else [own[axis]]
+        return read(call, text(own, per, per, own))
     return [axes]
 
 
@@ -142,7 +136,6 @@ def dynamic_quantize(call: Call) -> Sequence[Axes | None]:
 
 
 # Which input of a normalisation scales each channel.
-SCALES = {
-    name: 1
-    for name in "BatchNormalization InstanceNormalization GroupNormalization LayerNormalization RMSNormalization".split()
-}
+SCALES = dict.fromkeys(
+    "BatchNormalization InstanceNormalization GroupNormalization LayerNormalization RMSNormalization".split(), 1
+)

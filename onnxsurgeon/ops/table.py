@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
-from onnxsurgeon.neurons import Axes
+from onnxsurgeon.neurons import Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Macs, Resize, Rule, register
 from onnxsurgeon.signature import Unsolved, relate
 
@@ -70,9 +71,11 @@ UNARY = """
 """
 NARY = """
     Add Sub Mul Div Pow Max Min Mean Sum Mod And Or Xor Equal Greater GreaterOrEqual Less LessOrEqual PRelu Where
-    BitShift BitwiseAnd BitwiseOr BitwiseXor
+    BitShift BitwiseAnd BitwiseOr BitwiseXor SwiGLU
 """
 register(UNARY, silence="none", ignores=(1,))(signature("... -> ..., ..."))
+
+register("BitCast Bernoulli RandomNormalLike RandomUniformLike", silence="none")(signature("... -> ..."))
 
 
 @register(NARY, silence="none")
@@ -103,7 +106,9 @@ def conv(text: str) -> Callable[[Call], str]:
     def choose(call: Call) -> str:
         kernel = (call.shape(3) if call.operator == "QLinearConv" else call.shape(1)) or (0, 0, 2)
         plain = all(set(call.attributes.get(key) or [good]) == {good} for key, good in (("strides", 1), ("pads", 0)))
-        pointwise = plain and set(kernel[2:]) == {1} and call.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")
+        pointwise = (
+            plain and set(kernel[2:]) == {1} and call.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")
+        )
         return text.replace("n (g i) *", "n (g i) ...").replace("n (g o) *", "n (g o) ...") if pointwise else text
 
     return choose
@@ -123,10 +128,10 @@ def input_share(call: Call) -> int:
 register("Conv", silence="data", resize=counted("group", 1, 0, group_share(1)), macs=conv_macs(1))(
     signature(conv("n (g i) *, (g o) i *, (g o) -> n (g o) *"), g="group")
 )
-register("ConvInteger", silence="data", zeros={0: 2}, resize=counted("group", 1, 0, group_share(1)), macs=conv_macs(1))(
+register("ConvInteger", zeros={0: 2}, resize=counted("group", 1, 0, group_share(1)), macs=conv_macs(1))(
     signature(conv("n (g i) *, (g o) i *, , (g o) -> n (g o) *"), g="group")
 )
-register("QLinearConv", silence="data", zeros={0: 2}, resize=counted("group", 3, 0, group_share(3)), macs=conv_macs(3))(
+register("QLinearConv", zeros={0: 2}, resize=counted("group", 3, 0, group_share(3)), macs=conv_macs(3))(
     signature(conv("n (g i) *, , , (g o) i *, (g o), (g o), , , (g o) -> n (g o) *"), g="group")
 )
 register("ConvTranspose", silence="data", resize=counted("group", 0, 1, input_share), macs=transposed_macs)(
@@ -161,9 +166,24 @@ def matmul_macs(index: int) -> Macs:
     return macs
 
 
-register("MatMul", silence="data", macs=matmul_macs(0))(signature(matmul_text(0, 1)))
-register("MatMulInteger", silence="data", zeros={0: 2, 1: 3}, macs=matmul_macs(0))(signature(matmul_text(0, 1)))
-register("QLinearMatMul", silence="data", zeros={0: 2, 3: 5}, macs=matmul_macs(0))(signature(matmul_text(0, 3)))
+# Inputs that quantise matrix A or the result, for all rows alike.
+QUANTISERS = {"MatMulInteger": (2,), "QLinearMatMul": (1, 2, 6, 7)}
+
+
+def matmul(a: int, b: int) -> Rule:
+    related = signature(matmul_text(a, b))
+
+    def rule(call: Call) -> Sequence[Axes | None]:
+        if any(prod(call.shape(i) or ()) > 1 for i in QUANTISERS.get(call.operator, ())):
+            return call.freeze_all("quantised by row")
+        return related(call)
+
+    return rule
+
+
+register("MatMul", silence="data", macs=matmul_macs(0))(matmul(0, 1))
+register("MatMulInteger", zeros={0: 2}, macs=matmul_macs(0))(matmul(0, 1))
+register("QLinearMatMul", zeros={0: 2}, macs=matmul_macs(0))(matmul(0, 3))
 
 
 def gemm_text(call: Call) -> str:
@@ -196,13 +216,13 @@ def einsum_macs(call: Call) -> list[Factors]:
     left = einsum_text(call).partition("->")[0].split(",")
     if len(left) < 2 or any("..." in part for part in left):
         return [everything(call, call.result(0))]
-    factors = {}
+    factors: dict[str, tuple[int, Axis]] = {}
     for index, part in enumerate(left):
         factors.update(zip(part.split(), everything(call, call.operand(index)), strict=False))
     return [list(factors.values())]
 
 
-register("Einsum", silence="data", macs=einsum_macs)(signature(einsum_text))
+register("Einsum", macs=einsum_macs)(signature(einsum_text))
 
 
 # --- recurrent -------------------------------------------------------------------------------------------------------
@@ -211,11 +231,11 @@ register("Einsum", silence="data", macs=einsum_macs)(signature(einsum_text))
 def recurrent(gates: int) -> Callable[[Call], str]:
     def choose(call: Call) -> str:
         batch_first = bool(call.attributes.get("layout"))
-        x, h = ("b s i", "b _ h") if batch_first else ("s b i", "_ b h")
-        y = "b s _ h" if batch_first else "s _ b h"
+        x, h = ("b _ i", "b _ h") if batch_first else ("_ b i", "_ b h")
+        y = "b _ _ h" if batch_first else "_ _ b h"
         states = f"{h}, {h}, _ (3 h)" if gates == 4 else h
         matrix = f"({gates} h)" if gates > 1 else "h"
-        return f"{x}, _ {matrix} i, _ {matrix} h, _ ({2 * gates} h), , {states} -> {y}, {h}, {h}"
+        return f"{x}, _ {matrix} i, _ {matrix} h, _ ({2 * gates} h), b, {states} -> {y}, {h}, {h}"
 
     return choose
 
@@ -233,20 +253,54 @@ for _name, _gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4)):
 
 # --- channels as the second axis -------------------------------------------------------------------------------------
 
-register("GlobalAveragePool GlobalMaxPool GlobalLpPool", silence="none")(signature("n c * -> n c *"))
-register("AveragePool MaxPool LpPool", silence="none")(signature("n c * -> n c *, n c *"))
+register("GlobalAveragePool GlobalMaxPool GlobalLpPool AveragePool LpPool", silence="none")(signature("n c * -> n c *"))
 register("GridSample", silence="none")(signature("n c *, n * -> n c *"))
-register("MaxUnpool", silence="none")(signature("n c *, n c * -> n c *"))
-register("RoiAlign MaxRoiPool", silence="none")(signature("_ c *, * -> _ c *"))
+register("RoiAlign", silence="none")(signature("_ c *, r _, r -> r c *"))
+register("MaxRoiPool", silence="none")(signature("_ c *, r _ -> r c *"))
+register("CausalConvWithState", macs=conv_macs(1))(signature("n c _, c _ _, c, n c _ -> n c _, n c _"))
+register("Det", silence="none")(signature("... _ _ -> ..."))
+register("Trilu", silence="none")(signature("... _ _ -> ... _ _"))
+register("STFT", silence="none")(signature("n _ _, , _ -> n _ _ _"))
 
 
-# --- sizes and samples: nothing is read but the shape ----------------------------------------------------------------
+@register("MaxPool", silence="none")
+def max_pool(call: Call) -> Sequence[Axes | None]:
+    if any(indices.used for indices in call.outputs[1:]):
+        return call.freeze_all("its indices count over all channels")
+    return read(call, "n c * -> n c *, n c *")
 
 
-SIZES = "Shape Size Range EyeLike ConstantOfShape Constant NonZero"
-RANDOM = "RandomNormalLike RandomUniformLike RandomNormal RandomUniform Bernoulli Multinomial"
+@register("Col2Im", silence="none")
+def columns(call: Call) -> Sequence[Axes | None]:
+    block = call.static(2)
+    if block is None:
+        return call.freeze_all("a block of unknown size")
+    return read(call, f"n (c {prod(block.tolist())}) _ -> n c *")
 
 
-@register(SIZES + " " + RANDOM, silence="none", ignores=(0,))
+@register("DeformConv", silence="data", resize=counted("group", 1, 0, group_share(1)), macs=conv_macs(1))
+def deformable(call: Call) -> Sequence[Axes | None]:
+    if int(call.attributes.get("offset_group") or 1) > 1:
+        return call.freeze_all("its channels share offsets in groups")
+    return read(call, "n (g i) *, (g o) i *, n *, (g o), n * -> n (g o) *", g=int(call.attributes.get("group") or 1))
+
+
+@register("DFT", silence="none")
+def fourier(call: Call) -> Sequence[Axes | None]:
+    rank, axis = len(call.shape(0) or ()), call.parameter("axis", 2)
+    if call.has(2) and axis is None:
+        return call.freeze_all("transformed along an axis that is not known")
+    along = int(axis) if axis is not None else -2
+    own = ["_" if a in (along % max(rank, 1), rank - 1) else f"x{a}" for a in range(rank)]
+    return read(call, f"{' '.join(own)} -> {' '.join(own)}")
+
+
+# --- made from sizes and numbers -------------------------------------------------------------------------------------
+
+
+@register("Shape Size", silence="none", ignores=(0,))
+@register(
+    "Range Constant RandomNormal RandomUniform MelWeightMatrix HannWindow HammingWindow BlackmanWindow", silence="none"
+)
 def unlabelled(call: Call) -> Sequence[Axes | None]:
     return [call.blank(i) for i in range(len(call.outputs))]

@@ -1,6 +1,6 @@
 """Values and shapes that follow from shapes alone: the arithmetic with which exporters write sizes, in numpy.
 
-Each function takes the attributes, the inputs' values (None where absent) and the opset version, and returns the output's value.
+Each function takes the attributes, the inputs' values (None where absent) and the opset version; it returns the value.
 """
 
 from __future__ import annotations
@@ -60,12 +60,13 @@ def _unsqueeze(attributes: Attributes, inputs: Inputs, version: int) -> Array:
 
 
 def _squeeze(attributes: Attributes, inputs: Inputs, version: int) -> Array:
-    return np.squeeze(inputs[0], _axes(attributes, inputs, inputs[0].ndim))
+    return np.asarray(np.squeeze(inputs[0], _axes(attributes, inputs, inputs[0].ndim)))
 
 
 def _reshape(attributes: Attributes, inputs: Inputs, version: int) -> Array:
     data, target = inputs[0], np.ravel(_given(attributes, inputs, "shape", 1)).tolist()
-    return np.reshape(data, [data.shape[i] if n == 0 and not attributes.get("allowzero") else n for i, n in enumerate(target)])
+    copied = not attributes.get("allowzero")
+    return np.asarray(np.reshape(data, [data.shape[i] if n == 0 and copied else n for i, n in enumerate(target)]))
 
 
 def _expand(attributes: Attributes, inputs: Inputs, version: int) -> Array:
@@ -152,7 +153,9 @@ VALUES: dict[str, Compute] = {
     "Flatten": lambda a, x, v: x[0].reshape(int(np.prod(x[0].shape[: int(a.get("axis", 1))])), -1),
     "Floor": _plain(np.floor),
     "Gather": lambda a, x, v: np.take(x[0], x[1], int(a.get("axis") or 0)),
-    "GatherElements": lambda a, x, v: np.take_along_axis(x[0], x[1] % x[0].shape[int(a.get("axis") or 0)], int(a.get("axis") or 0)),
+    "GatherElements": lambda a, x, v: np.take_along_axis(
+        x[0], x[1] % x[0].shape[int(a.get("axis") or 0)], int(a.get("axis") or 0)
+    ),
     "Greater": _plain(np.greater),
     "GreaterOrEqual": _plain(np.greater_equal),
     "Identity": lambda a, x, v: x[0],
@@ -203,9 +206,10 @@ def _cumsum(attributes: Attributes, inputs: Inputs) -> Array:
 # The output's shape where onnx has no schema: the input whose shape it has, or the onnx operator to ask.
 SAME_SHAPE: dict[tuple[str, str], int] = {
     ("com.microsoft", name): 0
-    for name in """Gelu QuickGelu FastGelu BiasGelu SkipLayerNormalization SkipSimplifiedLayerNormalization QLinearSigmoid
-    QLinearLeakyRelu QLinearSoftmax RotaryEmbedding NhwcMaxPool QuantizeLinear DequantizeLinear""".split()
-} | {("", "SimplifiedLayerNormalization"): 0}
+    for name in """Gelu QuickGelu FastGelu BiasGelu SkipLayerNormalization SkipSimplifiedLayerNormalization
+    QLinearSigmoid QLinearLeakyRelu QLinearSoftmax RotaryEmbedding NhwcMaxPool QuantizeLinear
+    DequantizeLinear""".split()
+} | {("", name): 0 for name in "SimplifiedLayerNormalization GroupNormalization MeanVarianceNormalization".split()}
 STANDS_FOR: dict[tuple[str, str], str] = {
     ("com.microsoft", "FusedConv"): "Conv",
     ("com.microsoft", "FusedGemm"): "Gemm",

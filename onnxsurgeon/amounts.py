@@ -1,0 +1,57 @@
+"""Counts and sizes as people write and read them: 5M, 1.2G, 18MB, 18MiB."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from onnxsurgeon.errors import UsageError
+
+DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+BINARY = {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_AMOUNT = re.compile(r"([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*([KMGT]I?)?(B)?", re.IGNORECASE)
+
+
+def parse(text: str, *, option: str, of_bytes: bool = False) -> float:
+    """The number that `text` means; a trailing B is allowed where it counts bytes. Raises UsageError for others."""
+    found = _AMOUNT.fullmatch(text.strip())
+    if found is None or (found[3] and not of_bytes):
+        example = "18MB, 18MiB" if of_bytes else "5M, 1.2G"
+        raise UsageError(
+            f"{option} {text!r} is no {'size' if of_bytes else 'count'}",
+            why="wanted: a number, then K, M, G, T (of 1000) or Ki, Mi, Gi, Ti (of 1024), or nothing",
+            fix=f"write it like {example} or 5000000",
+        )
+    value = float(found[1]) * {**DECIMAL, **BINARY}[(found[2] or "").upper()]
+    if not math.isfinite(value):
+        raise UsageError(f"{option} {text!r} is out of range", fix="write a smaller number")
+    return value
+
+
+def count(number: float) -> str:
+    """`number` to three digits: 97.1 K, 4.09 G."""
+    for letter in ("", "K", "M", "G"):
+        if abs(number) < 999.5:
+            return _digits(number, letter)
+        number /= 1000
+    return _digits(number, "T")
+
+
+def size(number: float) -> str:
+    """Bytes: 393 KB, 18.4 MB; decimal, as `parse` reads them."""
+    text = count(number)
+    return text + "B" if text[-1].isalpha() else text + " B"
+
+
+def _digits(number: float, letter: str) -> str:
+    if number == int(number) and not letter:
+        return str(int(number))
+    places = 0 if abs(number) >= 99.95 else 1 if abs(number) >= 9.995 else 2
+    return f"{number:.{places}f} {letter}".rstrip()
+
+
+def change(before: float, after: float) -> str:
+    """How much `after` differs, in percent of `before`."""
+    if before == after:
+        return "0 %"
+    return f"{100 * (after / before - 1):+.1f} %" if before else ""

@@ -1,0 +1,238 @@
+"""What a command found as one plain object: the JSON report, and what tables are made of. The README documents it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnxsurgeon
+from onnxsurgeon.errors import ProofError, SurgeonError, UsageError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnxsurgeon.comparison import Validation
+    from onnxsurgeon.inspection import Axed, Frozen, Inspection, Measure, Vertex
+    from onnxsurgeon.neurons import Reason
+    from onnxsurgeon.prune import Result
+    from onnxsurgeon.validate import Proof, Tolerance
+
+SCHEMA = 1
+Report = dict[str, Any]
+METRICS = ("params", "macs", "size")
+
+
+def head(command: str) -> Report:
+    return {"schema": SCHEMA, "command": command, "version": onnxsurgeon.__version__}
+
+
+def pruned(result: Result, *, output: Path, requested: Mapping[str, Any], frozen: Iterable[Frozen]) -> Report:
+    """The report of a pruning; its proof, status and seconds are still to come."""
+    solution, before, after = result.solution, result.before, result.after
+    return {
+        **head("prune"),
+        "model": str(result.source.path),
+        "output": str(output),
+        "before": _measure(before),
+        "after": _measure(after),
+        "ratio": {m: 1 - after.of(m) / before.of(m) if before.of(m) else 0.0 for m in METRICS},
+        "requested": dict(requested),
+        "changes": [
+            {"vertex": vertex, "operator": operator, "weight": weight, "before": list(old), "after": list(new)}
+            for vertex, operator, weight, old, new in result.changes()
+        ],
+        "solver": {
+            "status": solution.status,
+            "objective": solution.objective,
+            "bound": solution.bound,
+            "gap": solution.gap,
+            "seconds": solution.seconds,
+            "spaces": len(result.spaces.problem.sizes),
+            "units": len(result.spaces.roots),
+        },
+        "frozen": [_frozen(row) for row in frozen],
+        "proof": None,
+    }
+
+
+def proof(found: Proof, allowed: Tolerance) -> Report:
+    return {
+        "passed": found.passed,
+        "error": found.error,
+        "margin": found.margin,
+        "atol": allowed.atol,
+        "rtol": allowed.rtol,
+        "moved": found.moved,
+        "perturbed": found.perturbed,
+        "samples": found.samples,
+        "provider": found.provider,
+        "worst": found.worst,
+    }
+
+
+def failure(error: SurgeonError, exit_code: int) -> Report:
+    """What an error adds to a report."""
+    status = "failed" if isinstance(error, ProofError) else "error"
+    return {"status": status, "exit_code": exit_code, "what": error.what, "why": error.why, "fix": error.fix}
+
+
+def inspected(found: Inspection, patterns: Sequence[str]) -> Report:
+    model, whole = found.model, found.whole
+    held = sum(row.params for row in found.frozen)
+    graph = model.graph.graph
+    return {
+        **head("inspect"),
+        "model": str(model.path),
+        "ir_version": model.graph.ir_version,
+        "opsets": {domain or "ai.onnx": version for domain, version in model.graph.opset_imports.items()},
+        "producer": " ".join(filter(None, (model.graph.producer_name, model.graph.producer_version))),
+        "inputs": [_value(v) for v in graph.inputs if not v.is_initializer()],
+        "outputs": [_value(v) for v in graph.outputs],
+        **_measure(whole),
+        "operators": found.operators,
+        "unknown": dict(found.labels.unknown),
+        "free": {
+            "params": whole.params - held,
+            "share": 1 - held / whole.params if whole.params else 0.0,
+            "spaces": found.spaces,
+            "units": found.units,
+            "largest_ratio": dict(found.most),
+        },
+        "weights": [
+            {
+                "weight": row.tensor.name,
+                "vertex": row.vertex,
+                "operator": row.operator,
+                "params": row.params,
+                "frozen": row.held,
+                "axes": _axes(row.tensor),
+            }
+            for row in found.weights()
+        ],
+        "frozen": [_frozen(row) for row in found.frozen],
+        "layers": [_vertex(row) for row in found.vertices(patterns)],
+        "status": "done",
+        "exit_code": 0,
+    }
+
+
+def validated(found: Validation, original: Path, edited: Path) -> Report:
+    return {
+        **head("validate"),
+        "original": str(original),
+        "edited": str(edited),
+        "differences": list(found.differences),
+        "outputs": [
+            {
+                "name": row.name,
+                "before": None if row.before is None else list(row.before),
+                "after": None if row.after is None else list(row.after),
+                "error": row.error,
+                "margin": row.margin,
+                "note": row.note,
+            }
+            for row in found.outputs
+        ],
+        "atol": found.allowed.atol,
+        "rtol": found.allowed.rtol,
+        "provider": found.provider,
+        "samples": found.samples,
+        "shapes_only": found.shapes_only,
+        "status": "passed" if found.passed else "failed",
+        "exit_code": 0 if found.passed else ProofError.exit_code,
+    }
+
+
+def _measure(found: Measure) -> Report:
+    macs = int(found.macs) if found.macs == int(found.macs) else found.macs
+    return {"params": found.params, "macs": macs, "size": found.size, "vertices": found.vertices}
+
+
+def _reason(reason: Reason | None) -> Report:
+    if reason is None:
+        return {
+            "reason": "no axis that can be cut: scalars, and weights that no rule reads",
+            "operator": "",
+            "vertex": "",
+        }
+    return {"reason": reason.text, "operator": reason.operator, "vertex": reason.vertex}
+
+
+def _frozen(row: Frozen) -> Report:
+    return {**_reason(row.reason), "params": row.params, "weights": row.weights}
+
+
+def _value(value: ir.Value) -> Report:
+    shape = None if value.shape is None else [n if isinstance(n, int) else str(n) for n in value.shape]
+    return {"name": value.name, "type": str(value.dtype or value.type), "shape": shape}
+
+
+def _axes(tensor: Axed) -> list[Report]:
+    return [
+        {
+            "size": width.size,
+            "units": width.units,
+            "free": width.free,
+            "why": None if width.reason is None else _reason(width.reason),
+        }
+        for width in tensor.widths
+    ]
+
+
+def _vertex(row: Vertex) -> Report:
+    return {
+        "vertex": row.name,
+        "operator": row.operator,
+        "rule": row.known,
+        "outputs": [{"name": tensor.name, "axes": _axes(tensor)} for tensor in row.outputs],
+        "weights": [{"name": tensor.name, "axes": _axes(tensor)} for tensor in row.weights],
+    }
+
+
+def to_json(report: Report) -> str:
+    """One JSON object; numbers that JSON has no word for (infinity) become null."""
+    return json.dumps(_plain(report), indent=2, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def check_report(path: Path, *others: Path) -> None:
+    """Raises UsageError where `save` could not write to `path`, or would destroy something that is no report."""
+    if any(path.absolute() == other.absolute() or (path.exists() and _same(path, other)) for other in others):
+        raise UsageError(f"--report {path} is a model of this command", fix="choose another name, like report.json")
+    if path.exists() and not (path.is_file() and _first_byte(path) in (b"", b"{")):
+        raise UsageError(f"--report {path} exists", why="it is no JSON report", fix="choose another name")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"can't write {path}", why=f"there is no writable folder {path.parent}", fix="create it first")
+
+
+def _first_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1)
+
+
+def _same(a: Path, b: Path) -> bool:
+    return b.exists() and a.samefile(b)
+
+
+def save(report: Report, path: Path) -> None:
+    """Writes the report; a file of that name is replaced at once or not at all."""
+    draft = path.with_name(f".onnxsurgeon-{secrets.token_hex(8)}.tmp")
+    try:
+        draft.write_text(to_json(report) + "\n", encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

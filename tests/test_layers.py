@@ -1,0 +1,86 @@
+"""The package is built in layers: a module imports only what stands before it; heavy packages have one home each."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "onnxsurgeon"
+ORDER = """
+    errors amounts neurons signature ops facts samples graph problem utility spaces
+    program merge relax search branch solver
+    edit wire load write inspection reference validate comparison prune report tables cli
+""".split()
+SOLVER = {"program", "merge", "relax", "search", "branch", "solver"}
+HOMES = {
+    "highspy": SOLVER,
+    "onnxruntime": {"validate"},
+    "rich": {"tables"},
+    "typer": {"cli"},
+}
+LIGHT = {"errors", "amounts", "report", "cli"}  # what --help imports: nothing heavy at module level
+HEAVY = {"highspy", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich"}
+LINES = 350
+
+FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem not in ("__init__", "__main__"))
+
+
+def layer(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imports(path: Path, *, top: bool = False) -> set[str]:
+    """Dotted names that a file imports; `top`: at module level and not only for types."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = set()
+    for node in tree.body if top else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def own(names: set[str]) -> set[str]:
+    """The layers among imported names."""
+    parts = [name.split(".") for name in names if name.startswith("onnxsurgeon.")]
+    return {part[1] for part in parts if part[1] in ORDER}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_what_stands_before_it(path: Path) -> None:
+    assert layer(path) in ORDER, "a new module needs a place in the order"
+    allowed = set(ORDER[: ORDER.index(layer(path)) + 1])
+    assert own(imports(path)) <= allowed
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_heavy_package_is_imported_in_one_place(path: Path) -> None:
+    for package, homes in HOMES.items():
+        if any(name.split(".")[0] == package for name in imports(path)):
+            assert layer(path) in homes, package
+
+
+def test_what_help_needs_is_light() -> None:
+    for path in FILES:
+        if layer(path) in LIGHT:
+            assert not {name.split(".")[0] for name in imports(path, top=True)} & HEAVY, path
+            assert own(imports(path, top=True)) <= LIGHT, path
+
+
+def test_the_problem_knows_no_solver_and_the_solver_no_graph() -> None:
+    assert not own(imports(ROOT / "problem.py"))
+    for name in SOLVER:
+        assert own(imports(ROOT / f"{name}.py")) <= {"errors", "problem", *SOLVER}
+
+
+def test_every_layer_exists() -> None:
+    assert {layer(path) for path in FILES} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES
