@@ -15,9 +15,9 @@ from onnxsurgeon.program import Program
 from onnxsurgeon.relax import Box, Grid, Links, Relaxation, find_links, logs, sample
 from onnxsurgeon.search import Search
 
-_STEP, _GROWTH = 0.05, 0.4  # of the first grids: 5 % apart near the centres
+_STEP, _GROWTH = 0.03, 0.4  # of the first grids: 3 % apart near the centres
 _FINEST = 8  # halvings of the step
-_REFRESH = 0.75  # a box that has shrunk to this share of its size gets a new grid
+_REFRESH = 0.6  # a box that has shrunk to this share of its size gets a new grid
 _VERTICES = 20_000  # more make the linear programs slow
 
 
@@ -71,7 +71,7 @@ class Tree:
         least = np.minimum.reduceat(value, low)
         self._scale = max(float((greatest - least).sum()), float(np.abs(greatest).sum()) * 1e-6, 1e-300) / 1000
         self._noise = 1e-6 * 1000 * self._scale / 1000
-        self._floored = _needs_floor(self.program)
+        self._floored = bool((self.program.lower > self.program.constant).any())
         self._set_aside = -np.inf
         box = Box(low, high - 1 if len(self.program.row_least) else search.reach(low))
         self._open: list[tuple[float, int, Node]] = []
@@ -133,7 +133,7 @@ class Tree:
         """Push what is left of a box: in one part where it shrank much or needs a finer grid, else in two."""
         relaxation, program = node.relaxation, self.program
         assert relaxation is not None
-        if node.box.size(program) < 0.7 * size:
+        if node.box.size(program) < _REFRESH * size:
             self._push(replace(node, relaxation=None))
             return
         excess = self._excess(relaxation, optimum.solution)
@@ -204,14 +204,6 @@ class Tree:
     def _push(self, node: Node) -> None:
         self._made += 1
         heapq.heappush(self._open, (-node.bound, self._made, node))
-
-
-def _needs_floor(program: Program) -> bool:
-    """Whether lower bounds can matter: with utilities that always grow, the upper bounds are used up anyway."""
-    if not (program.lower > program.constant).any():
-        return False
-    inner = np.diff(program.owner) == 0
-    return bool((np.diff(program.value)[inner] <= 0).any())
 
 
 def _trim(program: Program, relaxation: Relaxation, box: Box, reduced: FloatArray, room: float) -> Box:

@@ -61,6 +61,10 @@ class Search:
         within = bool((self.program.costs(counts) <= self.program.upper).all())
         return within and bool((self.program.row_sums(counts) >= self.program.row_least).all())
 
+    def meets(self, position: IntArray) -> bool:
+        """Whether the lower bounds hold."""
+        return bool((self.program.costs(self.counts(position)) >= self.program.lower).all())
+
     def score(self, position: IntArray) -> float:
         """Utility, and a penalty for costs that fall short of their lower bounds."""
         return self.value(position) - float(self._penalty(self.program.costs(self.counts(position))))
@@ -214,7 +218,7 @@ class Search:
 
     def _penalty(self, costs: FloatArray) -> FloatArray:
         """What `costs`, shape (..., costs), below their lower bounds weigh: always more than utility; shape (...)."""
-        lower = self.program.lower
+        lower = np.maximum(self.program.lower, 0.0)
         short = (np.maximum(lower - costs, 0) / np.maximum(np.abs(lower), 1e-300)).sum(axis=-1)
         penalty: FloatArray = self._spread * (1e4 * short + (short > 0))
         return penalty

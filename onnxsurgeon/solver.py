@@ -12,7 +12,7 @@ import numpy as np
 from onnxsurgeon.branch import Optimum, Tree
 from onnxsurgeon.errors import InfeasibleError, SurgeonError
 from onnxsurgeon.merge import Merged, merge
-from onnxsurgeon.problem import FloatArray, IntArray, Problem
+from onnxsurgeon.problem import Cost, FloatArray, IntArray, Problem
 from onnxsurgeon.program import Program, write_out
 from onnxsurgeon.relax import Box, Relaxation, Rows
 from onnxsurgeon.search import Search
@@ -22,6 +22,13 @@ Status = Literal["optimal", "time limit"]
 _ROUNDS = 12  # of added tangents
 _HIDDEN = 2e-4  # the share of a budget that tangents may leave hidden
 _TINY = 1e-300
+_OPTIONS = {
+    "output_flag": False,
+    "random_seed": 1,
+    "threads": 1,
+    "solver": "simplex",
+    "simplex_dual_edge_weight_strategy": 1,  # Devex: the quickest from a parent's basis
+}
 
 
 @dataclass(frozen=True)
@@ -60,26 +67,11 @@ def solve(
     Raises InfeasibleError where even the least counts exceed a budget.
     """
     began = time.perf_counter()
-    deadline = began + time_limit
     merged = merge(write_out(problem))
-    search = Search(merged.program)
-    floor = search.least()
-    _check_reachable(problem, merged, floor)
-    start = search.shrink(floor, merged.program.count[merged.program.start[1:] - 1].astype(np.float64))
-    start = search.climb(start, began + time_limit / 2)
-    # Where no selection was found that meets a lower bound, the nearest one is the lower bound.
-    reached = np.minimum(merged.program.lower, merged.program.costs(search.counts(start)))
-    search = Search(replace(merged.program, lower=reached))
-    tree = Tree(search, floor, start, _Highs(deadline), gap=gap, deadline=deadline)
-    last = (np.nan, np.nan)
-    try:
-        while not tree.closed:
-            if progress and last != (last := (tree.value, tree.bound)):
-                progress(Progress(*last, _gap(*last), time.perf_counter() - began))
-            tree.advance()
-    except TimeoutError:
-        pass
-    counts = _exact(problem, merged, search, floor, tree.best)
+    run = _Run(merged.program, began, time_limit, gap, progress)
+    _check_reachable(problem, merged.counts(run.floor), problem.costs)
+    tree = run.honour_lower()
+    counts = _exact(problem, merged, run.floor, tree.best)
     objective = problem.utility(counts)
     bound = max(tree.bound, objective)
     lengths = problem.lengths(counts)
@@ -109,9 +101,10 @@ def _fits(problem: Problem, counts: IntArray) -> bool:
     )
 
 
-def _check_reachable(problem: Problem, merged: Merged, floor: IntArray) -> None:
-    lengths = problem.lengths(merged.counts(floor))
-    for cost in problem.costs:
+def _check_reachable(problem: Problem, counts: IntArray, costs: tuple[Cost, ...]) -> None:
+    """Raises InfeasibleError where `counts`, the least ones, exceed a budget: costs never fall when counts grow."""
+    lengths = problem.lengths(counts)
+    for cost in costs:
         value = cost.evaluate(lengths)
         if value > cost.upper:
             raise InfeasibleError(
@@ -121,17 +114,71 @@ def _check_reachable(problem: Problem, merged: Merged, floor: IntArray) -> None:
             )
 
 
-def _exact(problem: Problem, merged: Merged, search: Search, floor: IntArray, best: IntArray) -> IntArray:
+def _exact(problem: Problem, merged: Merged, floor: IntArray, best: IntArray) -> IntArray:
     """The counts of `best`, or of what fits near it where sums that round differently exceed a budget."""
-    counts = merged.counts(best)
-    margin = 1e-15
+    counts, program, margin = merged.counts(best), merged.program, 1e-15
+    wanted = program.count[best].astype(np.float64)
     while not _fits(problem, counts):
         if margin > 1e-3:
             return merged.counts(floor)
-        tight = Search(replace(search.program, upper=search.program.upper - margin * np.abs(search.program.upper)))
-        counts = merged.counts(tight.shrink(floor, search.counts(best).astype(np.float64)))
+        tight = replace(program, upper=program.upper - margin * np.abs(program.upper))
+        counts = merged.counts(Search(tight).shrink(floor, wanted))
         margin *= 10
     return counts
+
+
+class _Run:
+    """One program to be solved, perhaps with other lower bounds first."""
+
+    def __init__(
+        self, program: Program, began: float, time_limit: float, gap: float,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:  # fmt: skip
+        self.program, self._began, self._limit, self._gap, self._progress = program, began, time_limit, gap, progress
+        self.floor = Search(program).least()
+
+    def honour_lower(self) -> Tree:
+        """The solved tree with all lower bounds met, if the search finds a selection that does.
+
+        Where utilities always grow, upper bounds are used up anyway: lower bounds come in only if they were missed, and are
+        dropped if out of reach. Elsewhere the costs of the nearest selection take the place of lower bounds out of reach.
+        """
+        program = self.program
+        free = Search(replace(program, lower=np.full(len(program.lower), -np.inf)))
+        bound = Search(program)
+        grows = bool((np.diff(program.value)[np.diff(program.owner) == 0] > 0).all())
+        start = self._start(free if grows else bound)
+        if grows:
+            tree = self._solve(free, start)
+            nearest = bound.climb(tree.best, self._half())
+            if bound.meets(tree.best) or not bound.meets(nearest):
+                return tree
+            start = nearest
+        reached = np.minimum(program.lower, program.costs(bound.counts(start)))
+        return self._solve(Search(replace(program, lower=reached)), start)
+
+    def _start(self, search: Search) -> IntArray:
+        largest = self.program.count[self.program.start[1:] - 1].astype(np.float64)
+        return search.climb(search.shrink(self.floor, largest), self._half())
+
+    def _half(self) -> float:
+        """Half way from now to the deadline."""
+        now = time.perf_counter()
+        return now + max(self._began + self._limit - now, 0.0) / 2
+
+    def _solve(self, search: Search, start: IntArray) -> Tree:
+        deadline = self._began + self._limit
+        tree = Tree(search, self.floor, start, _Highs(deadline), gap=self._gap, deadline=deadline)
+        told = None
+        try:
+            while not tree.closed:
+                if self._progress and told != (told := (tree.value, tree.bound)):
+                    seconds = time.perf_counter() - self._began
+                    self._progress(Progress(*told, _gap(*told), seconds))
+                tree.advance()
+        except TimeoutError:
+            pass
+        return tree
 
 
 class _Highs:
@@ -146,12 +193,11 @@ class _Highs:
         self, relaxation: Relaxation, box: Box, extra: tuple[IntArray, FloatArray], basis: Any, *, enough: float
     ) -> Optimum | None:
         highs = self._load(relaxation, *relaxation.restrict(box, extra))
-        added_any = False
         if basis is not None:
-            highs.setBasis(basis)
-            highs.setOptionValue("simplex_dual_edge_weight_strategy",1)
+            self._check(highs.setBasis(basis), "basis")
+        warm = basis is not None
         for _ in range(_ROUNDS):
-            if not self._run(highs, basis or added_any):
+            if not self._run(highs, warm=warm):
                 return None
             bound = highs.getInfo().objective_function_value
             if bound <= enough:
@@ -162,16 +208,16 @@ class _Highs:
             if hidden.sum() < _HIDDEN or not len(added):
                 break
             extra = np.append(extra[0], added), np.append(extra[1], at[added])
-            added_any = True
             self._add(highs, relaxation.tangents(added, at[added]))
+            warm = True
         final = highs.getSolution()
         price = np.abs(np.array(final.row_dual)[relaxation.budget_rows])
         return Optimum(bound, solution, np.array(final.col_dual), price, extra, highs.getBasis())
 
-    def _run(self, highs: Any, basis: Any) -> bool:
+    def _run(self, highs: Any, *, warm: bool) -> bool:
         """Whether there is an optimum; False where nothing is feasible."""
         states = self._highspy.HighsModelStatus
-        for presolve in (("off", "on") if basis else ("on", "off")):
+        for presolve in ("off", "on") if warm else ("on", "off"):
             left = self._deadline - time.perf_counter()
             if left <= 0:
                 raise TimeoutError
@@ -180,7 +226,7 @@ class _Highs:
             self._set(highs, "presolve", presolve)
             highs.run()
             status = highs.getModelStatus()
-            if status == states.kOptimal and highs.getSolution().value_valid:
+            if status == states.kOptimal and highs.getSolution().dual_valid:
                 return True
             if status == states.kInfeasible:
                 return False
@@ -191,7 +237,7 @@ class _Highs:
 
     def _load(self, relaxation: Relaxation, lower: FloatArray, upper: FloatArray, rows: Rows) -> Any:
         highs = self._highspy.Highs()
-        for option, value in {"output_flag": False, "random_seed": 1, "threads": 1, "solver": "simplex"}.items():
+        for option, value in _OPTIONS.items():
             self._set(highs, option, value)
         start, column, value = rows.sparse()
         status = highs.passModel(

@@ -1,0 +1,329 @@
+"""The command line: options in, exit code out. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+import onnxsurgeon
+from onnxsurgeon import amounts, report
+from onnxsurgeon.cli.answer import INTERRUPTED, Answer, answering
+from onnxsurgeon.cli.options import (
+    EXIT_CODES,
+    AsJson,
+    Atol,
+    Free,
+    Metric,
+    ModelPath,
+    OnDevice,
+    Quiet,
+    ReportTo,
+    Rtol,
+    Seed,
+    Shapes,
+    Verbose,
+    examples,
+    read_model,
+    shapes,
+)
+from onnxsurgeon.errors import ProofError, UsageError
+
+
+class _Group(TyperGroup):
+    """The commands, with every error told in the same way."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
+        args = list(sys.argv[1:] if args is None else args) or ["--help"]
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # names in a model are more than this terminal may know
+        try:
+            code = super().main(args, prog_name or "onnxsurgeon", standalone_mode=False)
+        except typer.TyperException as problem:  # options that don't parse
+            code = UsageError.exit_code
+            Answer("", json="--json" in args).fail(_unparsed(problem), code)
+        except (KeyboardInterrupt, typer.Abort):
+            code = INTERRUPTED
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unparsed(problem: typer.TyperException) -> UsageError:
+    path = getattr(getattr(problem, "ctx", None), "command_path", "onnxsurgeon")
+    what, _, why = problem.format_message().replace("Value error, ", "").partition(". ")
+    return UsageError(what, why=why, fix=f"see {path} --help")
+
+
+app = typer.Typer(cls=_Group, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as for Ctrl-C
+    app()
+    raise AssertionError("the group exits")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"onnxsurgeon {onnxsurgeon.__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog=EXIT_CODES + "\n" + examples("onnxsurgeon prune model.onnx --ratio 0.2", "onnxsurgeon inspect model.onnx"),
+)
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Edits trained networks as .onnx files: cuts them structurally, and proves the result before it is written."""
+
+
+@app.command(
+    short_help="Cut a model to a budget and prove the result.",
+    epilog=EXIT_CODES
+    + "\n"
+    + examples(
+        "onnxsurgeon prune model.onnx --ratio 0.5 --metric macs --round-to 8 -o small.onnx",
+        "onnxsurgeon prune model.onnx --max-params 5M --max-macs 1.2G --max-size 18MB --exclude '/head/*'",
+    ),
+)
+def prune(
+    model: ModelPath,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write. [default: MODEL.pruned.onnx]")
+    ] = None,
+    ratio: Annotated[
+        float | None, typer.Option(metavar="R", help="The metric falls by this share at least, and hardly more.")
+    ] = None,
+    metric: Annotated[Metric, typer.Option(help="What --ratio is about.")] = "params",
+    max_params: Annotated[str | None, typer.Option(metavar="N", help="At most so many parameters, like 5M.")] = None,
+    max_macs: Annotated[
+        str | None, typer.Option(metavar="N", help="At most so many MACs per sample, like 1.2G.")
+    ] = None,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="N", help="A file of at most so many bytes, like 18MB or 18MiB.")
+    ] = None,
+    utility: Annotated[
+        str,
+        typer.Option(
+            metavar="WORD",
+            help="What neurons are worth: l1, l2, l2-norm, bn-scale, random, uniform, or file:scores.npz.",
+        ),
+    ] = "l2-norm",
+    round_to: Annotated[int, typer.Option(metavar="N", min=1, help="Widths become multiples of N.")] = 1,
+    min_keep: Annotated[
+        float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of each axis that must stay.")
+    ] = 0.0,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Vertices whose outputs keep their width. Repeatable.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Vertices that alone may lose outputs. Repeatable.")
+    ] = None,
+    free: Annotated[Free, typer.Option(help="Whether attention loses whole heads or parts of each.")] = "auto",
+    seed: Seed = 0,
+    time_limit: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="For the solver.")] = 30.0,
+    gap: Annotated[float, typer.Option(metavar="SHARE", min=0, help="A proven gap that is good enough.")] = 1e-3,
+    device: OnDevice = "auto",
+    no_proof: Annotated[bool, typer.Option("--no-proof", help="Write without proving.")] = False,
+    input_shape: Shapes = None,
+    atol: Atol = None,
+    rtol: Rtol = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write and prove.")] = False,
+    report_to: ReportTo = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
+    save_as_external_data: Annotated[
+        bool, typer.Option("--save-as-external-data", help="Write the weights to FILE.data beside the model.")
+    ] = False,
+) -> None:
+    """Cut a model to a budget, keeping what is most useful, and prove the result."""
+    with answering(Answer("prune", as_json, quiet, verbose, found={"model": str(model)})) as answer:
+        target = output or model.with_name(model.name.removesuffix(".onnx") + ".pruned.onnx")
+        if report_to is not None:
+            report.check_report(report_to, model, target, Path(f"{target}.data"))
+            answer.file = report_to
+        requested = {
+            "ratio": ratio,
+            "metric": metric,
+            **{
+                f"max_{name}": None
+                if text is None
+                else amounts.parse(text, option=f"--max-{name}", of_bytes=name == "size")
+                for name, text in (("params", max_params), ("macs", max_macs), ("size", max_size))
+            },
+            "utility": utility,
+            "round_to": round_to,
+            "min_keep": min_keep,
+            "exclude": exclude or [],
+            "only": only or [],
+            "free": free,
+            "input_shape": shapes(input_shape),
+            "seed": seed,
+            "time_limit": time_limit,
+            "gap": gap,
+        }
+        _prune(
+            answer, model, target, requested, dry_run=dry_run, overwrite=overwrite,
+            external=save_as_external_data or None, proof=not no_proof, device=device, atol=atol, rtol=rtol, seed=seed,
+        )  # fmt: skip
+
+
+def _prune(
+    answer: Answer, path: Path, target: Path, requested: dict[str, Any], *,
+    dry_run: bool, overwrite: bool, external: bool | None, **options: Any,
+) -> None:  # fmt: skip
+    from onnxsurgeon.inspection import frozen
+    from onnxsurgeon.prune import prune as run
+    from onnxsurgeon.tables import Stages, pruned, verdict
+    from onnxsurgeon.validate import Session, tolerance
+    from onnxsurgeon.write import check_target
+
+    answer.tables = lambda found: [*pruned(found, verbose=answer.verbose), verdict(found)]
+    if not dry_run:
+        if target.is_file() and not overwrite:
+            raise UsageError(f"{target} exists", fix="choose another name with -o, or give --overwrite")
+        check_target(target, overwrite=overwrite)
+    seconds: dict[str, float] = {}
+    with Stages(verbose=answer.verbose, quiet=answer.quiet) as progress:
+        progress("read", path.name)
+        source = read_model(path, requested["input_shape"])
+        if not dry_run and (external or source.data):
+            check_target(f"{target}.data", overwrite=overwrite)
+        if options["device"] == "cuda" and options["proof"] and not dry_run:
+            Session(path, "cuda")  # refused now, not after the work
+        seconds["read"] = time.perf_counter() - answer.began
+        result = run(source, **requested, progress=progress)
+        answer.found = report.pruned(
+            result, output=target, requested={**requested, **options}, frozen=frozen(result.labels)
+        )
+        proof = None
+        began = time.perf_counter()
+        try:
+            if not dry_run:
+                proof = result.save(target, overwrite=overwrite, external=external, **options, progress=progress)
+        except ProofError as error:
+            proof = error.proof
+            raise
+        finally:
+            seconds = {**seconds, **result.seconds, "write and prove": time.perf_counter() - began}
+            seconds["total"] = time.perf_counter() - answer.began
+            answer.found["seconds"] = seconds
+            if proof is not None:
+                answer.found["proof"] = report.proof(proof, tolerance(result.labels, options["atol"], options["rtol"]))
+    status = "dry run" if dry_run else "passed" if proof is not None else "not proven"
+    answer.give(status=status, exit_code=0)
+
+
+@app.command(
+    epilog=examples("onnxsurgeon inspect model.onnx", "onnxsurgeon inspect model.onnx --why '/layer4/*/conv2' --json"),
+)
+def inspect(
+    model: ModelPath,
+    why: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Axis by axis: free, or what froze it. A vertex' name or a glob.")
+    ] = None,
+    free: Annotated[Free, typer.Option(help="As in prune.")] = "auto",
+    input_shape: Shapes = None,
+    report_to: ReportTo = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show what is in a model, what can be cut, what can't and why."""
+    with answering(Answer("inspect", as_json, quiet, verbose, found={"model": str(model)})) as answer:
+        if report_to is not None:
+            report.check_report(report_to, model)
+            answer.file = report_to
+        stated = shapes(input_shape)
+        from onnxsurgeon.inspection import inspect as run
+        from onnxsurgeon.tables import Stages, inspected
+
+        with Stages(verbose=verbose, quiet=quiet) as progress:
+            progress("read", model.name)
+            source = read_model(model, stated)
+            progress("label", model.name)
+            found = run(source, free=free, input_shape=stated)
+            answer.found = report.inspected(found, ["*"] if why is None else [why])
+        answer.tables = lambda found: inspected(found, verbose=verbose, pattern=why)
+        answer.give()
+
+
+@app.command(
+    short_help="Run two models and compare them.",
+    epilog=EXIT_CODES
+    + "\n"
+    + examples(
+        "onnxsurgeon validate model.onnx optimised.onnx --rtol 1e-4",
+        "onnxsurgeon validate model.onnx model.pruned.onnx --shapes-only",
+    ),
+)
+def validate(
+    original: Annotated[
+        Path, typer.Argument(metavar="ORIGINAL", help="The .onnx file to compare with.", show_default=False)
+    ],
+    edited: Annotated[Path, typer.Argument(metavar="EDITED", help="The .onnx file to check.", show_default=False)],
+    shapes_only: Annotated[
+        bool, typer.Option("--shapes-only", help="Compare names, types and shapes alone, as for a pruned model.")
+    ] = False,
+    device: OnDevice = "auto",
+    input_shape: Shapes = None,
+    atol: Atol = None,
+    rtol: Rtol = None,
+    seed: Seed = 0,
+    report_to: ReportTo = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run two models on the same random inputs and compare names, types, shapes and values.
+
+    For files that should compute the same: saved again, optimised, converted. A pruned model does not compute what
+    its original does (prune proves it against a reference of its own): use --shapes-only there.
+    """
+    with answering(Answer("validate", as_json, quiet, verbose)) as answer:
+        if report_to is not None:
+            report.check_report(report_to, original, edited)
+            answer.file = report_to
+        stated = shapes(input_shape)
+        from onnxsurgeon.comparison import require_same
+        from onnxsurgeon.comparison import validate as run
+        from onnxsurgeon.tables import Stages, validated, verdict
+
+        with Stages(verbose=verbose, quiet=quiet) as progress:
+            progress("read", original.name)
+            read_model(original, stated)
+            progress("run", edited.name)
+            found = run(
+                original,
+                edited,
+                device=device,
+                atol=atol,
+                rtol=rtol,
+                seed=seed,
+                input_shape=stated,
+                shapes_only=shapes_only,
+            )
+        answer.found = report.validated(found, original, edited)
+        answer.tables = lambda found: [*validated(found), verdict(found)]
+        require_same(found)
+        answer.give()

@@ -1,0 +1,95 @@
+"""Options that several commands share, and what their texts mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from onnxsurgeon.errors import UsageError
+
+if TYPE_CHECKING:
+    from onnxsurgeon.inspection import Model
+
+# As in the package, which is not imported for them: --help is to be quick.
+Metric = Literal["params", "macs", "size"]
+Free = Literal["auto", "heads", "head-size"]
+Device = Literal["auto", "cuda", "cpu"]
+
+EXIT_CODES = """\b
+Exit codes:
+  0    done and proven
+  1    an internal error
+  2    wrong usage: bad options, an existing output, nowhere to write
+  3    infeasible: the graph can't give what was asked for
+  4    the model can't be read, or isn't supported
+  5    the proof or the comparison failed; nothing was written
+  130  interrupted; nothing was written
+"""
+
+
+def examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
+    """Input shapes from `name:1,3,224,224`."""
+    found = {}
+    for text in texts or ():
+        name, colon, dims = text.rpartition(":")
+        if not (name and colon and all(n.strip().isdecimal() for n in dims.split(","))):
+            raise UsageError(
+                f"--input-shape {text!r} is no shape",
+                why="wanted: name:dim,dim,...",
+                fix="write it like input:1,3,224,224",
+            )
+        found[name] = tuple(int(n) for n in dims.split(","))
+    return found
+
+
+def read_model(path: Path, stated: Mapping[str, tuple[int, ...]]) -> Model:
+    """The model, whose inputs have the `stated` shapes; raises UsageError where they can't."""
+    from onnxsurgeon.inspection import load
+
+    model = load(path)
+    inputs = {v.name: v for v in model.graph.graph.inputs if not v.is_initializer()}
+    for name, shape in stated.items():
+        own = inputs[name].shape if name in inputs else None
+        if (
+            own is None
+            or len(own) != len(shape)
+            or any(isinstance(a, int) and a != b for a, b in zip(own, shape, strict=True))
+        ):
+            known = ", ".join(f"{v.name} {v.shape}" for v in inputs.values())
+            raise UsageError(
+                f"--input-shape {name}:{','.join(map(str, shape))} does not fit", why=f"inputs: {known}",
+                fix="name an input and give all its dims; only dynamic ones can be chosen",
+            )  # fmt: skip
+    return model
+
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.", show_default=False)]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option("--input-shape", metavar="NAME:1,3,224,224", help="Shape of a dynamic input. Repeatable."),
+]
+OnDevice = Annotated[Device, typer.Option(help="What onnxruntime runs on; auto: CUDA where it really works.")]
+Atol = Annotated[float | None, typer.Option(metavar="X", min=0, help="Accepted absolute difference. [default: 1e-5]")]
+Rtol = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        min=0,
+        help="Accepted difference, relative to the largest output. [default: by type, 1e-3 for float32]",
+    ),
+]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of whatever is random.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the report as one JSON object on stdout.")]
+ReportTo = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE.json", help="Write the report as JSON to a file.", show_default=False),
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing unless it fails.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Whole tables, progress as lines, tracebacks.")]
