@@ -62,7 +62,8 @@ class Tree:
         self, search: Search, least: IntArray, best: IntArray, linear: Solver, *, gap: float, deadline: float
     ) -> None:
         self.search, self.program, self._linear = search, search.program, linear
-        self.best, self.value, self.score = best, search.value(best), search.score(best)
+        self.best, self.score = best, search.score(best)
+        self.value = search.value(best) if search.meets(best) else -np.inf
         self._least, self._gap, self._deadline = least, gap, deadline
         self._links = find_links(self.program)
         value = self.program.value
@@ -85,7 +86,16 @@ class Tree:
     @property
     def target(self) -> float:
         """A bound that is good enough."""
-        return self.value + self._gap * max(abs(self.value), 1e-300)
+        return self.value + self._slack
+
+    @property
+    def _slack(self) -> float:
+        return self._gap * max(abs(self.value), 1e-300) if np.isfinite(self.value) else 0.0
+
+    @property
+    def _enough(self) -> float:
+        """A little below the target, so that the bound meets it in spite of rounding."""
+        return self.value + 0.98 * self._slack
 
     @property
     def closed(self) -> bool:
@@ -110,9 +120,10 @@ class Tree:
         if relaxation is None or size < _REFRESH * node.made_for:
             relaxation = self._relax(node)
             node = replace(node, relaxation=relaxation, made_for=size, extra=_NONE, basis=None)
-        # A little below the target, so that the bound meets it in spite of rounding.
-        enough = self.value + 0.98 * (self.target - self.value)
-        optimum = self._linear(relaxation, node.box, node.extra, node.basis, enough=(enough - self._noise) / self._scale)
+        enough = self._enough
+        # The first optimum is worth having even where it proves that nothing else is needed.
+        least = (enough - self._noise) / self._scale if self.seen else -np.inf
+        optimum = self._linear(relaxation, node.box, node.extra, node.basis, enough=least)
         if optimum is None:
             self._set_aside = max(self._set_aside, enough)
             return
@@ -120,7 +131,7 @@ class Tree:
         x = optimum.solution[: relaxation.spaces]
         if self.seen < 3 or self.seen % 16 == 0:
             self._offer(self.search.climb(self.search.shrink(self._least, np.exp(x)), self._deadline))
-        enough = self.value + 0.98 * (self.target - self.value)
+        enough = self._enough
         if bound <= enough:
             self._set_aside = max(self._set_aside, bound)
             return
@@ -138,8 +149,10 @@ class Tree:
             return
         excess = self._excess(relaxation, optimum.solution)
         doubt = excess + self._rounding(relaxation, optimum)
-        doubt[node.box.low == node.box.high] = 0.0
-        if excess.sum() + (doubt - excess).max() < 0.3 * (node.bound - self.value) and node.fine < _FINEST:
+        settled = node.box.low == node.box.high
+        excess[settled] = doubt[settled] = 0.0
+        room = node.bound - self.value if np.isfinite(self.value) else 0.0
+        if excess.sum() + (doubt - excess).max() < 0.3 * room and node.fine < _FINEST:
             self._push(replace(node, relaxation=None, fine=node.fine + 1))
             return
         wide = node.box.high - node.box.low
@@ -199,7 +212,8 @@ class Tree:
     def _offer(self, position: IntArray) -> None:
         if self.search.feasible(position) and self.search.score(position) > self.score:
             self.best, self.score = position, self.search.score(position)
-            self.value = self.search.value(position)
+            if self.search.meets(position):
+                self.value = self.search.value(position)
 
     def _push(self, node: Node) -> None:
         self._made += 1

@@ -18,7 +18,7 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import Labels, Weight, label
 from onnxsurgeon.load import EXTERNAL, read
-from onnxsurgeon.neurons import Axes, Free, Reason
+from onnxsurgeon.neurons import LAYOUT, WORKED, Axes, Free, Reason
 from onnxsurgeon.signature import Shape
 from onnxsurgeon.solver import least
 from onnxsurgeon.spaces import Spaces, spaces
@@ -105,7 +105,7 @@ def frozen(labels: Labels) -> list[Frozen]:
             continue
         held = _held(labels, weight)
         if held:
-            reason = next((c for c in map(labels.classes.cause, weight.axes) if c is not None), None)
+            reason = cause(labels, weight)
             entry = totals.setdefault(reason, [0, 0])
             entry[0] += held
             entry[1] += 1
@@ -118,12 +118,19 @@ def _held(labels: Labels, weight: Weight) -> int:
     return round(prod(weight.shape) * prod(parts))
 
 
+def cause(labels: Labels, weight: Weight) -> Reason | None:
+    """Why a weight is frozen along an axis; that an operator works along one (a kernel's) explains the least."""
+    found = [c for c in map(labels.classes.cause, weight.axes) if c is not None]
+    return min(found, key=lambda reason: reason.text in (LAYOUT, WORKED), default=None)
+
+
 def why(labels: Labels, weight: Weight) -> str:
     """In words, why a weight is frozen along an axis; empty where it isn't."""
-    for axis in weight.axes:
-        cause = labels.classes.cause(axis)
-        if cause is not None:
-            return f"{cause.text} ({cause.operator} {cause.vertex})"
+    reason = cause(labels, weight)
+    if reason is not None:
+        return f"{reason.text} ({reason.operator} {reason.vertex})"
+    if not any(n > 1 for n in weight.shape):
+        return "a scalar"
     return "" if any(axis is not None for axis in weight.axes) else "no rule reads it"
 
 

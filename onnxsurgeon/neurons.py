@@ -20,6 +20,7 @@ Free = Literal["auto", "heads", "head-size"]
 
 
 LAYOUT = "fixed by the operator's layout"
+WORKED = "the operator works along this axis"
 
 
 class Reason(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.edit import cut
-from onnxsurgeon.errors import InfeasibleError, UsageError
+from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
 from onnxsurgeon.graph import Labels, label, widths
 from onnxsurgeon.inspection import Measure, Model, count_params, count_vertices, matching, measure, weight_bytes, why
 from onnxsurgeon.neurons import Free, Mask
@@ -150,21 +150,37 @@ def prune(
     before = measure(model, built)
     bounds = _bounds(before, ratio, metric, limits)
     clock("problem")
+    found: Result | None = None
+    asked, drift = bounds, dict[str, list[float]]()
     for _ in range(4):
         report("solve", "")
-        built = _with_bounds(built, bounds)
-        solution = _solve(labels, built, before, bounds, time_limit, gap, report)
+        built = _with_bounds(built, asked)
+        solution = _solve(labels, built, before, asked, time_limit, gap, report)
         clock("solve")
         report("cut", "")
         keep = built.keep(solution.counts, labels.classes.root)
         graph = cut(labels, keep)
         after = Measure(count_params(graph), solution.costs["macs"], size(graph), count_vertices(graph))
         clock("cut")
-        excess = {m: after.of(m) - b.upper for m, b in bounds.items() if after.of(m) > b.upper}
-        if not excess:
+        if all(after.of(m) <= b.upper for m, b in bounds.items()):
+            if found is None or solution.objective > found.solution.objective:
+                found = Result(model, labels, built, solution.counts, keep, graph, solution, before, after, clock.seconds)
+            if all(after.of(m) >= b.lower for m, b in bounds.items()):
+                break
+        # Constants that unrelated vertices share are counted for each, but written once where they are cut alike.
+        for m in bounds:
+            drift.setdefault(m, []).append(solution.costs[m] - after.of(m))
+        again = {m: Bound(m, b.upper + min(drift[m]), b.lower + max(drift[m])) for m, b in bounds.items()}
+        if again == asked:
             break
-        bounds = {m: replace(b, upper=b.upper - excess.get(m, 0.0)) for m, b in bounds.items()}
-    return Result(model, labels, built, solution.counts, keep, graph, solution, before, after, clock.seconds)
+        asked = again
+    if found is None:
+        raise InfeasibleError(
+            "no selection was found that keeps its budgets once it is written",
+            why=", ".join(f"{m} is {after.of(m):,.0f}, wanted {b.upper:,.0f}" for m, b in bounds.items()),
+            fix="ask for slightly less",
+        )
+    return found
 
 
 class _Clock:
@@ -226,6 +242,13 @@ def _solve(
     lengths = built.problem.lengths(smallest)
     reached = {c.name: c.evaluate(lengths) for c in built.problem.costs}
     short = [m for m, b in bounds.items() if reached[m] > b.upper]
+    if short and not built.problem.sizes and labels.unknown:
+        raise ModelError(
+            "nothing in this model can be cut",
+            why="operators without a rule freeze it: "
+            + ", ".join(f"{name} ({count})" for name, count in sorted(labels.unknown.items())),
+            fix="see onnxsurgeon inspect; export with standard operators where that is possible",
+        )
     if short:
         m = short[0]
         start = before.of(m)

@@ -57,16 +57,15 @@ class Search:
 
     def feasible(self, position: IntArray) -> bool:
         """Whether the upper bounds and the rows hold."""
-        counts = self.counts(position)
-        within = bool((self.program.costs(counts) <= self.program.upper).all())
-        return within and bool((self.program.row_sums(counts) >= self.program.row_least).all())
+        within = bool((self.program.costs(self.counts(position)) <= self.program.upper).all())
+        return within and self._meets_rows(position)
 
     def meets(self, position: IntArray) -> bool:
         """Whether the lower bounds hold."""
         return bool((self.program.costs(self.counts(position)) >= self.program.lower).all())
 
     def score(self, position: IntArray) -> float:
-        """Utility, and a penalty for costs that fall short of their lower bounds."""
+        """Utility, and a penalty for costs that are out of their bounds."""
         return self.value(position) - float(self._penalty(self.program.costs(self.counts(position))))
 
     def at_most(self, counts: FloatArray) -> IntArray:
@@ -75,6 +74,9 @@ class Search:
         found = np.searchsorted(self._key, key.astype(np.int64), side="right") - 1
         return np.maximum(found, self.first)
 
+    def _meets_rows(self, position: IntArray) -> bool:
+        return bool((self.program.row_sums(self.counts(position)) >= self.program.row_least).all())
+
     def reach(self, position: IntArray) -> IntArray:
         """The largest option of every space that fits while all others are as in `position`, a feasible selection."""
         return np.maximum(self._fit(_State(self, position[None]))[0], position)
@@ -82,8 +84,18 @@ class Search:
     def least(self) -> IntArray:
         """The smallest options that meet all rows; where several spaces could, those grow that take least of the budgets.
 
-        Raises InfeasibleError if all units together do not meet a row.
+        Raises InfeasibleError if all units together do not meet a row. The budgets may be exceeded, where no exchange helps.
         """
+        position = self._meet_rows()
+        while not self.feasible(position):
+            before = position
+            for space in np.unique(self.program.row_space).tolist():
+                position = self._exchange(position, space)
+            if (position == before).all():
+                break
+        return position
+
+    def _meet_rows(self) -> IntArray:
         program, position = self.program, self.first.copy()
         for row, least in enumerate(program.row_least.tolist()):
             member = np.flatnonzero(program.row == row)
@@ -180,14 +192,15 @@ class Search:
         target[:, :, space] = moved
         counts = program.count[target]
         costs = np.stack([state.costs_at(one) for one in target])
-        valid = (costs <= program.upper[:, None]).all(axis=2) & (counts >= state.floor)
+        valid = counts >= state.floor
         gain = program.value[target] - program.value[trial] + program.value[trial].sum(axis=1)[:, None]
         gain = np.where(valid, gain - self._penalty(np.moveaxis(costs, 2, -1)), -np.inf)
         kind, index, other = np.unravel_index(int(np.argmax(gain)), gain.shape)
         best = trial[index].copy()
         best[other] = target[kind, index, other]
         now = self.score(position)
-        return best if self.score(best) > now + 1e-12 * abs(now) and self.feasible(best) else position
+        better = self.score(best) > now + 1e-12 * abs(now) and self._meets_rows(best)
+        return best if better else position
 
     def _fit(self, state: _State) -> IntArray:
         """The largest option of every space that keeps the upper bounds, all other spaces as in `state`."""
@@ -217,10 +230,13 @@ class Search:
         return low
 
     def _penalty(self, costs: FloatArray) -> FloatArray:
-        """What `costs`, shape (..., costs), below their lower bounds weigh: always more than utility; shape (...)."""
-        lower = np.maximum(self.program.lower, 0.0)
-        short = (np.maximum(lower - costs, 0) / np.maximum(np.abs(lower), 1e-300)).sum(axis=-1)
-        penalty: FloatArray = self._spread * (1e4 * short + (short > 0))
+        """What costs outside their bounds weigh, `costs` of shape (..., costs): always more than utility; shape (...)."""
+        program = self.program
+        lower = np.maximum(program.lower, 0.0)
+        short = np.maximum(lower - costs, 0) / np.maximum(lower, 1e-300)
+        over = np.maximum(costs - program.upper, 0) / np.maximum(np.abs(program.upper), 1e-300)
+        off = short.sum(axis=-1) + 1e4 * over.sum(axis=-1)
+        penalty: FloatArray = self._spread * (1e4 * off + (off > 0) + 1e4 * (over > 0).any(axis=-1))
         return penalty
 
 

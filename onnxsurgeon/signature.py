@@ -14,7 +14,7 @@ from functools import cache
 from math import prod
 from typing import NamedTuple
 
-from onnxsurgeon.neurons import LAYOUT, Axes, Axis, Relations
+from onnxsurgeon.neurons import LAYOUT, WORKED, Axes, Axis, Relations
 
 Shape = tuple[int, ...]
 Symbol = tuple[str, ...]  # the factors of an axis; one for a plain letter
@@ -148,7 +148,7 @@ def _bind(
     pinned: set[Symbol] = set()
     for symbol, size, axis in placed:
         if symbol == FROZEN:
-            relations.freeze(axis, "the operator works along this axis")
+            relations.freeze(axis, WORKED)
         elif symbol[0].isdigit() and len(symbol) == 1:
             relations.freeze(axis, LAYOUT)
             vectors.setdefault(symbol, axis)

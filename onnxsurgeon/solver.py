@@ -21,6 +21,7 @@ Status = Literal["optimal", "time limit"]
 
 _ROUNDS = 12  # of added tangents
 _HIDDEN = 2e-4  # the share of a budget that tangents may leave hidden
+_PATIENCE = 50  # boxes to look into for a selection that meets the lower bounds
 _TINY = 1e-300
 _OPTIONS = {
     "output_flag": False,
@@ -144,18 +145,21 @@ class _Run:
         dropped if out of reach. Elsewhere the costs of the nearest selection take the place of lower bounds out of reach.
         """
         program = self.program
-        free = Search(replace(program, lower=np.full(len(program.lower), -np.inf)))
         bound = Search(program)
+        free = Search(replace(program, lower=np.full(len(program.lower), -np.inf)))
         grows = bool((np.diff(program.value)[np.diff(program.owner) == 0] > 0).all())
         start = self._start(free if grows else bound)
+        tree = None
         if grows:
             tree = self._solve(free, start)
-            nearest = bound.climb(tree.best, self._half())
-            if bound.meets(tree.best) or not bound.meets(nearest):
+            if bound.meets(tree.best):
                 return tree
-            start = nearest
-        reached = np.minimum(program.lower, program.costs(bound.counts(start)))
-        return self._solve(Search(replace(program, lower=reached)), start)
+            start = tree.best
+        sought = self._solve(bound, bound.climb(start, self._half()), patience=_PATIENCE)
+        if bound.meets(sought.best):
+            return sought
+        reached = np.minimum(program.lower, program.costs(bound.counts(sought.best)))
+        return tree or self._solve(Search(replace(program, lower=reached)), sought.best)
 
     def _start(self, search: Search) -> IntArray:
         largest = self.program.count[self.program.start[1:] - 1].astype(np.float64)
@@ -166,13 +170,14 @@ class _Run:
         now = time.perf_counter()
         return now + max(self._began + self._limit - now, 0.0) / 2
 
-    def _solve(self, search: Search, start: IntArray) -> Tree:
+    def _solve(self, search: Search, start: IntArray, *, patience: float = np.inf) -> Tree:
+        """The tree when it is closed, time is up, or `patience` boxes held nothing that meets the lower bounds."""
         deadline = self._began + self._limit
         tree = Tree(search, self.floor, start, _Highs(deadline), gap=self._gap, deadline=deadline)
         told = None
         try:
-            while not tree.closed:
-                if self._progress and told != (told := (tree.value, tree.bound)):
+            while not tree.closed and (np.isfinite(tree.value) or tree.seen < patience):
+                if self._progress and np.isfinite(tree.value) and told != (told := (tree.value, tree.bound)):
                     seconds = time.perf_counter() - self._began
                     self._progress(Progress(*told, _gap(*told), seconds))
                 tree.advance()
