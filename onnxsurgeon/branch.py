@@ -1,18 +1,16 @@
-"""Branch and bound over boxes: the best bound first, until no box can hold a much better selection than the one at hand."""
+"""Branch and bound over boxes: the best bound first, until no box can hold a much better selection."""
 
 from __future__ import annotations
 
 import heapq
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from onnxsurgeon.problem import FloatArray, IntArray
-from onnxsurgeon.program import Program
-from onnxsurgeon.relax import Box, Grid, Links, Relaxation, find_links, logs, sample
+from onnxsurgeon.program import Box, Program, logs
+from onnxsurgeon.relax import Grid, Relaxation, find_links, sample
 from onnxsurgeon.search import Search
 
 _STEP, _GROWTH = 0.03, 0.4  # of the first grids: 3 % apart near the centres
@@ -34,7 +32,9 @@ class Optimum:
 
 
 class Solver(Protocol):
-    def __call__(self, relaxation: Relaxation, box: Box, extra: tuple[IntArray, FloatArray], basis: Any, *, enough: float) -> Optimum | None:
+    def __call__(
+        self, relaxation: Relaxation, box: Box, extra: tuple[IntArray, FloatArray], basis: Any, *, enough: float
+    ) -> Optimum | None:
         """The optimum over `box`, None where it is at most `enough` or nothing is feasible; raises TimeoutError."""
 
 
@@ -103,7 +103,7 @@ class Tree:
 
     def advance(self) -> None:
         """Look into the box with the largest bound. TimeoutError leaves the tree as it was."""
-        bound, _, node = heapq.heappop(self._open)
+        _, _, node = heapq.heappop(self._open)
         try:
             self._visit(node)
         except TimeoutError:
@@ -221,7 +221,7 @@ class Tree:
 
 
 def _trim(program: Program, relaxation: Relaxation, box: Box, reduced: FloatArray, room: float) -> Box:
-    """`box` without the cells at its ends whose reduced costs say that they hold nothing within `room` of the optimum."""
+    """`box` without the cells at its ends where reduced costs tell that nothing is within `room` of the optimum."""
     grid = relaxation.grid
     price = np.maximum(-reduced[relaxation.vertex : relaxation.vertex + len(grid.option)], 0.0)
     owner = grid.owner

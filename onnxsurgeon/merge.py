@@ -1,8 +1,8 @@
 """Spaces that cost the same become one: an exact reduction of a program, and the way back.
 
-Two spaces are alike when they occur in the same monomials with the same coefficients, apart from themselves. Then costs depend on the
-sum of their counts alone. Where utilities are concave and options evenly apart, the best way to share a sum is to
-take steps in the order of their gains, so the spaces are one space whose steps are all steps, sorted.
+Two spaces are alike when they occur in the same monomials with the same coefficients, apart from themselves. Then
+costs depend on the sum of their counts alone. Where utilities are concave and options evenly apart, the best way to
+share a sum is to take steps in the order of their gains, so the spaces are one space whose steps are all steps, sorted.
 """
 
 from __future__ import annotations

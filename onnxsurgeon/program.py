@@ -13,6 +13,8 @@ import numpy as np
 from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.problem import FloatArray, IntArray, Problem
 
+NOTHING = 1e-3  # stands for a count of 0, which has no logarithm
+
 
 @dataclass(frozen=True)
 class Program:
@@ -53,6 +55,23 @@ class Program:
         """The program with only the options in `mask`, shape (options,)."""
         kept = np.concatenate([[0], np.cumsum(mask)])
         return replace(self, start=kept[self.start], count=self.count[mask], value=self.value[mask])
+
+
+@dataclass(frozen=True)
+class Box:
+    """A range of options of every space: indices of the first and the last, shapes (spaces,)."""
+
+    low: IntArray
+    high: IntArray
+
+    def size(self, program: Program) -> float:
+        """The sum over spaces of the logarithm of the range."""
+        return float((logs(program.count[self.high]) - logs(program.count[self.low])).sum())
+
+
+def logs(count: FloatArray | IntArray) -> FloatArray:
+    """Logarithms of counts."""
+    return np.log(np.maximum(count, NOTHING))
 
 
 def expand(problem: Problem) -> tuple[IntArray, FloatArray, FloatArray]:

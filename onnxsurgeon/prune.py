@@ -152,7 +152,7 @@ def prune(
     clock("problem")
     found: Result | None = None
     asked, drift = bounds, dict[str, list[float]]()
-    for _ in range(4):
+    for _ in range(8):
         report("solve", "")
         built = _with_bounds(built, asked)
         solution = _solve(labels, built, before, asked, time_limit, gap, report)
@@ -163,15 +163,16 @@ def prune(
         after = Measure(count_params(graph), solution.costs["macs"], size(graph), count_vertices(graph))
         clock("cut")
         if all(after.of(m) <= b.upper for m, b in bounds.items()):
-            if found is None or solution.objective > found.solution.objective:
+            near = all(after.of(m) >= b.lower for m, b in bounds.items())
+            if near or found is None or solution.objective > found.solution.objective:
                 found = Result(model, labels, built, solution.counts, keep, graph, solution, before, after, clock.seconds)
-            if all(after.of(m) >= b.lower for m, b in bounds.items()):
+            if near:
                 break
         # Constants that unrelated vertices share are counted for each, but written once where they are cut alike.
         for m in bounds:
             drift.setdefault(m, []).append(solution.costs[m] - after.of(m))
         again = {m: Bound(m, b.upper + min(drift[m]), b.lower + max(drift[m])) for m, b in bounds.items()}
-        if again == asked:
+        if again == asked or clock.seconds["solve"] > time_limit:
             break
         asked = again
     if found is None:

@@ -3,9 +3,9 @@
 A space is a convex combination of vertices, some of its options, so its count is exact between them and its utility is
 at most what they say. Costs are bounded from below in two ways that complement each other, both tight in a small box:
 
-- the logarithm of a count is at least the combination of the vertices' logarithms, and a product is the exponential of a sum
-  of logarithms, which is convex: tangents (geometric programming, Boyd et al. 2007). Any degree; best where
-  utilities are curved;
+- the logarithm of a count is at least the combination of the vertices' logarithms, and a product is the exponential of
+  a sum of logarithms, which is convex: tangents (geometric programming, Boyd et al. 2007). Any degree; best
+  where utilities are curved;
 - a product of a space with a sum L of others is the sum of n_i w_i over its vertices, where w_i stands for L times the
   weight of vertex i (disaggregation, Sherali and Adams 1990). Best where utilities are straight.
 
@@ -19,21 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxsurgeon.problem import FloatArray, IntArray
-from onnxsurgeon.program import Program
-
-_NOTHING = 1e-3  # stands for a count of 0, which has no logarithm
-
-
-@dataclass(frozen=True)
-class Box:
-    """A range of options of every space: indices of the first and the last, shapes (spaces,)."""
-
-    low: IntArray
-    high: IntArray
-
-    def size(self, program: Program) -> float:
-        """The sum over spaces of the logarithm of the range."""
-        return float((logs(program.count[self.high]) - logs(program.count[self.low])).sum())
+from onnxsurgeon.program import NOTHING, Box, Program, logs
 
 
 @dataclass(frozen=True)
@@ -65,13 +51,8 @@ class Grid:
         return at
 
 
-def logs(count: FloatArray | IntArray) -> FloatArray:
-    """Logarithms of counts."""
-    return np.log(np.maximum(count, _NOTHING))
-
-
 def sample(program: Program, box: Box, centres: FloatArray, step: float, growth: float) -> Grid:
-    """Vertices that lie `step` apart near `centres`, log counts of shape (points, spaces), `growth` coarser with distance."""
+    """Vertices `step` apart near `centres`, log counts of shape (points, spaces), and `growth` coarser with distance."""
     owner, option = program.owner, np.arange(len(program.count))
     inside = (option >= box.low[owner]) & (option <= box.high[owner])
     option, owner = option[inside], owner[inside]
@@ -145,7 +126,7 @@ class Links:
 
 
 def find_links(program: Program) -> Links:
-    """Every product of two spaces in one link; what has one space and one coefficient shares it, like a concatenation."""
+    """Every product of two spaces in one link; those with a space and a coefficient in common share it (Concat)."""
     factor, spaces = program.factor, program.spaces
     used = factor < spaces
     monomial = np.flatnonzero(used.sum(axis=1) == 2)
@@ -178,9 +159,7 @@ class Relaxation:
         self._ghost = self._ghosts(box)
         self.vertex = self.spaces + self.monomials  # the column of the first vertex
         self._w = self.vertex + len(grid.option)
-        lengths = np.diff(grid.start)[links.space]
-        self._w_link = np.repeat(np.arange(len(links.space)), lengths)
-        self._w_vertex = (grid.start[links.space] - np.cumsum(lengths) + lengths)[self._w_link] + np.arange(lengths.sum())
+        self._w_link, self._w_vertex = _members(grid, links.space)
         self.columns = self._w + len(self._w_link)
         self.cost = np.zeros(self.columns)
         self.cost[self.vertex : self._w] = grid.utility / scale
@@ -234,7 +213,7 @@ class Relaxation:
 
     def restrict(self, box: Box, extra: tuple[IntArray, FloatArray]) -> tuple[FloatArray, FloatArray, Rows]:
         """(lower, upper, rows) of the linear program for `box`, with the tangents `extra` last."""
-        program, low, high = self.program, self.program.count[box.low], self.program.count[box.high]
+        low, high = self.program.count[box.low], self.program.count[box.high]
         lower, upper = np.zeros(self.columns), np.ones(self.columns)
         lower[: self.spaces], upper[: self.spaces] = logs(low), logs(high)
         least = np.exp(self.log_products(logs(low)) - self._top)
@@ -247,11 +226,11 @@ class Relaxation:
         """What counting 0 as a little more can add to the monomials, shape (monomials,)."""
         count = self.program.count
         empty = np.append(count[box.low] == 0, False)
-        high = np.append(np.maximum(count[box.high], _NOTHING), 1.0)[self.program.factor]
+        high = np.append(np.maximum(count[box.high], NOTHING), 1.0)[self.program.factor]
         ghost = np.zeros(self.monomials)
         for position in range(high.shape[1]):
             others = np.delete(high, position, axis=1).prod(axis=1)
-            ghost += np.where(empty[self.program.factor[:, position]], _NOTHING * others, 0.0)
+            ghost += np.where(empty[self.program.factor[:, position]], NOTHING * others, 0.0)
         return ghost
 
     def _definitions(self) -> Rows:
@@ -283,11 +262,12 @@ class Relaxation:
         rows = []
         if len(program.row_least):
             entry, vertex = _members(grid, program.row_space)
-            scale = np.maximum(np.abs(program.row_least), 1)[program.row[entry]]
+            scale = np.maximum(np.abs(program.row_least), 1)
             rows.append(
                 Rows(
-                    program.row[entry], self.vertex + vertex, program.row_weight[entry] * grid.count[vertex] / scale,
-                    program.row_least / np.maximum(np.abs(program.row_least), 1), np.full(len(program.row_least), np.inf),
+                    program.row[entry], self.vertex + vertex,
+                    program.row_weight[entry] * grid.count[vertex] / scale[program.row[entry]],
+                    program.row_least / scale, np.full(len(scale), np.inf),
                 )
             )  # fmt: skip
         if self._floored:

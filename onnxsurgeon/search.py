@@ -82,9 +82,9 @@ class Search:
         return np.maximum(self._fit(_State(self, position[None]))[0], position)
 
     def least(self) -> IntArray:
-        """The smallest options that meet all rows; where several spaces could, those grow that take least of the budgets.
+        """The smallest options that meet all rows; where several spaces could, those grow that take least of budgets.
 
-        Raises InfeasibleError if all units together do not meet a row. The budgets may be exceeded, where no exchange helps.
+        Budgets are exceeded only where no exchange helps. Raises InfeasibleError if all units together do not meet a row.
         """
         position = self._meet_rows()
         while not self.feasible(position):
@@ -254,7 +254,7 @@ class _State:
         if len(search._cuts):
             linear = rest * (search._power == 1)
             self.slope[:, :, search._involved] = np.add.reduceat(linear, search._cuts, axis=2)
-        self.bent = [(int(s), int(e), rest[:, :, i]) for i, (s, e) in enumerate(zip(search._space, search._power, strict=True)) if e > 1] if len(search._curved) else []
+        self.bent = [(search._space[i], search._power[i], rest[:, :, i]) for i in np.flatnonzero(search._power > 1)]
         self.floor = np.zeros(self.counts.shape)
         if len(program.row_least):
             slack = np.stack([program.row_sums(row) for row in program.count[position]]) - program.row_least

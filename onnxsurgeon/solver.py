@@ -1,4 +1,4 @@
-"""Which counts to keep: a selection by local search, and a bound on all others by linear programs over boxes of counts."""
+"""Which counts to keep: a selection by local search, and a bound on all others by branch and bound."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from onnxsurgeon.branch import Optimum, Tree
 from onnxsurgeon.errors import InfeasibleError, SurgeonError
 from onnxsurgeon.merge import Merged, merge
 from onnxsurgeon.problem import Cost, FloatArray, IntArray, Problem
-from onnxsurgeon.program import Program, write_out
-from onnxsurgeon.relax import Box, Relaxation, Rows
+from onnxsurgeon.program import Box, Program, write_out
+from onnxsurgeon.relax import Relaxation, Rows
 from onnxsurgeon.search import Search
 
 Status = Literal["optimal", "time limit"]
@@ -23,6 +23,7 @@ _ROUNDS = 12  # of added tangents
 _HIDDEN = 2e-4  # the share of a budget that tangents may leave hidden
 _PATIENCE = 50  # boxes to look into for a selection that meets the lower bounds
 _TINY = 1e-300
+_REPORT = "This is a bug of onnxsurgeon: please report it."
 _OPTIONS = {
     "output_flag": False,
     "random_seed": 1,
@@ -64,8 +65,8 @@ def solve(
 ) -> Solution:
     """The counts of most utility within all budgets, proven to `gap` unless `time_limit` (seconds) ends the proof.
 
-    Lower bounds of costs hold where the search finds a selection that meets them; elsewhere the costs come as near as it found.
-    Raises InfeasibleError where even the least counts exceed a budget.
+    Lower bounds of costs hold where the search finds a selection that meets them; elsewhere costs come as near as it
+    found. Raises InfeasibleError where even the least counts exceed a budget.
     """
     began = time.perf_counter()
     merged = merge(write_out(problem))
@@ -85,7 +86,7 @@ def solve(
 def least(problem: Problem) -> IntArray:
     """The smallest counts that meet the minimum lengths, shape (spaces,).
 
-    Where a minimum concerns several spaces, those grow that cost least. Raises InfeasibleError if all units are too few.
+    Where a minimum concerns several spaces, those grow that cost least. Raises InfeasibleError if all are too few.
     """
     program = write_out(problem)
     return program.count[Search(program).least()]
@@ -141,8 +142,8 @@ class _Run:
     def honour_lower(self) -> Tree:
         """The solved tree with all lower bounds met, if the search finds a selection that does.
 
-        Where utilities always grow, upper bounds are used up anyway: lower bounds come in only if they were missed, and are
-        dropped if out of reach. Elsewhere the costs of the nearest selection take the place of lower bounds out of reach.
+        Where utilities always grow, upper bounds are used up anyway: lower bounds come in only if they were missed, and
+        are dropped if out of reach. Elsewhere the costs of the nearest selection replace lower bounds out of reach.
         """
         program = self.program
         bound = Search(program)
@@ -238,7 +239,7 @@ class _Highs:
             if status == states.kTimeLimit:
                 raise TimeoutError
             highs.clearSolver()
-        raise SurgeonError("The linear solver failed.", why=f"HiGHS says {status}", fix="Report this as a bug.")
+        raise SurgeonError("The linear solver failed.", why=f"HiGHS says {status}", fix=_REPORT)
 
     def _load(self, relaxation: Relaxation, lower: FloatArray, upper: FloatArray, rows: Rows) -> Any:
         highs = self._highspy.Highs()
@@ -256,8 +257,9 @@ class _Highs:
     def _add(self, highs: Any, rows: Rows) -> None:
         start, column, value = rows.sparse()
         status = highs.addRows(
-            len(rows.lower), rows.lower, rows.upper, len(value), start[:-1].astype(np.int32), column.astype(np.int32), value
-        )
+            len(rows.lower), rows.lower, rows.upper, len(value),
+            start[:-1].astype(np.int32), column.astype(np.int32), value,
+        )  # fmt: skip
         self._check(status, "rows")
 
     def _set(self, highs: Any, option: str, value: object) -> None:
@@ -265,4 +267,4 @@ class _Highs:
 
     def _check(self, status: Any, what: str) -> None:
         if status == self._highspy.HighsStatus.kError:
-            raise SurgeonError("The linear solver failed.", why=f"HiGHS refused the {what}", fix="Report this as a bug.")
+            raise SurgeonError("The linear solver failed.", why=f"HiGHS refused the {what}", fix=_REPORT)
