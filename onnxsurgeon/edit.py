@@ -26,7 +26,8 @@ Positions = tuple[npt.NDArray[np.int64] | None, ...]  # per axis: the old positi
 def cut(labels: Labels, keep: Mask, source: ir.Model | None = None) -> ir.Model:
     """`labels.model` without the neurons that `keep`, shape (neurons,), drops. Weights are evaluated while saving.
 
-    source: a model of the same structure to cut instead (other weights). Raises SurgeonError where the result would not have the
+    source: a model of the same structure to cut instead (other weights). Raises SurgeonError where the result would
+    not have the
     shapes that the selection says; that is a fault of a rule.
     """
     return _Cut(labels, keep, source or labels.model).run()
@@ -34,9 +35,9 @@ def cut(labels: Labels, keep: Mask, source: ir.Model | None = None) -> ir.Model:
 
 def take(tensor: ir.TensorProtocol, positions: Positions, name: str | None = None) -> ir.TensorProtocol:
     """`tensor` restricted to `positions` along each axis, evaluated when it is read."""
-    shape = [int(n) if p is None else len(p) for n, p in zip(tensor.shape, positions, strict=True)]
+    shape = [n if p is None else len(p) for n, p in zip(tensor.shape.numpy(), positions, strict=True)]
 
-    def evaluate() -> ir.Tensor:
+    def evaluate() -> ir.TensorProtocol:
         array: Any = tensor.numpy()
         for axis, kept in sorted(enumerate(positions), key=lambda pair: 1.0 if pair[1] is None else len(pair[1])):
             if kept is not None:
@@ -121,7 +122,7 @@ class _Cut:
         producer = value.producer()
         if producer is None:
             value.const_value = tensor
-            value.shape = ir.Shape(tensor.shape)
+            value.shape = ir.Shape(tensor.shape.numpy())
         else:
             for name in list(producer.attributes):
                 del producer.attributes[name]
@@ -133,7 +134,7 @@ class _Cut:
         if tensor.name != unique:
             tensor = _renamed(tensor, unique)
         value = ir.Value(
-            name=unique, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+            name=unique, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
         )
         self.model.graph.initializers[unique] = value
         return value
@@ -234,7 +235,9 @@ class _Cut:
         if producer is None:
             if value.is_initializer() and not value.is_graph_input() and value.graph is not None:
                 value.graph.initializers.pop(value.name or "", None)
-        elif producer.graph is not None and not any(any(True for _ in v.uses()) or v.is_graph_output() for v in producer.outputs):
+        elif producer.graph is not None and not any(
+            any(True for _ in v.uses()) or v.is_graph_output() for v in producer.outputs
+        ):
             inputs = [v for v in producer.inputs if v is not None]
             producer.graph.remove(producer, safe=True)
             for source in inputs:
@@ -272,8 +275,10 @@ class _Cut:
 
 
 def _renamed(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
-    return ir.LazyTensor(partial(_load, tensor, name), dtype=tensor.dtype, shape=ir.Shape(tensor.shape), name=name)
+    return ir.LazyTensor(
+        partial(_load, tensor, name), dtype=tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
+    )
 
 
-def _load(tensor: ir.TensorProtocol, name: str) -> ir.Tensor:
+def _load(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
     return ir.Tensor(np.asarray(tensor.numpy()), dtype=tensor.dtype, name=name)

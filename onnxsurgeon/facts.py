@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -62,7 +62,7 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def schema(domain: str, operator: str, version: int) -> onnx.defs.OpSchema | None:
     domain, operator = ("", STANDS_FOR[domain, operator]) if (domain, operator) in STANDS_FOR else (domain, operator)
     try:
@@ -71,7 +71,7 @@ def schema(domain: str, operator: str, version: int) -> onnx.defs.OpSchema | Non
         return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _defaults(domain: str, operator: str, version: int) -> dict[str, Any]:
     found = schema(domain, operator, version)
     if found is None:
@@ -119,7 +119,7 @@ class Evaluator:
             tensor = constant(value)
             if tensor is None:
                 return None
-            shape = tuple(int(n) for n in tensor.shape)
+            shape = tuple(tensor.shape.numpy())
             limit = LARGEST_VALUE if tensor.dtype in INDEX_TYPES else 16
             small = prod(shape) <= limit and tensor.dtype != ir.DataType.STRING
             self._constants[value] = Fact(int(tensor.dtype), shape, tensor.numpy() if small else None)
@@ -168,7 +168,7 @@ class Evaluator:
         """A shape that the file itself states, where it is static."""
         if value.shape is None or not all(isinstance(n, int) for n in value.shape):
             return fact
-        return Fact(fact.dtype or int(value.dtype or 0), tuple(int(n) for n in value.shape), fact.value)
+        return Fact(fact.dtype or int(value.dtype or 0), value.shape.numpy(), fact.value)
 
     def _branches(self, node: ir.Node, facts: Facts) -> list[Fact] | None:
         """The outputs of an If are what both branches agree on; other bodies are evaluated for their own sake."""
@@ -210,7 +210,7 @@ class Evaluator:
 
     def _sizes(self, node: ir.Node, data: Fact | None) -> list[Fact]:
         if data is None or data.shape is None:
-            return [Fact(int(ir.DataType.INT64), (None if node.op_type == "Shape" else ()))]  # type: ignore[arg-type]
+            return [Fact(int(ir.DataType.INT64), None if node.op_type == "Shape" else ())]
         given = self.attributes(node)
         if node.op_type == "Size":
             return [Fact(int(ir.DataType.INT64), (), np.asarray(prod(data.shape), np.int64), True)]

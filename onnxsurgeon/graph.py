@@ -1,6 +1,7 @@
 """A model whose every axis carries neurons: the rules of `ops`, run over an onnx_ir graph.
 
-Labels live in side tables keyed by `ir.Value` (or by use, for small constants that unrelated vertices share); the model itself is
+Labels live in side tables keyed by `ir.Value` (or by use, for small constants that unrelated vertices share); the
+model itself is
 not changed.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -28,7 +28,8 @@ Use = tuple[ir.Node, int]  # one input of one vertex
 class Weight:
     """A constant with neurons on its axes, as one or all of its users see it.
 
-    uses: the inputs that read it under these labels; empty where nothing reads it through a rule (then it is never cut).
+    uses: the inputs that read it under these labels; empty where nothing reads it through a rule (then it is never
+    cut).
     """
 
     value: ir.Value
@@ -38,7 +39,7 @@ class Weight:
 
     @property
     def shape(self) -> Shape:
-        return tuple(int(n) for n in self.tensor.shape)
+        return tuple(self.tensor.shape.numpy())
 
     @property
     def counts(self) -> bool:
@@ -194,7 +195,7 @@ class _Labeller:
         held = constant(value)
         if held is None:
             return self.labels.axes.get(value) or self._blank(value)
-        shape = tuple(int(n) for n in held.shape)
+        shape = tuple(held.shape.numpy())
         small = sum(n > 1 for n in shape) <= 1 or held.dtype in INDEX_TYPES
         if small and (node, index) not in self.labels.uses:
             self.labels.uses[node, index] = self._fresh(shape)
@@ -203,7 +204,7 @@ class _Labeller:
         return self.labels.uses[node, index] if small else self.labels.axes[value]
 
     def _fresh(self, shape: Shape) -> Axes:
-        return tuple(self.relations.fresh(n) if n > 1 and prod(shape) else None for n in shape)
+        return tuple(self.relations.fresh(n) if n > 1 and 0 not in shape else None for n in shape)
 
     def _body(self, node: ir.Node, name: str) -> list[Axes | None]:
         graph: ir.Graph = node.attributes[name].value

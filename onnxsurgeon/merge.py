@@ -8,12 +8,14 @@ share a sum is to take steps in the order of their gains, so the spaces are one 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.program import Program
+
+_Numbers = TypeVar("_Numbers", IntArray, FloatArray)
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,12 @@ def merge(program: Program) -> Merged:
     return Merged(reduced, program, group, step, start[:-1] - np.arange(number))
 
 
-def _runs(change: npt.NDArray[np.generic], start: IntArray) -> npt.NDArray[np.generic]:
+def _runs(change: _Numbers, start: IntArray) -> _Numbers:
     """Running sums that begin anew at every start."""
-    total = np.cumsum(change)
-    before = np.concatenate([[0], total])[start[:-1]]
-    return total - np.repeat(before, np.diff(start))
+    total: _Numbers = np.cumsum(change)
+    before = (total - change)[start[:-1]]
+    runs: _Numbers = total - np.repeat(before, np.diff(start))
+    return runs
 
 
 def _groups(program: Program) -> IntArray:

@@ -167,7 +167,9 @@ class _Resolver:
 
     def _settle(self) -> bool:
         """Applies every product that has at most one free factor."""
-        open_, edges, frozen = [], [], []
+        open_: list[Product] = []
+        edges: list[tuple[Ids, Ids]] = []
+        frozen: list[tuple[Ids, Reason]] = []
         for product in self.products:
             free = [i for i in range(len(product.factors)) if self._is_free(product, i)]
             if len(free) > 1:
@@ -220,7 +222,8 @@ class _Resolver:
         np.maximum.at(self.reasons, merged[stuck], self.reasons[stuck])
 
     def _choose(self, free: Free) -> None:
-        """Products that share a factor are one cluster; of each cluster the best factor class carries, in one product."""
+        """Products that share a factor are one cluster; of each cluster the best factor class carries, in one
+        product."""
         cluster = self._clusters()
         edges: list[tuple[Ids, Ids]] = []
         frozen: list[tuple[Ids, Reason]] = []

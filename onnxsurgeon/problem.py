@@ -5,7 +5,8 @@ such that   n_s is one of sizes[s],
             length[a] = constant[a] + sum over spaces of multiplicity[a, s] * n_s  >=  minimum[a],
             for every cost: lower <= sum over terms of coefficient * product of its axes' lengths <= upper.
 
-It knows neither graphs nor solvers. Lengths count neurons, costs are in the unit of their metric (parameters, multiply-accumulates, bytes).
+It knows neither graphs nor solvers. Lengths count neurons, costs are in the unit of their metric (parameters,
+multiply-accumulates, bytes).
 """
 
 from __future__ import annotations

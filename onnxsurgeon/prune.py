@@ -74,7 +74,8 @@ class Result:
     ) -> Proof | None:
         """Writes the pruned model to `path`, once it is proven; returns the proof.
 
-        The file is written beside its target and proven there: nothing appears at `path` where the proof fails (ProofError).
+        The file is written beside its target and proven there: nothing appears at `path` where the proof fails
+        (ProofError).
         Raises UsageError where `path` exists and `overwrite` is not given.
         """
         target = check_target(path, overwrite=overwrite)
@@ -124,9 +125,12 @@ def prune(
 ) -> Result:
     """The selection of most utility within the budgets, cut out of `model`.
 
-    ratio: `metric` falls by at least this share, and by no more than the structure forces. max_params, max_macs (per sample), max_size
-    (bytes): budgets, any number at once. round_to: widths become multiples of it. min_keep: share of each axis that stays. exclude,
-    only: globs over vertex names. Raises UsageError for a request that makes no sense, InfeasibleError where no selection fits.
+    ratio: `metric` falls by at least this share, and by no more than the structure forces. max_params, max_macs (per
+    sample), max_size
+    (bytes): budgets, any number at once. round_to: widths become multiples of it. min_keep: share of each axis that
+    stays. exclude,
+    only: globs over vertex names. Raises UsageError for a request that makes no sense, InfeasibleError where no
+    selection fits.
     """
     clock, report = _Clock(), progress or (lambda stage, detail: None)
     limits = {"params": max_params, "macs": max_macs, "size": max_size}
@@ -165,7 +169,9 @@ def prune(
         if all(after.of(m) <= b.upper for m, b in bounds.items()):
             near = all(after.of(m) >= b.lower for m, b in bounds.items())
             if near or found is None or solution.objective > found.solution.objective:
-                found = Result(model, labels, built, solution.counts, keep, graph, solution, before, after, clock.seconds)
+                found = Result(
+                    model, labels, built, solution.counts, keep, graph, solution, before, after, clock.seconds
+                )
             if near:
                 break
         # Constants that unrelated vertices share are counted for each, but written once where they are cut alike.
@@ -200,7 +206,9 @@ class _Clock:
 def _check_request(ratio: float | None, limits: Mapping[str, float | None], round_to: int, min_keep: float) -> None:
     if ratio is None and not any(v is not None for v in limits.values()):
         raise UsageError(
-            "nothing to prune for", why="no ratio and no budget", fix="give --ratio, --max-params, --max-macs or --max-size"
+            "nothing to prune for",
+            why="no ratio and no budget",
+            fix="give --ratio, --max-params, --max-macs or --max-size",
         )
     for name, value, good in (
         ("ratio", ratio, ratio is None or 0 <= ratio < 1),
@@ -210,7 +218,11 @@ def _check_request(ratio: float | None, limits: Mapping[str, float | None], roun
     ):
         if not good:
             wanted = {"ratio": "0 <= ratio < 1", "round-to": "1 or more", "min-keep": "between 0 and 1"}
-            raise UsageError(f"--{name} {value} makes no sense", why=f"wanted: {wanted.get(name, 'more than 0')}", fix="see onnxsurgeon prune --help")
+            raise UsageError(
+                f"--{name} {value} makes no sense",
+                why=f"wanted: {wanted.get(name, 'more than 0')}",
+                fix="see onnxsurgeon prune --help",
+            )
 
 
 def _bounds(before: Measure, ratio: float | None, metric: str, limits: Mapping[str, float | None]) -> dict[str, Bound]:
@@ -301,5 +313,7 @@ def _pinned(labels: Labels, exclude: Sequence[str], only: Sequence[str]) -> Mask
 
 
 def _output_roots(labels: Labels, nodes: Sequence[ir.Node]) -> IntArray:
-    axes = [axis for node in nodes for result in labels.calls[node].results for axis in result or () if axis is not None]
+    axes = [
+        axis for node in nodes for result in labels.calls[node].results for axis in result or () if axis is not None
+    ]
     return labels.classes.root[np.concatenate(axes)] if axes else np.empty(0, np.int64)

@@ -1,6 +1,7 @@
 """The reference of a proof: the original model with the dropped neurons silenced, its weights untouched.
 
-Where an operator sums over neurons, the dropped ones are zero before it; where it normalises along them, it sees the kept ones alone.
+Where an operator sums over neurons, the dropped ones are zero before it; where it normalises along them, it sees the
+kept ones alone.
 """
 
 from __future__ import annotations
@@ -118,7 +119,9 @@ class _Reference:
             if use.node is not spread:
                 use.node.replace_input_with(use.idx, spread.outputs[0])
 
-    def _before(self, node: ir.Node, index: int, operator: str, inputs: Sequence[ir.Value], axis: int | None = None) -> None:
+    def _before(
+        self, node: ir.Node, index: int, operator: str, inputs: Sequence[ir.Value], axis: int | None = None
+    ) -> None:
         fresh = self._node(node, operator, inputs, axis)
         node.prepend(fresh)
         node.replace_input_with(index, fresh.outputs[0])
@@ -144,7 +147,8 @@ class _Reference:
 
 
 def perturbed(model: ir.Model, seed: int) -> ir.Model:
-    """A copy whose tiny tensors (LayerScale, norms and heads that start at zero) are of ordinary size, so that a proof shows something."""
+    """A copy whose tiny tensors (LayerScale, norms and heads that start at zero) are of ordinary size, so that a
+    proof shows something."""
     copy = model.clone()
     for value in copy.graph.initializers.values():
         tensor = value.const_value

@@ -41,7 +41,9 @@ class Grid:
         after = np.append(self.option[1:], self.option[-1])
         before = np.append(self.option[0], self.option[:-1])
         last, first = np.diff(owner, append=-1) != 0, np.diff(owner, prepend=-1) != 0
-        return ((after > box.low[owner]) | last) & ((before < box.high[owner]) | first)
+        usable: np.typing.NDArray[np.bool_] = (after > box.low[owner]) | last
+        usable &= (before < box.high[owner]) | first
+        return usable
 
     def utility_at(self, x: FloatArray) -> FloatArray:
         """Utilities interpolated at log counts `x`, shape (spaces,)."""
@@ -52,7 +54,7 @@ class Grid:
 
 
 def sample(program: Program, box: Box, centres: FloatArray, step: float, growth: float) -> Grid:
-    """Vertices `step` apart near `centres`, log counts of shape (points, spaces), and `growth` coarser with distance."""
+    """Vertices `step` apart near `centres`, log counts, shape (points, spaces), and `growth` coarser with distance."""
     owner, option = program.owner, np.arange(len(program.count))
     inside = (option >= box.low[owner]) & (option <= box.high[owner])
     option, owner = option[inside], owner[inside]
@@ -122,7 +124,7 @@ class Links:
 
     def total(self, per_space: FloatArray) -> FloatArray:
         """The sums of `per_space` over the other spaces, shape (links,)."""
-        return np.bincount(self.link, per_space[self.other], len(self.space))
+        return np.bincount(self.link, per_space[self.other], len(self.space)).astype(np.float64)
 
 
 def find_links(program: Program) -> Links:
@@ -188,10 +190,10 @@ class Relaxation:
     def shares(self, solution: FloatArray) -> FloatArray:
         """The share of the budgets that the monomials of a space take at `solution`, shape (costs, spaces)."""
         taken = self._share * np.exp(self.log_products(solution[: self.spaces]) - self._top)
-        shares = np.zeros((len(taken), self.spaces + 1))
-        for position in range(self.program.factor.shape[1]):
-            np.add.at(shares, (slice(None), self.program.factor[:, position]), taken)
-        return shares[:, :-1]
+        shares = np.zeros((self.spaces + 1, len(taken)))
+        for factor in self.program.factor.T:
+            np.add.at(shares, factor, taken.T)
+        return shares[:-1].T
 
     def tangents(self, monomial: IntArray, at: FloatArray) -> Rows:
         """Monomials lie above their tangents where the sum of their log counts is `at`."""

@@ -14,7 +14,8 @@ Samples = tuple[Sizes, Sizes, Sizes]
 
 
 def dynamic_dims(model: ir.Model) -> Iterator[tuple[str, int, str, str]]:
-    """(input, axis, symbol, kind) of every dynamic dim of a graph input; the kind is `batch`, `space`, `time` or `index`."""
+    """(input, axis, symbol, kind) of every dynamic dim of a graph input; the kind is `batch`, `space`, `time` or
+    `index`."""
     for value in model.graph.inputs:
         if value.shape is not None and not value.is_initializer():
             inner = "index" if value.dtype in INDEX_TYPES else "space" if len(value.shape) > 2 else "time"
@@ -24,7 +25,8 @@ def dynamic_dims(model: ir.Model) -> Iterator[tuple[str, int, str, str]]:
                     yield value.name or "", axis, symbol, "batch" if axis == 0 else inner
 
 
-# Sizes to try, best first: what pictures, recordings and sentences measure, then what awkward graphs accept. The first two are
+# Sizes to try, best first: what pictures, recordings and sentences measure, then what awkward graphs accept. The
+# first two are
 # compared to tell what is static; the third is kept for proofs, which then see a size that no decision was made from.
 SIZES: tuple[dict[str, tuple[int, int, int]], ...] = (
     {"batch": (2, 3, 1), "space": (224, 320, 256), "time": (4096, 6400, 9600), "index": (17, 23, 29)},
@@ -37,7 +39,8 @@ SIZES: tuple[dict[str, tuple[int, int, int]], ...] = (
 
 
 def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[Samples]:
-    """Samples of the dynamic dims, best first. `given`: the shape that the user states, by input; it is the first sample."""
+    """Samples of the dynamic dims, best first. `given`: the shape that the user states, by input; it is the first
+    sample."""
     dims = list(dynamic_dims(model))
     for name, shape in given.items():
         value = next((v for v in model.graph.inputs if v.name == name), None)
@@ -55,10 +58,16 @@ def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[Samples]:
         yield first, first, first
 
 
-def _sample(dims: list[tuple[str, int, str, str]], choice: Mapping[str, Sequence[int]], pinned: Mapping[str, int], k: int) -> Sizes:
-    """The k-th sizes of a choice. A stated size n is followed by n + 1 samples, or by pictures and sentences twice as long."""
-    by_symbol = {}
+def _sample(
+    dims: list[tuple[str, int, str, str]], choice: Mapping[str, Sequence[int]], pinned: Mapping[str, int], k: int
+) -> Sizes:
+    """The k-th sizes of a choice. A stated size n is followed by n + 1 samples, or by pictures and sentences twice
+    as long."""
+    by_symbol: dict[str, int] = {}
     for _, _, symbol, kind in dims:
         stated = pinned.get(symbol)
-        by_symbol.setdefault(symbol, choice[kind][k] if stated is None else stated + (k == 1) * (1 if kind == "batch" else stated))
+        if stated is None:
+            by_symbol.setdefault(symbol, choice[kind][k])
+        else:
+            by_symbol.setdefault(symbol, stated + (k == 1) * (1 if kind == "batch" else stated))
     return {(name, axis): by_symbol[symbol] for name, axis, symbol, _ in dims}

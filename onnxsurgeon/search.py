@@ -71,20 +71,21 @@ class Search:
     def at_most(self, counts: FloatArray) -> IntArray:
         """The largest options that do not exceed `counts`, shape (..., spaces), the smallest where all do."""
         key = np.arange(self.program.spaces) * self._stride + np.clip(np.floor(counts), -1, self._stride - 2)
-        found = np.searchsorted(self._key, key.astype(np.int64), side="right") - 1
-        return np.maximum(found, self.first)
+        found: IntArray = np.searchsorted(self._key, key.astype(np.int64), side="right") - 1
+        return np.maximum(found, self.first, dtype=np.int64)
 
     def _meets_rows(self, position: IntArray) -> bool:
         return bool((self.program.row_sums(self.counts(position)) >= self.program.row_least).all())
 
     def reach(self, position: IntArray) -> IntArray:
         """The largest option of every space that fits while all others are as in `position`, a feasible selection."""
-        return np.maximum(self._fit(_State(self, position[None]))[0], position)
+        fit: IntArray = np.maximum(self._fit(_State(self, position[None]))[0], position)
+        return fit
 
     def least(self) -> IntArray:
         """The smallest options that meet all rows; where several spaces could, those grow that take least of budgets.
 
-        Budgets are exceeded only where no exchange helps. Raises InfeasibleError if all units together do not meet a row.
+        Budgets are exceeded only where no exchange helps. Raises InfeasibleError if all units do not meet a row.
         """
         position = self._meet_rows()
         while not self.feasible(position):
@@ -230,7 +231,7 @@ class Search:
         return low
 
     def _penalty(self, costs: FloatArray) -> FloatArray:
-        """What costs outside their bounds weigh, `costs` of shape (..., costs): always more than utility; shape (...)."""
+        """What costs outside their bounds weigh, always more than utility; (..., costs) to (...)."""
         program = self.program
         lower = np.maximum(program.lower, 0.0)
         short = np.maximum(lower - costs, 0) / np.maximum(lower, 1e-300)

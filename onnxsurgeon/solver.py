@@ -175,12 +175,13 @@ class _Run:
         """The tree when it is closed, time is up, or `patience` boxes held nothing that meets the lower bounds."""
         deadline = self._began + self._limit
         tree = Tree(search, self.floor, start, _Highs(deadline), gap=self._gap, deadline=deadline)
-        told = None
+        told = (np.nan, np.nan)
         try:
             while not tree.closed and (np.isfinite(tree.value) or tree.seen < patience):
-                if self._progress and np.isfinite(tree.value) and told != (told := (tree.value, tree.bound)):
-                    seconds = time.perf_counter() - self._began
-                    self._progress(Progress(*told, _gap(*told), seconds))
+                now = tree.value, tree.bound
+                if self._progress and np.isfinite(tree.value) and now != told:
+                    told = now
+                    self._progress(Progress(*now, _gap(*now), time.perf_counter() - self._began))
                 tree.advance()
         except TimeoutError:
             pass
@@ -242,7 +243,7 @@ class _Highs:
         raise SurgeonError("The linear solver failed.", why=f"HiGHS says {status}", fix=_REPORT)
 
     def _load(self, relaxation: Relaxation, lower: FloatArray, upper: FloatArray, rows: Rows) -> Any:
-        highs = self._highspy.Highs()
+        highs: Any = self._highspy.Highs()  # type: ignore[no-untyped-call]
         for option, value in _OPTIONS.items():
             self._set(highs, option, value)
         start, column, value = rows.sparse()

@@ -1,6 +1,7 @@
 """From classes of neurons to the selection problem: units, spaces of exchangeable units, axis lengths and costs.
 
-Two units are exchangeable when they count equally often in every axis: then only how many stay matters to any cost, and which ones is
+Two units are exchangeable when they count equally often in every axis: then only how many stay matters to any cost,
+and which ones is
 a sort by utility.
 """
 
@@ -111,8 +112,10 @@ def spaces(
 ) -> Spaces:
     """The selection problem of a labelled graph.
 
-    scores: utility per neuron. bounds: by metric; `params`, `macs` and `size` are always costed. round_to: widths become multiples
-    of it. min_keep: share of each axis that stays. pinned: neurons that the user wants to stay. overhead: bytes that are no weights.
+    scores: utility per neuron. bounds: by metric; `params`, `macs` and `size` are always costed. round_to: widths
+    become multiples
+    of it. min_keep: share of each axis that stays. pinned: neurons that the user wants to stay. overhead: bytes that
+    are no weights.
     """
     frozen = labels.classes.frozen if pinned is None else labels.classes.frozen | pinned
     lengths = Lengths(labels, frozen)
@@ -151,7 +154,8 @@ def spaces(
 
 
 def _classes(unit: IntArray, axis: IntArray, count: IntArray, units: int) -> IntArray:
-    """Units with equal sets of (axis, multiplicity), numbered from 0 by first appearance: a random 64-bit sum tells sets apart."""
+    """Units with equal sets of (axis, multiplicity), numbered from 0 by first appearance: a random 64-bit sum tells
+    sets apart."""
     pairs, inverse = np.unique(axis * (count.max(initial=0) + 1) + count, return_inverse=True)
     hashes = np.random.default_rng(0).integers(0, 2**63, len(pairs), dtype=np.uint64)
     sums = np.zeros(units, np.uint64)
@@ -185,5 +189,3 @@ def _cost(name: str, terms: Terms, fixed: float, bound: Bound) -> Cost:
     degree = max((len(key) for key in terms), default=1)
     axes = np.array([key + (-1,) * (degree - len(key)) for key in terms], np.int64).reshape(len(terms), degree)
     return Cost(name, np.array(list(terms.values()), np.float64), axes, fixed, bound.upper, bound.lower)
-
-

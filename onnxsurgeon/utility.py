@@ -24,7 +24,8 @@ CHUNK = 1 << 24  # bytes of a weight that are looked at together
 def scores(labels: Labels, criterion: str = "l2-norm", *, seed: int = 0) -> FloatArray:
     """Utility of every neuron, shape (neurons,).
 
-    criterion: one of `Criterion`, or `file:SCORES.npz` whose arrays are named after vertices, one number per channel of the
+    criterion: one of `Criterion`, or `file:SCORES.npz` whose arrays are named after vertices, one number per channel
+    of the
     vertex' first output. Raises UsageError for another word, a file that can't be read or names that don't fit.
     """
     if criterion.startswith("file:"):
@@ -51,10 +52,12 @@ def _norms(labels: Labels, criterion: str) -> FloatArray:
     result = np.zeros(labels.relations.count)
     for weight, axes in _matrices(labels):
         for axis, total in zip(axes, _sums(weight, axes, power=1 if criterion == "l1" else 2), strict=True):
+            labelled = weight.axes[axis]
+            assert labelled is not None
             norm = total if criterion == "l1" else np.sqrt(total)
             if criterion == "l2-norm" and (mean := float(norm.mean())) > 0:
                 norm = norm / mean
-            np.add.at(result, weight.axes[axis], norm)
+            np.add.at(result, labelled, norm)
     return result
 
 
@@ -79,7 +82,8 @@ def _sums(weight: Weight, axes: list[int], *, power: int) -> list[FloatArray]:
             rest = tuple(a for a in letters if a not in axes)
             energy = np.abs(block).sum(axis=rest, dtype=np.float64)
         else:
-            energy = np.einsum(block, letters, block, letters, axes).astype(np.float64)
+            squares: Any = np.einsum  # its types know no lists of axes
+            energy = squares(block, letters, block, letters, axes).astype(np.float64)
         for k, axis in enumerate(axes):
             part = energy.sum(axis=tuple(i for i in range(len(axes)) if i != k))
             if axis == 0:
@@ -96,7 +100,8 @@ def _scales(labels: Labels) -> FloatArray:
     for (node, index), axes in labels.uses.items():
         if SCALES.get(node.op_type) == index and axes and axes[-1] is not None:
             tensor = node.inputs[index]
-            assert tensor is not None and tensor.const_value is not None
+            assert tensor is not None
+            assert tensor.const_value is not None
             np.add.at(result, axes[-1], np.abs(tensor.const_value.numpy()).astype(np.float64))
             scaled[labels.classes.root[axes[-1]]] = True
     return np.where(scaled[labels.classes.root], result, fallback)
@@ -107,7 +112,9 @@ def _from_file(labels: Labels, path: Path) -> FloatArray:
         with np.load(path) as archive:
             given = {name: np.asarray(archive[name], np.float64) for name in archive.files}
     except FileNotFoundError:
-        raise UsageError(f"{path} does not exist", fix="give the path of an .npz file: --utility file:SCORES.npz") from None
+        raise UsageError(
+            f"{path} does not exist", fix="give the path of an .npz file: --utility file:SCORES.npz"
+        ) from None
     except (OSError, ValueError, TypeError) as problem:
         raise ModelError(f"{path} can't be read as .npz", why=str(problem), fix="write it with numpy.savez") from None
     result = np.zeros(labels.relations.count)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,7 +45,8 @@ class Tolerance:
 class Comparison:
     """error: largest difference over all outputs and samples, relative to the output's largest magnitude.
 
-    margin: the same in units of the tolerance; 1 and less passes. provider: what really ran the edited model. samples: sets of inputs.
+    margin: the same in units of the tolerance; 1 and less passes. provider: what really ran the edited model.
+    samples: sets of inputs.
     """
 
     error: float
@@ -60,7 +62,8 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Proof(Comparison):
-    """moved: how far the reference lies from the original, relatively. perturbed: proven with tiny tensors made visible."""
+    """moved: how far the reference lies from the original, relatively. perturbed: proven with tiny tensors made
+    visible."""
 
     moved: float = 0.0
     perturbed: bool = False
@@ -78,14 +81,8 @@ def tolerance(labels: Labels, atol: float | None, rtol: float | None) -> Toleran
 def _preload() -> None:
     """Finds the CUDA and cuDNN libraries of Python packages, where they are installed."""
     if hasattr(ort, "preload_dlls"):
-        with open(os.devnull, "w") as sink, redirect_stdout(sink), redirect_stderr(sink):  # it prints what it does not find
-            saved = os.dup(1), os.dup(2)
-            try:
-                os.dup2(sink.fileno(), 1), os.dup2(sink.fileno(), 2)
-                ort.preload_dlls()
-            finally:
-                os.dup2(saved[0], 1), os.dup2(saved[1], 2)
-                os.close(saved[0]), os.close(saved[1])
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it prints what it does not find
+            ort.preload_dlls()
 
 
 class Session:
@@ -102,8 +99,10 @@ class Session:
         chosen: list[Any] = [("CUDAExecutionProvider", {"use_tf32": 0})] if cuda else []
         try:
             self.session = ort.InferenceSession(os.fspath(path), options, providers=[*chosen, "CPUExecutionProvider"])
-        except Exception as problem:  # onnxruntime raises many types
-            raise ModelError(f"onnxruntime can't load {path}", why=_first_line(problem), fix="check the model") from None
+        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many types
+            raise ModelError(
+                f"onnxruntime can't load {path}", why=_first_line(problem), fix="check the model"
+            ) from None
         self.provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
         if device == "cuda" and self.provider != "CUDA":
             raise UsageError(
@@ -117,8 +116,10 @@ class Session:
         wanted = {i.name for i in self.session.get_inputs()}
         try:
             values = self.session.run(names, {k: v for k, v in feed.items() if k in wanted})
-        except Exception as problem:  # onnxruntime raises many types
-            raise ModelError("onnxruntime can't run the model", why=_first_line(problem), fix="check its inputs") from None
+        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many types
+            raise ModelError(
+                "onnxruntime can't run the model", why=_first_line(problem), fix="check its inputs"
+            ) from None
         return dict(zip(names, values, strict=True))
 
 
@@ -141,7 +142,9 @@ def random_inputs(labels: Labels, sizes: Sizes, seed: int) -> Arrays:
         dtype = ir.DataType(fact.dtype).numpy()
         if np.issubdtype(dtype, np.integer):
             limit = _index_limit(labels, value)
-            feed[value.name or ""] = (rng.integers(0, limit, fact.shape) if limit else np.ones(fact.shape)).astype(dtype)
+            feed[value.name or ""] = (rng.integers(0, limit, fact.shape) if limit else np.ones(fact.shape)).astype(
+                dtype
+            )
         elif dtype == np.bool_:
             feed[value.name or ""] = np.ones(fact.shape, np.bool_)
         else:
@@ -211,7 +214,8 @@ def prove(
 ) -> Proof:
     """The surgery proof: the edited file computes what the original does when the dropped neurons contribute nothing.
 
-    At both sizes of the dynamic dims. Where silencing hardly shows, it is done again with tiny tensors made visible, alike in both.
+    At both sizes of the dynamic dims. Where silencing hardly shows, it is done again with tiny tensors made visible,
+    alike in both.
     Raises ModelError where the original itself does not run.
     """
     exact = not _quantised(labels)  # fused integer kernels round at other places: compare what the graph itself says
@@ -229,7 +233,10 @@ def prove(
             source = perturbed(labels.model, seed)
             for model, path in ((reference(labels, keep, source), target), (cut(labels, keep, source), again)):
                 write(model, path, overwrite=True)
-            expected, found = _expect(run, target, feeds, "the reference"), _expect(run, again, feeds, "the pruned model")
+            expected, found = (
+                _expect(run, target, feeds, "the reference"),
+                _expect(run, again, feeds, "the pruned model"),
+            )
             second = compare(expected, found, allowed, provider)
             write(source, target, overwrite=True)
             moved = max(moved, compare(run(target, feeds), expected, allowed, provider), key=lambda c: c.margin)
@@ -244,7 +251,8 @@ def _quantised(labels: Labels) -> bool:
 def _runnable(
     labels: Labels, keep: Mask, original: str | os.PathLike[str], run: Callable[..., list[Arrays]], seed: int
 ) -> tuple[list[Arrays], list[Arrays]]:
-    """Two sets of inputs that the original accepts, of different sizes where it has dynamic dims; and what it makes of them."""
+    """Two sets of inputs that the original accepts, of different sizes where it has dynamic dims; and what it makes
+    of them."""
     if fixed_size(labels, keep):
         choices: list[tuple[Sizes, ...]] = [labels.sizes[:1]]
     else:
@@ -268,7 +276,9 @@ def _outputs(path: str | os.PathLike[str], feeds: Sequence[Arrays], *, device: D
     return [session.run(feed) for feed in feeds]
 
 
-def _expect(run: Callable[..., list[Arrays]], path: Path | str | os.PathLike[str], feeds: Sequence[Arrays], what: str) -> list[Arrays]:
+def _expect(
+    run: Callable[..., list[Arrays]], path: Path | str | os.PathLike[str], feeds: Sequence[Arrays], what: str
+) -> list[Arrays]:
     """What must run, since the original does."""
     try:
         return run(path, feeds)

@@ -78,7 +78,9 @@ def test_a_wrong_rule_is_caught_before_anything_is_written(monkeypatch: pytest.M
     """A rule that pairs neurons in the wrong order gives the right shapes, and only the proof can tell."""
     path = next(p for p in FIXTURES if p.stem == "plain")
     rule = OPERATORS["", "Relu"]
-    wrong = rule._replace(rule=lambda call: [tuple(a if a is None else a[::-1] for a in axes or ()) for axes in rule.rule(call)])
+    wrong = rule._replace(
+        rule=lambda call: [tuple(a if a is None else a[::-1] for a in axes or ()) for axes in rule.rule(call)]
+    )
     monkeypatch.setitem(OPERATORS, ("", "Relu"), wrong)
     labels = label(read(path))
     keep = random_selection(labels, 0.4, 0)

@@ -37,20 +37,20 @@ def test_a_plain_convolution_ties_channels_to_columns_and_filters_to_rows() -> N
 
 
 def test_a_depthwise_convolution_ties_input_and_output() -> None:
-    relations, x, w, out = conv(6, 6, 6)
+    relations, x, _, out = conv(6, 6, 6)
     root = relations.resolve().root
     assert (root[x.axes[1]] == root[out[1]]).all()
     assert len(np.unique(root[out[1]])) == 6
 
 
 def test_a_depthwise_multiplier_keeps_all_filters_of_a_channel_together() -> None:
-    relations, x, w, out = conv(4, 4, 8)
+    relations, x, _, out = conv(4, 4, 8)
     root = relations.resolve().root
     assert (root[out[1]].reshape(4, 2) == root[x.axes[1]][:, None]).all()
 
 
 def test_a_grouped_convolution_cuts_groups_or_widths() -> None:
-    relations, x, w, out = conv(2, 12, 8)
+    relations, x, _, out = conv(2, 12, 8)
     fine, coarse = relations.resolve("auto"), relations.resolve("heads")
     assert len(np.unique(fine.root[x.axes[1]])) == 6  # the same position of both groups
     assert len(np.unique(coarse.root[x.axes[1]])) == 2  # whole groups
