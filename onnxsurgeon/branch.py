@@ -76,7 +76,8 @@ class Tree:
         self._set_aside = -np.inf
         box = Box(low, high - 1 if len(self.program.row_least) else search.reach(low))
         self._open: list[tuple[float, int, Node]] = []
-        self._made = self.seen = 0
+        self._made = self.seen = self._next_climb = 0
+        self._patience = 1  # boxes between two climbs
         self._push(Node(box, float(greatest.sum()), logs(self.program.count[best]), None, 0.0, _NONE, None, 0))
 
     @property
@@ -129,8 +130,11 @@ class Tree:
             return
         bound = min(optimum.bound * self._scale + self._noise, node.bound)
         x = optimum.solution[: relaxation.spaces]
-        if self.seen < 3 or self.seen % 16 == 0:
-            self._offer(self.search.climb(self.search.shrink(self._least, np.exp(x)), self._deadline))
+        if self.seen >= self._next_climb:
+            better = self._offer(self.search.climb(self.search.shrink(self._least, np.exp(x)), self._deadline))
+            # The longer nothing comes of it, the rarer it gets.
+            self._patience = 1 if better else 2 * self._patience
+            self._next_climb = self.seen + self._patience
         enough = self._enough
         if bound <= enough:
             self._set_aside = max(self._set_aside, bound)
@@ -209,11 +213,14 @@ class Tree:
         tangents = np.concatenate(monomial), np.concatenate(at)
         return Relaxation(program, self._links, box, grid, tangents, scale=self._scale, floored=self._floored)
 
-    def _offer(self, position: IntArray) -> None:
-        if self.search.feasible(position) and self.search.score(position) > self.score:
+    def _offer(self, position: IntArray) -> bool:
+        """Whether `position` is better than the best selection, whose place it then takes."""
+        better = self.search.feasible(position) and self.search.score(position) > self.score
+        if better:
             self.best, self.score = position, self.search.score(position)
             if self.search.meets(position):
                 self.value = self.search.value(position)
+        return better
 
     def _push(self, node: Node) -> None:
         self._made += 1

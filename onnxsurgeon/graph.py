@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, constant, domain_of, tensor
-from onnxsurgeon.neurons import Axes, Axis, Classes, Free, Relations
+from onnxsurgeon.neurons import INPUT, OUTPUT, Axes, Axis, Classes, Free, Relations
 from onnxsurgeon.ops import OPERATORS, Call, Operator, Tensor
 from onnxsurgeon.ops.call import Factors, run_rule
 from onnxsurgeon.samples import Samples, samples
@@ -135,15 +135,21 @@ class _Labeller:
         self.labels, self.relations = labels, labels.relations
 
     def run(self) -> None:
+        self.relations.operator = "input"
         for value in self.labels.model.graph.inputs:
-            if not value.is_initializer():
-                self.labels.axes[value] = self._blank(value) or ()
+            tensor = self._tensor(value)
+            if not value.is_initializer() and tensor.shape is not None:
+                self.relations.vertex = value.name or ""
+                sizes = [1 if dynamic else n for n, dynamic in zip(tensor.shape, tensor.dynamic, strict=True)]
+                self.labels.axes[value] = self._fresh(tuple(sizes))
+                for axis in self.labels.axes[value]:
+                    self.relations.freeze(axis, INPUT)
         self._walk(self.labels.model.graph)
         self.relations.operator = "output"
         for value in self.labels.model.graph.outputs:
             self.relations.vertex = value.name or ""
             for axis in self.labels.axes.get(value, ()):
-                self.relations.freeze(axis, "an output of the graph")
+                self.relations.freeze(axis, OUTPUT)
 
     def _walk(self, graph: ir.Graph) -> None:
         for node in graph:

@@ -21,6 +21,10 @@ Free = Literal["auto", "heads", "head-size"]
 
 LAYOUT = "fixed by the operator's layout"
 WORKED = "the operator works along this axis"
+POSITIONS = "tied to positions, an axis that carries no neurons"
+CARRIED = "another factor of the same axis is cut"
+INPUT = "an input of the graph"
+OUTPUT = "an output of the graph"
 
 
 class Reason(NamedTuple):
@@ -194,7 +198,7 @@ class _Resolver:
     def _carry(self, product: Product, factor: int, frozen: list[tuple[Ids, Reason]]) -> tuple[Ids, Ids]:
         """The flat neurons follow `factor`; the other factors stay whole."""
         rows = product.rows(factor)
-        reason = Reason(product.vertex, product.operator, "another factor of the same axis is cut")
+        reason = Reason(product.vertex, product.operator, CARRIED)
         frozen += [(f, reason) for i, f in enumerate(product.factors) if i != factor]
         return rows.ravel(), np.repeat(product.factors[factor], rows.shape[1])
 

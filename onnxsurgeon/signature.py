@@ -14,7 +14,7 @@ from functools import cache
 from math import prod
 from typing import NamedTuple
 
-from onnxsurgeon.neurons import LAYOUT, WORKED, Axes, Axis, Relations
+from onnxsurgeon.neurons import LAYOUT, POSITIONS, WORKED, Axes, Axis, Relations
 
 Shape = tuple[int, ...]
 Symbol = tuple[str, ...]  # the factors of an axis; one for a plain letter
@@ -159,7 +159,7 @@ def _bind(
         elif vectors.setdefault(symbol, axis) is not axis:
             relations.same(vectors[symbol], axis)  # type: ignore[arg-type]
     for symbol in pinned:
-        relations.freeze(vectors.get(symbol), "tied to an axis that can't be cut")
+        relations.freeze(vectors.get(symbol), POSITIONS)
     composites = {s for s, _, _ in placed if len(s) > 1}
     composites |= {s for target in targets if target for s in target if len(s) > 1}
     for symbol in sorted(composites):
@@ -183,10 +183,10 @@ def _compose(
         vectors[symbol] = real[0]
     elif flat is None and symbol in pinned:
         for f in factors:
-            relations.freeze(f, "tied to an axis that can't be cut")
+            relations.freeze(f, POSITIONS)
     elif any(f is None for f in real):
         for f in (flat, *factors):
-            relations.freeze(f, "tied to an axis that can't be cut")
+            relations.freeze(f, POSITIONS)
     else:
         if flat is None:
             flat = vectors[symbol] = relations.fresh(prod(sizes[f] for f in symbol))

@@ -41,6 +41,7 @@ class Lengths:
     constant: list[int] = field(default_factory=list)
     units: list[npt.NDArray[np.int64]] = field(default_factory=list)  # roots, ascending, per axis
     counts: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    _free: Mask | None = None  # once closed, per neuron: whether it costs anything
     _by_object: dict[int, int] = field(default_factory=dict)
     _by_content: dict[bytes, int] = field(default_factory=dict)
 
@@ -53,8 +54,16 @@ class Lengths:
             found = self._by_object[id(axis)] = self._add(axis)
         return found
 
+    def close(self) -> None:
+        """From here on, axes are only to keep a neuron: what costs nothing is not cut, it stays with them."""
+        self._free = np.zeros(len(self.pinned), np.bool_)
+        for units in self.units:
+            self._free[units] = True
+
     def _add(self, axis: npt.NDArray[np.int64]) -> int:
         free = ~self.pinned[axis]
+        if self._free is not None:
+            free &= self._free[self.labels.classes.root[axis]]
         if not free.any():
             return -1
         roots = np.sort(self.labels.classes.root[axis[free]])
@@ -120,6 +129,7 @@ def spaces(
     frozen = labels.classes.frozen if pinned is None else labels.classes.frozen | pinned
     lengths = Lengths(labels, frozen)
     costs = _costs(lengths, bounds, overhead)
+    lengths.close()
     for table in (labels.axes.values(), labels.uses.values()):
         for axes in table:
             for axis in axes:

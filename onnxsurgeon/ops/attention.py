@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from onnxsurgeon.neurons import Axes
+from onnxsurgeon.neurons import POSITIONS, Axes
 from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, register
 from onnxsurgeon.ops.table import counted, everything, read
 
@@ -89,7 +89,7 @@ def rotary(call: Call) -> Sequence[Axes | None]:
     results = read(call, f"{x}, {angles}, {angles}, b s -> {x}")
     flat, angle = (call.axes(0) or (None,))[-1], (call.axes(1) or (None,))[-1]
     if flat is None:
-        call.relations.freeze(angle, "tied to an axis that can't be cut")
+        call.relations.freeze(angle, POSITIONS)
         return results
     head = flat
     if packed:
@@ -99,7 +99,7 @@ def rotary(call: Call) -> Sequence[Axes | None]:
     pairs = rotated.reshape(-1, 2).T if call.attributes.get("interleaved") else rotated.reshape(2, -1)
     call.relations.same(pairs[0], pairs[1])
     if angle is None:
-        call.relations.freeze(pairs[0], "tied to an axis that can't be cut")
+        call.relations.freeze(pairs[0], POSITIONS)
     else:
         call.relations.same(pairs[0], angle)
     return results

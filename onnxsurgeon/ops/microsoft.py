@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxsurgeon.neurons import Axes, Axis
+from onnxsurgeon.neurons import POSITIONS, Axes, Axis
 from onnxsurgeon.ops.call import OPERATORS, Call, Changes, Factors, Keep, Macs, Rule, register
 from onnxsurgeon.ops.table import conv, conv_macs, counted, everything, gemm_text, group_share, matmul_text, read, signature
 from onnxsurgeon.signature import Shape
@@ -221,7 +221,7 @@ def multi_head(call: Call) -> Sequence[Axes | None]:
             part = biases[0][start : start + (call.shape(index) or (0,))[-1]]
             start += len(part)
             if labels is None:
-                call.relations.freeze(part, "tied to an axis that can't be cut")
+                call.relations.freeze(part, POSITIONS)
             else:
                 call.relations.same(part, labels)
     return results

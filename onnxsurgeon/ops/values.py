@@ -203,15 +203,3 @@ def _cumsum(attributes: Attributes, inputs: Inputs) -> Array:
     return np.cumsum(inputs[0], axis=int(np.ravel(inputs[1])[0]), dtype=inputs[0].dtype)
 
 
-# The output's shape where onnx has no schema: the input whose shape it has, or the onnx operator to ask.
-SAME_SHAPE: dict[tuple[str, str], int] = {
-    ("com.microsoft", name): 0
-    for name in """Gelu QuickGelu FastGelu BiasGelu SkipLayerNormalization SkipSimplifiedLayerNormalization
-    QLinearSigmoid QLinearLeakyRelu QLinearSoftmax RotaryEmbedding NhwcMaxPool QuantizeLinear
-    DequantizeLinear""".split()
-} | {("", name): 0 for name in "SimplifiedLayerNormalization GroupNormalization MeanVarianceNormalization".split()}
-STANDS_FOR: dict[tuple[str, str], str] = {
-    ("com.microsoft", "FusedConv"): "Conv",
-    ("com.microsoft", "FusedGemm"): "Gemm",
-    ("com.microsoft", "Trilu"): "Trilu",
-}

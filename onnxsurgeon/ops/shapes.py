@@ -1,0 +1,250 @@
+"""The shapes of what operators give that onnx has no schema for: those of com.microsoft, and experimental ones of old."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from onnxsurgeon.signature import Shape
+
+MICROSOFT = "com.microsoft"
+Key = tuple[str, str]  # domain, operator
+Attributes = Mapping[str, Any]
+Shapes = Sequence[Shape]
+Infer = Callable[[Attributes, Shapes], Sequence[Shape]]
+
+
+class Known(NamedTuple):
+    """`infer`: the attributes and the inputs' shapes, () where absent -> the outputs' shapes, of those that there are.
+
+    types: for each output, the input whose element type it has; the last is that of all that follow.
+    It may raise IndexError or ValueError on shapes that the operator refuses.
+    """
+
+    infer: Infer
+    types: tuple[int, ...] = (0,)
+
+
+def like(index: int) -> Infer:
+    return lambda attributes, shapes: [shapes[index]]
+
+
+def broadcast(*indices: int) -> Infer:
+    return lambda attributes, shapes: [np.broadcast_shapes(*(shapes[i] for i in indices))]
+
+
+def product(a: int, b: int) -> Infer:
+    """A matrix product, with the transpositions that attributes ask for."""
+
+    def infer(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+        left, right = shapes[a], shapes[b]
+        rows = () if len(left) < 2 else left[-1:] if attributes.get("transA") else left[-2:-1]
+        columns = () if len(right) < 2 else right[-2:-1] if attributes.get("transB") else right[-1:]
+        return [(*np.broadcast_shapes(left[:-2], right[:-2]), *rows, *columns)]
+
+    return infer
+
+
+# --- windows over spatial axes ---------------------------------------------------------------------------------------
+
+
+def windows(attributes: Attributes, spatial: Shape, kernel: Sequence[int]) -> Shape:
+    """How many windows fit along each axis."""
+    count, automatic = len(spatial), attributes.get("auto_pad", "NOTSET")
+    strides = attributes.get("strides") or [1] * count
+    if automatic in ("SAME_UPPER", "SAME_LOWER"):
+        return tuple(-(-n // s) for n, s in zip(spatial, strides, strict=True))
+    pads = [0] * 2 * count if automatic == "VALID" else attributes.get("pads") or [0] * 2 * count
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, attributes.get("dilations") or [1] * count, strict=True)]
+    room = [n + low + high - r for n, low, high, r in zip(spatial, pads, pads[count:], reach, strict=False)]
+    if not attributes.get("ceil_mode"):
+        return tuple(n // s + 1 for n, s in zip(room, strides, strict=True))
+    starts = [n + low for n, low in zip(spatial, pads, strict=False)]  # no window starts in the padding behind
+    return tuple(min(-(-n // s), (m - 1) // s) + 1 for n, m, s in zip(room, starts, strides, strict=True))
+
+
+def pooled(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    n, *spatial = shapes[0]
+    kernel = attributes["kernel_shape"]
+    if attributes.get("channels_last"):
+        return [(n, *windows(attributes, tuple(spatial[:-1]), kernel), spatial[-1])]
+    return [(n, spatial[0], *windows(attributes, tuple(spatial[1:]), kernel))]
+
+
+def pooled_last(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    return pooled({**attributes, "channels_last": 1}, shapes)
+
+
+def pooled_away(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    n, *rest = shapes[0]
+    ones = (1,) * (len(rest) - 1)
+    return [(n, *ones, rest[-1]) if attributes.get("channels_last") else (n, rest[0], *ones)]
+
+
+def convolved(weight: int) -> Infer:
+    """A convolution whose weight is input `weight`, outputs first."""
+
+    def infer(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+        (n, *spatial), kernel = shapes[0], shapes[weight]
+        if attributes.get("channels_last"):
+            return [(n, *windows(attributes, tuple(spatial[:-1]), kernel[2:]), kernel[0])]
+        return [(n, kernel[0], *windows(attributes, tuple(spatial[1:]), kernel[2:]))]
+
+    return infer
+
+
+def convolved_last(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    return convolved(1)({**attributes, "channels_last": 1}, shapes)
+
+
+def cropped(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    left, top, right, bottom = attributes["border"]
+    n, c, height, width = shapes[0]
+    size = attributes.get("scale") or (height - top - bottom, width - left - right)
+    return [(n, c, int(size[0]), int(size[1]))]
+
+
+# --- normalisation, reduction, concatenation -------------------------------------------------------------------------
+
+
+def normalised(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    """The result and its statistics; input + skip last."""
+    shape = shapes[0]
+    axis = int(attributes.get("axis", -1)) % len(shape)
+    statistics = (*shape[:axis], *(1,) * (len(shape) - axis))
+    return [shape, statistics, statistics, shape]
+
+
+def embedded(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    """Three tables looked up, summed and normalised; an index of each mask; the sum."""
+    ids, words = shapes[0], shapes[2]
+    index = (3 * ids[0] + 2,) if attributes.get("mask_index_type") == 2 else ids[:1]
+    return [(*ids, words[1]), index, (*ids, words[1])]
+
+
+def averaged(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    shape = shapes[0]
+    over = {a % len(shape) for a in attributes.get("axes") or range(len(shape))}
+    if attributes.get("keepdims", 1):
+        return [tuple(1 if a in over else n for a, n in enumerate(shape))]
+    return [tuple(n for a, n in enumerate(shape) if a not in over)]
+
+
+def joined(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    """The tensors stand in threes, with their scale and zero point, behind those of the result."""
+    parts, axis = shapes[2::3], int(attributes["axis"])
+    whole = list(parts[0])
+    whole[axis] = sum(part[axis] for part in parts)
+    return [tuple(whole)]
+
+
+# --- attention -------------------------------------------------------------------------------------------------------
+
+
+def _cache(attributes: Attributes, past: Shape, batch: int, heads: int, new: int, size: int) -> Shape:
+    return (batch, heads, new + (past[2] if past else 0), size)
+
+
+def fused_attention(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    (batch, length, _), (_, width) = shapes[0], shapes[1]
+    sizes = attributes.get("qkv_hidden_sizes") or [width // 3] * 3
+    heads, past = int(attributes["num_heads"]), shapes[4] if len(shapes) > 4 else ()
+    return [(batch, length, sizes[2]), (2, batch, heads, length + (past[3] if past else 0), sizes[1] // heads)]
+
+
+def multi_head(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    query, key, value, *more = shapes
+    past, heads = more[3] if len(more) > 3 else (), int(attributes["num_heads"])
+    if (len(query), len(key), len(value)) != (3, 3, 3):
+        raise ValueError("packed keys and values")
+    keys = _cache(attributes, past, key[0], heads, key[1], key[2] // heads)
+    values = _cache(attributes, past, key[0], heads, key[1], value[2] // heads)
+    return [(*query[:2], value[2]), keys, values, (query[0], heads, query[1], keys[2])]
+
+
+def grouped_query(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    heads, shared = int(attributes["num_heads"]), int(attributes["kv_num_heads"])
+    batch, length, width = shapes[0]
+    size = width // (heads if shapes[1] else heads + 2 * shared)
+    return [(batch, length, heads * size)]  # of the caches it depends on the value of an input
+
+
+def linear_attention(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    heads, shared = int(attributes["q_num_heads"]), int(attributes["kv_num_heads"])
+    batch, length, width = shapes[0]
+    size = shapes[2][2] // shared
+    return [(batch, length, heads * size), (batch, shared, width // heads, size)]
+
+
+def causal_conv(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    return [shapes[0], (*shapes[0][:2], shapes[1][2] - 1)]
+
+
+# --- quantised -------------------------------------------------------------------------------------------------------
+
+
+def by_rows(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    return [(*shapes[0][:-1], int(attributes["N"]))]
+
+
+def recurrent(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    (steps, batch, _), (directions, hidden, _) = shapes[0], shapes[2]
+    return [(steps, directions, batch, hidden), *[(directions, batch, hidden)] * 2]
+
+
+def _table(domain: str, entries: Mapping[str, Known]) -> dict[Key, Known]:
+    return {(domain, name): known for names, known in entries.items() for name in names.split()}
+
+
+SHAPES: dict[Key, Known] = _table(
+    "",
+    {
+        "SimplifiedLayerNormalization": Known(normalised),
+        "GroupNormalization MeanVarianceNormalization": Known(like(0)),
+        "Affine ImageScaler ParametricSoftplus ScaledTanh": Known(like(0)),
+        "Crop": Known(cropped),
+    },
+) | _table(
+    MICROSOFT,
+    {
+        "Attention QAttention": Known(fused_attention),
+        "BiasGelu FastGelu Gelu Inverse QuickGelu RotaryEmbedding": Known(like(0)),
+        "CausalConvWithState": Known(causal_conv),
+        "CDist": Known(lambda attributes, shapes: [(shapes[0][0], shapes[1][0])]),
+        "DequantizeLinear": Known(like(0), (1,)),
+        "DynamicQuantizeLSTM": Known(recurrent),
+        "DynamicQuantizeMatMul": Known(product(0, 1)),
+        "EmbedLayerNormalization": Known(embedded, (2, 0, 2)),
+        "FusedMatMul TransposeMatMul": Known(product(0, 1)),
+        "GroupQueryAttention": Known(grouped_query),
+        "LinearAttention": Known(linear_attention),
+        "MatMulIntegerToFloat": Known(product(0, 1), (2,)),
+        "MatMulNBits": Known(by_rows),
+        "MultiHeadAttention": Known(multi_head),
+        "NhwcConv NhwcFusedConv": Known(convolved_last),
+        "NhwcMaxPool": Known(pooled_last),
+        "QGemm": Known(product(0, 3), (8, 1)),
+        "QLinearAdd QLinearMul": Known(broadcast(0, 3)),
+        "QLinearAveragePool": Known(pooled),
+        "QLinearConcat": Known(joined, (1,)),
+        "QLinearConv": Known(convolved(3), (7,)),
+        "QLinearGlobalAveragePool": Known(pooled_away),
+        "QLinearLeakyRelu QLinearSigmoid QLinearSoftmax": Known(like(0)),
+        "QLinearReduceMean": Known(averaged),
+        "QLinearWhere": Known(broadcast(0, 1, 4), (1,)),
+        "QuantizeLinear": Known(like(0), (2,)),
+        "SkipLayerNormalization SkipSimplifiedLayerNormalization": Known(normalised),
+    },
+)
+
+# The operator of onnx that answers in its place, and the version of that.
+STANDS_FOR: dict[Key, tuple[str, int]] = {
+    (MICROSOFT, "FusedConv"): ("Conv", 11),
+    (MICROSOFT, "FusedGemm"): ("Gemm", 13),
+    (MICROSOFT, "GridSample"): ("GridSample", 16),
+    (MICROSOFT, "Pad"): ("Pad", 13),
+    (MICROSOFT, "Trilu"): ("Trilu", 14),
+}
