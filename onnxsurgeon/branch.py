@@ -10,10 +10,10 @@ import numpy as np
 
 from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.program import Box, Program, logs
-from onnxsurgeon.relax import Grid, Relaxation, find_links, sample
+from onnxsurgeon.relax import Relaxation, find_links, sample
 from onnxsurgeon.search import Search
 
-_STEP, _GROWTH = 0.03, 0.4  # of the first grids: 3 % apart near the centres
+_STEP, _GROWTH = 0.03, 0.3  # of the first grids: 3 % apart near the centres
 _FINEST = 8  # halvings of the step
 _REFRESH = 0.6  # a box that has shrunk to this share of its size gets a new grid
 _VERTICES = 20_000  # more make the linear programs slow
@@ -139,7 +139,8 @@ class Tree:
         if bound <= enough:
             self._set_aside = max(self._set_aside, bound)
             return
-        box = _trim(self.program, relaxation, node.box, optimum.reduced, (bound - enough) / self._scale)
+        room = optimum.bound + (self._noise - enough) / self._scale
+        box = _trim(self.program, relaxation, node.box, optimum.reduced, room)
         self._set_aside = max(self._set_aside, enough)
         child = replace(node, box=box, bound=bound, x=x, extra=optimum.extra, basis=optimum.basis)
         self._divide(child, size, optimum)
@@ -161,7 +162,7 @@ class Tree:
             return
         wide = node.box.high - node.box.low
         space = int(np.argmax(doubt)) if doubt.max() > 1e-9 * self._scale else int(np.argmax(wide))
-        cut = self._cut(relaxation.grid, node, space)
+        cut = self._cut(relaxation, node, optimum.solution, space)
         for side in (0, 1):
             low, high = node.box.low.copy(), node.box.high.copy()
             if side:
@@ -185,12 +186,26 @@ class Tree:
         away = np.minimum(np.abs(x - logs(self.program.count[below])), np.abs(x - logs(self.program.count[above])))
         return away * (optimum.price @ relaxation.shares(optimum.solution)) * self._scale
 
-    def _cut(self, grid: Grid, node: Node, space: int) -> int:
-        """The option after which a box is divided: the last vertex at or before the optimum."""
-        low, high = int(node.box.low[space]), int(node.box.high[space])
-        vertex = grid.option[grid.start[space] : grid.start[space + 1]]
-        vertex = vertex[(vertex >= low) & (vertex < high) & (logs(self.program.count[vertex]) <= node.x[space] + 1e-9)]
-        return int(vertex[-1]) if len(vertex) else low
+    def _cut(self, relaxation: Relaxation, node: Node, solution: FloatArray, space: int) -> int:
+        """The option after which a box is divided.
+
+        Where vertices far apart are combined: the vertex between them at which that gains most, as the gain is lost in
+        both parts. Else the last vertex at or before the optimum.
+        """
+        grid, low, high = relaxation.grid, int(node.box.low[space]), int(node.box.high[space])
+        own = np.arange(grid.start[space], grid.start[space + 1])
+        used = own[solution[relaxation.vertex + own] > 1e-6]
+        first, last = used[0], used[-1]
+        inner = np.arange(first + 1, last)
+        inner = inner[(grid.option[inner] >= low) & (grid.option[inner] < high)]
+        if len(inner):
+            x = logs(grid.count)
+            gain = np.interp(x[inner], x[[first, last]], grid.utility[[first, last]]) - grid.utility[inner]
+            if gain.max() > 0:
+                return int(grid.option[inner[np.argmax(gain)]])
+        before = own[(grid.option[own] >= low) & (grid.option[own] < high)]
+        before = before[logs(grid.count[before]) <= node.x[space] + 1e-9]
+        return int(grid.option[before[-1]]) if len(before) else low
 
     def _relax(self, node: Node) -> Relaxation:
         program, box = self.program, node.box

@@ -177,7 +177,7 @@ class _Cut:
         known = None if tensor is None or tensor.known is None else np.broadcast_to(tensor.known, required.shape)
         if known is None or known.all():
             self._write_in(twin, index, required)
-        elif call.operator == "Reshape" and index == 1 and (~known).sum() == 1 and not (required[known] == -1).any():
+        elif self._may_infer(node, index) and (~known).sum() == 1 and not (required[known] == -1).any():
             self._write_in(twin, index, np.where(known, required, -1))
         elif current is not None and np.array_equal(current[~known], required[~known]):
             self._write_part(twin, index, required, known)
@@ -187,6 +187,10 @@ class _Cut:
                 why=f"input {index} must be {required.tolist()}, is {None if current is None else current.tolist()}",
                 fix=f"give the input shape with --input-shape, or keep the vertex whole with --exclude '{call.name}'",
             )
+
+    def _may_infer(self, node: ir.Node, index: int) -> bool:
+        operator = self.labels.operator(node)
+        return operator is not None and operator.inferred == index
 
     def _value(self, node: ir.Node, index: int) -> Array | None:
         value = node.inputs[index] if index < len(node.inputs) else None
@@ -246,10 +250,8 @@ class _Cut:
     def _set_attribute(self, node: ir.Node, name: str, value: Any) -> None:
         if value is None:
             node.attributes.pop(name, None)
-        elif isinstance(value, (list, tuple)):
-            node.attributes[name] = ir.AttrInt64s(name, [int(n) for n in value])
         else:
-            node.attributes[name] = ir.AttrInt64(name, int(value))
+            node.attributes[name] = attribute(name, value)
 
     def _check(self, node: ir.Node, call: Call) -> None:
         """The shapes of the cut vertex are those that the selection says."""
@@ -272,6 +274,14 @@ class _Cut:
                 axes = self.labels.axes.get(old)
                 if axes and any(p is not None for p in positions(axes, self.keep)):
                     new.shape = None
+
+
+def attribute(name: str, value: Any) -> ir.Attr:
+    """An attribute of numbers: whole ones or floats, one or several."""
+    array = np.asarray(value)
+    if array.dtype.kind == "f":
+        return ir.AttrFloat32(name, float(array)) if array.ndim == 0 else ir.AttrFloat32s(name, array.tolist())
+    return ir.AttrInt64(name, int(array)) if array.ndim == 0 else ir.AttrInt64s(name, array.tolist())
 
 
 def _renamed(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:

@@ -18,7 +18,8 @@ import onnx_ir as ir
 
 from onnxsurgeon.ops import NARY, UNARY
 from onnxsurgeon.ops.call import Array, Tensor
-from onnxsurgeon.ops.values import COMPARISONS, SAME_SHAPE, STANDS_FOR, VALUES
+from onnxsurgeon.ops.shapes import SHAPES, STANDS_FOR, Known
+from onnxsurgeon.ops.values import COMPARISONS, VALUES
 from onnxsurgeon.signature import Shape
 
 LARGEST_VALUE = 4096  # elements of an integer tensor that is carried as a value
@@ -64,7 +65,8 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
 
 @cache
 def schema(domain: str, operator: str, version: int) -> onnx.defs.OpSchema | None:
-    domain, operator = ("", STANDS_FOR[domain, operator]) if (domain, operator) in STANDS_FOR else (domain, operator)
+    if (domain, operator) in STANDS_FOR:
+        (operator, version), domain = STANDS_FOR[domain, operator], ""
     try:
         return onnx.defs.get_schema(operator, version, domain)
     except onnx.defs.SchemaError:
@@ -220,9 +222,8 @@ class Evaluator:
     def _shapes(self, node: ir.Node, inputs: list[Fact | None]) -> list[Fact]:
         key = (domain_of(node), node.op_type)
         unknown = [Fact() for _ in node.outputs]
-        if key in SAME_SHAPE:
-            first = inputs[SAME_SHAPE[key]]
-            return [Fact(first.dtype, first.shape), *unknown[1:]] if first is not None else unknown
+        if key in SHAPES:
+            return self._known(SHAPES[key], node, inputs) or unknown
         if key[0] == "" and key[1] in ELEMENTWISE:
             return self._elementwise(node, inputs) or unknown
         found = schema(*key, self.version(node))
@@ -235,6 +236,19 @@ class Evaluator:
         if memo not in self._inferred:
             self._inferred[memo] = _infer(found, node, inputs, self.versions)
         return [Fact(dtype, shape) for dtype, shape in self._inferred[memo]]
+
+    def _known(self, known: Known, node: ir.Node, inputs: list[Fact | None]) -> list[Fact] | None:
+        """The outputs of an operator that onnx has no schema for."""
+        if any(f is not None and f.shape is None for f in inputs):
+            return None
+        try:
+            shapes = known.infer(self.attributes(node), [f.shape or () if f is not None else () for f in inputs])
+        except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):
+            return None
+        types = [next((f.dtype for i in asked if (f := _at(inputs, i)) is not None), 0) for asked in known.types]
+        types += types[-1:] * len(node.outputs)
+        found = [Fact(dtype, shape) for dtype, shape in zip(types, shapes, strict=False)]
+        return (found + [Fact()] * len(node.outputs))[: len(node.outputs)]
 
     def _elementwise(self, node: ir.Node, inputs: list[Fact | None]) -> list[Fact] | None:
         count = 1 if node.op_type in UNARY.split() else len(inputs)
@@ -249,6 +263,10 @@ class Evaluator:
         elif node.op_type == "Cast":
             dtype = int(self.attributes(node)["to"])
         return [Fact(dtype, shape) for _ in node.outputs]
+
+
+def _at(inputs: list[Fact | None], index: int) -> Fact | None:
+    return inputs[index] if index < len(inputs) else None
 
 
 def _is_arithmetic(inputs: list[Fact | None]) -> bool:
@@ -279,7 +297,7 @@ def _infer(
     imports = [onnx.helper.make_opsetid(d, v) for d, v in versions.items()]
     try:
         result = onnx.shape_inference.infer_node_outputs(found, proto, types, data, opset_imports=imports)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         return [(0, None)] * len(outputs)
     return [_read_type(result.get(name)) for name in outputs]
 

@@ -18,7 +18,7 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import Labels, Weight, label
 from onnxsurgeon.load import EXTERNAL, read
-from onnxsurgeon.neurons import LAYOUT, WORKED, Axes, Free, Reason
+from onnxsurgeon.neurons import CARRIED, LAYOUT, POSITIONS, WORKED, Axes, Free, Reason
 from onnxsurgeon.signature import Shape
 from onnxsurgeon.solver import least
 from onnxsurgeon.spaces import Spaces, spaces
@@ -90,27 +90,44 @@ def _constants(model: ir.Model) -> list[Weight]:
 
 @dataclass(frozen=True)
 class Frozen:
-    """params that no selection can drop, and why."""
+    """params that no selection can drop, and why. table: they are indexed by positions alone, not by neurons."""
 
     reason: Reason | None
     params: int
     weights: int
+    table: bool = False
 
 
 def frozen(labels: Labels) -> list[Frozen]:
     """Parameters that no selection can drop, by reason, most first."""
-    totals: dict[Reason | None, list[int]] = {}
+    totals: dict[tuple[Reason | None, bool], list[int]] = {}
     for weight in labels.weights():
-        if not weight.counts:
-            continue
-        held = _held(labels, weight)
+        held = _held(labels, weight) if weight.counts else 0
         if held:
-            reason = cause(labels, weight)
-            entry = totals.setdefault(reason, [0, 0])
+            entry = totals.setdefault((cause(labels, weight), is_table(labels, weight)), [0, 0])
             entry[0] += held
             entry[1] += 1
-    rows = [Frozen(reason, params, count) for reason, (params, count) in totals.items()]
+    rows = [Frozen(reason, params, count, table) for (reason, table), (params, count) in totals.items()]
     return sorted(rows, key=lambda row: -row.params)
+
+
+def is_table(labels: Labels, weight: Weight) -> bool:
+    """Whether a weight runs along positions (of a picture, a sentence, heads that stay) and no axis of neurons."""
+    reasons = [labels.classes.cause(axis) for axis in weight.axes if axis is not None]
+    if not all(axis is None or labels.classes.frozen[axis].all() for axis in weight.axes):
+        return False
+    texts = {reason.text for reason in reasons if reason is not None}
+    return POSITIONS in texts and texts <= {POSITIONS, CARRIED, LAYOUT, WORKED}
+
+
+def free_share(labels: Labels) -> float:
+    """The share of parameters, tables along positions apart, that some selection drops."""
+    total = held = 0
+    for weight in labels.weights():
+        if weight.counts and not is_table(labels, weight):
+            total += prod(weight.shape)
+            held += _held(labels, weight)
+    return 1.0 - held / total if total else 0.0
 
 
 def _held(labels: Labels, weight: Weight) -> int:

@@ -72,14 +72,14 @@ def _map(path: Path) -> mmap.mmap:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
-                raise ModelError(f"{path} is empty", why="0 bytes", fix="Export or download the model again.")
+                raise ModelError(f"{path} is empty", why="0 bytes", fix="export or download the model again")
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError:
-        raise UsageError(f"{path} not found", fix="Check the path.") from None
+        raise UsageError(f"{path} not found", fix="check the path") from None
     except IsADirectoryError:
-        raise ModelError(f"{path} is a directory", fix="Name the .onnx file inside.") from None
+        raise ModelError(f"{path} is a directory", fix="name the .onnx file inside") from None
     except OSError as error:
-        raise UsageError(f"can't read {path}", why=error.strerror or str(error)) from error
+        raise UsageError(f"can't read {path}", why=error.strerror or str(error), fix="check who may read it") from error
 
 
 def _parse(path: Path, data: mmap.mmap) -> onnx.ModelProto:
@@ -96,11 +96,11 @@ def _parse(path: Path, data: mmap.mmap) -> onnx.ModelProto:
 def _not_onnx(path: Path, data: mmap.mmap, why: str) -> ModelError:
     for offset, magic, kind in _FOREIGN:
         if data[offset : offset + len(magic)] == magic:
-            return ModelError(f"{path} is not an ONNX model", why=f"It is {kind}.", fix="Name an .onnx file.")
-    why = f"{why[0].upper()}{why[1:]}; the file has {len(data)} bytes."
+            return ModelError(f"{path} is not an ONNX model", why=f"it is {kind}", fix="name an .onnx file")
+    why = f"{why}; the file has {len(data)} bytes"
     if data[:1] == b"\x08" and data[1:2] <= bytes([onnx.IR_VERSION]):  # field 1, as an ONNX file starts
-        return ModelError(f"{path} is damaged or incomplete", why=why, fix="Copy or download it again.")
-    return ModelError(f"{path} is not an ONNX model", why=why, fix="Name an .onnx file.")
+        return ModelError(f"{path} is damaged or incomplete", why=why, fix="copy or download it again")
+    return ModelError(f"{path} is not an ONNX model", why=why, fix="name an .onnx file")
 
 
 def _refuse(path: Path, proto: onnx.ModelProto) -> None:
@@ -109,13 +109,11 @@ def _refuse(path: Path, proto: onnx.ModelProto) -> None:
     if proto.training_info:
         raise ModelError(
             f"{path} is a training graph",
-            why=f"It has {len(proto.training_info)} training_info entries, which would be lost.",
-            fix="Export the model for inference.",
+            why=f"it has {len(proto.training_info)} training_info entries, which would be lost",
+            fix="export the model for inference",
         )
     if not proto.graph.output:
-        raise ModelError(
-            f"{path} has no outputs", why=f"Graph {proto.graph.name!r} lists none.", fix="Export it again."
-        )
+        raise ModelError(f"{path} has no outputs", why=f"graph {proto.graph.name!r} lists none", fix="export it again")
     _refuse_graph(path, proto.graph)
     for function in proto.functions:
         _refuse_nodes(path, function.node)
@@ -127,16 +125,16 @@ def _refuse_versions(path: Path, proto: onnx.ModelProto) -> None:
     if proto.ir_version > onnx.IR_VERSION:
         raise ModelError(
             f"{path} has IR version {proto.ir_version}",
-            why=f"The installed onnx {onnx.__version__} knows them up to {onnx.IR_VERSION}.",
-            fix="Install a newer onnx.",
+            why=f"the installed onnx {onnx.__version__} knows them up to {onnx.IR_VERSION}",
+            fix="install a newer onnx",
         )
     if not proto.opset_import:
-        raise ModelError(f"{path} names no opset", why="opset_import is empty.", fix="Export it again.")
+        raise ModelError(f"{path} names no opset", why="opset_import is empty", fix="export it again")
     if versions and not OLDEST_OPSET <= versions[0] <= newest:
         raise ModelError(
             f"{path} uses opset {versions[0]}",
-            why=f"Supported are {OLDEST_OPSET} to {newest} (the newest in the installed onnx {onnx.__version__}).",
-            fix="Install a newer onnx." if versions[0] > newest else "Convert it with onnx.version_converter.",
+            why=f"supported are {OLDEST_OPSET} to {newest} (the newest in the installed onnx {onnx.__version__})",
+            fix="install a newer onnx" if versions[0] > newest else "convert it with onnx.version_converter",
         )
 
 
@@ -146,13 +144,13 @@ def _refuse_graph(path: Path, graph: onnx.GraphProto) -> None:
         raise _sparse(path, f"{len(graph.sparse_initializer)} in graph {graph.name!r}, the first is {first!r}")
     names = {tensor.name for tensor in graph.initializer}
     if "" in names or len(names) < len(graph.initializer):
-        raise _invalid(path, f"Graph {graph.name!r} has weights without a name or with the same one.")
+        raise _invalid(path, f"graph {graph.name!r} has weights without a name or with the same one")
     for info in (*graph.input, *graph.output, *graph.value_info):
         if kind := _unsupported_type(info.type):
             raise ModelError(
                 f"{path}: {info.name!r} is of a type that is not supported",
                 why=f"{kind} in graph {graph.name!r}",
-                fix="Export without it (from scikit-learn: option zipmap=False).",
+                fix="export without it (from scikit-learn: option zipmap=False)",
             )
     _refuse_nodes(path, graph.node)
 
@@ -162,10 +160,10 @@ def _refuse_nodes(path: Path, nodes: Iterable[onnx.NodeProto]) -> None:
     for node in nodes:
         for text in (node.name, node.op_type, node.domain, *node.input, *node.output):
             if isinstance(text, bytes):  # how protobuf shows a string that is none
-                raise _invalid(path, f"{text!r} at node {node.name!r} ({node.op_type!r}) is not UTF-8.")
+                raise _invalid(path, f"{text!r} at node {node.name!r} ({node.op_type!r}) is not UTF-8")
         for attribute in node.attribute:
             if attribute.type == kinds.UNDEFINED and not attribute.ref_attr_name:
-                raise _invalid(path, f"Attribute {attribute.name!r} of {node.op_type} {node.name!r} has no type.")
+                raise _invalid(path, f"attribute {attribute.name!r} of {node.op_type} {node.name!r} has no type")
             if attribute.type == kinds.GRAPH:
                 _refuse_graph(path, attribute.g)
             elif attribute.type == kinds.GRAPHS:
@@ -176,11 +174,11 @@ def _refuse_nodes(path: Path, nodes: Iterable[onnx.NodeProto]) -> None:
 
 
 def _invalid(path: Path, why: str) -> ModelError:
-    return ModelError(f"{path} is not a valid model", why=why, fix="Run onnx.checker on it, and export it again.")
+    return ModelError(f"{path} is not a valid model", why=why, fix="run onnx.checker on it, and export it again")
 
 
 def _sparse(path: Path, where: str) -> ModelError:
-    return ModelError(f"{path} has sparse weights, which are not supported", why=where, fix="Make them dense.")
+    return ModelError(f"{path} has sparse weights, which are not supported", why=where, fix="make them dense")
 
 
 def _unsupported_type(proto: onnx.TypeProto) -> str | None:
@@ -198,7 +196,7 @@ def _deserialize(path: Path, proto: onnx.ModelProto) -> ir.Model:
     for graph in graphs(model):
         for value in (*graph.outputs, *(value for node in graph for value in node.inputs if value is not None)):
             if value.producer() is None and not value.is_graph_input() and not value.is_initializer():
-                raise _invalid(path, f"{value.name!r} is used in graph {graph.name!r}, but nothing computes it.")
+                raise _invalid(path, f"{value.name!r} is used in graph {graph.name!r}, but nothing computes it")
     return model
 
 
@@ -254,16 +252,16 @@ def _window(path: Path, reference: ir.ExternalTensor, maps: Maps) -> memoryview:
         maps[location] = _map_external(path, location, reference.name)
     data, begin = maps[location], reference.offset or 0
     if reference.dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
-        raise _invalid(path, f"The weight {reference.name!r} is stored as bytes, but {reference.dtype} has none.")
+        raise _invalid(path, f"the weight {reference.name!r} is stored as bytes, but {reference.dtype} has none")
     length = reference.nbytes if reference.length is None else reference.length
     if length != reference.nbytes:
         kind = f"{reference.dtype} {reference.shape}"
-        raise _invalid(path, f"The weight {reference.name!r} has {length} bytes, but {kind} takes {reference.nbytes}.")
+        raise _invalid(path, f"the weight {reference.name!r} has {length} bytes, but {kind} takes {reference.nbytes}")
     if begin + length > len(data):
         raise ModelError(
             f"{path}: the file {location!r} is too short",
-            why=f"The weight {reference.name!r} ends at byte {begin + length}, the file at byte {len(data)}.",
-            fix="Copy or download it again.",
+            why=f"the weight {reference.name!r} ends at byte {begin + length}, the file at byte {len(data)}",
+            fix="copy or download it again",
         )
     return memoryview(data)[begin : begin + length]
 
@@ -277,14 +275,14 @@ def _map_external(path: Path, location: str, name: str) -> mmap.mmap | bytes:
     if not inside or not any(file.resolve().is_relative_to(folder) for folder in folders):
         raise ModelError(
             f"{path}: the weight {name!r} lies outside of the model's folder",
-            why=f"Its location is {location!r}.",
-            fix="Move the data file beside the model and load and save it with onnx.",
+            why=f"its location is {location!r}",
+            fix="move the data file beside the model and load and save it with onnx",
         )
     if not file.is_file():
         raise ModelError(
             f"{path}: the data file {location!r} is missing",
-            why=f"The weight {name!r} lies in it.",
-            fix="Put it beside the model.",
+            why=f"the weight {name!r} lies in it",
+            fix="put it beside the model",
         )
     return b"" if file.stat().st_size == 0 else _map(file)
 
@@ -296,5 +294,5 @@ def _inline(path: Path, model: ir.Model) -> None:
         raise ModelError(
             f"{path}: its local functions can't be inlined",
             why=str(root_cause(error)),
-            fix="Inline them with onnx.inliner and look at the result.",
+            fix="inline them with onnx.inliner and look at the result",
         ) from error

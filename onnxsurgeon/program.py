@@ -86,7 +86,7 @@ def expand(problem: Problem) -> tuple[IntArray, FloatArray, FloatArray]:
     weight = np.concatenate([problem.multiplicity, problem.constant[fixed], [1]])[order].astype(np.float64)
     start = np.searchsorted(axis, np.arange(axes + 2))
 
-    degree = max((cost.axes.shape[1] for cost in problem.costs), default=0)
+    degree = max((cost.axes.shape[1] for cost in problem.costs), default=1)
     factors, values, metrics = [], [], []
     for metric, cost in enumerate(problem.costs):
         value = cost.coefficient
@@ -104,7 +104,7 @@ def expand(problem: Problem) -> tuple[IntArray, FloatArray, FloatArray]:
         values.append(value)
         metrics.append(np.full(len(value), metric))
     if not factors:
-        return np.zeros((0, 0), np.int64), np.zeros((0, 0)), np.zeros(0)
+        return np.zeros((0, degree), np.int64), np.zeros((0, 0)), np.zeros(0)
     unique, inverse = np.unique(np.concatenate(factors), axis=0, return_inverse=True)
     coefficient = np.zeros((len(problem.costs), len(unique)))
     np.add.at(coefficient, (np.concatenate(metrics), inverse.reshape(-1)), np.concatenate(values))

@@ -80,10 +80,13 @@ class Result:
         """
         target = check_target(path, overwrite=overwrite)
         report = progress or (lambda stage, detail: None)
-        with tempfile.TemporaryDirectory(prefix=".onnxsurgeon-", dir=target.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=f".onnxsurgeon-{os.getpid()}-", dir=target.parent) as folder:
             draft = Path(folder) / target.name
             report("write", str(target))
-            write(self.graph, draft, external=external)
+            try:
+                write(self.graph, draft, external=external)
+            except UsageError as error:  # of the draft, which its user has not named
+                raise UsageError(error.what.replace(str(draft), str(target)), why=error.why, fix=error.fix) from error
             data = draft.with_name(draft.name + ".data")
             if data.exists():
                 check_target(target.with_name(data.name), overwrite=overwrite)
@@ -119,7 +122,7 @@ def prune(
     free: Free = "auto",
     input_shape: Mapping[str, Shape] | None = None,
     seed: int = 0,
-    time_limit: float = 30.0,
+    time_limit: float = 10.0,
     gap: float = 1e-3,
     progress: Progress | None = None,
 ) -> Result:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.edit import paired
+from onnxsurgeon.edit import attribute, paired
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import Ids, Mask
 from onnxsurgeon.ops import Call
@@ -104,7 +104,7 @@ class _Reference:
                     self._before(node, index, "Gather", [value, kept], axis)
         for name, new in changes.items():
             if isinstance(name, str):
-                node.attributes[name] = ir.AttrInt64(name, int(new))
+                node.attributes[name] = attribute(name, new)
         for value, axes in zip(node.outputs, call.results, strict=False):
             for axis, labels in enumerate(axes or ()):
                 if labels is not None and not self.keep[labels].all():

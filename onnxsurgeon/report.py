@@ -34,6 +34,7 @@ def head(command: str) -> Report:
 def pruned(result: Result, *, output: Path, requested: Mapping[str, Any], frozen: Iterable[Frozen]) -> Report:
     """The report of a pruning; its proof, status and seconds are still to come."""
     solution, before, after = result.solution, result.before, result.after
+    rows = [_frozen(row) for row in frozen]
     return {
         **head("prune"),
         "model": str(result.source.path),
@@ -55,7 +56,8 @@ def pruned(result: Result, *, output: Path, requested: Mapping[str, Any], frozen
             "spaces": len(result.spaces.problem.sizes),
             "units": len(result.spaces.roots),
         },
-        "frozen": [_frozen(row) for row in frozen],
+        "frozen": rows,
+        "free": 1 - sum(row["params"] for row in rows) / before.params if before.params else 0.0,
         "proof": None,
     }
 
@@ -212,9 +214,11 @@ def _plain(value: Any) -> Any:
 def check_report(path: Path, *others: Path) -> None:
     """Raises UsageError where `save` could not write to `path`, or would destroy something that is no report."""
     if any(path.absolute() == other.absolute() or (path.exists() and _same(path, other)) for other in others):
-        raise UsageError(f"--report {path} is a model of this command", fix="choose another name, like report.json")
+        raise UsageError(
+            f"--report {path} is another file of this command", fix="choose another name, like report.json"
+        )
     if path.exists() and not (path.is_file() and _first_byte(path) in (b"", b"{")):
-        raise UsageError(f"--report {path} exists", why="it is no JSON report", fix="choose another name")
+        raise UsageError(f"{path} exists", why="it is no JSON report", fix="choose another name")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise UsageError(f"can't write {path}", why=f"there is no writable folder {path.parent}", fix="create it first")
 
@@ -234,5 +238,8 @@ def save(report: Report, path: Path) -> None:
     try:
         draft.write_text(to_json(report) + "\n", encoding="utf-8")
         draft.replace(path)
+    except OSError as problem:
+        why = problem.strerror or str(problem)
+        raise UsageError(f"can't write {path}", why=why, fix="make room or choose another folder") from problem
     finally:
         draft.unlink(missing_ok=True)

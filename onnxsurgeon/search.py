@@ -208,7 +208,9 @@ class Search:
         program = self.program
         room = (program.upper - state.total)[:, :, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            change = np.where(state.slope > 0, room / state.slope, np.where(room >= 0, np.inf, -np.inf)).min(axis=1)
+            change = np.where(state.slope > 0, room / state.slope, np.where(room >= 0, np.inf, -np.inf)).min(
+                axis=1, initial=np.inf
+            )
         fit = self.at_most(np.clip(state.counts + np.floor(change), -1, self._stride))
         if not len(self._curved):
             return fit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
@@ -18,6 +17,7 @@ from onnxsurgeon.report import Report
 ROWS = 20  # of a table without --verbose
 CAUSES = 5  # of frozen parameters without --verbose
 PIPED = 120  # columns where there is no terminal to ask
+OUTCOMES = {1: "CRASHED", 2: "wrong usage", 3: "infeasible", 4: "refused", 5: "PROOF FAILED"}  # by exit code
 NAMES = {"params": "parameters", "macs": "MACs", "size": "file", "vertices": "vertices"}
 
 
@@ -115,6 +115,30 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
         ]
         parts += [_fill(widths, rows, None if verbose else ROWS, "weights"), ""]
     return [*parts, _solver(report["solver"]), *_frozen(report, verbose=verbose), *_proof(report)]
+
+
+def outcome(report: Report) -> str:
+    """What became of a model, in a word."""
+    return OUTCOMES.get(report["exit_code"], report["status"]) if report["exit_code"] else str(report["status"])
+
+
+def reason(report: Report) -> str:
+    """Why a model failed, in a line."""
+    what = report["what"].removeprefix(report["model"]).strip(" :")
+    return "; ".join([what, *report["why"].splitlines()[:1]])
+
+
+def several(report: Report) -> list[RenderableType]:
+    """A row for each of several models."""
+    table = _table("model", "status", ">params", ">MACs", ">file", ">error", ">seconds")
+    styles = {"passed": "green", "not proven": "yellow", "dry run": "yellow", "skipped": "dim"}
+    for row in report["models"]:
+        known, proof = row["exit_code"] == 0, row.get("proof")
+        cut = [amounts.change(row["before"][m], row["after"][m]) if known else "" for m in ("params", "macs", "size")]
+        error = f"{proof['error']:.1e}" if known and proof and proof["error"] is not None else ""
+        status = Text(outcome(row), style=styles.get(row["status"], "red"))
+        table.add_row(plain(row["model"]), status, *map(plain, (*cut, error, f"{row['seconds']['total']:.1f}")))
+    return [table]
 
 
 def _solver(solver: Report) -> RenderableType:
@@ -271,30 +295,3 @@ def validated(report: Report) -> list[RenderableType]:
         sets = f"{report['samples']} set{'s' if report['samples'] > 1 else ''} of inputs on {report['provider']}"
         parts += [table, _line("ran", f"{sets}; atol {report['atol']:g}, rtol {report['rtol']:g}")]
     return parts
-
-
-class Stages:
-    """Progress on stderr: a status line on a terminal, one line a stage with `verbose`, nothing otherwise."""
-
-    def __init__(self, *, verbose: bool, quiet: bool) -> None:
-        self.console = console(sys.stderr)
-        self.lines = verbose and not quiet
-        live = self.console.is_terminal and not quiet and not self.lines
-        spinner = "line" if self.console.options.ascii_only else "dots"
-        self.status = self.console.status("", spinner=spinner, refresh_per_second=8) if live else None
-
-    def __call__(self, stage: str, detail: str) -> None:
-        text = plain(f"{stage:6s} {detail}".rstrip())
-        if self.status is not None:
-            self.status.update(text)
-        elif self.lines:
-            self.console.print(text)
-
-    def __enter__(self) -> Stages:
-        if self.status is not None:
-            self.status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.status is not None:
-            self.status.stop()

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from onnxsurgeon.errors import ModelError, UsageError
+from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import Labels, Weight
 from onnxsurgeon.ops.reduction import SCALES
 from onnxsurgeon.problem import FloatArray
@@ -99,10 +100,9 @@ def _scales(labels: Labels) -> FloatArray:
     scaled = np.zeros(labels.relations.count, np.bool_)
     for (node, index), axes in labels.uses.items():
         if SCALES.get(node.op_type) == index and axes and axes[-1] is not None:
-            tensor = node.inputs[index]
-            assert tensor is not None
-            assert tensor.const_value is not None
-            np.add.at(result, axes[-1], np.abs(tensor.const_value.numpy()).astype(np.float64))
+            tensor = constant(node.inputs[index])
+            assert tensor is not None  # only constants are labelled by use
+            np.add.at(result, axes[-1], np.abs(tensor.numpy()).astype(np.float64))
             scaled[labels.classes.root[axes[-1]]] = True
     return np.where(scaled[labels.classes.root], result, fallback)
 

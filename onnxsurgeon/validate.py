@@ -21,6 +21,7 @@ from onnxsurgeon.errors import ModelError, ProofError, UsageError
 from onnxsurgeon.facts import Sizes
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import Mask
+from onnxsurgeon.ops.indexing import LOOKUPS
 from onnxsurgeon.reference import fixed_size, perturbed, reference
 from onnxsurgeon.samples import samples
 from onnxsurgeon.write import write
@@ -157,10 +158,12 @@ def _index_limit(labels: Labels, value: ir.Value, depth: int = 4) -> int:
     limits = []
     for use in value.uses():
         node = use.node
-        if node.op_type == "Gather" and use.idx == 1:
-            fact = labels.evaluator.fact(node.inputs[0], labels.facts[0]) if node.inputs[0] is not None else None
-            if fact is not None and fact.shape:
-                limits.append(fact.shape[int(labels.evaluator.attributes(node).get("axis") or 0)])
+        table = LOOKUPS.get(node.op_type, {}).get(use.idx)
+        looked_up = None if table is None else node.inputs[table]
+        if looked_up is not None:
+            shape = labels.evaluator.fact(looked_up, labels.facts[0]).shape
+            if shape:
+                limits.append(shape[int(labels.evaluator.attributes(node).get("axis") or 0)])
         elif depth and use.idx == 0:
             limits += [_index_limit(labels, out, depth - 1) for out in node.outputs]
     return min((n for n in limits if n), default=0)

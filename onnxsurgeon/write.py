@@ -55,8 +55,8 @@ def write(
         if external is False:
             raise UsageError(
                 f"{path} can't hold its weights",
-                why=f"It would be {wire.size(parts)} bytes long; the format ends at {LIMIT}.",
-                fix="Let the weights be written to a data file.",
+                why=f"it would be {wire.size(parts)} bytes long; the format ends at {LIMIT}",
+                fix="let the weights be written to a data file",
             )
     return _write_external(check_target(f"{path}.data", overwrite=overwrite), path, model, slots)
 
@@ -70,13 +70,13 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """`path` as a Path; raises UsageError where `write` would not write to it."""
     path = Path(path)
     if path.exists() and not path.is_file():
-        raise UsageError(f"can't write {path}", why="It is not a regular file.", fix="Choose another name.")
+        raise UsageError(f"can't write {path}", why="it is not a regular file", fix="choose another name")
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists", fix="Choose another name, or allow overwriting.")
+        raise UsageError(f"{path} exists", fix="choose another name, or allow overwriting")
     if not path.parent.is_dir():
-        raise UsageError(f"can't write {path}", why=f"There is no folder {path.parent}.", fix="Create it first.")
+        raise UsageError(f"can't write {path}", why=f"there is no folder {path.parent}", fix="create it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"can't write {path}", why=f"The folder {path.parent} is read-only.", fix="Choose another.")
+        raise UsageError(f"can't write {path}", why=f"the folder {path.parent} is read-only", fix="choose another")
     return path
 
 
@@ -158,7 +158,7 @@ def _structure(model: ir.Model, slots: list[_Slot], places: list[tuple[str, int]
         proto = ir.to_proto(model)
     except ir.serde.SerdeError as error:
         why = str(root_cause(error))
-        raise ModelError("the model can't be written", why=why, fix="Run onnx.checker on its source.") from error
+        raise ModelError("the model can't be written", why=why, fix="run onnx.checker on its source") from error
     finally:
         for slot in slots:
             slot.restore()
@@ -183,7 +183,7 @@ def _pour(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
         raise SurgeonError(
             f"the weight {declared.name!r} is not what it was declared to be",
             why=f"{tensor.dtype} {tensor.shape} ({written} bytes), not {declared.dtype} {declared.shape}",
-            fix="Please report this.",
+            fix="report it, with the model if you can",
         )
 
 
@@ -197,7 +197,9 @@ def _appearing(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
     except OSError as error:
         raise UsageError(
-            f"can't write {path}", why=error.strerror or str(error), fix="Free some space, or write elsewhere."
+            f"can't write {path}",
+            why=error.strerror or str(error),
+            fix="make room or choose another folder (TMPDIR for the proof's)",
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -179,6 +179,7 @@ def check(case: Case, found: Found) -> None:
             for text in {r.text for r in classes.causes}:
                 found.reasons[text] = found.reasons.get(text, 0) + 1
             every = [a for known in (*axes.values(), *call.results) for a in known or () if a is not None and a.size]
+            every += [a for fs in (operator.macs(call) if operator.macs else []) for _, a in fs if a is not None]
             keep = selection(classes, every, rng, 0.9 if draw == "most" else 0.4)
             if not every:
                 found.reasons["no axis is longer than 1"] = 1

@@ -28,16 +28,21 @@ def floats(*values: float) -> Array:
     return np.array(values, np.float32)
 
 
-def case(operator: str, *given: Any, opset: int = 20, outputs: int | str = 1, **attributes: Any) -> Case:
+def case(
+    operator: str, *given: Any, opset: int = 20, outputs: int | str = 1, domain: str = "", **attributes: Any
+) -> Case:
     """outputs: how many, or which are there: '.+' is an absent one and one that is used."""
     arrays = [RNG.standard_normal(g).astype(np.float32) if isinstance(g, tuple) else g for g in given]
+    arrays = [np.asarray(a) if isinstance(a, np.generic) else a for a in arrays]
     first = {id(a): f"x{i}" for i, a in reversed(list(enumerate(arrays)))}
     names = ["" if a is None else first[id(a)] for a in arrays]
     there = "+" * outputs if isinstance(outputs, int) else outputs
     node = helper.make_node(operator, names, [f"y{i}" if c == "+" else "" for i, c in enumerate(there)], **attributes)
+    node.domain = domain
     shapes = [None if a is None else a.shape for a in arrays]
     feed = {name: a for name, a in zip(names, arrays, strict=True) if name}
-    return Case(f"{operator}-{opset} {shapes} {attributes}", node, feed, {"": opset})
+    imports = {"": opset} | ({domain: 1} if domain else {})
+    return Case(f"{operator}-{opset} {shapes} {attributes}", node, feed, imports)
 
 
 def cases() -> Iterator[Case]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 from itertools import chain
 
+import law_cases
+import microsoft_cases
 import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from law import Found, examine, shipped, table
-from law_cases import cases
 from onnx import helper, numpy_helper
 
 from onnxsurgeon.edit import cut
@@ -22,28 +23,41 @@ from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.neurons import Mask, Relations
 from onnxsurgeon.ops import OPERATORS, Call, Operator, Tensor
 from onnxsurgeon.ops.call import run_rule
+from onnxsurgeon.ops.shapes import MICROSOFT
 from onnxsurgeon.ops.whole import WHOLE
 from onnxsurgeon.reference import reference
 
 VERIFIED = frozenset(
     """
-    Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool BatchNormalization BitCast
-    BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike CausalConvWithState Ceil Celu CenterCropPad
-    Clip Col2Im Concat ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumProd CumSum DFT DeformConv
-    DepthToSpace DequantizeLinear Det Div Dropout Einsum Elu Equal Erf Exp Expand Flatten Floor GRU Gather
-    GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GridSample
-    GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LRN LSTM
-    LayerNormalization LeakyRelu Less LessOrEqual LinearAttention Log LogSoftmax LpNormalization LpPool MatMul
-    MatMulInteger Max MaxPool MaxRoiPool Mean MeanVarianceNormalization Min Mish Mod Mul Neg Not OneHot Or PRelu Pad
-    Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization RNN Reciprocal ReduceL1 ReduceL2 ReduceLogSum
-    ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize
-    ReverseSequence RoiAlign RotaryEmbedding Round STFT Scatter ScatterElements ScatterND Selu Shrink Sigmoid Sign
-    Sin Sinh Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum SwiGLU Swish Tan Tanh
-    TensorScatter ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor
+    Abs Acos Acosh Add Affine And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool BatchNormalization
+    BitCast BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike CausalConvWithState Ceil Celu
+    CenterCropPad Clip Col2Im Concat ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh Crop CumProd CumSum DFT
+    DeformConv DepthToSpace DequantizeLinear Det Div Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand
+    Flatten Floor GRU Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater
+    GreaterOrEqual GridSample GroupNormalization HardSigmoid HardSwish Hardmax Identity ImageScaler
+    InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual LinearAttention Log
+    LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool MaxRoiPool Mean MeanVarianceNormalization Min
+    Mish Mod Mul Neg Not OneHot Or PRelu Pad ParametricSoftplus Pow QLinearConv QLinearMatMul QuantizeLinear
+    RMSNormalization RNN Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
+    ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize ReverseSequence RoiAlign RotaryEmbedding Round STFT
+    ScaledTanh Scatter ScatterElements ScatterND Selu Shrink Sigmoid Sign SimplifiedLayerNormalization Sin Sinh
+    Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum SwiGLU Swish Tan Tanh TensorScatter
+    ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor
     """.split()
 )
-# What can only be compared in shape: its values are random, or it reduces along all axes.
-SHAPES = frozenset("Bernoulli DynamicQuantizeLinear RandomNormalLike RandomUniformLike".split())
+# Of com.microsoft.
+VERIFIED_MICROSOFT = frozenset(
+    """
+    Attention BiasGelu CDist CausalConvWithState DequantizeLinear DynamicQuantizeMatMul FastGelu FusedConv FusedGemm
+    FusedMatMul Gelu GridSample GroupQueryAttention Inverse LinearAttention MatMulIntegerToFloat MatMulNBits
+    MultiHeadAttention NhwcMaxPool Pad QAttention QGemm QLinearAdd QLinearAveragePool QLinearConcat QLinearConv
+    QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearSoftmax QLinearWhere QuantizeLinear
+    QuickGelu RotaryEmbedding SkipLayerNormalization SkipSimplifiedLayerNormalization TransposeMatMul Trilu
+    """.split()
+)
+# What can only be compared in shape: its values are random, or it normalises along the only axis that can be cut.
+SHAPES = frozenset("Bernoulli RandomNormalLike RandomUniformLike".split())
+SHAPES_MICROSOFT = frozenset(["EmbedLayerNormalization"])
 # Made from numbers and sizes: nothing to cut goes in.
 NUMBERS = frozenset(
     """
@@ -64,7 +78,7 @@ NEWEST = 28  # the opset version that these sets are about
 
 @pytest.fixture(scope="module")
 def found() -> dict[tuple[str, str], Found]:
-    result = examine(chain(shipped(), cases()))
+    result = examine(chain(shipped(), law_cases.cases(), microsoft_cases.cases()))
     sys.stdout.write(table(result))
     return result
 
@@ -74,11 +88,24 @@ def test_cutting_commutes_with_the_operator(found: dict[tuple[str, str], Found])
     assert not broken, "\n".join(broken)
 
 
-@pytest.mark.parametrize(("verdict", "expected"), [("verified", VERIFIED), ("shapes", SHAPES)])
+@pytest.mark.parametrize(
+    ("domain", "verdict", "expected"),
+    [
+        ("", "verified", VERIFIED),
+        ("", "shapes", SHAPES),
+        (MICROSOFT, "verified", VERIFIED_MICROSOFT),
+        (MICROSOFT, "shapes", SHAPES_MICROSOFT),
+    ],
+)
 def test_no_operator_is_verified_less(
-    found: dict[tuple[str, str], Found], verdict: str, expected: frozenset[str]
+    found: dict[tuple[str, str], Found], domain: str, verdict: str, expected: frozenset[str]
 ) -> None:
-    assert {name for (domain, name), f in found.items() if not domain and f.verdict == verdict} == expected
+    assert {name for (d, name), f in found.items() if d == domain and f.verdict == verdict} == expected
+
+
+def test_no_rule_of_com_microsoft_goes_unchecked() -> None:
+    ruled = {name for domain, name in OPERATORS if domain == MICROSOFT}
+    assert ruled == VERIFIED_MICROSOFT | SHAPES_MICROSOFT | {"DynamicQuantizeLSTM"}
 
 
 def test_every_operator_is_verified_or_frozen_for_a_reason() -> None:

@@ -358,3 +358,9 @@ def test_the_solver_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 def test_problems_need_no_solver() -> None:
     code = "import sys, onnxsurgeon.solver; sys.exit(not {'highspy', 'scipy'}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_without_costs_the_greatest_utilities_stay() -> None:
+    problem = replace(random_problem(2), costs=())
+    best = sum(float(table[sizes].max()) for table, sizes in zip(problem.tables, problem.sizes, strict=True))
+    assert solve(problem).objective == pytest.approx(best)

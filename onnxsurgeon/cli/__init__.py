@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 import onnxsurgeon
 from onnxsurgeon import amounts, report
-from onnxsurgeon.cli.answer import INTERRUPTED, Answer, answering
+from onnxsurgeon.cli.answer import Answer, answering
+from onnxsurgeon.cli.group import Group
 from onnxsurgeon.cli.options import (
     EXIT_CODES,
     AsJson,
     Atol,
     Free,
+    Jobs,
     Metric,
     ModelPath,
+    Models,
     OnDevice,
+    OutputDir,
     Quiet,
     ReportTo,
+    Resume,
     Rtol,
     Seed,
     Shapes,
@@ -33,47 +36,18 @@ from onnxsurgeon.cli.options import (
     read_model,
     shapes,
 )
+from onnxsurgeon.cli.tasks import arguments, tasks
 from onnxsurgeon.errors import ProofError, UsageError
 
-
-class _Group(TyperGroup):
-    """The commands, with every error told in the same way."""
-
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        windows_expand_args: bool = True,
-        **extra: Any,
-    ) -> NoReturn:
-        args = list(sys.argv[1:] if args is None else args) or ["--help"]
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="backslashreplace")  # names in a model are more than this terminal may know
-        try:
-            code = super().main(args, prog_name or "onnxsurgeon", standalone_mode=False)
-        except typer.TyperException as problem:  # options that don't parse
-            code = UsageError.exit_code
-            Answer("", json="--json" in args).fail(_unparsed(problem), code)
-        except (KeyboardInterrupt, typer.Abort):
-            code = INTERRUPTED
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def _unparsed(problem: typer.TyperException) -> UsageError:
-    path = getattr(getattr(problem, "ctx", None), "command_path", "onnxsurgeon")
-    what, _, why = problem.format_message().replace("Value error, ", "").partition(". ")
-    return UsageError(what, why=why, fix=f"see {path} --help")
-
-
-app = typer.Typer(cls=_Group, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Group, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def main() -> NoReturn:
     """The console script."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as for Ctrl-C
+    for name in ("SIGTERM", "SIGHUP"):  # clean up as for Ctrl-C
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     app()
     raise AssertionError("the group exits")
 
@@ -101,14 +75,18 @@ def top(
     + "\n"
     + examples(
         "onnxsurgeon prune model.onnx --ratio 0.5 --metric macs --round-to 8 -o small.onnx",
-        "onnxsurgeon prune model.onnx --max-params 5M --max-macs 1.2G --max-size 18MB --exclude '/head/*'",
+        "onnxsurgeon prune 'zoo/**/*.onnx' --ratio 0.2 --exclude '/head/*' --output-dir pruned/ --jobs 4 --resume",
     ),
 )
 def prune(
-    model: ModelPath,
+    context: typer.Context,
+    models: Models,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write. [default: MODEL.pruned.onnx]")
     ] = None,
+    output_dir: OutputDir = None,
+    jobs: Jobs = None,
+    resume: Resume = False,
     ratio: Annotated[
         float | None, typer.Option(metavar="R", help="The metric falls by this share at least, and hardly more.")
     ] = None,
@@ -139,7 +117,7 @@ def prune(
     ] = None,
     free: Annotated[Free, typer.Option(help="Whether attention loses whole heads or parts of each.")] = "auto",
     seed: Seed = 0,
-    time_limit: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="For the solver.")] = 30.0,
+    time_limit: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="For the solver.")] = 10.0,
     gap: Annotated[float, typer.Option(metavar="SHARE", min=0, help="A proven gap that is good enough.")] = 1e-3,
     device: OnDevice = "auto",
     no_proof: Annotated[bool, typer.Option("--no-proof", help="Write without proving.")] = False,
@@ -156,11 +134,19 @@ def prune(
         bool, typer.Option("--save-as-external-data", help="Write the weights to FILE.data beside the model.")
     ] = False,
 ) -> None:
-    """Cut a model to a budget, keeping what is most useful, and prove the result."""
-    with answering(Answer("prune", as_json, quiet, verbose, found={"model": str(model)})) as answer:
-        target = output or model.with_name(model.name.removesuffix(".onnx") + ".pruned.onnx")
+    """Cut a model to a budget, keeping what is most useful, and prove the result.
+
+    With --output-dir, do so for each of several models. Globs may be quoted. One that fails stops no other; the exit
+    code is the worst, in the order 1, 5, 4, 3, 2.
+    """
+    with answering(Answer("prune", as_json, quiet, verbose)) as answer:
+        found = tasks(models, output, output_dir)
+        if output_dir is None:
+            answer.found = {"model": str(found[0].model)}
+            if jobs is not None or resume:
+                raise UsageError("--jobs and --resume go with --output-dir", fix="give a folder for the outputs")
         if report_to is not None:
-            report.check_report(report_to, model, target, Path(f"{target}.data"))
+            report.check_report(report_to, *(path for task in found for path in task.files))
             answer.file = report_to
         requested = {
             "ratio": ratio,
@@ -182,19 +168,29 @@ def prune(
             "time_limit": time_limit,
             "gap": gap,
         }
-        _prune(
-            answer, model, target, requested, dry_run=dry_run, overwrite=overwrite,
-            external=save_as_external_data or None, proof=not no_proof, device=device, atol=atol, rtol=rtol, seed=seed,
-        )  # fmt: skip
+        options = {"proof": not no_proof, "device": device, "atol": atol, "rtol": rtol, "seed": seed}
+        if output_dir is None:
+            _prune(
+                answer, found[0].model, found[0].target, requested, options,
+                dry_run=dry_run, overwrite=overwrite, external=save_as_external_data or None,
+            )  # fmt: skip
+        else:
+            from onnxsurgeon.cli import batch
+
+            batch.prune_all(
+                answer, found, arguments(context), {**requested, **options},
+                at_once=jobs or max(1, (os.cpu_count() or 1) // 2), resume=resume, writes=not dry_run,
+            )  # fmt: skip
 
 
 def _prune(
-    answer: Answer, path: Path, target: Path, requested: dict[str, Any], *,
-    dry_run: bool, overwrite: bool, external: bool | None, **options: Any,
+    answer: Answer, path: Path, target: Path, requested: dict[str, Any], options: dict[str, Any], *,
+    dry_run: bool, overwrite: bool, external: bool | None,
 ) -> None:  # fmt: skip
+    from onnxsurgeon.cli.progress import Stages
     from onnxsurgeon.inspection import frozen
     from onnxsurgeon.prune import prune as run
-    from onnxsurgeon.tables import Stages, pruned, verdict
+    from onnxsurgeon.tables import pruned, verdict
     from onnxsurgeon.validate import Session, tolerance
     from onnxsurgeon.write import check_target
 
@@ -255,8 +251,9 @@ def inspect(
             report.check_report(report_to, model)
             answer.file = report_to
         stated = shapes(input_shape)
+        from onnxsurgeon.cli.progress import Stages
         from onnxsurgeon.inspection import inspect as run
-        from onnxsurgeon.tables import Stages, inspected
+        from onnxsurgeon.tables import inspected
 
         with Stages(verbose=verbose, quiet=quiet) as progress:
             progress("read", model.name)
@@ -305,9 +302,10 @@ def validate(
             report.check_report(report_to, original, edited)
             answer.file = report_to
         stated = shapes(input_shape)
+        from onnxsurgeon.cli.progress import Stages
         from onnxsurgeon.comparison import require_same
         from onnxsurgeon.comparison import validate as run
-        from onnxsurgeon.tables import Stages, validated, verdict
+        from onnxsurgeon.tables import validated, verdict
 
         with Stages(verbose=verbose, quiet=quiet) as progress:
             progress("read", original.name)

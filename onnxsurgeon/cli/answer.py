@@ -32,6 +32,7 @@ class Answer:
     found: report.Report = field(default_factory=dict)
     tables: Callable[[report.Report], Sequence[Any]] = lambda found: ()
     began: float = field(default_factory=time.perf_counter)
+    interrupted: str = "nothing was written"  # what Ctrl-C leaves
 
     def give(self, **rest: Any) -> None:
         """The report, completed by `rest`: to its file, and to stdout as JSON or to a person as tables."""
@@ -40,25 +41,25 @@ class Answer:
             report.save(self.found, self.file)
         if self.json:
             print(report.to_json(self.found))
-        else:
-            self._show()
+        self.show()
 
     def fail(self, error: SurgeonError, code: int) -> None:
         """The error on stderr, and in the report where one was asked for."""
         self.found = {**report.head(self.command), **self.found, **report.failure(error, code)}
         if self.file is not None:
-            with suppress(OSError):  # the error itself matters more
+            with suppress(UsageError):  # the error itself matters more
                 report.save(self.found, self.file)
         if self.json:
             print(report.to_json(self.found))
-        elif isinstance(error, ProofError):
-            self._show()
+        if isinstance(error, ProofError):
+            self.show()
         why = (f"  {line}" for line in error.why.splitlines())
         for line in (f"error: {error.what}", *why, *([f"fix: {error.fix}"] if error.fix else [])):
             print(_printable(line), file=sys.stderr)
 
-    def _show(self) -> None:
-        parts = () if self.quiet else self.tables(self.found)
+    def show(self) -> None:
+        """The tables, where a person looks."""
+        parts = () if self.quiet or self.json else self.tables(self.found)
         if parts:
             from onnxsurgeon.tables import console
 
@@ -89,7 +90,7 @@ def answering(answer: Answer) -> Iterator[Answer]:
 
 
 def _interrupt(answer: Answer) -> NoReturn:
-    answer.fail(SurgeonError("interrupted", why="nothing was written"), INTERRUPTED)
+    answer.fail(SurgeonError("interrupted", why=answer.interrupted), INTERRUPTED)
     raise SystemExit(INTERRUPTED) from None
 
 

@@ -70,6 +70,32 @@ def read_model(path: Path, stated: Mapping[str, tuple[int, ...]]) -> Model:
     return model
 
 
+Models = Annotated[
+    list[str],
+    typer.Argument(metavar="MODEL...", help="An .onnx file; with --output-dir several, or globs.", show_default=False),
+]
+OutputDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--output-dir",
+        metavar="DIR",
+        help="Prune several models, each in a process of its own, to DIR/MODEL.onnx.",
+        show_default=False,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        help="With --output-dir: models at once. [default: half of the cores]",
+        show_default=False,
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="With --output-dir: skip what an earlier run has done with the same options.")
+]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.", show_default=False)]
 Shapes = Annotated[
     list[str] | None,

@@ -1,6 +1,18 @@
 """All that is known of operators: how each relates the neurons on its axes, and what its sizes become."""
 
-from onnxsurgeon.ops import attention, control, indexing, movement, reduction, resizing, table, whole
+from onnxsurgeon.ops import (
+    attention,
+    control,
+    fused_attention,
+    indexing,
+    microsoft,
+    movement,
+    quantised,
+    reduction,
+    resizing,
+    table,
+    whole,
+)
 from onnxsurgeon.ops.call import OPERATORS, Call, Operator, Tensor
 from onnxsurgeon.ops.table import NARY, UNARY
 
@@ -13,8 +25,11 @@ __all__ = [
     "Tensor",
     "attention",
     "control",
+    "fused_attention",
     "indexing",
+    "microsoft",
     "movement",
+    "quantised",
     "reduction",
     "resizing",
     "table",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import sqrt
 
-from onnxsurgeon.neurons import POSITIONS, Axes
-from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, register
+from onnxsurgeon.neurons import POSITIONS, Axes, Axis
+from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Rule, register
 from onnxsurgeon.ops.table import counted, everything, read
 
 # q: query, k: key and v: value heads of sizes d and e; h heads of k and v, each for r heads of q.
@@ -21,13 +22,28 @@ def head_size(index: int, name: str) -> Callable[[Call], int]:
     return lambda call: (call.shape(index) or (0, 0, 0))[-1] // max(heads(call, name), 1)
 
 
+def left(keep: Keep, labels: Axis, blocks: int, size: int) -> tuple[int, int]:
+    """How many blocks of `size` neurons keep one, and how many each of them keeps."""
+    if labels is None:
+        return blocks, size
+    stay = keep(labels).reshape(blocks, -1)
+    count = int(stay.any(axis=1).sum())
+    return count, int(stay.sum()) // max(count, 1)
+
+
+def same_scale(call: Call, old: int, new: int) -> Changes:
+    """A scale that follows from the head size is spelled out where that changes: it is no neuron's."""
+    return {} if new == old or call.attributes.get("scale") else {"scale": 1.0 / sqrt(old)}
+
+
 def count_heads(call: Call, keep: Keep) -> Changes:
-    """The attributes that spell numbers of heads; where heads are an axis there are none."""
+    """The attributes that spell numbers of heads (where heads are an axis there are none), and the scale."""
     changes: Changes = {}
-    for index, name in ((0, "q_num_heads"), (1, "kv_num_heads")):
-        if heads(call, name):
-            changes |= counted(name, index, 2, head_size(index, name))(call, keep)
-    return changes
+    for index, name in ((1, "kv_num_heads"), (0, "q_num_heads")):
+        size, labels = head_size(index, name)(call), (call.axes(index) or (None,))[-1]
+        count, kept = left(keep, labels, heads(call, name) or 1, size)
+        changes |= {name: count} if heads(call, name) not in (0, count) else {}
+    return changes | same_scale(call, size, kept)
 
 
 def attention_macs(call: Call) -> list[Factors]:
@@ -48,53 +64,68 @@ def grouped(call: Call) -> dict[str, int]:
 
 @register("Attention", resize=count_heads, macs=attention_macs)
 def attention(call: Call) -> Sequence[Axes | None]:
-    """Sequences stay whole. So does the head size where the scale follows from it."""
+    """Sequences stay whole."""
     inputs, output = PACKED if len(call.shape(0) or ()) == 3 else SEPARATE
     mask = " ".join(["b", "(h r)", "_", "_"][4 - len(call.shape(3) or ()) :])
     pattern = f"{inputs}, {mask}, b h _ d, b h _ e, b -> {output}, b h _ d, b h _ e, b (h r) _ _"
-    return scaled(call, pattern)
+    return read(call, pattern, **grouped(call))
 
 
 @register("LinearAttention", resize=count_heads)
 def linear_attention(call: Call) -> Sequence[Axes | None]:
     decay = "b _ h" if (call.shape(4) or (0,))[-1] == heads(call, "kv_num_heads") else "b _ (h d)"
-    return scaled(call, f"{PACKED[0]}, b h d e, {decay}, b _ h -> {PACKED[1]}, b h d e")
+    return read(call, f"{PACKED[0]}, b h d e, {decay}, b _ h -> {PACKED[1]}, b h d e", **grouped(call))
 
 
-def scaled(call: Call, pattern: str) -> list[Axes | None]:
-    """Relates the vertex, its head size a literal where there is no `scale`."""
-    if not call.attributes.get("scale"):
-        size = head_size(0, "q_num_heads")(call)
-        pattern = " ".join(str(size) if word == "d" else word for word in _words(pattern))
-    return read(call, pattern, **grouped(call))
+# --- rotations -------------------------------------------------------------------------------------------------------
 
 
-def _words(pattern: str) -> list[str]:
-    return pattern.replace("(", "( ").replace(")", " )").replace(",", " ,").split()
+def rotated_heads(call: Call, angles: int) -> int:
+    """How many heads lie behind each other; of com.microsoft they may have to be told from the angles."""
+    given, width = heads(call, "num_heads"), (call.shape(0) or (0, 0, 1))[-1]
+    return given or max(width // (2 * (call.shape(angles) or (1, 1))[-1]), 1)
 
 
-def rotary_sizes(call: Call, keep: Keep) -> Changes:
-    angles = (call.axes(1) or (None,))[-1]
-    changes = counted("num_heads", 0, 2, head_size(0, "num_heads"))(call, keep) if heads(call, "num_heads") else {}
-    if heads(call, "rotary_embedding_dim") and angles is not None and not keep(angles).all():
-        changes["rotary_embedding_dim"] = 2 * int(keep(angles).sum())
-    return changes
+def rotary_sizes(angles: int) -> Callable[[Call, Keep], Changes]:
+    def resize(call: Call, keep: Keep) -> Changes:
+        labels, changes = (call.axes(angles) or (None,))[-1], Changes()
+        if heads(call, "num_heads") and len(call.shape(0) or ()) == 3:
+            changes = counted("num_heads", 0, 2, head_size(0, "num_heads"))(call, keep)
+        if heads(call, "rotary_embedding_dim") and labels is not None and not keep(labels).all():
+            changes["rotary_embedding_dim"] = 2 * int(keep(labels).sum())
+        return changes
+
+    return resize
 
 
-@register("RotaryEmbedding", silence="none", resize=rotary_sizes)
-def rotary(call: Call) -> Sequence[Axes | None]:
-    """The two neurons that are rotated together, and their angle, are one; a head's neurons beyond those pass."""
-    packed = len(call.shape(0) or ()) == 3
-    x, angles = "b s f" if packed else "b h s f", "_ c" if len(call.shape(1) or ()) == 2 else "b s c"
-    results = read(call, f"{x}, {angles}, {angles}, b s -> {x}")
-    flat, angle = (call.axes(0) or (None,))[-1], (call.axes(1) or (None,))[-1]
+def rotary(angles: int, positions: int) -> Rule:
+    """The two neurons that are rotated together, and their angle, are one; a head's neurons beyond those pass.
+
+    angles: the first of the two inputs of cosines and sines. positions: the input that picks among them.
+    """
+
+    def rule(call: Call) -> Sequence[Axes | None]:
+        packed = len(call.shape(0) or ()) == 3
+        first = len(call.shape(positions) or ()) == 1  # the position of the first; the others follow
+        where, s = ("_", "_") if first else ("b s", "s")
+        x, table = f"b {s} f" if packed else f"b h {s} f", "_ c" if len(call.shape(angles) or ()) == 2 else "b s c"
+        inputs = {0: x, angles: table, angles + 1: table, positions: where}
+        results = read(call, ", ".join(inputs[i] for i in sorted(inputs)) + f" -> {x}")
+        tie_angles(call, (call.axes(0) or (None,))[-1], (call.axes(angles) or (None,))[-1], packed=packed, angles=angles)
+        return results
+
+    return rule
+
+
+def tie_angles(call: Call, flat: Axis, angle: Axis, *, packed: bool, angles: int) -> None:
     if flat is None:
         call.relations.freeze(angle, POSITIONS)
-        return results
+        return
     head = flat
     if packed:
-        head = call.relations.fresh(head_size(0, "num_heads")(call))
-        call.relations.product(flat, [call.relations.fresh(len(flat) // len(head)), head])
+        count = rotated_heads(call, angles)
+        head = call.relations.fresh(len(flat) // count)
+        call.relations.product(flat, [call.relations.fresh(count), head])
     rotated = head[: heads(call, "rotary_embedding_dim") or len(head)]
     pairs = rotated.reshape(-1, 2).T if call.attributes.get("interleaved") else rotated.reshape(2, -1)
     call.relations.same(pairs[0], pairs[1])
@@ -102,4 +133,6 @@ def rotary(call: Call) -> Sequence[Axes | None]:
         call.relations.freeze(pairs[0], POSITIONS)
     else:
         call.relations.same(pairs[0], angle)
-    return results
+
+
+register("RotaryEmbedding", silence="none", resize=rotary_sizes(1))(rotary(1, 3))

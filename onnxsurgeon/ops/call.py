@@ -139,6 +139,7 @@ class Operator(NamedTuple):
     silence: which inputs must be zero where neurons are dropped, for it to compute what the cut operator does: none
     where it only moves or maps elements, the data of a product with weights, or all.
     zeros: where zero is another input's value (quantisation).
+    inferred: the input in which a -1 stands for a size that the operator works out.
     ignores: inputs of which it reads the type or the sizes alone, so that they may be cut whatever its rule says.
     """
 
@@ -148,6 +149,7 @@ class Operator(NamedTuple):
     silence: Silence = "all"
     zeros: Mapping[int, int] = {}
     ignores: tuple[int, ...] = ()
+    inferred: int | None = None
 
 
 OPERATORS: dict[tuple[str, str], Operator] = {}
@@ -179,6 +181,7 @@ def register(
     silence: Silence = "all",
     zeros: Mapping[int, int] | None = None,
     ignores: tuple[int, ...] = (),
+    inferred: int | None = None,
 ) -> Callable[[Rule], Rule]:
     """Registers a rule for the operators of a space-separated list."""
 
@@ -186,7 +189,7 @@ def register(
         for name in names.split():
             if (domain, name) in OPERATORS:
                 raise ValueError(f"operator {domain}::{name} is registered twice")
-            OPERATORS[domain, name] = Operator(rule, resize, macs, silence, zeros or {}, ignores)
+            OPERATORS[domain, name] = Operator(rule, resize, macs, silence, zeros or {}, ignores, inferred)
         return rule
 
     return decorate

@@ -129,3 +129,12 @@ def ordered(call: Call) -> Sequence[Axes | None]:
     if call.operator != "TopK" and not call.attributes.get("keepdims", 1):
         del result[axis]
     return [tuple(result)] * len(call.outputs)
+
+
+# Inputs that hold indices, and the table that each looks up.
+LOOKUPS = {
+    "Gather": {1: 0},
+    "GatherElements": {1: 0},
+    "GatherND": {1: 0},
+    "EmbedLayerNormalization": {0: 2, 1: 4},
+}

@@ -127,7 +127,7 @@ def retarget(call: Call, keep: Keep) -> Changes:
     return call.spelled("shape", 1, new)
 
 
-@register("Reshape", silence="none", resize=retarget)
+@register("Reshape", silence="none", resize=retarget, inferred=1)
 def reshape(call: Call) -> Sequence[Axes | None]:
     axes, source, target = call.axes(0), call.inputs[0], call.outputs[0]
     if axes is None or source is None or source.shape is None or target.shape is None:
@@ -261,6 +261,8 @@ def slice_parameters(call: Call) -> tuple[list[int], list[int], list[int], list[
     if (call.has(3) and given[0] is None) or (call.has(4) and given[1] is None):
         return None
     rank = len(call.shape(0) or ())
+    if not rank:
+        return None
     axes = range(len(starts)) if given[0] is None else given[0].tolist()
     steps = [1] * len(starts) if given[1] is None else given[1].tolist()
     return starts.tolist(), ends.tolist(), [a % rank for a in axes], steps

@@ -52,7 +52,7 @@ def along(call: Call) -> Sequence[Axes | None]:
     return [axes]
 
 
-@register("LayerNormalization RMSNormalization")
+@register("LayerNormalization RMSNormalization SimplifiedLayerNormalization")
 def layer_norm(call: Call) -> Sequence[Axes | None]:
     """The statistics run over the axes from `axis` on; outputs 1 and 2 are the statistics."""
     axis = int(call.attributes.get("axis", -1))
@@ -130,12 +130,15 @@ def quantize(call: Call) -> Sequence[Axes | None]:
 
 @register("DynamicQuantizeLinear")
 def dynamic_quantize(call: Call) -> Sequence[Axes | None]:
-    results = read(call, "... -> ..., ,")
-    call.normalises(0, range(len(call.shape(0) or ())))
-    return [results[0], *(call.blank(i) for i in range(1, len(call.outputs)))]
+    """The range of which it takes the scale holds 0, whether a neuron is silent or gone."""
+    return read(call, "... -> ..., ,")
 
 
 # Which input of a normalisation scales each channel.
 SCALES = dict.fromkeys(
-    "BatchNormalization InstanceNormalization GroupNormalization LayerNormalization RMSNormalization".split(), 1
-)
+    """
+    BatchNormalization InstanceNormalization GroupNormalization LayerNormalization RMSNormalization
+    SimplifiedLayerNormalization
+    """.split(),
+    1,
+) | {"SkipLayerNormalization": 2, "SkipSimplifiedLayerNormalization": 2, "EmbedLayerNormalization": 5}

@@ -20,12 +20,12 @@ Infer = Callable[[Attributes, Shapes], Sequence[Shape]]
 class Known(NamedTuple):
     """`infer`: the attributes and the inputs' shapes, () where absent -> the outputs' shapes, of those that there are.
 
-    types: for each output, the input whose element type it has; the last is that of all that follow.
-    It may raise IndexError or ValueError on shapes that the operator refuses.
+    types: for each output, the inputs of whose element type it is: of the first that is there. The last entry is that of
+    all outputs that follow. It may raise IndexError, KeyError or ValueError on what the operator refuses.
     """
 
     infer: Infer
-    types: tuple[int, ...] = (0,)
+    types: tuple[tuple[int, ...], ...] = ((0,),)
 
 
 def like(index: int) -> Infer:
@@ -96,10 +96,6 @@ def convolved(weight: int) -> Infer:
     return infer
 
 
-def convolved_last(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
-    return convolved(1)({**attributes, "channels_last": 1}, shapes)
-
-
 def cropped(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
     left, top, right, bottom = attributes["border"]
     n, c, height, width = shapes[0]
@@ -125,14 +121,6 @@ def embedded(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
     return [(*ids, words[1]), index, (*ids, words[1])]
 
 
-def averaged(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
-    shape = shapes[0]
-    over = {a % len(shape) for a in attributes.get("axes") or range(len(shape))}
-    if attributes.get("keepdims", 1):
-        return [tuple(1 if a in over else n for a, n in enumerate(shape))]
-    return [tuple(n for a, n in enumerate(shape) if a not in over)]
-
-
 def joined(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
     """The tensors stand in threes, with their scale and zero point, behind those of the result."""
     parts, axis = shapes[2::3], int(attributes["axis"])
@@ -148,11 +136,16 @@ def _cache(attributes: Attributes, past: Shape, batch: int, heads: int, new: int
     return (batch, heads, new + (past[2] if past else 0), size)
 
 
-def fused_attention(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
-    (batch, length, _), (_, width) = shapes[0], shapes[1]
-    sizes = attributes.get("qkv_hidden_sizes") or [width // 3] * 3
-    heads, past = int(attributes["num_heads"]), shapes[4] if len(shapes) > 4 else ()
-    return [(batch, length, sizes[2]), (2, batch, heads, length + (past[3] if past else 0), sizes[1] // heads)]
+def fused_attention(past: int) -> Infer:
+    """Queries, keys and values by one weight; input `past` is what came before."""
+
+    def infer(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+        (batch, length, _), (_, width) = shapes[0], shapes[1]
+        sizes = attributes.get("qkv_hidden_sizes") or [width // 3] * 3
+        heads, before = int(attributes["num_heads"]), shapes[past] if len(shapes) > past else ()
+        return [(batch, length, sizes[2]), (2, batch, heads, length + (before[3] if before else 0), sizes[1] // heads)]
+
+    return infer
 
 
 def multi_head(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
@@ -210,39 +203,38 @@ SHAPES: dict[Key, Known] = _table(
 ) | _table(
     MICROSOFT,
     {
-        "Attention QAttention": Known(fused_attention),
+        "Attention": Known(fused_attention(4)),
         "BiasGelu FastGelu Gelu Inverse QuickGelu RotaryEmbedding": Known(like(0)),
         "CausalConvWithState": Known(causal_conv),
         "CDist": Known(lambda attributes, shapes: [(shapes[0][0], shapes[1][0])]),
-        "DequantizeLinear": Known(like(0), (1,)),
+        "DequantizeLinear": Known(like(0), ((1,),)),
         "DynamicQuantizeLSTM": Known(recurrent),
         "DynamicQuantizeMatMul": Known(product(0, 1)),
-        "EmbedLayerNormalization": Known(embedded, (2, 0, 2)),
+        "EmbedLayerNormalization": Known(embedded, ((2,), (0,), (2,))),
+        "FusedConv": Known(convolved(1)),
         "FusedMatMul TransposeMatMul": Known(product(0, 1)),
         "GroupQueryAttention": Known(grouped_query),
         "LinearAttention": Known(linear_attention),
-        "MatMulIntegerToFloat": Known(product(0, 1), (2,)),
+        "MatMulIntegerToFloat": Known(product(0, 1), ((2,),)),
         "MatMulNBits": Known(by_rows),
         "MultiHeadAttention": Known(multi_head),
-        "NhwcConv NhwcFusedConv": Known(convolved_last),
         "NhwcMaxPool": Known(pooled_last),
-        "QGemm": Known(product(0, 3), (8, 1)),
+        "QAttention": Known(fused_attention(8), ((3,),)),
+        "QGemm": Known(product(0, 3), ((8, 1),)),
         "QLinearAdd QLinearMul": Known(broadcast(0, 3)),
         "QLinearAveragePool": Known(pooled),
-        "QLinearConcat": Known(joined, (1,)),
-        "QLinearConv": Known(convolved(3), (7,)),
+        "QLinearConcat": Known(joined, ((1,),)),
+        "QLinearConv": Known(convolved(3), ((7,),)),
         "QLinearGlobalAveragePool": Known(pooled_away),
         "QLinearLeakyRelu QLinearSigmoid QLinearSoftmax": Known(like(0)),
-        "QLinearReduceMean": Known(averaged),
-        "QLinearWhere": Known(broadcast(0, 1, 4), (1,)),
-        "QuantizeLinear": Known(like(0), (2,)),
+        "QLinearWhere": Known(broadcast(0, 1, 4), ((1,),)),
+        "QuantizeLinear": Known(like(0), ((2,),)),
         "SkipLayerNormalization SkipSimplifiedLayerNormalization": Known(normalised),
     },
 )
 
 # The operator of onnx that answers in its place, and the version of that.
 STANDS_FOR: dict[Key, tuple[str, int]] = {
-    (MICROSOFT, "FusedConv"): ("Conv", 11),
     (MICROSOFT, "FusedGemm"): ("Gemm", 13),
     (MICROSOFT, "GridSample"): ("GridSample", 16),
     (MICROSOFT, "Pad"): ("Pad", 13),

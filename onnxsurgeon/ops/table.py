@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
 from onnxsurgeon.neurons import Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Macs, Resize, Rule, register
-from onnxsurgeon.signature import Unsolved, relate
+from onnxsurgeon.signature import Operand, Shape, Unsolved, relate
 
 
 def read(call: Call, text: str, **sizes: int) -> list[Axes | None]:
     """Relates the vertex by a signature; where it doesn't fit, everything is frozen."""
     patterns = [part.strip() for part in text.partition("->")[0].split(",")]
     operands = [call.operand(i) if pattern else None for i, pattern in enumerate(patterns)]
-    unknown = [i for i, pattern in enumerate(patterns) if pattern and call.has(i) and operands[i] is None]
-    if unknown:
+    if any(pattern and call.has(i) and operands[i] is None for i, pattern in enumerate(patterns)):
         return call.freeze_all("an input of unknown shape")
+    return connect(call, text, operands, **sizes)
+
+
+def connect(
+    call: Call,
+    text: str,
+    operands: Sequence[Operand | None],
+    given: Mapping[int, Shape] | None = None,
+    **sizes: int,
+) -> list[Axes | None]:
+    """Relates these operands, parts of the vertex' inputs, with its outputs. `given`: shapes that are not known by then."""
     count = len(text.partition("->")[2].split(","))
-    shapes = [tensor.shape for tensor in call.outputs[:count]]
+    shapes = [tensor.shape or (given or {}).get(i) for i, tensor in enumerate(call.outputs[:count])]
     try:
         results = relate(text, call.relations, operands, shapes, sizes)
     except Unsolved as problem:
         return call.freeze_all(str(problem))
     results += [call.blank(i) for i in range(len(results), len(call.outputs))]
-    return [call.blank(i) if axes is None else undynamic(call, i, axes) for i, axes in enumerate(results)]
+    shapes += [None] * (len(results) - len(shapes))
+    return [
+        call.blank(i) if axes is None or shape is None else lengthy(axes, shape)
+        for i, (axes, shape) in enumerate(zip(results, shapes, strict=True))
+    ]
 
 
-def undynamic(call: Call, index: int, axes: Axes) -> Axes:
-    """`axes` of output `index`, without labels on axes of size 1."""
-    shape = call.outputs[index].shape or ()
+def lengthy(axes: Axes, shape: Shape) -> Axes:
+    """`axes` without neurons on those of size 1."""
     return tuple(None if n == 1 else axis for n, axis in zip(shape, axes, strict=True))
 
 
@@ -104,7 +117,7 @@ def conv(text: str) -> Callable[[Call], str]:
     """A pointwise convolution lets labels through its spatial axes; any other works along them."""
 
     def choose(call: Call) -> str:
-        kernel = (call.shape(3) if call.operator == "QLinearConv" else call.shape(1)) or (0, 0, 2)
+        kernel = call.shape(3 if call.operator == "QLinearConv" else 1) or (0, 0, 2)
         plain = all(set(call.attributes.get(key) or [good]) == {good} for key, good in (("strides", 1), ("pads", 0)))
         pointwise = (
             plain and set(kernel[2:]) == {1} and call.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")

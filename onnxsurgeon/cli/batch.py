@@ -1,0 +1,156 @@
+"""Several models in one call: this very command on each, in a process of its own, so that none can harm another."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onnxsurgeon import report
+from onnxsurgeon.cli.answer import Answer, explained
+from onnxsurgeon.cli.progress import Count
+from onnxsurgeon.cli.tasks import Task, recorded
+from onnxsurgeon.errors import SurgeonError
+
+WORST = (1, 5, 4, 3, 2, 0)  # exit codes; the first that occurs is the exit code of all
+GRACE = 10.0  # seconds that a stopped process has to clean up
+
+
+@dataclass
+class Crew:
+    """The processes of the moment. `run` is called from many threads, `stop` ends them all."""
+
+    options: Sequence[str]
+    children: set[subprocess.Popen[str]] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    stopped: bool = False
+
+    def run(self, task: Task) -> tuple[report.Report, str]:
+        """The report of one model, whatever becomes of its process, and what that said on stderr."""
+        began = time.perf_counter()
+        # as the parent finds its modules: a script does not look into the current folder, python -m does
+        safe = () if {"", str(Path.cwd())} & set(sys.path) else ("-P",)
+        command = [sys.executable, *safe, "-m", "onnxsurgeon", "prune", "--json", *self.options]
+        with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:  # goes even if the process can't clean up
+            with self.lock:
+                if self.stopped:
+                    raise InterruptedError
+                child = subprocess.Popen(
+                    [*command, f"--output={task.target}", "--", str(task.model)],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+                    errors="replace", env={**os.environ, "TMPDIR": folder},
+                    process_group=0,  # Ctrl-C is for the parent, which stops each child once
+                )  # fmt: skip
+                self.children.add(child)
+            said, errors = child.communicate()
+            with self.lock:
+                self.children.discard(child)
+        found = _parsed(said)
+        if child.returncode not in WORST or found.get("exit_code") != child.returncode:
+            found = _failed(task, _death(child.returncode, errors))
+            for draft in task.target.parent.glob(f".onnxsurgeon-{child.pid}-*"):
+                shutil.rmtree(draft, ignore_errors=True)
+        return {**found, "seconds": found.get("seconds") or {"total": time.perf_counter() - began}}, errors
+
+    def stop(self) -> None:
+        with self.lock:
+            self.stopped, left = True, list(self.children)
+        for child in left:
+            child.terminate()
+        for child in left:
+            try:
+                child.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def _parsed(text: str) -> report.Report:
+    with suppress(ValueError):
+        found = json.loads(text)
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _failed(task: Task, error: SurgeonError) -> report.Report:
+    row = {**report.head("prune"), "model": str(task.model), "output": str(task.target)}
+    return {**row, **report.failure(error, error.exit_code)}
+
+
+def _death(code: int, errors: str) -> SurgeonError:
+    """Of a process that ended without a report."""
+    last = (errors.strip().splitlines() or [""])[-1].strip()
+    how = f"ended early, with exit code {code}"
+    if code < 0:
+        with suppress(ValueError):
+            how = f"was killed by {signal.Signals(-code).name}"
+        if how.endswith("SIGKILL"):
+            last = "systems do so when memory runs out"
+    return SurgeonError(f"its process {how}", why=last, fix="prune it alone with -v, or with fewer --jobs")
+
+
+def prune_all(
+    answer: Answer, tasks: Sequence[Task], options: Sequence[str], requested: Mapping[str, Any], *,
+    at_once: int, resume: bool, writes: bool,
+) -> None:  # fmt: skip
+    """Prunes every model and answers with a row for each. Raises SurgeonError with the worst exit code of all."""
+    from onnxsurgeon.tables import reason, several
+
+    wanted = _parsed(report.to_json(dict(requested)))
+    rows = {task: {**row, "status": "skipped"} for task in tasks if resume and (row := recorded(task, wanted))}
+    answer.tables = several
+    crew, began = Crew(options), time.perf_counter()
+    with Count(len(tasks), len(rows), verbose=answer.verbose, quiet=answer.quiet) as count:
+
+        def work(task: Task) -> tuple[report.Report, str]:
+            count.begin(str(task.model))
+            try:
+                if writes:
+                    task.target.parent.mkdir(parents=True, exist_ok=True)
+                    report.check_report(task.record, task.model, task.target)
+                found, said = crew.run(task)
+                if writes and found["exit_code"] == 0:
+                    report.save(found, task.record)
+            except (OSError, SurgeonError) as problem:
+                return {**_failed(task, explained(problem)), "seconds": {"total": 0.0}}, ""
+            return found, said
+
+        with ThreadPoolExecutor(at_once) as pool:
+            try:
+                futures = {pool.submit(work, task): task for task in tasks if task not in rows}
+                for future in as_completed(futures):
+                    task = futures[future]
+                    rows[task], said = future.result()
+                    count.end(str(task.model), rows[task], said)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                crew.stop()
+                raise
+            finally:
+                answer.found = {**report.head("prune"), "models": [rows[task] for task in tasks if task in rows]}
+                answer.found["seconds"] = {"total": time.perf_counter() - began}
+                answer.interrupted = f"{len(rows)} of {len(tasks)} models were done; --resume goes on from there"
+    failed = [row for row in answer.found["models"] if row["exit_code"]]
+    if not failed:
+        answer.give(status="done", exit_code=0)
+        return
+    error = SurgeonError(
+        f"{len(failed)} of {len(tasks)} models failed",
+        why="\n".join(f"{row['model']}: {reason(row)}" for row in failed),
+        fix="onnxsurgeon prune MODEL says more of each" + ("; --resume leaves out what passed" if writes else ""),
+    )
+    error.exit_code = next(code for code in WORST if any(row["exit_code"] == code for row in failed))
+    answer.show()
+    raise error

@@ -1,0 +1,78 @@
+"""What a person sees while a command works: on stderr, and only where that is a terminal or it was asked for."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
+
+from onnxsurgeon.report import Report
+from onnxsurgeon.tables import console, outcome, plain
+
+
+class Stages:
+    """Progress on stderr: a status line on a terminal, one line a stage with `verbose`, nothing otherwise."""
+
+    def __init__(self, *, verbose: bool, quiet: bool) -> None:
+        self.console = console(sys.stderr)
+        self.lines = verbose and not quiet
+        live = self.console.is_terminal and not quiet and not self.lines
+        spinner = "line" if self.console.options.ascii_only else "dots"
+        self.status = self.console.status("", spinner=spinner, refresh_per_second=8) if live else None
+
+    def __call__(self, stage: str, detail: str) -> None:
+        text = plain(f"{stage:6s} {detail}".rstrip())
+        if self.status is not None:
+            self.status.update(text)
+        elif self.lines:
+            self.console.print(text)
+
+    def __enter__(self) -> Stages:
+        if self.status is not None:
+            self.status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.status is not None:
+            self.status.stop()
+
+
+class Count:
+    """Progress over several models on stderr: a bar on a terminal, a line a model with `verbose`, nothing otherwise."""
+
+    def __init__(self, total: int, done: int, *, verbose: bool, quiet: bool) -> None:
+        self.console = console(sys.stderr)
+        self.lines = verbose and not quiet
+        names = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+        self.bar = Progress(
+            MofNCompleteColumn(), BarColumn(bar_width=24), TimeElapsedColumn(), names, console=self.console,
+            transient=True, disable=not self.console.is_terminal or quiet or self.lines,
+        )  # fmt: skip
+        self.task = self.bar.add_task("", total=total, completed=done)
+        self.running: list[str] = []
+
+    def begin(self, name: str) -> None:
+        """A model has its turn (said by any thread)."""
+        self.running.append(name)
+        self._say(0)
+
+    def end(self, name: str, report: Report, said: str) -> None:
+        """A model is done; `said`: by its process, on stderr."""
+        self.running.remove(name)
+        self._say(1)
+        if self.lines:
+            self.console.print(plain(f"{outcome(report):12s} {name}"))
+            for line in said.splitlines():
+                self.console.print(plain(f"  {line}"))
+
+    def _say(self, more: int) -> None:
+        names = ", ".join(name.replace("\\", "/").rpartition("/")[2] for name in self.running)
+        self.bar.update(self.task, advance=more, description=plain(names).plain)
+
+    def __enter__(self) -> Count:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()

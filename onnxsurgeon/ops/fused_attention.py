@@ -1,0 +1,159 @@
+"""Attention as com.microsoft has it: queries, keys and values by one weight, or with their biases in one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnxsurgeon.neurons import Axes, Axis
+from onnxsurgeon.ops.attention import heads, left, same_scale
+from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, register
+from onnxsurgeon.ops.shapes import MICROSOFT
+from onnxsurgeon.ops.table import connect, everything, read
+from onnxsurgeon.signature import Operand
+
+
+def parts(operand: Operand | None, sizes: Sequence[int]) -> list[Operand | None]:
+    """The last axis of an operand, taken apart: queries, keys and values lie behind each other."""
+    if operand is None:
+        return [None] * len(sizes)
+    found: list[Operand | None] = []
+    start, labels = 0, operand.axes[-1]
+    for size in sizes:
+        piece = None if labels is None else labels[start : start + size]
+        found.append(Operand((*operand.shape[:-1], size), (*operand.axes[:-1], piece)))
+        start += size
+    return found
+
+
+def last(operand: Operand | None) -> Axis:
+    return None if operand is None else operand.axes[-1]
+
+
+def own_heads(rank: int) -> str:
+    """What is added to the scores: for each head, or for all alike."""
+    return " ".join(["_", "h", "_", "_"][4 - rank :])
+
+
+# --- one weight ------------------------------------------------------------------------------------------------------
+
+
+def widths(call: Call) -> list[int]:
+    """Of queries, keys and values."""
+    given = call.attributes.get("qkv_hidden_sizes")
+    return [int(n) for n in given] if given else [(call.shape(1) or (0, 0))[1] // 3] * 3
+
+
+@register("Attention", domain=MICROSOFT, resize=lambda call, keep: fused_sizes(call, keep), macs=lambda call: fused_macs(call))
+def attention(call: Call) -> Sequence[Axes | None]:
+    if call.has(4) or call.outputs[1:2] and call.outputs[1].used:
+        return call.freeze_all("attention with a past")
+    if call.attributes.get("do_rotary"):
+        return call.freeze_all("it rotates its heads")
+    sizes = widths(call)
+    operands = [call.operand(0), *parts(call.operand(1), sizes), *parts(call.operand(2), sizes), call.operand(5)]
+    if operands[0] is None or operands[1] is None or sum(sizes) != (call.shape(1) or (0, 0))[1]:
+        return call.freeze_all("an input of unknown shape")
+    bias = own_heads(len(call.shape(5) or ()))
+    text = f"_ _ i, i (h d), i (h d), i (h e), (h d), (h d), (h e), {bias} -> _ _ (h e)"
+    return connect(call, text, operands, h=heads(call, "num_heads"))
+
+
+def fused_sizes(call: Call, keep: Keep) -> Changes:
+    """The number of heads and the scale; the widths where those of values are not those of queries."""
+    count, old = heads(call, "num_heads"), widths(call)
+    labels = [last(part) for part in parts(call.operand(1), old)]
+    kept = [left(keep, axis, count, size // count) for axis, size in zip(labels, old, strict=True)]
+    new = [number * size for number, size in kept]
+    if new == old:
+        return {}
+    spelled = len(set(new)) > 1 or call.attributes.get("qkv_hidden_sizes")
+    changes: Changes = {"num_heads": kept[0][0]} | ({"qkv_hidden_sizes": new} if spelled else {})
+    return changes | same_scale(call, old[0] // count, kept[0][1])
+
+
+def fused_macs(call: Call) -> list[Factors]:
+    x, out = everything(call, call.operand(0)), everything(call, call.result(0))
+    queries = everything(call, parts(call.operand(1), widths(call))[0])[1:]
+    return [x + everything(call, call.operand(1))[1:], x[:2] + queries + x[1:2], out + x[1:2]]
+
+
+@register("QAttention", domain=MICROSOFT, zeros={0: 6, 1: 7}, resize=lambda call, keep: equal_sizes(call, keep), macs=fused_macs)
+def quantised_attention(call: Call) -> Sequence[Axes | None]:
+    """The same with a weight of integers; queries, keys and values are of one width."""
+    if call.has(8) or call.outputs[1:2] and call.outputs[1].used:
+        return call.freeze_all("attention with a past")
+    text = "_ _ i, i (3 h d), (3 h d), , (3 h d), , , (3 h d) -> _ _ (h d)"
+    return read(call, text, h=heads(call, "num_heads"))
+
+
+def equal_sizes(call: Call, keep: Keep) -> Changes:
+    count, size = heads(call, "num_heads"), widths(call)[0]
+    number, kept = left(keep, last(parts(call.operand(1), [size])[0]), count, size // count)
+    changes: Changes = {} if number == count else {"num_heads": number}
+    return changes | same_scale(call, size // count, kept)
+
+
+# --- queries, keys and values from elsewhere -------------------------------------------------------------------------
+
+
+def scores_macs(call: Call) -> list[Factors]:
+    """Every query with every key, every weight with every value; keys lie along axis 1."""
+    query, key = call.operand(0), everything(call, call.operand(1))
+    return [everything(call, query) + key[1:2], everything(call, call.result(0)) + key[1:2]] if key else []
+
+
+def multi_head_sizes(call: Call, keep: Keep) -> Changes:
+    count, size = heads(call, "num_heads"), (call.shape(0) or (0,))[-1] // heads(call, "num_heads")
+    number, kept = left(keep, last(call.operand(0)), count, size)
+    changes: Changes = {} if number == count else {"num_heads": number}
+    return changes | same_scale(call, size, kept)
+
+
+@register("MultiHeadAttention", domain=MICROSOFT, resize=multi_head_sizes, macs=scores_macs)
+def multi_head(call: Call) -> Sequence[Axes | None]:
+    """Each of the three is `b s (h d)`; their biases lie behind each other in one vector."""
+    if [len(call.shape(i) or ()) for i in range(3)] != [3, 3, 3]:
+        return call.freeze_all("packed keys and values")
+    if any(call.has(i) for i in (8, 9)):
+        return call.freeze_all("attention with a shared past")
+    sizes = [(call.shape(i) or (0,))[-1] for i in range(3)]
+    shared = [call.operand(i) for i in (5, 6, 7)]
+    operands = [*(call.operand(i) for i in range(3)), *parts(call.operand(3), sizes), *shared]
+    inputs = f"_ _ (h d), _ _ (h d), _ _ (h e), (h d), (h d), (h e), {own_heads(len(call.shape(5) or ()))}"
+    text = f"{inputs}, _ h _ d, _ h _ e -> _ _ (h e), _ h _ d, _ h _ e, _ h _ _"
+    if shared[1]:  # then all heads are of one size
+        text = text.replace("e", "d")
+    return connect(call, text, operands, h=heads(call, "num_heads"))
+
+
+@register("GroupQueryAttention", domain=MICROSOFT, resize=lambda call, keep: grouped_sizes(call, keep), macs=scores_macs)
+def grouped_query(call: Call) -> Sequence[Axes | None]:
+    """r heads of queries for each head of keys and values. The head size stays: onnxruntime wants multiples of 8."""
+    count, shared = heads(call, "num_heads"), heads(call, "kv_num_heads")
+    operands = separated(call)
+    if operands[0] is None:
+        return call.freeze_all("an input of unknown shape")
+    size = operands[0].shape[-1] // count
+    keys = f"_ _ (g {size}), _ _ (g {size}), _ g _ _, _ g _ _"
+    text = f"_ _ (g r {size}), {keys}, _ (g r) _ _, (g r) -> _ _ (g r {size}), _ g _ _, _ g _ _, _ (g r) _ _"
+    operands += [call.operand(i) for i in (3, 4, 10, 11)]
+    cache = (operands[0].shape[0], shared, 1, size)  # how long it is, an input says
+    return connect(call, text, operands, {1: cache, 2: cache}, g=shared, r=count // shared)
+
+
+def separated(call: Call) -> list[Operand | None]:
+    """Queries, keys and values, which may lie behind each other in one tensor."""
+    if call.has(1):
+        return [call.operand(i) for i in range(3)]
+    count, shared = heads(call, "num_heads"), heads(call, "kv_num_heads")
+    size = (call.shape(0) or (0,))[-1] // (count + 2 * shared)
+    return parts(call.operand(0), [count * size, shared * size, shared * size])
+
+
+def grouped_sizes(call: Call, keep: Keep) -> Changes:
+    changes: Changes = {}
+    for operand, name in zip(separated(call), ("num_heads", "kv_num_heads"), strict=False):
+        count = heads(call, name)
+        number, _ = left(keep, last(operand), count, 1)
+        changes |= {} if number == count else {name: number}
+    return changes

@@ -1,0 +1,108 @@
+"""Operators of com.microsoft on integers: what onnxruntime's quantiser writes. Scales are per tensor or per output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+
+from onnxsurgeon.neurons import Axes
+from onnxsurgeon.ops.call import OPERATORS, Call, Changes, Factors, Keep, register
+from onnxsurgeon.ops.microsoft import inner
+from onnxsurgeon.ops.shapes import MICROSOFT
+from onnxsurgeon.ops.table import conv_macs, counted, everything, group_share, matmul_text, read, signature
+
+# --- weights in blocks of few bits -----------------------------------------------------------------------------------
+
+
+def by_rows(call: Call, index: int) -> str:
+    """Scales or zero points, one for each row and block: in a matrix, or behind each other."""
+    shape, rows = call.shape(index) or (), int(call.attributes["N"])
+    return f"(j {prod(shape) // rows})" if len(shape) == 1 else "j *" if shape else ""
+
+
+def rows_left(call: Call, keep: Keep) -> Changes:
+    labels = call.result(0).axes[-1]
+    return {} if labels is None or keep(labels).all() else {"N": int(keep(labels).sum())}
+
+
+def rows_macs(call: Call) -> list[Factors]:
+    return [[*everything(call, call.result(0)), (int(call.attributes["K"]), None)]]
+
+
+@register("MatMulNBits", domain=MICROSOFT, silence="none", resize=rows_left, macs=rows_macs)
+def by_blocks(call: Call) -> Sequence[Axes | None]:
+    """A weight quantised in blocks along its columns: outputs may go, inputs stay."""
+    if call.attributes.get("weight_prepacked"):
+        return call.freeze_all("its weight is packed for one device")
+    text = f"... _, j *, {by_rows(call, 2)}, {by_rows(call, 3)}, _, j -> ... j"
+    return read(call, text, j=int(call.attributes["N"]))
+
+
+# --- products --------------------------------------------------------------------------------------------------------
+
+
+@register("DynamicQuantizeMatMul", domain=MICROSOFT, macs=inner(0))
+@register("MatMulIntegerToFloat", domain=MICROSOFT, zeros={0: 4}, macs=inner(0))
+def scaled_matmul(call: Call) -> Sequence[Axes | None]:
+    """A float product by an integer weight: per-column scales and zero points, and a bias."""
+    if call.operator == "MatMulIntegerToFloat" and any(prod(call.shape(i) or ()) > 1 for i in (2, 4)):
+        return call.freeze_all("quantised by row")
+    inputs, _, output = matmul_text(0, 1)(call).partition(" -> ")
+    extra = ", j, j, j" if call.operator == "DynamicQuantizeMatMul" else ", , j, , j, j"
+    return read(call, f"{inputs}{extra} -> {output}")
+
+
+def gemm_text(call: Call) -> str:
+    left = "k i" if call.attributes.get("transA") else "i k"
+    bias = {0: "", 1: "j", 2: "i j"}[len(call.shape(6) or ())]
+    return f"{left}, , , {'j k' if call.attributes.get('transB') else 'k j'}, j, j, {bias} -> i j"
+
+
+register("QGemm", domain=MICROSOFT, zeros={0: 2}, macs=inner(0))(signature(gemm_text))
+
+
+@register("QLinearConv", domain=MICROSOFT, zeros={0: 2}, resize=counted("group", 3, 0, group_share(3)), macs=conv_macs(3))
+def conv(call: Call) -> Sequence[Axes | None]:
+    x, y = ("n * (g i)", "n * (g o)") if call.attributes.get("channels_last") else ("n (g i) *", "n (g o) *")
+    text = f"{x}, , , (g o) i *, (g o), (g o), , , (g o) -> {y}"
+    return read(call, text, g=int(call.attributes.get("group") or 1))
+
+
+@register("DynamicQuantizeLSTM", domain=MICROSOFT)
+def lstm(call: Call) -> Sequence[Axes | None]:
+    return call.freeze_all("its states are quantised along their neurons, step by step")
+
+
+# --- element by element ----------------------------------------------------------------------------------------------
+
+register("QLinearAdd QLinearMul", domain=MICROSOFT, silence="none")(signature("..., , , ..., , , , -> ..."))
+register("QLinearWhere", domain=MICROSOFT, silence="none")(signature("..., ..., , , ..., , , , -> ..."))
+register("QLinearLeakyRelu QLinearSigmoid", domain=MICROSOFT, silence="none")(signature("..., , , , -> ..."))
+
+
+@register("QLinearConcat", domain=MICROSOFT, silence="none")
+def concat(call: Call) -> Sequence[Axes | None]:
+    """The tensors stand in threes, with their scale and zero point; otherwise it is a Concat."""
+    tensors = range(2, len(call.inputs), 3)
+    chosen = [call.inputs[i] for i in tensors]
+    return OPERATORS["", "Concat"].rule(replace(call, inputs=chosen, label=lambda k: call.axes(tensors[k])))
+
+
+# --- along axes ------------------------------------------------------------------------------------------------------
+
+
+def channels(call: Call) -> str:
+    return "n * c -> n * c" if call.attributes.get("channels_last") else "n c * -> n c *"
+
+
+register("QLinearGlobalAveragePool QLinearAveragePool", domain=MICROSOFT, silence="none")(signature(channels))
+
+
+@register("QLinearSoftmax", domain=MICROSOFT)
+def softmax(call: Call) -> Sequence[Axes | None]:
+    results = read(call, "..., , , , -> ...")
+    rank, old = len(call.shape(0) or ()), int(call.attributes.get("opset") or 13) < 13
+    start = int(call.attributes.get("axis", -1)) % max(rank, 1)
+    call.normalises(0, range(start, rank) if old else [start])
+    return results

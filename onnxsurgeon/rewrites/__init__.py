@@ -1,0 +1,26 @@
+"""Rewrites that compute the same and tie fewer neurons: what a tensor that can't be ragged holds together is parted.
+
+An axis of a tensor has one length, so projections that are packed into one tensor could only be cut alike. Each
+module here recognises one such form and puts another in its place, before a graph is labelled.
+"""
+
+from __future__ import annotations
+
+from onnxsurgeon.rewrites import packed, strided
+from onnxsurgeon.rewrites.draft import Draft, Known, prune_dead
+
+__all__ = ["Known", "prune_dead", "rewrite"]
+
+
+def rewrite(known: Known) -> Known:
+    """`known` itself where nothing is to be rewritten, else a changed copy of its model and the facts about that."""
+    graph = known.model.graph
+    if not any(packed.find(known, node) or strided.find(known, node) for node in graph):
+        return known
+    draft = Draft(known)
+    for node in list(draft.known.model.graph):
+        if node.graph is not None:  # a rewrite before it did not replace it
+            packed.unpack(draft, node)
+        if node.graph is not None:
+            strided.restride(draft, node)
+    return draft.known

@@ -1,0 +1,327 @@
+"""Projections that are packed into one tensor (q, k and v of attention) and taken apart again become several.
+
+    x [B, N, 3*h*d] > Reshape [B, N, 3, h, d] > Transpose [3, B, h, N, d] > Gather 0 | Gather 1 | Gather 2
+
+becomes Split x into three [B, N, h*d], and a Reshape [B, N, h, d] and a Transpose [B, h, N, d] for each. Packed, all
+three keep the same positions of d; parted, each has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.facts import constant, domain_of
+from onnxsurgeon.ops import NARY, UNARY
+from onnxsurgeon.ops.call import Array
+from onnxsurgeon.ops.movement import factor
+from onnxsurgeon.rewrites.draft import Draft, Known, integers, prune_dead
+
+MOST = 8  # parts; what has more is no handful of projections
+
+
+class Packed(NamedTuple):
+    """A tensor that holds `parts` stacked along `axis`; None: it is the only one of them, without that axis."""
+
+    value: ir.Value
+    axis: int | None
+    parts: tuple[int, ...]
+
+
+class Step(NamedTuple):
+    """What a vertex does to a packed tensor.
+
+    results: its outputs. copied: whether it is done to each part (else the parts stay as they are); then `attributes`
+    and the constants in `inputs` are what the copies have in place of the vertex' own.
+    """
+
+    results: tuple[Packed, ...]
+    copied: bool = False
+    attributes: Mapping[str, Sequence[int]] = {}
+    inputs: Mapping[int, Sequence[int]] = {}
+
+
+class Site(NamedTuple):
+    """A Reshape that splits off an axis of parts.
+
+    axis: where it is in the target. source: the axis that it is split from. first: whether it is the outermost factor
+    of that; else `inner` is the axis of the target that follows within it.
+    """
+
+    axis: int
+    count: int
+    source: int
+    first: bool
+    inner: int
+
+
+def find(known: Known, node: ir.Node) -> Site | None:
+    """The axis of parts that a Reshape makes, where all its parts are taken, and nothing else reads the whole."""
+    if node.op_type != "Reshape" or domain_of(node) != "" or constant(node.inputs[0]) is not None:
+        return None
+    before, after = known.shapes(node.inputs[0]), known.shapes(node.outputs[0])
+    if before is None or after is None or not known.is_tensor(node.outputs[0]):
+        return None
+    for axis, count in enumerate(after[0]):
+        if 2 <= count <= MOST and after[1][axis] == count:
+            parts = Packed(node.outputs[0], axis, tuple(range(count)))
+            if _taken(known, parts) == set(parts.parts):
+                site = _site(before, after, axis)
+                return site if site is not None and _target(known, node, site) is not None else None
+    return None
+
+
+def _site(before: tuple[Sequence[int], ...], after: tuple[Sequence[int], ...], axis: int) -> Site | None:
+    rows = [factor(tuple(a), tuple(b)) for a, b in zip(before, after, strict=True)]
+    if rows[0] is None or rows[1] is None or [f[:2] for f in rows[0]] != [f[:2] for f in rows[1]]:
+        return None
+    mine = [f for f in rows[0] if f[1] == axis]
+    if len(mine) != 1 or before[0][mine[0][0]] != before[1][mine[0][0]]:
+        return None
+    source = mine[0][0]
+    together = [f[1] for f in rows[0] if f[0] == source]
+    at = together.index(axis)
+    if at == len(together) - 1:
+        return None
+    return Site(axis, after[0][axis], source, at == 0, together[at + 1])
+
+
+def _taken(known: Known, packed: Packed) -> set[int] | None:
+    """The parts that are read; None where something reads more than one as a whole."""
+    if packed.axis is None:
+        return set(packed.parts) if packed.value.uses() or packed.value.is_graph_output() else set()
+    single, found = len(packed.parts) == 1, set()
+    if packed.value.is_graph_output():
+        if not single:
+            return None
+        found.update(packed.parts)
+    for use in packed.value.uses():
+        step = _step(known, use.node, packed)
+        if step is None and not single:
+            return None
+        found.update(packed.parts if step is None else ())
+        for result in step.results if step is not None else ():
+            inner = _taken(known, result)
+            if inner is None:
+                return None
+            found |= inner
+    return found
+
+
+# --- what vertices do to a packed tensor -----------------------------------------------------------------------------
+
+
+def _step(known: Known, node: ir.Node, packed: Packed) -> Step | None:
+    handle = STEPS.get(node.op_type)
+    if handle is None or domain_of(node) != "" or node.graph is not known.model.graph:
+        return None
+    if sum(v is packed.value for v in node.inputs) != 1 or packed.axis is None:
+        return None
+    return handle(known, node, packed.value, packed.axis, packed.parts)
+
+
+Parts = tuple[int, ...]
+
+
+def _transpose(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
+    shapes = known.shapes(value)
+    if shapes is None:
+        return None
+    order = list(known.evaluator.attributes(node).get("perm") or range(len(shapes[0]))[::-1])
+    rest = [a - (a > axis) for a in order if a != axis]
+    results = (Packed(node.outputs[0], order.index(axis), parts),)
+    return Step(results, rest != sorted(rest), {"perm": rest})
+
+
+def _squeeze(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
+    shapes, axes = known.shapes(value), known.parameter(node, "axes", 1)
+    if shapes is None or axes is None:
+        return None
+    axes = [a % len(shapes[0]) for a in axes]
+    if axis in axes:
+        return Step((Packed(node.outputs[0], None, parts),)) if len(axes) == 1 else None
+    return _renumbered(known, node, axis - sum(a < axis for a in axes), [a - (a > axis) for a in axes], parts)
+
+
+def _unsqueeze(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
+    shapes, axes = known.shapes(node.outputs[0]), known.parameter(node, "axes", 1)
+    if shapes is None or axes is None:
+        return None
+    axes = [a % len(shapes[0]) for a in axes]
+    place = [a for a in range(len(shapes[0])) if a not in axes][axis]
+    return _renumbered(known, node, place, [a - (a > place) for a in axes], parts)
+
+
+def _renumbered(known: Known, node: ir.Node, place: int, axes: Sequence[int], parts: Parts) -> Step:
+    results = (Packed(node.outputs[0], place, parts),)
+    if known.evaluator.version(node) < 13:
+        return Step(results, True, {"axes": axes})
+    return Step(results, True, {}, {1: axes})
+
+
+def _gather(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
+    shapes, index = known.shapes(value), known.static(node.inputs[1])
+    given = int(known.evaluator.attributes(node).get("axis") or 0)
+    if shapes is None or index is None or given % len(shapes[0]) != axis or index.ndim > 1:
+        return None
+    chosen = tuple(parts[int(i)] for i in np.ravel(index))
+    return Step((Packed(node.outputs[0], axis if index.ndim else None, chosen),))
+
+
+def _slice(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
+    shapes, taken = known.shapes(value), known.shapes(node.outputs[0])
+    starts, ends = known.parameter(node, "starts", 1), known.parameter(node, "ends", 2)
+    axes, steps = known.parameter(node, "axes", 3), known.parameter(node, "steps", 4)
+    stated = sum(v is not None for v in node.inputs[3:])
+    if shapes is None or taken is None or starts is None or ends is None or len(starts) != 1:
+        return None
+    if stated > (axes is not None) + (steps is not None) or (steps or [1]) != [1]:
+        return None
+    if (axes or [0])[0] % len(shapes[0]) != axis:
+        return None
+    return Step((Packed(node.outputs[0], axis, parts[starts[0] : ends[0]]),))
+
+
+def _split(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
+    shapes = known.shapes(value)
+    if shapes is None or int(known.evaluator.attributes(node).get("axis") or 0) % len(shapes[0]) != axis:
+        return None
+    results, start = [], 0
+    for output in node.outputs:
+        taken = known.shapes(output)
+        if taken is None:
+            return None
+        results.append(Packed(output, axis, parts[start : start + taken[0][axis]]))
+        start += taken[0][axis]
+    return Step(tuple(results))
+
+
+def _elementwise(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
+    """Everything but the packed tensor is a scalar."""
+    others = [known.shapes(v) for v in node.inputs if v is not None and v is not value]
+    if any(shapes is None or shapes[0] != () for shapes in others) or any(v.uses() for v in node.outputs[1:]):
+        return None
+    return Step((Packed(node.outputs[0], axis, parts),), True)
+
+
+Handle = Callable[[Known, ir.Node, ir.Value, int, Parts], Step | None]
+STEPS: dict[str, Handle] = {
+    **dict.fromkeys([*UNARY.split(), *NARY.split(), "QuantizeLinear", "DequantizeLinear"], _elementwise),
+    "Gather": _gather,
+    "Slice": _slice,
+    "Split": _split,
+    "Squeeze": _squeeze,
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
+}
+
+
+# --- taking it apart -------------------------------------------------------------------------------------------------
+
+
+def unpack(draft: Draft, node: ir.Node) -> None:
+    """Parts what the Reshape `node` packs, where it does."""
+    site = find(draft.known, node)
+    if site is not None:
+        parts = _parts(draft, node, site)
+        packed = Packed(node.outputs[0], site.axis, tuple(range(site.count)))
+        _hand_over(draft, packed, dict(enumerate(parts)))
+
+
+def _target(known: Known, node: ir.Node, site: Site) -> Array | None:
+    """The Reshape's target without the axis of parts; None where it can't be told. -1 stays, and 0 in front."""
+    target, shapes = node.inputs[1], known.shapes(node.outputs[0])
+    if target is None or shapes is None:
+        return None
+    value = known.evaluator.fact(target, known.facts[0]).value
+    if value is None:
+        return None
+    new = np.array(value)
+    copied = np.flatnonzero(new == 0)
+    for axis in copied[copied >= site.axis].tolist():  # a 0 copies the axis of the same number, which moves
+        if shapes[0][axis] != shapes[1][axis] or constant(target) is None:
+            return None
+        new[axis] = shapes[0][axis]
+    if not site.first and new[site.inner] != -1:
+        new[site.inner] *= site.count
+    return np.delete(new, site.axis)
+
+
+def _parts(draft: Draft, node: ir.Node, site: Site) -> Sequence[ir.Value]:
+    """The parts: split before each is reshaped, or, where they aren't contiguous before, reshaped and then split."""
+    source, output = node.inputs[0], node.outputs[0].name
+    assert source is not None
+    target, name = _new_target(draft, node, site), draft.give_up(node)
+    attributes = [a for a in node.attributes.values() if a.name != "shape"]
+    if not site.first:
+        whole = draft.add(node, "Reshape", [source, target], attributes, f"{name}.whole", [f"{output}.whole"])[0]
+        names = [f"{output}.{p}" for p in range(site.count)]
+        return draft.parted(node, whole, site.inner - 1, site.count, name, names)
+    shapes = draft.known.shapes(node.outputs[0])
+    assert shapes is not None
+    names = [f"{source.name}.{p}" for p in range(site.count)]
+    pieces = draft.parted(node, source, site.source, site.count, name, names)
+    if draft.known.shapes(pieces[0]) == tuple((*s[: site.axis], *s[site.axis + 1 :]) for s in shapes):
+        prune_dead(target)
+        return pieces
+    return [
+        draft.add(node, "Reshape", [piece, target], attributes, f"{name}.{p}", [f"{output}.{p}"])[0]
+        for p, piece in enumerate(pieces)
+    ]
+
+
+def _new_target(draft: Draft, node: ir.Node, site: Site) -> ir.Value:
+    """The target for a part, taken from the one for all, which may be computed."""
+    old, value = node.inputs[1], _target(draft.known, node, site)
+    assert old is not None and value is not None
+    if constant(old) is not None:
+        return draft.constant(f"{old.name}.part", value)
+    others = draft.constant(f"{old.name}.others", np.delete(np.arange(value.size + 1), site.axis))
+    name = f"{node.name or node.outputs[0].name}.target"
+    new = draft.add(node, "Gather", [old, others], [ir.AttrInt64("axis", 0)], name, [name])[0]
+    if not site.first and value[site.inner - 1] != -1:
+        times = np.ones_like(value)
+        times[site.inner - 1] = site.count
+        factors = draft.constant(f"{name}.factors", times)
+        new = draft.add(node, "Mul", [new, factors], [], f"{name}.merged", [f"{name}.merged"])[0]
+    return new
+
+
+def _hand_over(draft: Draft, packed: Packed, parts: Mapping[int, ir.Value]) -> None:
+    """Gives every consumer of a packed tensor its part."""
+    value = packed.value
+    if packed.axis is None:
+        draft.replace(value, parts[packed.parts[0]])
+        return
+    for node in dict.fromkeys(use.node for use in value.uses()):
+        step = _step(draft.known, node, packed)
+        if step is not None:
+            given = _copies(draft, node, value, step, parts) if step.copied else parts
+            for result in step.results:
+                _hand_over(draft, result, given)
+    if value.uses() or value.is_graph_output():  # read with its axis
+        producer = value.producer()
+        assert producer is not None
+        name = f"{producer.name or value.name}.axis"
+        part = parts[packed.parts[0]]
+        draft.replace(value, draft.unsqueezed(producer, part, packed.axis, name, name))
+    prune_dead(value)
+
+
+def _copies(
+    draft: Draft, node: ir.Node, value: ir.Value, step: Step, parts: Mapping[int, ir.Value]
+) -> dict[int, ir.Value]:
+    """The vertex done to each part."""
+    name = node.name or node.outputs[0].name
+    fixed = {i: draft.constant(f"{name}.axes", axes) for i, axes in step.inputs.items()}
+    attributes = [a for a in node.attributes.values() if a.name not in step.attributes]
+    attributes += [integers(key, values) for key, values in step.attributes.items()]
+    copies = {}
+    for p in step.results[0].parts:
+        inputs = [parts[p] if v is value else fixed.get(i, v) for i, v in enumerate(node.inputs)]
+        output = f"{node.outputs[0].name}.{p}"
+        copies[p] = draft.add(node, node.op_type, inputs, attributes, f"{name}.{p}", [output])[0]
+    return copies
