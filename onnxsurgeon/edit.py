@@ -19,6 +19,7 @@ from onnxsurgeon.graph import Labels, Use, Weight, widths
 from onnxsurgeon.neurons import Axes, Mask
 from onnxsurgeon.ops import Call
 from onnxsurgeon.ops.call import Array, Changes
+from onnxsurgeon.rewrites import prune_dead
 
 Positions = tuple[npt.NDArray[np.int64] | None, ...]  # per axis: the old positions that stay, None for all
 
@@ -26,11 +27,20 @@ Positions = tuple[npt.NDArray[np.int64] | None, ...]  # per axis: the old positi
 def cut(labels: Labels, keep: Mask, source: ir.Model | None = None) -> ir.Model:
     """`labels.model` without the neurons that `keep`, shape (neurons,), drops. Weights are evaluated while saving.
 
+    Where it drops none, the result is `labels.original`, as it is spelled.
     source: a model of the same structure to cut instead (other weights). Raises SurgeonError where the result would
-    not have the
-    shapes that the selection says; that is a fault of a rule.
+    not have the shapes that the selection says; that is a fault of a rule.
     """
+    if keep.all():
+        return copied(source or labels.original)
     return _Cut(labels, keep, source or labels.model).run()
+
+
+def copied(model: ir.Model) -> ir.Model:
+    """A copy that shares the weights, and remembers how its file is spelled."""
+    copy = model.clone()
+    copy.graph.meta.update(model.graph.meta)
+    return copy
 
 
 def take(tensor: ir.TensorProtocol, positions: Positions, name: str | None = None) -> ir.TensorProtocol:
@@ -59,15 +69,12 @@ def paired(labels: Labels, model: ir.Model) -> Iterator[tuple[ir.Node, ir.Node]]
 class _Cut:
     def __init__(self, labels: Labels, keep: Mask, source: ir.Model) -> None:
         self.labels, self.keep = labels, keep
-        self.model = source.clone()
-        self.model.graph.meta.update(source.graph.meta)
+        self.model = copied(source)
         self.twin = dict(paired(labels, self.model))
         self.facts: Facts = {}
         self.names = {v.name for node in self.model.graph.all_nodes() for v in (*node.inputs, *node.outputs) if v}
 
     def run(self) -> ir.Model:
-        if self.keep.all():
-            return self.model
         self._slice_weights()
         evaluator = self.labels.evaluator
         self.facts = evaluator.input_facts(self.model, self.labels.sizes[0])
@@ -209,7 +216,7 @@ class _Cut:
             node.resize_inputs(index + 1)
         node.replace_input_with(index, fresh)
         if old is not None:
-            self._prune_dead(old)
+            prune_dead(old)
 
     def _write_part(self, node: ir.Node, index: int, value: Array, known: Mask) -> None:
         """The static elements of a size are written in, the dynamic ones stay computed."""
@@ -230,22 +237,6 @@ class _Cut:
             unique, number = f"{name}_{number}", number + 1
         self.names.add(unique)
         return unique
-
-    def _prune_dead(self, value: ir.Value) -> None:
-        """Removes what only computed a size that is now written in."""
-        if any(True for _ in value.uses()) or value.is_graph_output():
-            return
-        producer = value.producer()
-        if producer is None:
-            if value.is_initializer() and not value.is_graph_input() and value.graph is not None:
-                value.graph.initializers.pop(value.name or "", None)
-        elif producer.graph is not None and not any(
-            any(True for _ in v.uses()) or v.is_graph_output() for v in producer.outputs
-        ):
-            inputs = [v for v in producer.inputs if v is not None]
-            producer.graph.remove(producer, safe=True)
-            for source in inputs:
-                self._prune_dead(source)
 
     def _set_attribute(self, node: ir.Node, name: str, value: Any) -> None:
         if value is None:

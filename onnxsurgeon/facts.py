@@ -317,7 +317,9 @@ def tensor(value: ir.Value, first: Facts, second: Facts) -> Tensor:
     if a.shape is None:
         return Tensor(value.name or "", weight=constant(value) is not None)
     other = b.shape if b.shape is not None and len(b.shape) == len(a.shape) else None
-    dynamic = tuple(n != m for n, m in zip(a.shape, other, strict=True)) if other is not None else (True,) * len(a.shape)
+    dynamic = (
+        tuple(n != m for n, m in zip(a.shape, other, strict=True)) if other is not None else (True,) * len(a.shape)
+    )
     known = None
     if a.value is not None:
         alike = b.value is not None and np.shape(b.value) == np.shape(a.value)

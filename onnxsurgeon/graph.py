@@ -18,6 +18,7 @@ from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, constant, domain_of
 from onnxsurgeon.neurons import INPUT, OUTPUT, Axes, Axis, Classes, Free, Relations
 from onnxsurgeon.ops import OPERATORS, Call, Operator, Tensor
 from onnxsurgeon.ops.call import Factors, run_rule
+from onnxsurgeon.rewrites import Known, rewrite
 from onnxsurgeon.samples import Samples, samples
 from onnxsurgeon.signature import Shape
 
@@ -51,9 +52,11 @@ class Weight:
 class Labels:
     """Neurons on every axis of a model, and the classes that they fall into.
 
+    model: what is labelled, which computes the same as `original` but may tie fewer neurons (see `rewrites`).
     axes: by value. uses: by use, for small constants. calls: every vertex that ran a rule.
     """
 
+    original: ir.Model
     model: ir.Model
     evaluator: Evaluator
     sizes: Samples
@@ -104,7 +107,10 @@ class Labels:
 
 
 def label(model: ir.Model, *, free: Free = "auto", shapes: Mapping[str, Shape] | None = None) -> Labels:
-    """Labels every axis of `model`. `free`: which factor of heads x head size is cut; `shapes`: stated input shapes."""
+    """Labels every axis of `model`, rewritten where that ties fewer neurons.
+
+    free: which factor of heads x head size is cut. shapes: stated input shapes.
+    """
     evaluator = Evaluator(model)
     best: tuple[int, Samples, tuple[Facts, Facts]] | None = None
     for sizes in samples(model, shapes or {}):
@@ -120,7 +126,8 @@ def label(model: ir.Model, *, free: Free = "auto", shapes: Mapping[str, Shape] |
     if best is None:
         sizes = next(samples(model, shapes or {}))
         best = 0, sizes, ({}, {})
-    labels = Labels(model, evaluator, best[1], best[2])
+    known = rewrite(Known(model, evaluator, best[2]))
+    labels = Labels(model, known.model, known.evaluator, best[1], known.facts)
     _Labeller(labels).run()
     labels.classes = labels.relations.resolve(free)
     for node, call in labels.calls.items():

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
-from onnx import helper
 from law_cases import RNG, below, case, floats, ints
+from onnx import helper
 from vertex import Array, Case
 
 from onnxsurgeon.ops.shapes import MICROSOFT

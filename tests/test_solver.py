@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from onnxsurgeon.errors import InfeasibleError
-from onnxsurgeon.merge import merge
 from onnxsurgeon.problem import Cost, FloatArray, IntArray, Problem
-from onnxsurgeon.program import write_out
 from onnxsurgeon.solver import Progress, Solution, least, solve
+from onnxsurgeon.solver.merge import merge
+from onnxsurgeon.solver.program import write_out
 
 SEEDS = range(120)
 

@@ -45,7 +45,8 @@ class NotRunnable(Exception):
 def execute(node: onnx.NodeProto, feed: Feed, imports: Mapping[str, int]) -> list[Array]:
     """The outputs of one vertex, in onnxruntime or, where it lacks the operator or a type, in onnx' reference."""
     model = model_of(node, feed, imports, None)
-    session = _session(model.SerializeToString()) or _session(model_of(node, feed, imports, frozenset()).SerializeToString())
+    sized = model_of(node, feed, imports, frozenset())  # some operators want to know their shapes
+    session = _session(model.SerializeToString()) or _session(sized.SerializeToString())
     names = [o for o in node.output if o]
     if session is not None:
         try:

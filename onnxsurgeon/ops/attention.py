@@ -111,19 +111,20 @@ def rotary(angles: int, positions: int) -> Rule:
         x, table = f"b {s} f" if packed else f"b h {s} f", "_ c" if len(call.shape(angles) or ()) == 2 else "b s c"
         inputs = {0: x, angles: table, angles + 1: table, positions: where}
         results = read(call, ", ".join(inputs[i] for i in sorted(inputs)) + f" -> {x}")
-        tie_angles(call, (call.axes(0) or (None,))[-1], (call.axes(angles) or (None,))[-1], packed=packed, angles=angles)
+        flat, angle = (call.axes(0) or (None,))[-1], (call.axes(angles) or (None,))[-1]
+        tie_angles(call, flat, angle, rotated_heads(call, angles) if packed else 1)
         return results
 
     return rule
 
 
-def tie_angles(call: Call, flat: Axis, angle: Axis, *, packed: bool, angles: int) -> None:
+def tie_angles(call: Call, flat: Axis, angle: Axis, count: int) -> None:
+    """`flat` is an axis of `count` heads, one behind the other."""
     if flat is None:
         call.relations.freeze(angle, POSITIONS)
         return
     head = flat
-    if packed:
-        count = rotated_heads(call, angles)
+    if count > 1:
         head = call.relations.fresh(len(flat) // count)
         call.relations.product(flat, [call.relations.fresh(count), head])
     rotated = head[: heads(call, "rotary_embedding_dim") or len(head)]

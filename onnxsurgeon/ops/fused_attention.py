@@ -43,21 +43,6 @@ def widths(call: Call) -> list[int]:
     return [int(n) for n in given] if given else [(call.shape(1) or (0, 0))[1] // 3] * 3
 
 
-@register("Attention", domain=MICROSOFT, resize=lambda call, keep: fused_sizes(call, keep), macs=lambda call: fused_macs(call))
-def attention(call: Call) -> Sequence[Axes | None]:
-    if call.has(4) or call.outputs[1:2] and call.outputs[1].used:
-        return call.freeze_all("attention with a past")
-    if call.attributes.get("do_rotary"):
-        return call.freeze_all("it rotates its heads")
-    sizes = widths(call)
-    operands = [call.operand(0), *parts(call.operand(1), sizes), *parts(call.operand(2), sizes), call.operand(5)]
-    if operands[0] is None or operands[1] is None or sum(sizes) != (call.shape(1) or (0, 0))[1]:
-        return call.freeze_all("an input of unknown shape")
-    bias = own_heads(len(call.shape(5) or ()))
-    text = f"_ _ i, i (h d), i (h d), i (h e), (h d), (h d), (h e), {bias} -> _ _ (h e)"
-    return connect(call, text, operands, h=heads(call, "num_heads"))
-
-
 def fused_sizes(call: Call, keep: Keep) -> Changes:
     """The number of heads and the scale; the widths where those of values are not those of queries."""
     count, old = heads(call, "num_heads"), widths(call)
@@ -67,7 +52,8 @@ def fused_sizes(call: Call, keep: Keep) -> Changes:
     if new == old:
         return {}
     spelled = len(set(new)) > 1 or call.attributes.get("qkv_hidden_sizes")
-    changes: Changes = {"num_heads": kept[0][0]} | ({"qkv_hidden_sizes": new} if spelled else {})
+    changes: Changes = {"num_heads": kept[0][0]}
+    changes |= {"qkv_hidden_sizes": new} if spelled else {}
     return changes | same_scale(call, old[0] // count, kept[0][1])
 
 
@@ -77,20 +63,35 @@ def fused_macs(call: Call) -> list[Factors]:
     return [x + everything(call, call.operand(1))[1:], x[:2] + queries + x[1:2], out + x[1:2]]
 
 
-@register("QAttention", domain=MICROSOFT, zeros={0: 6, 1: 7}, resize=lambda call, keep: equal_sizes(call, keep), macs=fused_macs)
-def quantised_attention(call: Call) -> Sequence[Axes | None]:
-    """The same with a weight of integers; queries, keys and values are of one width."""
-    if call.has(8) or call.outputs[1:2] and call.outputs[1].used:
-        return call.freeze_all("attention with a past")
-    text = "_ _ i, i (3 h d), (3 h d), , (3 h d), , , (3 h d) -> _ _ (h d)"
-    return read(call, text, h=heads(call, "num_heads"))
-
-
 def equal_sizes(call: Call, keep: Keep) -> Changes:
     count, size = heads(call, "num_heads"), widths(call)[0]
     number, kept = left(keep, last(parts(call.operand(1), [size])[0]), count, size // count)
     changes: Changes = {} if number == count else {"num_heads": number}
     return changes | same_scale(call, size // count, kept)
+
+
+@register("Attention", domain=MICROSOFT, resize=fused_sizes, macs=fused_macs)
+def attention(call: Call) -> Sequence[Axes | None]:
+    if call.has(4) or (call.outputs[1:2] and call.outputs[1].used):
+        return call.freeze_all("attention with a past")
+    if call.attributes.get("do_rotary"):
+        return call.freeze_all("it rotates its heads")
+    sizes = widths(call)
+    operands = [call.operand(0), *parts(call.operand(1), sizes), *parts(call.operand(2), sizes), call.operand(5)]
+    if operands[0] is None or operands[1] is None or sum(sizes) != (call.shape(1) or (0, 0))[1]:
+        return call.freeze_all("an input of unknown shape")
+    bias = own_heads(len(call.shape(5) or ()))
+    text = f"_ _ i, i (h d), i (h d), i (h e), (h d), (h d), (h e), {bias} -> _ _ (h e)"
+    return connect(call, text, operands, {"h": heads(call, "num_heads")})
+
+
+@register("QAttention", domain=MICROSOFT, zeros={0: 6, 1: 7}, resize=equal_sizes, macs=fused_macs)
+def quantised_attention(call: Call) -> Sequence[Axes | None]:
+    """The same with a weight of integers; queries, keys and values are of one width."""
+    if call.has(8) or (call.outputs[1:2] and call.outputs[1].used):
+        return call.freeze_all("attention with a past")
+    text = "_ _ i, i (3 h d), (3 h d), , (3 h d), , , (3 h d) -> _ _ (h d)"
+    return read(call, text, h=heads(call, "num_heads"))
 
 
 # --- queries, keys and values from elsewhere -------------------------------------------------------------------------
@@ -123,22 +124,7 @@ def multi_head(call: Call) -> Sequence[Axes | None]:
     text = f"{inputs}, _ h _ d, _ h _ e -> _ _ (h e), _ h _ d, _ h _ e, _ h _ _"
     if shared[1]:  # then all heads are of one size
         text = text.replace("e", "d")
-    return connect(call, text, operands, h=heads(call, "num_heads"))
-
-
-@register("GroupQueryAttention", domain=MICROSOFT, resize=lambda call, keep: grouped_sizes(call, keep), macs=scores_macs)
-def grouped_query(call: Call) -> Sequence[Axes | None]:
-    """r heads of queries for each head of keys and values. The head size stays: onnxruntime wants multiples of 8."""
-    count, shared = heads(call, "num_heads"), heads(call, "kv_num_heads")
-    operands = separated(call)
-    if operands[0] is None:
-        return call.freeze_all("an input of unknown shape")
-    size = operands[0].shape[-1] // count
-    keys = f"_ _ (g {size}), _ _ (g {size}), _ g _ _, _ g _ _"
-    text = f"_ _ (g r {size}), {keys}, _ (g r) _ _, (g r) -> _ _ (g r {size}), _ g _ _, _ g _ _, _ (g r) _ _"
-    operands += [call.operand(i) for i in (3, 4, 10, 11)]
-    cache = (operands[0].shape[0], shared, 1, size)  # how long it is, an input says
-    return connect(call, text, operands, {1: cache, 2: cache}, g=shared, r=count // shared)
+    return connect(call, text, operands, {"h": heads(call, "num_heads")})
 
 
 def separated(call: Call) -> list[Operand | None]:
@@ -157,3 +143,18 @@ def grouped_sizes(call: Call, keep: Keep) -> Changes:
         number, _ = left(keep, last(operand), count, 1)
         changes |= {} if number == count else {name: number}
     return changes
+
+
+@register("GroupQueryAttention", domain=MICROSOFT, resize=grouped_sizes, macs=scores_macs)
+def grouped_query(call: Call) -> Sequence[Axes | None]:
+    """r heads of queries for each head of keys and values. The head size stays: onnxruntime wants multiples of 8."""
+    count, shared = heads(call, "num_heads"), heads(call, "kv_num_heads")
+    operands = separated(call)
+    if operands[0] is None:
+        return call.freeze_all("an input of unknown shape")
+    size = operands[0].shape[-1] // count
+    keys = f"_ _ (g {size}), _ _ (g {size}), _ g _ _, _ g _ _"
+    text = f"_ _ (g r {size}), {keys}, _ (g r) _ _, (g r) -> _ _ (g r {size}), _ g _ _, _ g _ _, _ (g r) _ _"
+    operands += [call.operand(i) for i in (3, 4, 10, 11)]
+    cache = (operands[0].shape[0], shared, 1, size)  # how long it is, an input says
+    return connect(call, text, operands, {"g": shared, "r": count // shared}, given={1: cache, 2: cache})

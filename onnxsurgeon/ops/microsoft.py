@@ -1,4 +1,4 @@
-"""Operators of com.microsoft that onnxruntime's optimiser writes, and experimental ones of old opsets. Shapes: `shapes`."""
+"""Operators of com.microsoft that onnxruntime's optimiser writes, and experimental ones of old opsets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from onnxsurgeon.ops.reduction import quantize
 from onnxsurgeon.ops.resizing import pad, pad_amounts
 from onnxsurgeon.ops.shapes import MICROSOFT
 from onnxsurgeon.ops.table import (
-    conv, conv_macs, counted, everything, gemm_macs, gemm_text, group_share, read, signature,
+    conv,
+    conv_macs,
+    counted,
+    everything,
+    gemm_macs,
+    gemm_text,
+    group_share,
+    read,
+    signature,
 )  # fmt: skip
 
 register(

@@ -62,7 +62,9 @@ def gemm_text(call: Call) -> str:
 register("QGemm", domain=MICROSOFT, zeros={0: 2}, macs=inner(0))(signature(gemm_text))
 
 
-@register("QLinearConv", domain=MICROSOFT, zeros={0: 2}, resize=counted("group", 3, 0, group_share(3)), macs=conv_macs(3))
+@register(
+    "QLinearConv", domain=MICROSOFT, zeros={0: 2}, resize=counted("group", 3, 0, group_share(3)), macs=conv_macs(3)
+)
 def conv(call: Call) -> Sequence[Axes | None]:
     x, y = ("n * (g i)", "n * (g o)") if call.attributes.get("channels_last") else ("n (g i) *", "n (g o) *")
     text = f"{x}, , , (g o) i *, (g o), (g o), , , (g o) -> {y}"

@@ -1,9 +1,8 @@
-"""The shapes of what operators give that onnx has no schema for: those of com.microsoft, and experimental ones of old."""
+"""Shapes of what onnx has no schema for: operators of com.microsoft, and experimental ones of old."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ Infer = Callable[[Attributes, Shapes], Sequence[Shape]]
 class Known(NamedTuple):
     """`infer`: the attributes and the inputs' shapes, () where absent -> the outputs' shapes, of those that there are.
 
-    types: for each output, the inputs of whose element type it is: of the first that is there. The last entry is that of
+    types: for each output, the inputs of whose element type it is: of the first that is there. The last entry holds for
     all outputs that follow. It may raise IndexError, KeyError or ValueError on what the operator refuses.
     """
 

@@ -17,19 +17,20 @@ def read(call: Call, text: str, **sizes: int) -> list[Axes | None]:
     operands = [call.operand(i) if pattern else None for i, pattern in enumerate(patterns)]
     if any(pattern and call.has(i) and operands[i] is None for i, pattern in enumerate(patterns)):
         return call.freeze_all("an input of unknown shape")
-    return connect(call, text, operands, **sizes)
+    return connect(call, text, operands, sizes)
 
 
 def connect(
     call: Call,
     text: str,
     operands: Sequence[Operand | None],
+    sizes: Mapping[str, int],
+    *,
     given: Mapping[int, Shape] | None = None,
-    **sizes: int,
 ) -> list[Axes | None]:
-    """Relates these operands, parts of the vertex' inputs, with its outputs. `given`: shapes that are not known by then."""
+    """Relates operands, parts of the vertex' inputs, with its outputs; `given`: shapes for those of unknown shape."""
     count = len(text.partition("->")[2].split(","))
-    shapes = [tensor.shape or (given or {}).get(i) for i, tensor in enumerate(call.outputs[:count])]
+    shapes = [(given or {}).get(i) if t.shape is None else t.shape for i, t in enumerate(call.outputs[:count])]
     try:
         results = relate(text, call.relations, operands, shapes, sizes)
     except Unsolved as problem:

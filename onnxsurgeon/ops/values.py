@@ -201,5 +201,3 @@ def _cumsum(attributes: Attributes, inputs: Inputs) -> Array:
     if attributes.get("exclusive") or attributes.get("reverse"):
         raise ValueError("an unusual cumulative sum")
     return np.cumsum(inputs[0], axis=int(np.ravel(inputs[1])[0]), dtype=inputs[0].dtype)
-
-

@@ -143,9 +143,8 @@ def _translated(known: Known, model: ir.Model) -> tuple[Facts, Facts]:
     """The facts of a model about its clone's values."""
     twins: dict[ir.Value, ir.Value] = dict(zip(known.model.graph.inputs, model.graph.inputs, strict=True))
     for old, new in zip(known.model.graph.all_nodes(), model.graph.all_nodes(), strict=True):
-        for a, b in zip((*old.inputs, *old.outputs), (*new.inputs, *new.outputs), strict=True):
-            if a is not None and b is not None:
-                twins[a] = b
+        pairs = zip((*old.inputs, *old.outputs), (*new.inputs, *new.outputs), strict=True)
+        twins.update((a, b) for a, b in pairs if a is not None and b is not None)
         for name, attribute in old.attributes.items():
             if attribute.type == ir.AttributeType.GRAPH:
                 twins.update(zip(attribute.value.inputs, new.attributes[name].value.inputs, strict=True))

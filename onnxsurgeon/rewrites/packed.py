@@ -47,12 +47,12 @@ class Step(NamedTuple):
 class Site(NamedTuple):
     """A Reshape that splits off an axis of parts.
 
-    axis: where it is in the target. source: the axis that it is split from. first: whether it is the outermost factor
-    of that; else `inner` is the axis of the target that follows within it.
+    axis: where it is in the target. parts: its length. source: the axis that it is split from. first: whether it is
+    the outermost factor of that; else `inner` is the axis of the target that follows within it.
     """
 
     axis: int
-    count: int
+    parts: int
     source: int
     first: bool
     inner: int
@@ -93,7 +93,7 @@ def _taken(known: Known, packed: Packed) -> set[int] | None:
     """The parts that are read; None where something reads more than one as a whole."""
     if packed.axis is None:
         return set(packed.parts) if packed.value.uses() or packed.value.is_graph_output() else set()
-    single, found = len(packed.parts) == 1, set()
+    single, found = len(packed.parts) == 1, set[int]()
     if packed.value.is_graph_output():
         if not single:
             return None
@@ -227,7 +227,7 @@ def unpack(draft: Draft, node: ir.Node) -> None:
     site = find(draft.known, node)
     if site is not None:
         parts = _parts(draft, node, site)
-        packed = Packed(node.outputs[0], site.axis, tuple(range(site.count)))
+        packed = Packed(node.outputs[0], site.axis, tuple(range(site.parts)))
         _hand_over(draft, packed, dict(enumerate(parts)))
 
 
@@ -246,7 +246,7 @@ def _target(known: Known, node: ir.Node, site: Site) -> Array | None:
             return None
         new[axis] = shapes[0][axis]
     if not site.first and new[site.inner] != -1:
-        new[site.inner] *= site.count
+        new[site.inner] *= site.parts
     return np.delete(new, site.axis)
 
 
@@ -258,12 +258,12 @@ def _parts(draft: Draft, node: ir.Node, site: Site) -> Sequence[ir.Value]:
     attributes = [a for a in node.attributes.values() if a.name != "shape"]
     if not site.first:
         whole = draft.add(node, "Reshape", [source, target], attributes, f"{name}.whole", [f"{output}.whole"])[0]
-        names = [f"{output}.{p}" for p in range(site.count)]
-        return draft.parted(node, whole, site.inner - 1, site.count, name, names)
+        names = [f"{output}.{p}" for p in range(site.parts)]
+        return draft.parted(node, whole, site.inner - 1, site.parts, name, names)
     shapes = draft.known.shapes(node.outputs[0])
     assert shapes is not None
-    names = [f"{source.name}.{p}" for p in range(site.count)]
-    pieces = draft.parted(node, source, site.source, site.count, name, names)
+    names = [f"{source.name}.{p}" for p in range(site.parts)]
+    pieces = draft.parted(node, source, site.source, site.parts, name, names)
     if draft.known.shapes(pieces[0]) == tuple((*s[: site.axis], *s[site.axis + 1 :]) for s in shapes):
         prune_dead(target)
         return pieces
@@ -276,7 +276,8 @@ def _parts(draft: Draft, node: ir.Node, site: Site) -> Sequence[ir.Value]:
 def _new_target(draft: Draft, node: ir.Node, site: Site) -> ir.Value:
     """The target for a part, taken from the one for all, which may be computed."""
     old, value = node.inputs[1], _target(draft.known, node, site)
-    assert old is not None and value is not None
+    assert old is not None
+    assert value is not None
     if constant(old) is not None:
         return draft.constant(f"{old.name}.part", value)
     others = draft.constant(f"{old.name}.others", np.delete(np.arange(value.size + 1), site.axis))
@@ -284,7 +285,7 @@ def _new_target(draft: Draft, node: ir.Node, site: Site) -> ir.Value:
     new = draft.add(node, "Gather", [old, others], [ir.AttrInt64("axis", 0)], name, [name])[0]
     if not site.first and value[site.inner - 1] != -1:
         times = np.ones_like(value)
-        times[site.inner - 1] = site.count
+        times[site.inner - 1] = site.parts
         factors = draft.constant(f"{name}.factors", times)
         new = draft.add(node, "Mul", [new, factors], [], f"{name}.merged", [f"{name}.merged"])[0]
     return new

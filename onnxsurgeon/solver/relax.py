@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxsurgeon.problem import FloatArray, IntArray
-from onnxsurgeon.program import NOTHING, Box, Program, logs
+from onnxsurgeon.solver.program import NOTHING, Box, Program, logs
 
 
 @dataclass(frozen=True)

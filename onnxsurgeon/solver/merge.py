@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from onnxsurgeon.problem import FloatArray, IntArray
-from onnxsurgeon.program import Program
+from onnxsurgeon.solver.program import Program
 
 _Numbers = TypeVar("_Numbers", IntArray, FloatArray)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.problem import FloatArray, IntArray
-from onnxsurgeon.program import Program
+from onnxsurgeon.solver.program import Program
 
 BoolArray = npt.NDArray[np.bool_]
 

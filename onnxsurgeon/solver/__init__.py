@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from onnxsurgeon.branch import Optimum, Tree
 from onnxsurgeon.errors import InfeasibleError, SurgeonError
-from onnxsurgeon.merge import Merged, merge
 from onnxsurgeon.problem import Cost, FloatArray, IntArray, Problem
-from onnxsurgeon.program import Box, Program, write_out
-from onnxsurgeon.relax import Relaxation, Rows
-from onnxsurgeon.search import Search
+from onnxsurgeon.solver.branch import Optimum, Tree
+from onnxsurgeon.solver.merge import Merged, merge
+from onnxsurgeon.solver.program import Box, Program, write_out
+from onnxsurgeon.solver.relax import Relaxation, Rows
+from onnxsurgeon.solver.search import Search
 
 Status = Literal["optimal", "time limit"]
 
