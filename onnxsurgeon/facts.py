@@ -1,7 +1,7 @@
 """Facts about every tensor of a graph that follow from sizes alone: its shape, and its value where it is small.
 
-The graph is evaluated at two samples of its dynamic dims: what agrees is static. Exporters compute sizes from shapes, so small
-integers (and what is computed from a Shape) are carried along as values; all else is a shape, inferred node by node.
+The graph is evaluated at two samples of its dynamic dims: what agrees is static. Exporters compute sizes from shapes, so
+small integers (and what is computed from a Shape) are carried along as values; all else is a shape, inferred node by node.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -24,7 +24,8 @@ from onnxsurgeon.signature import Shape
 
 LARGEST_VALUE = 4096  # elements of an integer tensor that is carried as a value
 INDEX_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
-ELEMENTWISE = frozenset((*UNARY.split(), *NARY.split()))
+ONE_SHAPE = frozenset(UNARY.split())
+ELEMENTWISE = ONE_SHAPE | frozenset(NARY.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,19 @@ def attributes(node: ir.Node, version: int) -> dict[str, Any]:
     return values
 
 
+class Vertex(NamedTuple):
+    """What is asked of a vertex each time that it is evaluated.
+
+    own: its attributes in a form that can be compared.
+    """
+
+    key: tuple[str, str]  # domain, operator
+    version: int
+    attributes: dict[str, Any]
+    own: tuple[tuple[str, str], ...]
+    bodies: tuple[ir.Graph, ...]
+
+
 class Evaluator:
     """Evaluates graphs at samples; what onnx infers for one operator on given shapes is remembered."""
 
@@ -103,17 +117,25 @@ class Evaluator:
         self.model = model
         self.versions = {domain or "": v for domain, v in model.opset_imports.items()}
         self.versions.setdefault("", self.versions.get("ai.onnx", 1))
-        self._inferred: dict[Any, list[tuple[int, Shape | None]]] = {}
-        self._attributes: dict[ir.Node, dict[str, Any]] = {}
+        self._inferred: dict[Any, list[Fact]] = {}
+        self._vertices: dict[ir.Node, Vertex] = {}
         self._constants: Facts = {}
 
     def version(self, node: ir.Node) -> int:
         return self.versions.get(domain_of(node), 1)
 
     def attributes(self, node: ir.Node) -> dict[str, Any]:
-        if node not in self._attributes:
-            self._attributes[node] = attributes(node, self.version(node))
-        return self._attributes[node]
+        return self.vertex(node).attributes
+
+    def vertex(self, node: ir.Node) -> Vertex:
+        found = self._vertices.get(node)
+        if found is None:
+            version = self.version(node)
+            given = attributes(node, version)
+            own = tuple(sorted((name, str(value)) for name, value in given.items()))
+            bodies = tuple(a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH)
+            found = self._vertices[node] = Vertex((domain_of(node), node.op_type), version, given, own, bodies)
+        return found
 
     def constant_fact(self, value: ir.Value) -> Fact | None:
         """The fact of a constant; its value is read only where it is small."""
@@ -159,10 +181,12 @@ class Evaluator:
 
     def visit(self, node: ir.Node, facts: Facts) -> None:
         """Adds the facts of the node's outputs."""
-        if node.op_type == "Constant":
+        vertex = self.vertex(node)
+        if vertex.key == ("", "Constant"):
             return
         inputs = [None if v is None else self.fact(v, facts) for v in node.inputs]
-        outputs = self._branches(node, facts) or self._compute(node, inputs) or self._shapes(node, inputs)
+        outputs = self._branches(node, vertex, facts) if vertex.bodies else self._compute(node, vertex, inputs)
+        outputs = outputs or self._shapes(node, vertex, inputs)
         for value, fact in zip(node.outputs, outputs, strict=False):
             facts[value] = fact if fact.shape is not None else self._declared(value, fact)
 
@@ -172,15 +196,14 @@ class Evaluator:
             return fact
         return Fact(fact.dtype or int(value.dtype or 0), value.shape.numpy(), fact.value)
 
-    def _branches(self, node: ir.Node, facts: Facts) -> list[Fact] | None:
+    def _branches(self, node: ir.Node, vertex: Vertex, facts: Facts) -> list[Fact]:
         """The outputs of an If are what both branches agree on; other bodies are evaluated for their own sake."""
-        bodies = [a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
-        for body in bodies:
+        for body in vertex.bodies:
             for value in body.inputs:
                 facts.setdefault(value, Fact(int(value.dtype or 0)))
             self.evaluate(body, facts)
-        if node.op_type != "If" or len(bodies) != 2:
-            return [Fact(int(v.dtype or 0)) for v in node.outputs] if bodies else None
+        if node.op_type != "If" or len(vertex.bodies) != 2:
+            return [Fact(int(v.dtype or 0)) for v in node.outputs]
         then, other = node.attributes["then_branch"].value, node.attributes["else_branch"].value
         condition = self.fact(node.inputs[0], facts).value if node.inputs[0] is not None else None
         pairs = zip(then.outputs, other.outputs, strict=True)
@@ -189,24 +212,25 @@ class Evaluator:
             return [a if bool(np.all(condition)) else b for a, b in facts_of]
         return [Fact(a.dtype, a.shape if a.shape == b.shape else None) for a, b in facts_of]
 
-    def _compute(self, node: ir.Node, inputs: list[Fact | None]) -> list[Fact] | None:
+    def _compute(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None]) -> list[Fact] | None:
         """The outputs' values, where the operator is shape arithmetic on known values."""
-        if domain_of(node) != "":
+        domain, operator = vertex.key
+        if domain != "":
             return None
-        if node.op_type in ("Shape", "Size"):
+        if operator in ("Shape", "Size"):
             return self._sizes(node, inputs[0])
-        compute = VALUES.get(node.op_type)
+        compute = VALUES.get(operator)
         if compute is None or not any(f is not None for f in inputs) or not _is_arithmetic(inputs):
             return None
-        given = {**self.attributes(node), "outputs": len(node.outputs)}
+        given = {**vertex.attributes, "outputs": len(node.outputs)}
         try:
             with np.errstate(all="ignore"):
-                found = compute(given, [None if f is None else f.value for f in inputs], self.version(node))
+                found = compute(given, [None if f is None else f.value for f in inputs], vertex.version)
         except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
             return None
         arrays = list(found) if isinstance(found, tuple) else [found]
         derived = any(f is not None and f.derived for f in inputs)
-        if any(a.size > LARGEST_VALUE for a in arrays):
+        if any(a.size > LARGEST_VALUE or _is_data(a) for a in arrays):
             return [Fact(_dtype(a), a.shape) for a in arrays]
         return [Fact(_dtype(a), a.shape, np.asarray(a), derived) for a in arrays]
 
@@ -219,50 +243,49 @@ class Evaluator:
         part = data.shape[given.get("start") or 0 : given.get("end")]
         return [Fact(int(ir.DataType.INT64), (len(part),), np.asarray(part, np.int64), True)]
 
-    def _shapes(self, node: ir.Node, inputs: list[Fact | None]) -> list[Fact]:
-        key = (domain_of(node), node.op_type)
-        unknown = [Fact() for _ in node.outputs]
+    def _shapes(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None]) -> list[Fact]:
+        key, count = vertex.key, len(node.outputs)
         if key in SHAPES:
-            return self._known(SHAPES[key], node, inputs) or unknown
+            return self._known(SHAPES[key], vertex, inputs, count) or [Fact()] * count
         if key[0] == "" and key[1] in ELEMENTWISE:
-            return self._elementwise(node, inputs) or unknown
-        found = schema(*key, self.version(node))
+            return self._elementwise(vertex, inputs, count) or [Fact()] * count
+        found = schema(*key, vertex.version)
         if found is None or any(f is not None and (f.shape is None or not f.dtype) for f in inputs):
-            return unknown
+            return [Fact()] * count
         values = tuple(None if f is None or f.value is None else f.value.tobytes() for f in inputs)
         types = tuple(None if f is None else (f.dtype, f.shape) for f in inputs)
-        own = tuple(sorted((n, str(v)) for n, v in self.attributes(node).items()))
-        memo = (*key, own, types, values, len(node.outputs))
+        memo = (*key, vertex.own, types, values, count)
         if memo not in self._inferred:
-            self._inferred[memo] = _infer(found, node, inputs, self.versions)
-        return [Fact(dtype, shape) for dtype, shape in self._inferred[memo]]
+            self._inferred[memo] = [Fact(*f) for f in _infer(found, node, inputs, self.versions)]
+        return self._inferred[memo]
 
-    def _known(self, known: Known, node: ir.Node, inputs: list[Fact | None]) -> list[Fact] | None:
+    def _known(self, known: Known, vertex: Vertex, inputs: list[Fact | None], count: int) -> list[Fact] | None:
         """The outputs of an operator that onnx has no schema for."""
         if any(f is not None and f.shape is None for f in inputs):
             return None
         try:
-            shapes = known.infer(self.attributes(node), [f.shape or () if f is not None else () for f in inputs])
+            shapes = known.infer(vertex.attributes, [f.shape or () if f is not None else () for f in inputs])
         except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):
             return None
         types = [next((f.dtype for i in asked if (f := _at(inputs, i)) is not None), 0) for asked in known.types]
-        types += types[-1:] * len(node.outputs)
+        types += types[-1:] * count
         found = [Fact(dtype, shape) for dtype, shape in zip(types, shapes, strict=False)]
-        return (found + [Fact()] * len(node.outputs))[: len(node.outputs)]
+        return (found + [Fact()] * count)[:count]
 
-    def _elementwise(self, node: ir.Node, inputs: list[Fact | None]) -> list[Fact] | None:
-        count = 1 if node.op_type in UNARY.split() else len(inputs)
-        shapes = [f.shape for f in inputs[:count] if f is not None]
+    def _elementwise(self, vertex: Vertex, inputs: list[Fact | None], count: int) -> list[Fact] | None:
+        operator = vertex.key[1]
+        shapes = [f.shape for f in (inputs[:1] if operator in ONE_SHAPE else inputs) if f is not None]
         if any(s is None for s in shapes):
             return None
-        shape = np.broadcast_shapes(*(s for s in shapes if s is not None))
-        first = inputs[1] if node.op_type in ("Where", "CastLike") else inputs[0]
+        given = {s for s in shapes if s is not None}
+        shape = given.pop() if len(given) == 1 else np.broadcast_shapes(*given)
+        first = inputs[1] if operator in ("Where", "CastLike") else inputs[0]
         dtype = 0 if first is None else first.dtype
-        if node.op_type in COMPARISONS:
+        if operator in COMPARISONS:
             dtype = int(ir.DataType.BOOL)
-        elif node.op_type == "Cast":
-            dtype = int(self.attributes(node)["to"])
-        return [Fact(dtype, shape) for _ in node.outputs]
+        elif operator == "Cast":
+            dtype = int(vertex.attributes["to"])
+        return [Fact(dtype, shape)] * count
 
 
 def _at(inputs: list[Fact | None], index: int) -> Fact | None:
@@ -273,6 +296,11 @@ def _is_arithmetic(inputs: list[Fact | None]) -> bool:
     known = [f for f in inputs if f is not None]
     plain = all(f.value is not None and (f.value.size <= 1 or f.dtype in INDEX_TYPES) for f in known)
     return plain or (all(f.value is not None for f in known) and any(f.derived for f in known))
+
+
+def _is_data(array: Array) -> bool:
+    """A matrix of floats is no size, scale or index, though it be made from sizes: a token or a state that starts at zero."""
+    return array.dtype.kind == "f" and array.ndim > 1 and array.size > 1
 
 
 def _dtype(array: Array) -> int:
@@ -311,17 +339,21 @@ def _read_type(proto: onnx.TypeProto | None) -> tuple[int, Shape | None]:
     return tensor.elem_type, tuple(d.dim_value for d in tensor.shape.dim)
 
 
+NOTHING = Fact()
+
+
 def tensor(value: ir.Value, first: Facts, second: Facts) -> Tensor:
     """What both samples say about a value."""
-    a, b = first.get(value, Fact()), second.get(value, Fact())
+    a, b = first.get(value, NOTHING), second.get(value, NOTHING)
+    name, weight = value.name or "", constant(value) is not None
     if a.shape is None:
-        return Tensor(value.name or "", weight=constant(value) is not None)
+        return Tensor(name, weight=weight)
     other = b.shape if b.shape is not None and len(b.shape) == len(a.shape) else None
-    dynamic = (
-        tuple(n != m for n, m in zip(a.shape, other, strict=True)) if other is not None else (True,) * len(a.shape)
-    )
+    dynamic = (other is None,) * len(a.shape)
+    if other is not None and other != a.shape:
+        dynamic = tuple(n != m for n, m in zip(a.shape, other, strict=True))
     known = None
     if a.value is not None:
         alike = b.value is not None and np.shape(b.value) == np.shape(a.value)
         known = np.asarray(a.value == b.value) if alike else np.zeros(np.shape(a.value), np.bool_)
-    return Tensor(value.name or "", a.shape, dynamic, a.value, known, other, constant(value) is not None)
+    return Tensor(name, a.shape, dynamic, a.value, known, other, weight)

@@ -119,7 +119,7 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
 
 def outcome(report: Report) -> str:
     """What became of a model, in a word."""
-    return OUTCOMES.get(report["exit_code"], report["status"]) if report["exit_code"] else str(report["status"])
+    return str(OUTCOMES.get(report["exit_code"], report["status"]))
 
 
 def reason(report: Report) -> str:

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Prunes every model of a folder and prints what became of each.
 
-    scripts/zoo.py DIR --ratio 0.3 [--metric params] [--only GLOB] [--markdown FILE]
+    scripts/zoo.py DIR --ratio 0.3 [--metric params] [--only GLOB] [--jobs 2] [--markdown docs/coverage.md]
 
-DIR holds .onnx files, in subfolders too. A file whose metadata has `weight_statistics` is a skeleton without weights: it is filled with
-the folder's own fill.py first. Every model runs in a process of its own; its peak memory is that process'.
+DIR holds .onnx files, in subfolders too. A file whose metadata has `weight_statistics` is a skeleton without weights:
+it is filled with the folder's own fill.py first. Every model runs in a process of its own; its peak memory is that
+process'.
 """
 
 from __future__ import annotations
@@ -13,14 +14,37 @@ import argparse
 import fnmatch
 import json
 import os
+import signal
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-STATUS = {0: "passed", 1: "CRASH", 2: "usage", 3: "infeasible", 4: "refused", 5: "PROOF FAILED"}
+from onnxsurgeon.tables import OUTCOMES, outcome, reason
+
+Row = dict[str, Any]  # the JSON report of `onnxsurgeon prune`, with `name`, `skeleton`, `wall` (seconds) and `peak`
+COLUMNS = {"status": 12, "free": 6, "params": 7, "MACs": 7, "error": 8, "gap": 7, "seconds": 7, "peak MB": 7, "why": 0}
+MARKS = "<!-- zoo -->", "<!-- /zoo -->"
+HEAD = """# Coverage
+
+What `onnxsurgeon prune --ratio {ratio} --metric {metric}` makes of a folder of networks.
+
+{totals}.
+
+- status: `passed` the proof; `infeasible`: the graph can't give that much; `refused`: not supported, with the reason.
+- free: share of the parameters that some selection can cut. params, MACs: what was cut.
+- error: of the pruned model against its reference, relative to the largest output. gap: how far from the best selection
+  it may be, proven.
+- \\* a skeleton: a published graph whose weights are drawn at random, with the statistics of its own.
+
+Made by `scripts/zoo.py DIR --ratio {ratio} --metric {metric} --markdown docs/coverage.md --readme README.md`.
+
+"""
 
 
 def main() -> int:
@@ -29,98 +53,122 @@ def main() -> int:
     parser.add_argument("--ratio", default="0.3")
     parser.add_argument("--metric", default="params")
     parser.add_argument("--only", default="*", help="glob over file names")
-    parser.add_argument("--markdown", type=Path, help="write the table here, between its <!-- zoo --> marks if it has them")
+    parser.add_argument("--jobs", type=int, default=1, help="models at once")
+    parser.add_argument("--markdown", type=Path, help="write the table here")
+    parser.add_argument("--readme", type=Path, help="write the totals here, between its <!-- zoo --> marks")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds per model")
     options = parser.parse_args()
+    paths = [p for p in sorted(options.folder.rglob("*.onnx")) if fnmatch.fnmatch(p.name, options.only)]
+    width = max((len(path.stem) for path in paths), default=0) + 1
+    print(line("model", list(COLUMNS), width))
     rows = []
-    print(HEADER.replace("|", " ").rstrip())
-    for path in sorted(options.folder.rglob("*.onnx")):
-        if fnmatch.fnmatch(path.name, options.only):
-            rows.append(run(path, options))
-            print(line(rows[-1]), flush=True)
-    print(totals(rows, float(options.ratio)))
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for row in pool.map(lambda path: run(path, options), paths):
+            rows.append(row)
+            print(line(row["name"], cells(row), width), flush=True)
+    said = totals(rows, float(options.ratio))
+    print(said)
     if options.markdown:
-        publish(options.markdown, rows, options)
-    return max((row["code"] for row in rows if row["code"] in (1, 5)), default=0)
+        head = HEAD.format(ratio=options.ratio, metric=options.metric, totals=said)
+        options.markdown.write_text(head + table(rows), encoding="utf-8")
+    if options.readme:
+        where = os.path.relpath(options.markdown, options.readme.parent) if options.markdown else "docs/coverage.md"
+        publish(options.readme, f"`--ratio {options.ratio} --metric {options.metric}`: {said}. [All of them]({where})")
+    return max((row["exit_code"] for row in rows if row["exit_code"] in (1, 5)), default=0)
 
 
-def run(path: Path, options: argparse.Namespace) -> dict[str, Any]:
+def run(path: Path, options: argparse.Namespace) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         source, skeleton = path, False
         filler = next((p / "fill.py" for p in path.parents if (p / "fill.py").exists()), None)
         if filler is not None and b"weight_statistics" in path.read_bytes():
             source, skeleton = Path(folder) / path.name, True
             subprocess.run([sys.executable, filler, path, source], check=True)
-        target, report = Path(folder) / "pruned.onnx", Path(folder) / "report.json"
-        command = [sys.executable, "-m", "onnxsurgeon", "prune", str(source), "--ratio", options.ratio, "-o", str(target)]
-        command += ["--metric", options.metric, "-q", "--report", str(report)]
-        start = time.perf_counter()
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        assert child.stderr is not None
-        errors = child.stderr.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        found = json.loads(report.read_text()) if report.exists() else {}
-        return {
-            "name": path.stem,
-            "skeleton": skeleton,
-            "code": 1 if code < 0 else code,
-            "seconds": time.perf_counter() - start,
-            "memory": usage.ru_maxrss * 1024,
-            "error": errors.strip(),
-            "report": found,
-        }
+        request = ["--ratio", options.ratio, "--metric", options.metric, "-o", f"{folder}/pruned.onnx"]
+        found = command("prune", source, request, options.timeout)
+        if "free" not in found and found["exit_code"] == 3:
+            found["free"] = command("inspect", source, [], options.timeout).get("free", {}).get("share")
+        return {**found, "name": path.stem + "*" * skeleton, "skeleton": skeleton}
 
 
-HEADER = "| model | status | params cut | MACs cut | error | gap | seconds | peak MB |"
+def command(name: str, source: Path, rest: list[str], timeout: float) -> Row:
+    """The report of a command on one model, with the time and memory that it took."""
+    start = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "onnxsurgeon", name, str(source), *rest, "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    timer = threading.Timer(timeout, child.kill)
+    timer.start()
+    assert child.stdout is not None
+    with child.stdout as stream:
+        text = stream.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    timer.cancel()
+    code = child.returncode = os.waitstatus_to_exitcode(status)
+    wall = time.perf_counter() - start
+    died = {"what": f"exit code {code}" if code >= 0 else signal.Signals(-code).name, "why": f"after {wall:.0f} s"}
+    found = json.loads(text) if text.strip() else {"status": "error", **died}
+    return {"model": str(source), **found, "exit_code": 1 if code < 0 else code, "wall": wall, "peak": usage.ru_maxrss}
 
 
-def cells(row: dict[str, Any]) -> list[str]:
-    report = row["report"]
-    passed = row["code"] == 0
-    proof = report.get("proof") or {}
-    cut = report.get("ratio", {})
+def cells(row: Row) -> list[str]:
+    """One for each of COLUMNS."""
+    passed, proof = row["exit_code"] == 0, row.get("proof") or {}
     return [
-        row["name"],
-        STATUS.get(row["code"], str(row["code"])),
-        f"{cut['params']:.1%}" if passed else "",
-        f"{cut['macs']:.1%}" if passed else "",
-        f"{proof.get('error', 0):.1e}" if passed else reason(row),
-        f"{report['solver']['gap']:.2%}" if passed else "",
-        f"{row['seconds']:.1f}",
-        f"{row['memory'] / 1e6:.0f}",
+        outcome(row),
+        number(row.get("free"), ".1%"),
+        number(row["ratio"]["params"] if passed else None, ".1%"),
+        number(row["ratio"]["macs"] if passed else None, ".1%"),
+        number(proof.get("error"), ".1e"),
+        number(row["solver"]["gap"] if passed else None, ".2%"),
+        f"{row['wall']:.1f}",
+        f"{row['peak'] / 1000:.0f}",
+        "" if passed else reason(row).replace(str(Path.cwd()), ".")[:110],
     ]
 
 
-def reason(row: dict[str, Any]) -> str:
-    first = next((text for text in row["error"].splitlines() if text.strip()), "")
-    return first.removeprefix("error: ").replace(str(Path.cwd()), ".").replace("|", "/")[:110]
+def number(value: float | None, form: str) -> str:
+    """Nothing where there is none, or where it is infinite (null in the report)."""
+    return "" if value is None else format(value, form)
 
 
-def line(row: dict[str, Any]) -> str:
-    name, status, *rest = cells(row)
-    return f"{name:45s} {status:12s} " + "  ".join(f"{cell:>8s}" for cell in rest)
+def line(name: str, texts: list[str], width: int) -> str:
+    parts = [
+        text.ljust(size) if key in ("status", "why") else text.rjust(size)
+        for (key, size), text in zip(COLUMNS.items(), texts, strict=True)
+    ]
+    return "  ".join((name.ljust(width), *parts)).rstrip()
 
 
-def totals(rows: list[dict[str, Any]], ratio: float) -> str:
-    counts = {name: sum(STATUS.get(row["code"]) == name for row in rows) for name in STATUS.values()}
-    passed = [row for row in rows if row["code"] == 0]
-    near = sum(ratio <= next(iter([r["report"]["ratio"][r["report"]["requested"]["metric"]]])) <= ratio + 0.01 for r in passed)
-    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    seconds = sum(row["seconds"] for row in rows)
-    return f"{len(rows)} models: {said}; {near} of {len(passed)} within a percentage point of the ratio; {seconds:.0f} s in all"
+def table(rows: list[Row]) -> str:
+    columns = ["model", *COLUMNS]
+    rule = ["---" if name in ("model", "status", "why") else "--:" for name in columns]
+    body = [[row["name"].replace("*", "\\*"), *(cell.replace("|", "/") for cell in cells(row))] for row in rows]
+    return "".join(f"| {' | '.join(texts)} |\n" for texts in (columns, rule, *body))
 
 
-def publish(path: Path, rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
-    table = [f"`scripts/zoo.py DIR --ratio {options.ratio} --metric {options.metric}`: {totals(rows, float(options.ratio))}.", ""]
-    table += [HEADER, "|" + " --- |" * HEADER.count(" | ") + " --- |"]
-    table += ["| " + " | ".join(cells(row)) + " |" for row in rows]
-    text = "\n".join(table)
-    start, end = "<!-- zoo -->", "<!-- /zoo -->"
-    if path.exists() and start in (old := path.read_text()):
-        head, _, rest = old.partition(start)
-        text = f"{head}{start}\n{text}\n{end}{rest.partition(end)[2]}"
-    path.write_text(text if text.endswith("\n") else text + "\n")
+def totals(rows: list[Row], ratio: float) -> str:
+    words = [outcome(row) for row in rows]
+    order = dict.fromkeys(["passed", *OUTCOMES.values()])
+    said = ", ".join(f"{words.count(word)} {word}" for word in order if word in words)
+    cuts = [row["ratio"][row["requested"]["metric"]] for row in rows if row["exit_code"] == 0]
+    near = sum(ratio <= cut <= ratio + 0.01 for cut in cuts)
+    free = [row["free"] for row in rows if row.get("free") is not None]
+    share = f"; free: median {statistics.median(free):.1%}, minimum {min(free):.1%}" if free else ""
+    seconds = sum(row["wall"] for row in rows)
+    return (
+        f"{len(rows)} models: {said}; {near} of {len(cuts)} within a percentage point of the ratio{share}; "
+        f"{seconds:.0f} s in all"
+    )
+
+
+def publish(path: Path, text: str) -> None:
+    head, start, rest = path.read_text(encoding="utf-8").partition(MARKS[0])
+    _, end, tail = rest.partition(MARKS[1])
+    if not (start and end):
+        raise SystemExit(f"{path} has no {' ... '.join(MARKS)}")
+    path.write_text(f"{head}{start}\n{text}\n{end}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def test_pruning_passes_and_says_so(run: Run, folder: Path) -> None:
 
 
 DOCUMENTED = """
-    schema command version model output before after ratio requested changes solver frozen proof seconds status
+    schema command version model output before after ratio requested changes solver frozen free proof seconds status
     exit_code
 """.split()
 
@@ -91,6 +91,7 @@ def test_json_is_one_object_with_the_documented_keys(run: Run) -> None:
     assert found["after"]["size"] == Path("net.pruned.onnx").stat().st_size
     assert found["before"]["size"] == Path("net.onnx").stat().st_size
     assert found["requested"]["ratio"] == 0.3
+    assert found["free"] == 1 - sum(row["params"] for row in found["frozen"]) / found["before"]["params"]
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     assert all(f"`{key}`" in readme for key in found)
 
@@ -246,6 +247,17 @@ def test_surprises_are_told_in_words(
     monkeypatch.setattr(module("prune"), "write", fail)
     assert words in run(*PRUNE, "--report", "r.json", code=code).stderr
     assert json.loads(Path("r.json").read_text())["exit_code"] == code
+
+
+def test_a_full_disk_is_told_of_the_output(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module("write"), "_pour", full)
+    error = run(*PRUNE, code=2).stderr
+    assert "can't write net.pruned.onnx" in error
+    assert "No space left on device" in error
+    assert ".onnxsurgeon" not in error
 
 
 def test_verbose_shows_the_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def test_untouched_tensors_and_all_names_stay(path: Path, tmp_path: Path) -> Non
         if tensor.name in old and tensor.name not in touched and tensor.data_type == onnx.TensorProto.FLOAT:
             assert tensor.SerializeToString() == old[tensor.name].SerializeToString()
     names = {n.name for n in before.graph.node}
-    assert {n.name for n in after.graph.node} - names == set()
+    assert {re.sub(r"\.\d+$", "", n.name) for n in after.graph.node} - names == set()  # NAME.0 is a part of NAME
 
 
 def test_a_wrong_rule_is_caught_before_anything_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import math
@@ -13,6 +14,8 @@ import pytest
 from onnxsurgeon import amounts, report, tables
 from onnxsurgeon.errors import UsageError
 
+SURGEON_ERRORS = {"SurgeonError", "UsageError", "InfeasibleError", "ModelError", "ProofError", "_invalid", "_sparse"}
+PROPER = {"HiGHS", "TMPDIR"}  # words that start a sentence as they are
 PRUNED: report.Report = {
     **report.head("prune"),
     "model": "a.onnx",
@@ -115,6 +118,19 @@ def test_tables_fit_any_terminal(columns: str, encoding: str, monkeypatch: pytes
         assert max(map(len, text.splitlines())) <= int(columns)
 
 
+def test_several_models_have_a_row_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = report.failure(UsageError("[b]/x.onnx not found", why="first\nsecond", fix="check"), 2)
+    rows = [
+        {**PRUNED, "exit_code": 0, "seconds": {"total": 1.25}},
+        {**PRUNED, "exit_code": 0, "seconds": {"total": 0}, "proof": {**PRUNED["proof"], "error": None}},
+        {**report.head("prune"), "model": "[b]/x.onnx", **failed, "seconds": {"total": 0.1}},
+    ]
+    lines = shown(tables.several({"models": rows}), monkeypatch).splitlines()[-3:]
+    assert lines[0].split() == "a.onnx passed -30.0 % -24.4 % -30.0 % 1.0e-07 1.2".split()
+    assert lines[2].split() == "[b]/x.onnx wrong usage 0.1".split()
+    assert tables.reason(rows[2]) == "not found; first"
+
+
 def test_a_report_is_written_whole_and_spares_models(tmp_path: Path) -> None:
     model, target = tmp_path / "m.onnx", tmp_path / "r.json"
     model.write_bytes(b"\x08\x07")
@@ -132,3 +148,31 @@ def test_a_report_is_written_whole_and_spares_models(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no JSON"):
         report.check_report(other, model)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link.json", "m.onnx", "other.onnx", "r.json"]
+
+
+def wordings() -> list[tuple[str, str]]:
+    """Where every error is made, and what its parts start and end with, as far as that is text."""
+    found = []
+    for path in sorted(Path(report.__file__).parent.rglob("*.py")):
+        if path.parent.name == "solver":  # its errors are whole sentences
+            continue
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in SURGEON_ERRORS:
+                for part in (*call.args, *(word.value for word in call.keywords)):
+                    found += [(f"{path.name}:{part.lineno}", text) for text in _edges(part)]
+    return found
+
+
+def _edges(part: ast.expr) -> list[str]:
+    if isinstance(part, ast.IfExp):
+        return [*_edges(part.body), *_edges(part.orelse)]
+    pieces = part.values if isinstance(part, ast.JoinedStr) else [part]
+    texts = [p.value if isinstance(p, ast.Constant) and isinstance(p.value, str) else "{}" for p in pieces]
+    return ["".join(texts)] if texts else []
+
+
+def test_errors_are_worded_alike() -> None:
+    for where, text in wordings():
+        first = text.split()[0] if text.split() else ""
+        assert first in PROPER or first[:1] == first[:1].lower(), f"{where}: {text!r} starts with a capital"
+        assert text.endswith("...") or not text.endswith("."), f"{where}: {text!r} ends with a full stop"

@@ -168,11 +168,19 @@ def prune(
             "time_limit": time_limit,
             "gap": gap,
         }
-        options = {"proof": not no_proof, "device": device, "atol": atol, "rtol": rtol, "seed": seed}
+        external = save_as_external_data or None
+        options = {
+            "external": external,
+            "proof": not no_proof,
+            "device": device,
+            "atol": atol,
+            "rtol": rtol,
+            "seed": seed,
+        }
         if output_dir is None:
             _prune(
                 answer, found[0].model, found[0].target, requested, options,
-                dry_run=dry_run, overwrite=overwrite, external=save_as_external_data or None,
+                dry_run=dry_run, overwrite=overwrite,
             )  # fmt: skip
         else:
             from onnxsurgeon.cli import batch
@@ -185,7 +193,7 @@ def prune(
 
 def _prune(
     answer: Answer, path: Path, target: Path, requested: dict[str, Any], options: dict[str, Any], *,
-    dry_run: bool, overwrite: bool, external: bool | None,
+    dry_run: bool, overwrite: bool,
 ) -> None:  # fmt: skip
     from onnxsurgeon.cli.progress import Stages
     from onnxsurgeon.inspection import frozen
@@ -203,7 +211,7 @@ def _prune(
     with Stages(verbose=answer.verbose, quiet=answer.quiet) as progress:
         progress("read", path.name)
         source = read_model(path, requested["input_shape"])
-        if not dry_run and (external or source.data):
+        if not dry_run and (options["external"] or source.data):
             check_target(f"{target}.data", overwrite=overwrite)
         if options["device"] == "cuda" and options["proof"] and not dry_run:
             Session(path, "cuda")  # refused now, not after the work
@@ -216,7 +224,7 @@ def _prune(
         began = time.perf_counter()
         try:
             if not dry_run:
-                proof = result.save(target, overwrite=overwrite, external=external, **options, progress=progress)
+                proof = result.save(target, overwrite=overwrite, **options, progress=progress)
         except ProofError as error:
             proof = error.proof
             raise
