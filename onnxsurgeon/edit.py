@@ -57,6 +57,13 @@ def take(tensor: ir.TensorProtocol, positions: Positions, name: str | None = Non
     return ir.LazyTensor(evaluate, dtype=tensor.dtype, shape=ir.Shape(shape), name=name or tensor.name)
 
 
+def with_free_initializers(model: ir.Model) -> ir.Model:
+    """`model`; before IR version 4 every initializer had to be an input too, so one that isn't makes it a version 4."""
+    if model.ir_version < 4 and any(not value.is_graph_input() for value in model.graph.initializers.values()):
+        model.ir_version = 4
+    return model
+
+
 def positions(axes: Axes, keep: Mask) -> Positions:
     return tuple(None if axis is None or keep[axis].all() else np.flatnonzero(keep[axis]) for axis in axes)
 
@@ -72,7 +79,9 @@ class _Cut:
         self.model = copied(source)
         self.twin = dict(paired(labels, self.model))
         self.facts: Facts = {}
-        self.names = {v.name for node in self.model.graph.all_nodes() for v in (*node.inputs, *node.outputs) if v}
+        graph = self.model.graph
+        self.names = {v.name for node in graph.all_nodes() for v in (*node.inputs, *node.outputs) if v}
+        self.names |= {v.name for v in (*graph.inputs, *graph.initializers.values())}
 
     def run(self) -> ir.Model:
         self._slice_weights()
@@ -81,7 +90,7 @@ class _Cut:
         changed = {node: self._changes(node, call) for node, call in self.labels.calls.items()}
         self._walk(self.labels.model.graph, changed)
         self._drop_stale_shapes()
-        return self.model
+        return with_free_initializers(self.model)
 
     def _changes(self, node: ir.Node, call: Call) -> Changes:
         operator = self.labels.operator(node)
@@ -181,10 +190,12 @@ class _Cut:
         current = self._value(twin, index)
         if current is not None and np.array_equal(current, required):
             return
-        known = None if tensor is None or tensor.known is None else np.broadcast_to(tensor.known, required.shape)
-        if known is None or known.all():
+        known = np.ones(1, np.bool_) if tensor is None or tensor.known is None else tensor.known
+        if known.all():  # an index may get shorter
             self._write_in(twin, index, required)
-        elif self._may_infer(node, index) and (~known).sum() == 1 and not (required[known] == -1).any():
+            return
+        known = np.broadcast_to(known, required.shape)
+        if self._may_infer(node, index) and (~known).sum() == 1 and not (required[known] == -1).any():
             self._write_in(twin, index, np.where(known, required, -1))
         elif current is not None and np.array_equal(current[~known], required[~known]):
             self._write_part(twin, index, required, known)

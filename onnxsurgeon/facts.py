@@ -1,7 +1,8 @@
 """Facts about every tensor of a graph that follow from sizes alone: its shape, and its value where it is small.
 
-The graph is evaluated at two samples of its dynamic dims: what agrees is static. Exporters compute sizes from shapes, so
-small integers (and what is computed from a Shape) are carried along as values; all else is a shape, inferred node by node.
+The graph is evaluated at two samples of its dynamic dims: what agrees is static. Exporters compute sizes from shapes,
+so small integers (and what is computed from a Shape) are carried along as values; all else is a shape, inferred node by
+node.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.ops import NARY, UNARY
 from onnxsurgeon.ops.call import Array, Tensor
-from onnxsurgeon.ops.shapes import SHAPES, STANDS_FOR, Known
+from onnxsurgeon.ops.shapes import SHAPES, STANDS_FOR, Known, inferred
 from onnxsurgeon.ops.values import COMPARISONS, VALUES
 from onnxsurgeon.signature import Shape
 
@@ -256,7 +257,9 @@ class Evaluator:
         types = tuple(None if f is None else (f.dtype, f.shape) for f in inputs)
         memo = (*key, vertex.own, types, values, count)
         if memo not in self._inferred:
-            self._inferred[memo] = [Fact(*f) for f in _infer(found, node, inputs, self.versions)]
+            given = [None if f is None else (f.dtype, f.shape or (), f.value) for f in inputs]
+            protos = [ir.to_proto(a) for name, a in node.attributes.items() if name in found.attributes]
+            self._inferred[memo] = [Fact(*f) for f in inferred(found, protos, given, count, self.versions)]
         return self._inferred[memo]
 
     def _known(self, known: Known, vertex: Vertex, inputs: list[Fact | None], count: int) -> list[Fact] | None:
@@ -299,44 +302,12 @@ def _is_arithmetic(inputs: list[Fact | None]) -> bool:
 
 
 def _is_data(array: Array) -> bool:
-    """A matrix of floats is no size, scale or index, though it be made from sizes: a token or a state that starts at zero."""
+    """A matrix of floats is no size, though it be made from sizes: a token or a state that starts at zero."""
     return array.dtype.kind == "f" and array.ndim > 1 and array.size > 1
 
 
 def _dtype(array: Array) -> int:
     return int(ir.DataType.from_numpy(array.dtype))
-
-
-def _infer(
-    found: onnx.defs.OpSchema, node: ir.Node, inputs: list[Fact | None], versions: dict[str, int]
-) -> list[tuple[int, Shape | None]]:
-    """onnx' own inference for one operator."""
-    names = ["" if f is None else f"i{k}" for k, f in enumerate(inputs)]
-    outputs = [f"o{k}" for k in range(len(node.outputs))]
-    proto = onnx.helper.make_node(found.name, names, outputs, domain=found.domain)
-    allowed = found.attributes
-    proto.attribute.extend(ir.to_proto(a) for n, a in node.attributes.items() if n in allowed)
-    types, data = {}, {}
-    for name, fact in zip(names, inputs, strict=True):
-        if fact is not None:
-            types[name] = onnx.helper.make_tensor_type_proto(fact.dtype, fact.shape)
-            if fact.value is not None:
-                data[name] = onnx.numpy_helper.from_array(np.asarray(fact.value), name)
-    imports = [onnx.helper.make_opsetid(d, v) for d, v in versions.items()]
-    try:
-        result = onnx.shape_inference.infer_node_outputs(found, proto, types, data, opset_imports=imports)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        return [(0, None)] * len(outputs)
-    return [_read_type(result.get(name)) for name in outputs]
-
-
-def _read_type(proto: onnx.TypeProto | None) -> tuple[int, Shape | None]:
-    if proto is None or not proto.HasField("tensor_type"):
-        return 0, None
-    tensor = proto.tensor_type
-    if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in tensor.shape.dim):
-        return tensor.elem_type, None
-    return tensor.elem_type, tuple(d.dim_value for d in tensor.shape.dim)
 
 
 NOTHING = Fact()

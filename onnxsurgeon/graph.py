@@ -229,9 +229,11 @@ class _Labeller:
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.GRAPH:
                 for inner in attribute.value.all_nodes():
-                    for value in inner.inputs:
-                        for axis in self.labels.axes.get(value, ()) if value is not None else ():
-                            self.relations.freeze(axis, why)
+                    for index, value in enumerate(inner.inputs):
+                        if value is not None:  # a weight may not have been read before
+                            axes = self.labels.axes.get(value) if constant(value) is None else self._label(inner, index)
+                            for axis in axes or ():
+                                self.relations.freeze(axis, why)
 
 
 def widths(axes: Axes, keep: np.ndarray, shape: Shape) -> Shape:

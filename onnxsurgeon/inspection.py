@@ -19,6 +19,7 @@ from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import Labels, Weight, label
 from onnxsurgeon.load import EXTERNAL, read
 from onnxsurgeon.neurons import CARRIED, LAYOUT, POSITIONS, WORKED, Axes, Free, Reason
+from onnxsurgeon.rewrites.packed import MOST
 from onnxsurgeon.signature import Shape
 from onnxsurgeon.solver import least
 from onnxsurgeon.spaces import Spaces, spaces
@@ -156,7 +157,8 @@ def matching(labels: Labels, patterns: Sequence[str], option: str) -> list[ir.No
     names = {node: call.name for node, call in labels.calls.items()}
     found: list[ir.Node] = []
     for pattern in patterns:
-        hits = [n for n, name in names.items() if name == pattern or fnmatch.fnmatchcase(name, pattern)]
+        exact = {pattern, *(f"{pattern}.{part}" for part in range(MOST))}  # a vertex that a rewrite took apart
+        hits = [n for n, name in names.items() if name in exact or fnmatch.fnmatchcase(name, pattern)]
         if not hits:
             near = get_close_matches(pattern, names.values(), n=3)
             raise UsageError(

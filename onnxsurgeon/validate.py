@@ -228,8 +228,8 @@ def prove(
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
         made = partial(_made, run, Path(folder) / "model.onnx")
         feeds, before = _runnable(labels, keep, original, run, seed)
-        provider = Session(edited, device).provider
         found = _expect(run, edited, feeds, "the pruned model")
+        provider = Session(edited, device).provider
         expected = made(reference(labels, keep), feeds, "the reference")
         result, moved = compare(expected, found, allowed, provider), compare(before, expected, allowed, provider)
         results = [result]

@@ -124,7 +124,7 @@ def cells(row: Row) -> list[str]:
         number(row["solver"]["gap"] if passed else None, ".2%"),
         f"{row['wall']:.1f}",
         f"{row['peak'] / 1000:.0f}",
-        "" if passed else reason(row).replace(str(Path.cwd()), ".")[:110],
+        "" if passed else reason(row).replace(str(Path.cwd()), ".")[:160],
     ]
 
 

@@ -141,7 +141,8 @@ def prune_all(
             finally:
                 answer.found = {**report.head("prune"), "models": [rows[task] for task in tasks if task in rows]}
                 answer.found["seconds"] = {"total": time.perf_counter() - began}
-                answer.interrupted = f"{len(rows)} of {len(tasks)} models were done; --resume goes on from there"
+                if rows:
+                    answer.interrupted = f"{len(rows)} of {len(tasks)} models were done; --resume goes on from there"
     failed = [row for row in answer.found["models"] if row["exit_code"]]
     if not failed:
         answer.give(status="done", exit_code=0)

@@ -71,8 +71,8 @@ def read_model(path: Path, stated: Mapping[str, tuple[int, ...]]) -> Model:
 
 
 Models = Annotated[
-    list[str],
-    typer.Argument(metavar="MODEL...", help="An .onnx file; with --output-dir several, or globs.", show_default=False),
+    list[Path],
+    typer.Argument(metavar="MODEL", help="An .onnx file; with --output-dir several, or globs.", show_default=False),
 ]
 OutputDir = Annotated[
     Path | None,

@@ -35,9 +35,9 @@ class Task:
         return self.model, self.target, self.target.with_name(f"{self.target.name}.data"), self.record
 
 
-def tasks(texts: Sequence[str], output: Path | None, folder: Path | None) -> list[Task]:
+def tasks(given: Sequence[Path], output: Path | None, folder: Path | None) -> list[Task]:
     """The tasks of a call: one, or with `folder` any number. Raises UsageError where the three don't fit together."""
-    models = _matched(texts, folder)
+    models = _matched(given, folder)
     if folder is None:
         if len(models) > 1:
             raise UsageError(
@@ -51,18 +51,20 @@ def tasks(texts: Sequence[str], output: Path | None, folder: Path | None) -> lis
     return _plan(models, folder)
 
 
-def _matched(texts: Iterable[str], folder: Path | None) -> list[Path]:
+def _matched(given: Iterable[Path], folder: Path | None) -> list[Path]:
     """The files that paths and globs mean, each once. Raises UsageError for a glob that matches none.
 
     folder: of the outputs; a glob does not reach into it from outside.
     """
     found: dict[Path, Path] = {}
-    for text in texts:
-        hits = [Path(text)]
-        if glob.has_magic(text) and not hits[0].exists():
-            hits = _hits(hits[0].expanduser(), folder)
+    for path in given:
+        hits = [path]
+        if glob.has_magic(str(path)) and not path.exists():
+            hits = _hits(path.expanduser(), folder)
             if not hits:
-                raise UsageError(f"{text!r} matches no file", fix="check the pattern; ** stands for any subfolders")
+                raise UsageError(
+                    f"{str(path)!r} matches no file", fix="check the pattern; ** stands for any subfolders"
+                )
         for hit in hits:
             found.setdefault(_place(hit), hit)
     return list(found.values())

@@ -1,4 +1,4 @@
-"""Shapes of what onnx has no schema for: operators of com.microsoft, and experimental ones of old."""
+"""The shapes of outputs: as onnx infers them; and of what it has no schema for, com.microsoft and old experiments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 
+from onnxsurgeon.ops.call import Array
 from onnxsurgeon.signature import Shape
 
 MICROSOFT = "com.microsoft"
@@ -239,3 +241,44 @@ STANDS_FOR: dict[Key, tuple[str, int]] = {
     (MICROSOFT, "Pad"): ("Pad", 13),
     (MICROSOFT, "Trilu"): ("Trilu", 14),
 }
+
+
+# --- by onnx ---------------------------------------------------------------------------------------------------------
+
+
+def inferred(
+    schema: onnx.defs.OpSchema,
+    attributes: Sequence[onnx.AttributeProto],
+    inputs: Sequence[tuple[int, Shape, Array | None] | None],
+    count: int,
+    versions: Mapping[str, int],
+) -> list[tuple[int, Shape | None]]:
+    """The element types and shapes of `count` outputs, as onnx infers them for one operator; (0, None) where it can't.
+
+    inputs: element type, shape and, where it is known, the value of each.
+    """
+    names = ["" if given is None else f"i{k}" for k, given in enumerate(inputs)]
+    outputs = [f"o{k}" for k in range(count)]
+    proto = onnx.helper.make_node(schema.name, names, outputs, domain=schema.domain)
+    proto.attribute.extend(attributes)
+    types, data = {}, {}
+    for name, given in zip(names, inputs, strict=True):
+        if given is not None:
+            types[name] = onnx.helper.make_tensor_type_proto(given[0], given[1])
+            if given[2] is not None:
+                data[name] = onnx.numpy_helper.from_array(np.asarray(given[2]), name)
+    imports = [onnx.helper.make_opsetid(d, v) for d, v in versions.items()]
+    try:
+        result = onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=imports)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return [(0, None)] * count
+    return [_read_type(result.get(name)) for name in outputs]
+
+
+def _read_type(proto: onnx.TypeProto | None) -> tuple[int, Shape | None]:
+    if proto is None or not proto.HasField("tensor_type"):
+        return 0, None
+    tensor = proto.tensor_type
+    if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in tensor.shape.dim):
+        return tensor.elem_type, None
+    return tensor.elem_type, tuple(d.dim_value for d in tensor.shape.dim)

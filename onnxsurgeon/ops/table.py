@@ -8,12 +8,12 @@ from typing import Any
 
 from onnxsurgeon.neurons import Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Macs, Resize, Rule, register
-from onnxsurgeon.signature import Operand, Shape, Unsolved, relate
+from onnxsurgeon.signature import Operand, Shape, Unsolved, parse, relate
 
 
 def read(call: Call, text: str, **sizes: int) -> list[Axes | None]:
     """Relates the vertex by a signature; where it doesn't fit, everything is frozen."""
-    patterns = [part.strip() for part in text.partition("->")[0].split(",")]
+    patterns = parse(text).inputs
     operands = [call.operand(i) if pattern else None for i, pattern in enumerate(patterns)]
     if any(pattern and call.has(i) and operands[i] is None for i, pattern in enumerate(patterns)):
         return call.freeze_all("an input of unknown shape")
@@ -29,7 +29,7 @@ def connect(
     given: Mapping[int, Shape] | None = None,
 ) -> list[Axes | None]:
     """Relates operands, parts of the vertex' inputs, with its outputs; `given`: shapes for those of unknown shape."""
-    count = len(text.partition("->")[2].split(","))
+    count = len(parse(text).outputs)
     shapes = [(given or {}).get(i) if t.shape is None else t.shape for i, t in enumerate(call.outputs[:count])]
     try:
         results = relate(text, call.relations, operands, shapes, sizes)

@@ -56,8 +56,9 @@ class Draft:
         model.graph.meta.update(known.model.graph.meta)
         self.known = Known(model, Evaluator(model), _translated(known, model))
         nodes = list(model.graph.all_nodes())
-        self.names = {v.name for n in nodes for v in (*n.inputs, *n.outputs) if v} | {n.name for n in nodes}
-        self.names |= {v.name for v in (*model.graph.inputs, *model.graph.initializers.values())}
+        self.vertices = {n.name for n in nodes}
+        self.values = {v.name for n in nodes for v in (*n.inputs, *n.outputs) if v}
+        self.values |= {v.name for v in (*model.graph.inputs, *model.graph.initializers.values())}
         self.named: set[ir.Value] = set()  # added values that bear the name of one that they replaced
 
     def add(
@@ -70,9 +71,11 @@ class Draft:
         outputs: Sequence[str],
     ) -> Sequence[ir.Value]:
         """The outputs of a new vertex in front of `before`."""
-        node = ir.Node("", operator, inputs, list(attributes), num_outputs=len(outputs), name=self._unique(name))
+        node = ir.Node(
+            "", operator, inputs, list(attributes), num_outputs=len(outputs), name=_unique(name, self.vertices)
+        )
         for value, wanted in zip(node.outputs, outputs, strict=True):
-            value.name = self._unique(wanted)
+            value.name = _unique(wanted, self.values)
         before.prepend(node)
         for facts in self.known.facts:
             self.known.evaluator.visit(node, facts)
@@ -101,7 +104,7 @@ class Draft:
         return [self.constant(f"{name}.{parameter}", value)], []
 
     def constant(self, name: str, array: Array | Sequence[int]) -> ir.Value:
-        unique = self._unique(name)
+        unique = _unique(name, self.values)
         tensor = ir.Tensor(np.asarray(array, np.int64), name=unique)
         value = ir.Value(name=unique, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
         self.known.model.graph.initializers[unique] = value
@@ -112,7 +115,7 @@ class Draft:
         producer = new.producer()
         if old.is_graph_output() and (new in self.named or new.is_graph_output()):  # two outputs are one value
             assert producer is not None
-            same = ir.Node("", "Identity", [new], name=self._unique(f"{producer.name}.same"))
+            same = ir.Node("", "Identity", [new], name=_unique(f"{producer.name}.same", self.vertices))
             producer.append(same)
             new = same.outputs[0]
             for facts in self.known.facts:
@@ -127,16 +130,17 @@ class Draft:
     def give_up(self, node: ir.Node) -> str:
         """The name of a vertex that is about to go, for the one that takes its place."""
         name = node.name or node.outputs[0].name or node.op_type
-        self.names.discard(node.name)
+        self.vertices.discard(node.name)
         node.name = None
         return name
 
-    def _unique(self, name: str) -> str:
-        unique, number = name, 1
-        while unique in self.names:
-            unique, number = f"{name}_{number}", number + 1
-        self.names.add(unique)
-        return unique
+
+def _unique(name: str, taken: set[str | None]) -> str:
+    unique, number = name, 1
+    while unique in taken:
+        unique, number = f"{name}_{number}", number + 1
+    taken.add(unique)
+    return unique
 
 
 def _translated(known: Known, model: ir.Model) -> tuple[Facts, Facts]:
