@@ -6,7 +6,7 @@ import fnmatch
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import prod
 from pathlib import Path
@@ -91,7 +91,10 @@ def _constants(model: ir.Model) -> list[Weight]:
 
 @dataclass(frozen=True)
 class Frozen:
-    """params that no selection can drop, and why. table: they are indexed by positions alone, not by neurons."""
+    """params that no selection can drop, and why: the operator and the words; `reason.vertex` is the first such vertex.
+
+    table: they are indexed by positions alone, not by neurons.
+    """
 
     reason: Reason | None
     params: int
@@ -100,16 +103,16 @@ class Frozen:
 
 
 def frozen(labels: Labels) -> list[Frozen]:
-    """Parameters that no selection can drop, by reason, most first."""
-    totals: dict[tuple[Reason | None, bool], list[int]] = {}
+    """Parameters that no selection can drop, by operator and words, most first."""
+    found: dict[tuple[str, str, bool], Frozen] = {}
     for weight in labels.weights():
         held = _held(labels, weight) if weight.counts else 0
         if held:
-            entry = totals.setdefault((cause(labels, weight), is_table(labels, weight)), [0, 0])
-            entry[0] += held
-            entry[1] += 1
-    rows = [Frozen(reason, params, count, table) for (reason, table), (params, count) in totals.items()]
-    return sorted(rows, key=lambda row: -row.params)
+            reason, table = cause(labels, weight), is_table(labels, weight)
+            key = ("", "", table) if reason is None else (reason.operator, reason.text, table)
+            row = found.get(key, Frozen(reason, 0, 0, table))
+            found[key] = replace(row, params=row.params + held, weights=row.weights + 1)
+    return sorted(found.values(), key=lambda row: -row.params)
 
 
 def is_table(labels: Labels, weight: Weight) -> bool:
@@ -119,16 +122,6 @@ def is_table(labels: Labels, weight: Weight) -> bool:
         return False
     texts = {reason.text for reason in reasons if reason is not None}
     return POSITIONS in texts and texts <= {POSITIONS, CARRIED, LAYOUT, WORKED}
-
-
-def free_share(labels: Labels) -> float:
-    """The share of parameters, tables along positions apart, that some selection drops."""
-    total = held = 0
-    for weight in labels.weights():
-        if weight.counts and not is_table(labels, weight):
-            total += prod(weight.shape)
-            held += _held(labels, weight)
-    return 1.0 - held / total if total else 0.0
 
 
 def _held(labels: Labels, weight: Weight) -> int:

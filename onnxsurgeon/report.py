@@ -27,6 +27,13 @@ Report = dict[str, Any]
 METRICS = ("params", "macs", "size")
 
 
+def free_share(rows: Iterable[Frozen], params: int) -> float:
+    """The share of `params` parameters, tables along positions apart, that some selection drops."""
+    rows = list(rows)
+    neurons = params - sum(row.params for row in rows if row.table)
+    return 1.0 - sum(row.params for row in rows if not row.table) / neurons if neurons else 0.0
+
+
 def head(command: str) -> Report:
     return {"schema": SCHEMA, "command": command, "version": onnxsurgeon.__version__}
 
@@ -34,7 +41,7 @@ def head(command: str) -> Report:
 def pruned(result: Result, *, output: Path, requested: Mapping[str, Any], frozen: Iterable[Frozen]) -> Report:
     """The report of a pruning; its proof, status and seconds are still to come."""
     solution, before, after = result.solution, result.before, result.after
-    rows = [_frozen(row) for row in frozen]
+    rows = list(frozen)
     return {
         **head("prune"),
         "model": str(result.source.path),
@@ -56,8 +63,8 @@ def pruned(result: Result, *, output: Path, requested: Mapping[str, Any], frozen
             "spaces": len(result.spaces.problem.sizes),
             "units": len(result.spaces.roots),
         },
-        "frozen": rows,
-        "free": 1 - sum(row["params"] for row in rows) / before.params if before.params else 0.0,
+        "frozen": [_frozen(row) for row in rows],
+        "free": free_share(rows, before.params),
         "proof": None,
     }
 
@@ -100,7 +107,7 @@ def inspected(found: Inspection, patterns: Sequence[str]) -> Report:
         "unknown": dict(found.labels.unknown),
         "free": {
             "params": whole.params - held,
-            "share": 1 - held / whole.params if whole.params else 0.0,
+            "share": free_share(found.frozen, whole.params),
             "spaces": found.spaces,
             "units": found.units,
             "largest_ratio": dict(found.most),
@@ -166,7 +173,7 @@ def _reason(reason: Reason | None) -> Report:
 
 
 def _frozen(row: Frozen) -> Report:
-    return {**_reason(row.reason), "params": row.params, "weights": row.weights}
+    return {**_reason(row.reason), "params": row.params, "weights": row.weights, "table": row.table}
 
 
 def _value(value: ir.Value) -> Report:

@@ -158,8 +158,11 @@ def _frozen(report: Report, *, verbose: bool) -> list[RenderableType]:
     line = _line("frozen", f"{held:,} of {total:,} parameters{share} can't be cut")
     if not rows:
         return [line]
-    table = _table(">params", "operator", "vertex", "reason")
-    cells = ((f"{r['params']:,}", r["operator"], r["vertex"], r["reason"]) for r in rows)
+    table = _table(">params", "operator", "reason", "first vertex")
+    cells = (
+        (f"{r['params']:,}", r["operator"], r["reason"] + " (a table along positions)" * r["table"], r["vertex"])
+        for r in rows
+    )
     return [line, Padding(_fill(table, cells, None if verbose else CAUSES, "causes"), (0, 0, 0, 8))]
 
 

@@ -1,4 +1,4 @@
-"""Whole graphs of com.microsoft's operators are cut and proven; what follows from a size is spelled out where that changes."""
+"""Graphs of com.microsoft's operators are cut and proven; a scale that follows from a size is spelled out."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxsurgeon.edit import cut
+from onnxsurgeon.edit import attribute, cut
 from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.load import read
 from onnxsurgeon.neurons import Mask
@@ -126,3 +127,38 @@ def test_a_token_that_starts_at_zero_is_cut_with_what_it_joins(tmp_path: Path) -
     proof = prove(labels, keep, source, target, allowed=tolerance(labels, None, None), device="cpu")
     assert proof.passed, proof
     assert {i.name: list(i.dims) for i in onnx.load(target).graph.initializer}["t"] == [4]
+
+
+def test_an_embedding_is_cut_with_its_norm(tmp_path: Path) -> None:
+    """ids (batch, 5) -> EmbedLayerNormalization -> MatMul -> y (batch, 5, 8)"""
+    weights = {"words": noise(20, 6), "places": noise(5, 6), "s": noise(6) + 1, "z": noise(6), "o": noise(6, 8)}
+    inputs = ["ids", "", "words", "places", "", "s", "z"]
+    nodes = [
+        helper.make_node("EmbedLayerNormalization", inputs, ["e", "mask"], name="embed", domain=MICROSOFT),
+        helper.make_node("MatMul", ["e", "o"], ["y"], name="out"),
+    ]
+    made = model(nodes, weights, 8, opset=17)
+    made.graph.input[0].CopyFrom(helper.make_tensor_value_info("ids", TensorProto.INT32, ["batch", 5]))
+    source, target = tmp_path / "in.onnx", tmp_path / "out.onnx"
+    onnx.save(made, source)
+    labels = label(read(source))
+    keep = without(labels, "words", 1, [0, 3])
+    write(cut(labels, keep), target)
+    proof = prove(labels, keep, source, target, allowed=tolerance(labels, None, None), device="cpu")
+    assert proof.passed, proof
+    assert {i.name: list(i.dims) for i in onnx.load(target).graph.initializer}["places"] == [5, 4]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (2, ir.AttributeType.INT),
+        ([2, 3], ir.AttributeType.INTS),
+        (0.5, ir.AttributeType.FLOAT),
+        ([0.5, 1.5], ir.AttributeType.FLOATS),
+    ],
+)
+def test_an_attribute_is_of_the_type_of_its_numbers(value: object, expected: ir.AttributeType) -> None:
+    made = attribute("name", value)
+    assert made.type == expected
+    assert made.value == value or tuple(made.value) == tuple(value)  # type: ignore[arg-type]

@@ -71,9 +71,20 @@ def conv(call: Call) -> Sequence[Axes | None]:
     return read(call, text, g=int(call.attributes.get("group") or 1))
 
 
-@register("DynamicQuantizeLSTM", domain=MICROSOFT)
+def lstm_macs(call: Call) -> list[Factors]:
+    steps = everything(call, call.operand(0))[:2]
+    return [steps + everything(call, call.operand(1)), steps + everything(call, call.operand(2))]
+
+
+@register("DynamicQuantizeLSTM", domain=MICROSOFT, resize=counted("hidden_size", 2, 1, lambda call: 1), macs=lstm_macs)
 def lstm(call: Call) -> Sequence[Axes | None]:
-    return call.freeze_all("its states are quantised along their neurons, step by step")
+    """Its weights are transposed, scaled by direction or by column; data is quantised over all of a batch."""
+    points = [call.static(i) for i in (9, 11) if call.has(i)]
+    if any(point is None or point.any() for point in points):
+        return call.freeze_all("weights with a zero point")
+    scales = ["_ (4 h)" if len(call.shape(i) or ()) > 1 else "_" for i in range(8, 12)]
+    matrices = "_ i (4 h), _ h (4 h), _ (8 h), _, _ _ h, _ _ h, _ (3 h)"
+    return read(call, f"_ _ i, {matrices}, {', '.join(scales)} -> _ _ _ h, _ _ h, _ _ h")
 
 
 # --- element by element ----------------------------------------------------------------------------------------------
