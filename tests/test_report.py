@@ -27,7 +27,9 @@ PRUNED: report.Report = {
         for k in range(30)
     ],
     "solver": {"status": "optimal", "objective": 1.5, "bound": 2, "gap": 1e-3, "seconds": 0, "spaces": 3, "units": 9},
-    "frozen": [{"reason": "an output of the graph", "operator": "output", "vertex": "y", "params": 10, "weights": 1, "table": False}],
+    "frozen": [
+        {"reason": "an output of the graph", "operator": "output", "vertex": "y", "params": 10, "weights": 1, "table": False}
+    ],
     "proof": {
         "passed": True, "error": 1e-7, "margin": 1e-4, "atol": 1e-5, "rtol": 1e-3, "moved": 0.5, "perturbed": False,
         "samples": 2, "provider": "CPU", "worst": "y",
@@ -154,8 +156,6 @@ def wordings() -> list[tuple[str, str]]:
     """Where every error is made, and what its parts start and end with, as far as that is text."""
     found = []
     for path in sorted(Path(report.__file__).parent.rglob("*.py")):
-        if path.parent.name == "solver":  # its errors are whole sentences
-            continue
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in SURGEON_ERRORS:
                 for part in (*call.args, *(word.value for word in call.keywords)):

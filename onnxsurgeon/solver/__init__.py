@@ -23,7 +23,7 @@ _ROUNDS = 12  # of added tangents
 _HIDDEN = 2e-4  # the share of a budget that tangents may leave hidden
 _PATIENCE = 50  # boxes to look into for a selection that meets the lower bounds
 _TINY = 1e-300
-_REPORT = "This is a bug of onnxsurgeon: please report it."
+_REPORT = "this is a bug of onnxsurgeon: please report it"
 _OPTIONS = {
     "output_flag": False,
     "random_seed": 1,
@@ -110,9 +110,9 @@ def _check_reachable(problem: Problem, counts: IntArray, costs: tuple[Cost, ...]
         value = cost.evaluate(lengths)
         if value > cost.upper:
             raise InfeasibleError(
-                f"The budget of {cost.name} can't be met.",
+                f"the budget of {cost.name} can't be met",
                 why=f"{cost.name} must be at most {cost.upper:,.0f}, the least that can be reached is {value:,.0f}",
-                fix="Raise the budget, or lower the minimum lengths.",
+                fix="raise the budget, or lower the minimum lengths",
             )
 
 
@@ -240,7 +240,7 @@ class _Highs:
             if status == states.kTimeLimit:
                 raise TimeoutError
             highs.clearSolver()
-        raise SurgeonError("The linear solver failed.", why=f"HiGHS says {status}", fix=_REPORT)
+        raise SurgeonError("the linear solver failed", why=f"HiGHS says {status}", fix=_REPORT)
 
     def _load(self, relaxation: Relaxation, lower: FloatArray, upper: FloatArray, rows: Rows) -> Any:
         highs: Any = self._highspy.Highs()  # type: ignore[no-untyped-call]
@@ -268,4 +268,4 @@ class _Highs:
 
     def _check(self, status: Any, what: str) -> None:
         if status == self._highspy.HighsStatus.kError:
-            raise SurgeonError("The linear solver failed.", why=f"HiGHS refused the {what}", fix=_REPORT)
+            raise SurgeonError("the linear solver failed", why=f"HiGHS refused the {what}", fix=_REPORT)

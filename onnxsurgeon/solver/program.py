@@ -146,8 +146,8 @@ def write_out(problem: Problem) -> Program:
     if spaces and not np.logical_or.reduceat(mask, start[:-1]).all():
         space = int(np.flatnonzero(~np.logical_or.reduceat(mask, start[:-1]))[0])
         raise InfeasibleError(
-            "A minimum length can't be met.",
+            "a minimum length can't be met",
             why=f"space {space} must keep {least[space]} units, its largest size is {problem.sizes[space][-1]}",
-            fix="Lower the minimum length.",
+            fix="lower the minimum length",
         )
     return program.keep(mask)

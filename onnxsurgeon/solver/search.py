@@ -107,9 +107,9 @@ class Search:
                 best = int(np.argmin(price))
                 if not np.isfinite(price[best]):
                     raise InfeasibleError(
-                        "A minimum length can't be met.",
+                        "a minimum length can't be met",
                         why=f"{least} neurons must stay, all units together are {least - lack}",
-                        fix="Lower the minimum length.",
+                        fix="lower the minimum length",
                     )
                 grow = int(space[best])
                 wanted = program.count[position[grow]] - (-lack // weight[best])
