@@ -88,8 +88,8 @@ class _Cut:
         evaluator = self.labels.evaluator
         self.facts = evaluator.input_facts(self.model, self.labels.sizes[0])
         changed = {node: self._changes(node, call) for node, call in self.labels.calls.items()}
-        self._walk(self.labels.model.graph, changed)
         self._drop_stale_shapes()
+        self._walk(self.labels.model.graph, changed)
         return with_free_initializers(self.model)
 
     def _changes(self, node: ir.Node, call: Call) -> Changes:

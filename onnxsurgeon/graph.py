@@ -7,7 +7,9 @@ not changed.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -106,6 +108,19 @@ class Labels:
                 yield 1.0 / batch if dynamic else 1.0, factors
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """The garbage collector waits: it would walk the growing tables again and again, and nothing in them is garbage."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@uncollected()
 def label(model: ir.Model, *, free: Free = "auto", shapes: Mapping[str, Shape] | None = None) -> Labels:
     """Labels every axis of `model`, rewritten where that ties fewer neurons.
 
@@ -140,6 +155,7 @@ class _Labeller:
 
     def __init__(self, labels: Labels) -> None:
         self.labels, self.relations = labels, labels.relations
+        self.tensors: dict[ir.Value, Tensor] = {}
 
     def run(self) -> None:
         self.relations.operator = "input"
@@ -195,7 +211,10 @@ class _Labeller:
                 labels.axes[value] = axes
 
     def _tensor(self, value: ir.Value) -> Tensor:
-        return tensor(value, *self.labels.facts)
+        found = self.tensors.get(value)
+        if found is None:
+            found = self.tensors[value] = tensor(value, *self.labels.facts)
+        return found
 
     def _blank(self, value: ir.Value) -> Axes | None:
         fact = self.labels.facts[0].get(value)

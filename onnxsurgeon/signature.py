@@ -98,7 +98,8 @@ def relate(
     return [None if target is None else tuple(vectors.get(s) for s in target) for target in targets]
 
 
-def _expand(pattern: tuple[Symbol, ...], rank: int, text: str) -> list[Symbol]:
+@cache
+def _expand(pattern: tuple[Symbol, ...], rank: int, text: str) -> tuple[Symbol, ...]:
     """One symbol per axis: `*` becomes frozen axes, `...` letters numbered from the right."""
     extra = rank - len(pattern) + 1
     symbols: list[Symbol] = []
@@ -111,7 +112,7 @@ def _expand(pattern: tuple[Symbol, ...], rank: int, text: str) -> list[Symbol]:
             symbols.append(symbol)
     if len(symbols) != rank:
         raise Unsolved(f"rank {rank} does not fit {text!r}")
-    return symbols
+    return tuple(symbols)
 
 
 def _solve(sized: Sequence[tuple[Symbol, int]], known: Mapping[str, int], text: str) -> dict[str, int]:
