@@ -283,3 +283,28 @@ def test_two_dynamic_dims() -> None:
     weights: dict[str, object] = {"i0": 0, "i1": 1, "i2": 2, "six": 6, "last": [1, 2], "one": [0, 2], "none": [0, 1]}
     weights |= {"minus": [-1], "v": np.ones((6, 4), np.float32)}
     check_law(complete(proto, weights), [(2, 6, 3), (7, 6, 1)])
+
+
+def test_a_constant_prepared_for_several_layers_ties_none_of_them() -> None:
+    #  x > Conv > Relu > Conv > y, both biases the same DequantizeLinear of zeros
+    model = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[N, 3, 6, 6] x) => (float[N, 4, 6, 6] y) <float s = {0.1}, int32 p = {0}> {
+            z = DequantizeLinear(q, s, p)
+            a = Conv(x, w1, z)
+            b = Relu(a)
+            c = Conv(b, w2, z)
+            y = Conv(c, w3)
+        }"""
+    )
+    for name, array in {
+        "w1": np.ones((8, 3, 1, 1), np.float32),
+        "w2": np.ones((8, 8, 1, 1), np.float32),
+        "w3": np.ones((4, 8, 1, 1), np.float32),
+        "q": np.zeros(8, np.int32),
+    }.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    labels = label(ir.from_proto(model))
+    w2 = next(w for w in labels.weights() if w.value.name == "w2")
+    root = labels.classes.root
+    assert not np.intersect1d(root[w2.axes[0]], root[w2.axes[1]]).size
