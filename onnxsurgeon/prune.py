@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.edit import cut
 from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
-from onnxsurgeon.graph import Labels, label, widths
+from onnxsurgeon.graph import Labels, Weight, label, widths
 from onnxsurgeon.inspection import Measure, Model, count_params, count_vertices, matching, measure, weight_bytes, why
 from onnxsurgeon.neurons import Free, Mask
 from onnxsurgeon.problem import IntArray
@@ -293,9 +293,19 @@ def _held_back(labels: Labels, built: Spaces, smallest: IntArray, most: int = 5)
     lines = []
     for count, weight in left[:most]:
         user = labels.calls.get(weight.uses[0][0]) if weight.uses else None
-        reason = why(labels, weight) or "every axis keeps at least one neuron, or what the options ask for"
+        reason = _asked(labels, built, weight, keep) or why(labels, weight) or "every axis keeps at least one neuron"
         lines.append(f"{user.name if user else weight.value.name}: {count:,} parameters; {reason}")
     return lines
+
+
+def _asked(labels: Labels, built: Spaces, weight: Weight, keep: Mask) -> str:
+    """Which options hold a weight that could be smaller without them; empty where none do."""
+    axes = [axis for axis in weight.axes if axis is not None]
+    if any((built.frozen[axis] & ~labels.classes.frozen[axis]).any() for axis in axes):
+        return "kept by --exclude or --only"
+    left = [np.unique(labels.classes.root[axis[keep[axis] & ~built.frozen[axis]]]) for axis in axes]
+    held = any(len(units) > 1 for units in left)
+    return "kept by --min-keep or --round-to, or because other axes need one neuron" if held else ""
 
 
 def _pinned(labels: Labels, exclude: Sequence[str], only: Sequence[str]) -> Mask | None:

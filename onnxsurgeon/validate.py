@@ -207,10 +207,14 @@ def _difference(a: Any, b: Any, allowed: Tolerance) -> tuple[float, float, str]:
     gap = float(np.abs(x - y)[unequal].max())
     if not np.isfinite(gap):
         return np.inf, np.inf, ": NaN or infinity on one side"
-    tolerances = gap / (allowed.atol + allowed.rtol * scale)
+    tolerances = _ratio(gap, allowed.atol + allowed.rtol * scale)
     if a.dtype in (np.int32, np.int64, np.bool_):  # positions and choices: a few may hang in the balance
-        tolerances = min(tolerances, float(unequal.mean()) / max(allowed.rtol, allowed.atol))
-    return gap / max(scale, allowed.atol), tolerances, ""
+        tolerances = min(tolerances, _ratio(float(unequal.mean()), allowed.rtol))
+    return _ratio(gap, max(scale, allowed.atol)), tolerances, ""
+
+
+def _ratio(a: float, b: float) -> float:
+    return a / b if b else np.inf
 
 
 def prove(

@@ -221,7 +221,8 @@ class Graph:
         mask = self.several("Greater", [v.name, other.name], 1)[0]
         if self.chance(0.3):
             mask = self.several("Not", [mask], 1)[0]
-        return self.node("Where", [mask, third.name, v.name if self.chance(0.5) else self.held(np.float32(0.5))], v.shape)
+        fourth = v.name if self.chance(0.5) else self.held(np.array(0.5, np.float32))
+        return self.node("Where", [mask, third.name, fourth], v.shape)
 
     def join(self, v: Value) -> Value | None:
         others = [o for o in self.pool if len(o.shape) == len(v.shape) and o.shape[2:] == v.shape[2:]]
@@ -250,7 +251,7 @@ class Graph:
         if sizes[0] == sizes[1] and self.chance(0.6):
             shape = tuple(first if i == axis else m for i, m in enumerate(v.shape))
             return self.node("Mul", [a, self.several("Sigmoid", [b], 1)[0]], shape)
-        return self.node("Concat", [b, a] + [a] * self.chance(0.2) * 0, v.shape, axis=axis)
+        return self.node("Concat", [b, a], v.shape, axis=axis)
 
     def slice(self, v: Value) -> Value | None:
         axis = self.pick([a for a, n in enumerate(v.shape) if a and n > 2] or [0])
@@ -276,7 +277,9 @@ class Graph:
         amounts = np.zeros((2, len(v.shape)), int)
         amounts[:, int(self.rng.integers(1, len(v.shape)))] = self.rng.integers(0, 3, 2)
         shape = (v.shape[0], *(n + int(a) for n, a in zip(v.shape[1:], amounts.sum(0)[1:], strict=True)))
-        return self.node("Pad", [v.name, self.ints(*amounts.ravel().tolist()), self.held(np.float32(0.5))], shape)
+        return self.node(
+            "Pad", [v.name, self.ints(*amounts.ravel().tolist()), self.held(np.array(0.5, np.float32))], shape
+        )
 
     def tile(self, v: Value) -> Value:
         axis = int(self.rng.integers(1, len(v.shape)))
@@ -493,10 +496,10 @@ class Graph:
     def attend(self, v: Value) -> Value:
         heads, size, n = int(self.pick((1, 2, 3))), int(self.pick((2, 4))), v.shape[1]
         sides = []
-        packed = self.chance(0.4)
-        if packed:
-            all_three = self.node("MatMul", [v.name, self.weight(v.shape[2], 3 * heads * size)], (BATCH, n, 3 * heads * size))
-            spread = self.transpose(self.reshape(all_three, (BATCH, n, 3, heads, size)), 2, 0, 3, 1, 4)
+        if self.chance(0.4):  # packed
+            wide = 3 * heads * size
+            whole = self.node("MatMul", [v.name, self.weight(v.shape[2], wide)], (BATCH, n, wide))
+            spread = self.transpose(self.reshape(whole, (BATCH, n, 3, heads, size)), 2, 0, 3, 1, 4)
             for k in range(3):
                 index = self.held(np.array(k, np.int64))
                 sides.append(self.node("Gather", [spread.name, index], (BATCH, heads, n, size), axis=0))
@@ -607,11 +610,7 @@ class Graph:
             if len(value.shape) > 2 and self.chance(0.7):
                 flat = self.reduce("ReduceMean", value, list(range(2, len(value.shape))), keep=False)
             head = self.node("MatMul", [flat.name, self.weight(flat.shape[-1], 3)], (*flat.shape[:-1], 3))
-            if self.chance(0.1):
-                head = self.node("ArgMax", [head.name], head.shape[:-1], axis=-1, keepdims=0)
-                outputs.append((head, TensorProto.INT64))
-            else:
-                outputs.append((head, TensorProto.FLOAT))
+            outputs.append((head, TensorProto.FLOAT))
         if self.chance(0.1) and self.weights:
             name = self.pick(sorted(n for n, a in self.weights.items() if a.dtype == np.float32))
             outputs.append((Value(name, self.weights[name].shape), TensorProto.FLOAT))
@@ -682,8 +681,9 @@ def zeroed(labels: Labels, keep: Mask) -> onnx.ModelProto | None:
         nodes.append(node)
         for index, value in enumerate(vertex.outputs):
             axes, fact = labels.axes.get(value), labels.facts[0].get(value)
-            if axes is not None and fact is not None and fact.dtype and silenced("whole " + str(value.name), str(value.name), axes, fact.dtype):
-                node.output[index] = "whole " + str(value.name)
+            name, whole = value.name or "", f"whole {value.name}"
+            if axes is not None and fact is not None and fact.dtype and silenced(whole, name, axes, fact.dtype):
+                node.output[index] = whole
     del proto.graph.node[:], proto.graph.value_info[:]
     proto.graph.node.extend(nodes)
     return proto
@@ -824,7 +824,8 @@ if __name__ == "__main__":  # python tests/test_random_graphs.py FIRST LAST: as 
             except Exception as problem:  # noqa: BLE001 - all are findings
                 words = [str(getattr(problem, k, "")) for k in ("what", "why")]
                 place = traceback.extract_tb(problem.__traceback__)[-1]
-                text = f"{type(problem).__name__} {problem} {' | '.join(words)} {Path(place.filename).name}:{place.lineno}"
+                where = f"{Path(place.filename).name}:{place.lineno}"
+                text = f"{type(problem).__name__} {problem} {' | '.join(words)} {where}"
                 seen.setdefault(text[:70], []).append(seed)
                 if len(seen[text[:70]]) <= 2:
                     sys.stdout.write(f"seed {seed}: {text[:500]}\n")
