@@ -155,10 +155,11 @@ def perturbed(model: ir.Model, seed: int) -> ir.Model:
         if tensor is not None and tensor.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE):
             array = tensor.numpy()
             real = sum(n > 1 for n in array.shape)
-            limit = 0.05 if real <= 1 else 1e-5
-            if array.size > 1 and float(np.abs(array).max()) <= limit:
+            limit = 0.05 if real == 1 else 1e-5
+            if array.size and float(np.abs(array).max()) <= limit:
                 rng = np.random.default_rng([seed, array.size])
-                noise = rng.uniform(0.5, 1.0, array.shape) * rng.choice([-1.0, 1.0], array.shape)
+                signs = [-1.0, 1.0] if real else [1.0]  # a scalar may be what keeps a root from being imaginary
+                noise = rng.uniform(0.5, 1.0, array.shape) * rng.choice(signs, array.shape)
                 scale = 1.0 if real <= 1 else 1.0 / np.sqrt(array.size / array.shape[0])
                 value.const_value = ir.Tensor((array + noise * scale).astype(array.dtype), name=tensor.name)
     return copy
