@@ -1,9 +1,9 @@
 """onnxsurgeon: edits trained neural networks as .onnx files.
 
-    import onnxsurgeon as osg
-    model = osg.load("model.onnx")
-    result = osg.prune(model, ratio=0.2, metric="macs")
-    result.save("small.onnx")
+import onnxsurgeon as osg
+model = osg.load("model.onnx")
+result = osg.prune(model, ratio=0.2, metric="macs")
+result.save("small.onnx")
 """
 
 from __future__ import annotations

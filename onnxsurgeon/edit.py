@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from onnxsurgeon.errors import SurgeonError
+from onnxsurgeon.errors import ModelError, SurgeonError
 from onnxsurgeon.facts import Fact, Facts, constant
 from onnxsurgeon.graph import Labels, Use, Weight, widths
 from onnxsurgeon.neurons import Axes, Mask
@@ -200,7 +200,7 @@ class _Cut:
         elif current is not None and np.array_equal(current[~known], required[~known]):
             self._write_part(twin, index, required, known)
         else:
-            raise SurgeonError(
+            raise ModelError(
                 f"{call.name} ({call.operator}) needs a size that depends on several dynamic dims",
                 why=f"input {index} must be {required.tolist()}, is {None if current is None else current.tolist()}",
                 fix=f"give the input shape with --input-shape, or keep the vertex whole with --exclude '{call.name}'",

@@ -294,7 +294,8 @@ def _held_back(labels: Labels, built: Spaces, smallest: IntArray, most: int = 5)
     for count, weight in left[:most]:
         user = labels.calls.get(weight.uses[0][0]) if weight.uses else None
         reason = _asked(labels, built, weight, keep) or why(labels, weight) or "every axis keeps at least one neuron"
-        lines.append(f"{user.name if user else weight.value.name}: {count:,} parameters; {reason}")
+        place = f"{weight.value.name} ({user.name})" if user else weight.value.name
+        lines.append(f"{place}: {count:,} parameters; {reason}")
     return lines
 
 

@@ -78,6 +78,7 @@ def proof(found: Proof, allowed: Tolerance) -> Report:
         "rtol": allowed.rtol,
         "moved": found.moved,
         "perturbed": found.perturbed,
+        "weak": found.weak,
         "samples": found.samples,
         "provider": found.provider,
         "worst": found.worst,

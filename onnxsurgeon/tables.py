@@ -175,6 +175,7 @@ def _proof(report: Report) -> list[RenderableType]:
         f"error {proof['error']:.2g} against the reference, {proof['margin']:.2g} of what is allowed "
         f"(atol {proof['atol']:g}, rtol {proof['rtol']:g}); the reference moved {proof['moved']:.2g} from the original"
         + (", tiny tensors made visible" if proof["perturbed"] else "")
+        + (": so little that the proof shows little" if proof["weak"] else "")
         + f"; {sizes}, ran on {proof['provider']}"
     )
     return [_line("proof", text)]

@@ -28,10 +28,14 @@ PRUNED: report.Report = {
     ],
     "solver": {"status": "optimal", "objective": 1.5, "bound": 2, "gap": 1e-3, "seconds": 0, "spaces": 3, "units": 9},
     "frozen": [
-        {"reason": "an output of the graph", "operator": "output", "vertex": "y", "params": 10, "weights": 1, "table": False}
+        {
+            "reason": "an output of the graph", "operator": "output", "vertex": "y", "params": 10, "weights": 1,
+            "table": False,
+        }
     ],
     "proof": {
-        "passed": True, "error": 1e-7, "margin": 1e-4, "atol": 1e-5, "rtol": 1e-3, "moved": 0.5, "perturbed": False,
+        "passed": True, "error": 1e-7, "margin": 1e-4, "atol": 1e-5, "rtol": 1e-3, "moved": 0.5,
+        "perturbed": False, "weak": False,
         "samples": 2, "provider": "CPU", "worst": "y",
     },
     "status": "passed",
