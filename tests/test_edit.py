@@ -8,31 +8,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from selection import random_selection
 
 from onnxsurgeon.edit import cut
 from onnxsurgeon.errors import ProofError, SurgeonError
-from onnxsurgeon.graph import Labels, label, widths
+from onnxsurgeon.graph import label, widths
 from onnxsurgeon.load import read
-from onnxsurgeon.neurons import Mask
 from onnxsurgeon.ops.call import OPERATORS
 from onnxsurgeon.validate import prove, require, tolerance
 from onnxsurgeon.write import write
 
 FIXTURES = sorted((Path(__file__).parent.parent / "fixtures").glob("*.onnx"))
 each = pytest.mark.parametrize("path", FIXTURES, ids=lambda p: p.stem)
-
-
-def random_selection(labels: Labels, share: float, seed: int) -> Mask:
-    """Drops a share of the free classes at random; every axis keeps a neuron."""
-    rng = np.random.default_rng(seed)
-    root, frozen = labels.classes.root, labels.classes.frozen
-    dropped = (rng.random(len(root)) < share)[root] & ~frozen
-    for table in (labels.axes.values(), labels.uses.values()):
-        for axes in table:
-            for axis in axes:
-                if axis is not None and dropped[axis].all():
-                    dropped[root == root[axis[0]]] = False
-    return ~dropped
 
 
 @each

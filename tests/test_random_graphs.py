@@ -18,6 +18,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from selection import random_selection
 
 import onnxsurgeon as osg
 from onnxsurgeon.edit import cut
@@ -699,19 +700,6 @@ def differ(expected: Sequence[Array], found: Sequence[Array]) -> str:
         if not np.allclose(x, y, rtol=0, atol=2e-3 * scale, equal_nan=True):
             return f"differ by {np.nanmax(np.abs(x - y)) / scale:.3g}"
     return ""
-
-
-def random_selection(labels: Labels, share: float, seed: int) -> Mask:
-    """Drops a share of the free classes at random; every axis keeps a neuron."""
-    rng = np.random.default_rng(seed)
-    root, frozen = labels.classes.root, labels.classes.frozen
-    dropped = (rng.random(len(root)) < share)[root] & ~frozen
-    for table in (labels.axes.values(), labels.uses.values()):
-        for axes in table:
-            for axis in axes:
-                if axis is not None and dropped[axis].all():
-                    dropped[root == root[axis[0]]] = False
-    return ~dropped
 
 
 def ports(model: onnx.ModelProto) -> tuple[list[bytes], list[bytes]]:
