@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import signal
 import time
@@ -44,6 +46,8 @@ app = typer.Typer(cls=Group, add_completion=False, rich_markup_mode=None, pretty
 
 def main() -> NoReturn:
     """The console script."""
+    gc.disable()  # a short process: the collector would walk all that was imported, again and again
+    atexit.register(gc.freeze)  # and once more at its end
     for name in ("SIGTERM", "SIGHUP"):  # clean up as for Ctrl-C
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
