@@ -6,7 +6,6 @@ A selection is a mask over neurons. `cut` returns a new model; the given one sta
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -148,7 +147,7 @@ class _Cut:
         """A new weight of the outermost graph, which every graph inside sees."""
         unique = self._unique(name)
         if tensor.name != unique:
-            tensor = _renamed(tensor, unique)
+            tensor = take(tensor, (None,) * len(tensor.shape), unique)
         value = ir.Value(
             name=unique, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
         )
@@ -284,13 +283,3 @@ def attribute(name: str, value: Any) -> ir.Attr:
     if array.dtype.kind == "f":
         return ir.AttrFloat32(name, float(array)) if array.ndim == 0 else ir.AttrFloat32s(name, array.tolist())
     return ir.AttrInt64(name, int(array)) if array.ndim == 0 else ir.AttrInt64s(name, array.tolist())
-
-
-def _renamed(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
-    return ir.LazyTensor(
-        partial(_load, tensor, name), dtype=tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
-    )
-
-
-def _load(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
-    return ir.Tensor(np.asarray(tensor.numpy()), dtype=tensor.dtype, name=name)

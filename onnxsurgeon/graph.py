@@ -1,8 +1,7 @@
 """A model whose every axis carries neurons: the rules of `ops`, run over an onnx_ir graph.
 
 Labels live in side tables keyed by `ir.Value` (or by use, for small constants that unrelated vertices share); the
-model itself is
-not changed.
+model itself is not changed.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, constant, domain_of, tensor
-from onnxsurgeon.neurons import INPUT, OUTPUT, Axes, Axis, Classes, Free, Relations
+from onnxsurgeon.neurons import INPUT, OUTPUT, Axes, Classes, Free, Relations
 from onnxsurgeon.ops import OPERATORS, Call, Operator, Tensor
 from onnxsurgeon.ops.call import Factors, run_rule
 from onnxsurgeon.rewrites import Known, rewrite
@@ -258,7 +257,3 @@ class _Labeller:
 def widths(axes: Axes, keep: np.ndarray, shape: Shape) -> Shape:
     """The shape that is left of `shape` when the neurons in `keep`, shape (neurons,), stay."""
     return tuple(n if axis is None else int(keep[axis].sum()) for n, axis in zip(shape, axes, strict=True))
-
-
-def width(axis: Axis, keep: np.ndarray, size: int) -> int:
-    return size if axis is None else int(keep[axis].sum())

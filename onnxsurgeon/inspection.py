@@ -277,7 +277,7 @@ def _axed(labels: Labels, name: str, shape: Shape, dynamic: Sequence[bool], axes
 def inspect(model: Model, *, free: Free = "auto", input_shape: Mapping[str, Shape] | None = None) -> Inspection:
     """What is in `model`, what can be cut and what can't. free, input_shape: as in `prune`."""
     labels = label(model.graph, free=free, shapes=input_shape)
-    built = spaces(labels, np.zeros(labels.relations.count), {}, overhead=model.bytes - weight_bytes(model.graph))
+    built = spaces(labels, np.zeros(labels.relations.count), overhead=model.bytes - weight_bytes(model.graph))
     whole = measure(model, built)
     lengths = built.problem.lengths(least(built.problem))
     left = {cost.name: cost.evaluate(lengths) for cost in built.problem.costs}

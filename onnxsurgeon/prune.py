@@ -22,7 +22,7 @@ from onnxsurgeon.neurons import Free, Mask
 from onnxsurgeon.problem import IntArray
 from onnxsurgeon.signature import Shape
 from onnxsurgeon.solver import Solution, least, solve
-from onnxsurgeon.spaces import Bound, Spaces, spaces
+from onnxsurgeon.spaces import Spaces, spaces
 from onnxsurgeon.utility import scores
 from onnxsurgeon.write import check_target, size, write
 
@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 Metric = Literal["params", "macs", "size"]
 Progress = Callable[[str, str], None]  # (stage, detail)
 SLACK = 0.01  # of the original: how far below its budget a metric may fall where the widths allow better
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A budget on one metric: `upper` and `lower` in its unit (parameters, multiply-accumulates, bytes)."""
+
+    metric: str
+    upper: float
+    lower: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -129,11 +138,9 @@ def prune(
     """The selection of most utility within the budgets, cut out of `model`.
 
     ratio: `metric` falls by at least this share, and by no more than the structure forces. max_params, max_macs (per
-    sample), max_size
-    (bytes): budgets, any number at once. round_to: widths become multiples of it. min_keep: share of each axis that
-    stays. exclude,
-    only: globs over vertex names. Raises UsageError for a request that makes no sense, InfeasibleError where no
-    selection fits.
+    sample), max_size (bytes): budgets, any number at once. round_to: widths become multiples of it. min_keep: share of
+    each axis that stays. exclude, only: globs over vertex names. Raises UsageError for a request that makes no sense,
+    InfeasibleError where no selection fits.
     """
     clock, report = _Clock(), progress or (lambda stage, detail: None)
     limits = {"params": max_params, "macs": max_macs, "size": max_size}
@@ -148,7 +155,6 @@ def prune(
     built = spaces(
         labels,
         values,
-        {},
         round_to=round_to,
         min_keep=min_keep,
         pinned=pinned,

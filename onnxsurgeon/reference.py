@@ -113,7 +113,7 @@ class _Reference:
     def _after(self, node: ir.Node, value: ir.Value, axis: int, labels: Ids) -> None:
         """Dropped positions repeat the first kept one: whatever sums over them silences them again."""
         back = np.where(self.keep[labels], np.cumsum(self.keep[labels]) - 1, 0)
-        spread = self._node(node, "Gather", [value, self._constant(back, "back")], axis)
+        spread = self._node("Gather", [value, self._constant(back, "back")], axis)
         node.append(spread)  # after the operator
         for use in list(value.uses()):
             if use.node is not spread:
@@ -122,11 +122,11 @@ class _Reference:
     def _before(
         self, node: ir.Node, index: int, operator: str, inputs: Sequence[ir.Value], axis: int | None = None
     ) -> None:
-        fresh = self._node(node, operator, inputs, axis)
+        fresh = self._node(operator, inputs, axis)
         node.prepend(fresh)
         node.replace_input_with(index, fresh.outputs[0])
 
-    def _node(self, beside: ir.Node, operator: str, inputs: Sequence[ir.Value], axis: int | None = None) -> ir.Node:
+    def _node(self, operator: str, inputs: Sequence[ir.Value], axis: int | None = None) -> ir.Node:
         self.count += 1
         attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
         fresh = ir.Node("", operator, inputs, attributes, name=f"onnxsurgeon_{self.count}")

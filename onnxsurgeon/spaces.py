@@ -1,13 +1,11 @@
 """From classes of neurons to the selection problem: units, spaces of exchangeable units, axis lengths and costs.
 
 Two units are exchangeable when they count equally often in every axis: then only how many stay matters to any cost,
-and which ones is
-a sort by utility.
+and which ones is a sort by utility.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import gcd, prod
 
@@ -21,15 +19,6 @@ from onnxsurgeon.ops.call import Factors
 from onnxsurgeon.problem import Cost, FloatArray, IntArray, Problem
 
 Terms = dict[tuple[int, ...], float]  # axes -> coefficient
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A budget on one metric: `upper` and `lower` in its unit (parameters, multiply-accumulates, bytes)."""
-
-    metric: str
-    upper: float = float("inf")
-    lower: float = 0.0
 
 
 @dataclass
@@ -112,23 +101,20 @@ class Spaces:
 def spaces(
     labels: Labels,
     scores: FloatArray,
-    bounds: Mapping[str, Bound],
     *,
     round_to: int = 1,
     min_keep: float = 0.0,
     pinned: Mask | None = None,
     overhead: float = 0.0,
 ) -> Spaces:
-    """The selection problem of a labelled graph.
+    """The selection problem of a labelled graph, its costs `params`, `macs` and `size` without budgets.
 
-    scores: utility per neuron. bounds: by metric; `params`, `macs` and `size` are always costed. round_to: widths
-    become multiples
-    of it. min_keep: share of each axis that stays. pinned: neurons that the user wants to stay. overhead: bytes that
-    are no weights.
+    scores: utility per neuron. round_to: widths become multiples of it. min_keep: share of each axis that stays.
+    pinned: neurons that the user wants to stay. overhead: bytes that are no weights.
     """
     frozen = labels.classes.frozen if pinned is None else labels.classes.frozen | pinned
     lengths = Lengths(labels, frozen)
-    costs = _costs(lengths, bounds, overhead)
+    costs = _costs(lengths, overhead)
     lengths.close()
     for table in (labels.axes.values(), labels.uses.values()):
         for axes in table:
@@ -176,7 +162,7 @@ def _classes(unit: IntArray, axis: IntArray, count: IntArray, units: int) -> Int
     return rank[number] if units else np.empty(0, np.int64)
 
 
-def _costs(lengths: Lengths, bounds: Mapping[str, Bound], overhead: float) -> tuple[Cost, ...]:
+def _costs(lengths: Lengths, overhead: float) -> tuple[Cost, ...]:
     terms: dict[str, Terms] = {"params": {}, "macs": {}, "size": {}}
     fixed = {"params": 0.0, "macs": 0.0, "size": overhead}
     once: set[tuple[ir.Value, tuple[int, ...]]] = set()
@@ -192,10 +178,10 @@ def _costs(lengths: Lengths, bounds: Mapping[str, Bound], overhead: float) -> tu
             fixed["params"] += lengths.add(terms["params"], 1.0, factors)
     for coefficient, factors in lengths.labels.macs():
         fixed["macs"] += lengths.add(terms["macs"], coefficient, factors)
-    return tuple(_cost(name, terms[name], fixed[name], bounds.get(name, Bound(name))) for name in terms)
+    return tuple(_cost(name, terms[name], fixed[name]) for name in terms)
 
 
-def _cost(name: str, terms: Terms, fixed: float, bound: Bound) -> Cost:
+def _cost(name: str, terms: Terms, fixed: float) -> Cost:
     degree = max((len(key) for key in terms), default=1)
     axes = np.array([key + (-1,) * (degree - len(key)) for key in terms], np.int64).reshape(len(terms), degree)
-    return Cost(name, np.array(list(terms.values()), np.float64), axes, fixed, bound.upper, bound.lower)
+    return Cost(name, np.array(list(terms.values()), np.float64), axes, fixed, np.inf)

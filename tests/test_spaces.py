@@ -23,7 +23,7 @@ each = pytest.mark.parametrize("path", FIXTURES, ids=lambda p: p.stem)
 @each
 def test_predicted_costs_are_those_of_the_written_model(path: Path, tmp_path: Path) -> None:
     labels = label(read(path))
-    built = spaces(labels, scores(labels, "random"), {})
+    built = spaces(labels, scores(labels, "random"))
     problem = built.problem
     rng = np.random.default_rng(0)
     counts = np.array([rng.integers(1, s[-1] + 1) for s in problem.sizes], np.int64)
@@ -32,7 +32,7 @@ def test_predicted_costs_are_those_of_the_written_model(path: Path, tmp_path: Pa
     write(model, tmp_path / "cut.onnx")
     costs = {c.name: c.evaluate(problem.lengths(counts)) for c in problem.costs}
     again = label(read(tmp_path / "cut.onnx"))
-    full = spaces(again, scores(again, "uniform"), {}).problem
+    full = spaces(again, scores(again, "uniform")).problem
     found = {c.name: c.evaluate(full.lengths(np.array([s[-1] for s in full.sizes], np.int64))) for c in full.costs}
     assert costs["macs"] == pytest.approx(found["macs"], rel=1e-12)
     assert costs["params"] == count_params(model) == found["params"]
@@ -41,7 +41,7 @@ def test_predicted_costs_are_those_of_the_written_model(path: Path, tmp_path: Pa
 @each
 def test_lengths_are_kept_neurons(path: Path) -> None:
     labels = label(read(path))
-    built = spaces(labels, scores(labels), {})
+    built = spaces(labels, scores(labels))
     counts = np.array([max(1, s[-1] // 2) for s in built.problem.sizes], np.int64)
     keep = built.keep(counts, labels.classes.root)
     kept = sum(prod(widths(w.axes, keep, w.shape)) for w in labels.weights() if w.counts)
@@ -56,7 +56,7 @@ def test_the_most_useful_stay() -> None:
     hidden = next(w.axes[a] for w in labels.weights() for a, n in enumerate(w.shape) if n == 32)
     assert hidden is not None
     values[hidden] = np.arange(32)
-    built = spaces(labels, values, {})
+    built = spaces(labels, values)
     keep = built.keep(np.array([5]), labels.classes.root)
     assert np.flatnonzero(keep[hidden]).tolist() == [27, 28, 29, 30, 31]
 
@@ -64,6 +64,6 @@ def test_the_most_useful_stay() -> None:
 def test_widths_are_multiples_of_what_was_asked() -> None:
     path = next(p for p in FIXTURES if p.stem == "residual")
     labels = label(read(path))
-    problem = spaces(labels, scores(labels), {}, round_to=8).problem
+    problem = spaces(labels, scores(labels), round_to=8).problem
     for sizes in problem.sizes:
         assert all(n % 8 == 0 or n == sizes[-1] for n in sizes.tolist())

@@ -56,24 +56,28 @@ def gather(call: Call) -> Sequence[Axes | None]:
     return [(*before, taken, *after)]
 
 
-@register("GatherElements", silence="none")
-def gather_elements(call: Call) -> Sequence[Axes | None]:
+def passing_letters(call: Call) -> list[str] | None:
+    """Letters of data and index, which pass along the axes that the index has whole; None where a shape is unknown."""
     data, index = call.shape(0), call.shape(1)
     if data is None or index is None:
+        return None
+    return letters(len(data), [a for a, n in enumerate(data) if a == axis_of(call) or n != index[a]])
+
+
+@register("GatherElements", silence="none")
+def gather_elements(call: Call) -> Sequence[Axes | None]:
+    passing = passing_letters(call)
+    if passing is None:
         return call.freeze_all("an input of unknown shape")
-    axis = axis_of(call)
-    passing = letters(len(data), [a for a, n in enumerate(data) if a == axis or n != index[a]])
-    picked = ["k" if a == axis else name for a, name in enumerate(passing)]
+    picked = ["k" if a == axis_of(call) else name for a, name in enumerate(passing)]
     return read(call, text(passing, picked, picked))
 
 
 @register("ScatterElements Scatter", silence="none")
 def scatter_elements(call: Call) -> Sequence[Axes | None]:
-    data, index = call.shape(0), call.shape(1)
-    if data is None or index is None:
+    passing = passing_letters(call)
+    if passing is None:
         return call.freeze_all("an input of unknown shape")
-    axis = axis_of(call)
-    passing = letters(len(data), [a for a, n in enumerate(data) if a == axis or n != index[a]])
     return read(call, text(passing, passing, passing, passing))
 
 
