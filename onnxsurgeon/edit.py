@@ -1,38 +1,44 @@
-"""Applying a selection to a model: every weight is taken along each axis that lost neurons, every size is put right.
+"""Applying a selection to a model: every weight is taken along each axis that changes, every size is put right.
 
-A selection is a mask over neurons. `cut` returns a new model; the given one stays as it was.
+`apply` and `cut` return a new model; the given one stays as it was.
 """
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxsurgeon.errors import ModelError, SurgeonError
 from onnxsurgeon.facts import Fact, Facts, constant
-from onnxsurgeon.graph import Labels, Use, Weight, widths
-from onnxsurgeon.neurons import Axes, Mask
+from onnxsurgeon.graph import Labels, Use, Weight
+from onnxsurgeon.growth import NORMAL, Growth
+from onnxsurgeon.neurons import Mask
 from onnxsurgeon.ops import Call
 from onnxsurgeon.ops.call import Array, Changes
+from onnxsurgeon.recipe import Recipe, take
 from onnxsurgeon.rewrites import prune_dead
-
-Positions = tuple[npt.NDArray[np.int64] | None, ...]  # per axis: the old positions that stay, None for all
+from onnxsurgeon.selection import Selection, cutting
 
 
 def cut(labels: Labels, keep: Mask, source: ir.Model | None = None) -> ir.Model:
-    """`labels.model` without the neurons that `keep`, shape (neurons,), drops. Weights are evaluated while saving.
+    """`labels.model` without the neurons that `keep`, shape (neurons,), drops; see `apply`."""
+    return apply(labels, cutting(labels.classes, keep), source)
 
-    Where it drops none, the result is `labels.original`, as it is spelled.
-    source: a model of the same structure to cut instead (other weights). Raises SurgeonError where the result would
-    not have the shapes that the selection says; that is a fault of a rule.
+
+def apply(labels: Labels, selection: Selection, source: ir.Model | None = None, growth: Growth = NORMAL) -> ir.Model:
+    """`labels.model` after an edit of its neurons. Weights are evaluated while saving.
+
+    Where nothing changes, the result is `labels.original`, as it is spelled.
+    source: a model of the same structure to edit instead (other weights). growth: what new neurons are made of. Raises
+    SurgeonError where the result would not have the shapes that the selection says; that is a fault of a rule.
     """
-    if keep.all():
+    if selection.empty:
         return copied(source or labels.original)
-    return _Cut(labels, keep, source or labels.model).run()
+    return _Edit(labels, selection, source or labels.model, growth).run()
 
 
 def copied(model: ir.Model) -> ir.Model:
@@ -42,20 +48,6 @@ def copied(model: ir.Model) -> ir.Model:
     return copy
 
 
-def take(tensor: ir.TensorProtocol, positions: Positions, name: str | None = None) -> ir.TensorProtocol:
-    """`tensor` restricted to `positions` along each axis, evaluated when it is read."""
-    shape = [n if p is None else len(p) for n, p in zip(tensor.shape.numpy(), positions, strict=True)]
-
-    def evaluate() -> ir.TensorProtocol:
-        array: Any = tensor.numpy()
-        for axis, kept in sorted(enumerate(positions), key=lambda pair: 1.0 if pair[1] is None else len(pair[1])):
-            if kept is not None:
-                array = np.take(array, kept, axis)
-        return ir.Tensor(np.ascontiguousarray(array).reshape(shape), dtype=tensor.dtype, name=name or tensor.name)
-
-    return ir.LazyTensor(evaluate, dtype=tensor.dtype, shape=ir.Shape(shape), name=name or tensor.name)
-
-
 def with_free_initializers(model: ir.Model) -> ir.Model:
     """`model`; before IR version 4 every initializer had to be an input too, so one that isn't makes it a version 4."""
     if model.ir_version < 4 and any(not value.is_graph_input() for value in model.graph.initializers.values()):
@@ -63,18 +55,14 @@ def with_free_initializers(model: ir.Model) -> ir.Model:
     return model
 
 
-def positions(axes: Axes, keep: Mask) -> Positions:
-    return tuple(None if axis is None or keep[axis].all() else np.flatnonzero(keep[axis]) for axis in axes)
-
-
 def paired(labels: Labels, model: ir.Model) -> Iterator[tuple[ir.Node, ir.Node]]:
     """The vertices of the labelled model beside those of another with the same structure."""
     return zip(list(labels.model.graph.all_nodes()), list(model.graph.all_nodes()), strict=True)
 
 
-class _Cut:
-    def __init__(self, labels: Labels, keep: Mask, source: ir.Model) -> None:
-        self.labels, self.keep = labels, keep
+class _Edit:
+    def __init__(self, labels: Labels, selection: Selection, source: ir.Model, growth: Growth) -> None:
+        self.labels, self.selection, self.growth = labels, selection, growth
         self.model = copied(source)
         self.twin = dict(paired(labels, self.model))
         self.facts: Facts = {}
@@ -95,7 +83,7 @@ class _Cut:
         operator = self.labels.operator(node)
         if operator is None or operator.resize is None or not any(call.results):
             return {}
-        return operator.resize(call, lambda ids: self.keep[ids])
+        return operator.resize(call, self.selection.counts)
 
     # --- weights ---
 
@@ -104,32 +92,32 @@ class _Cut:
         for weight in self.labels.weights():
             if weight.uses:
                 by_value.setdefault(weight.value, []).append(weight)
+        recipes = self.growth.recipes(self.labels, self.selection)
         for value, weights in by_value.items():
-            kept: dict[tuple[bytes | None, ...], tuple[Positions, list[Use]]] = {}
+            made: dict[bytes, tuple[Recipe | None, list[Use]]] = {}
             for weight in weights:
-                where = positions(weight.axes, self.keep)
-                key = tuple(None if p is None else p.tobytes() for p in where)
-                kept.setdefault(key, (where, []))[1].extend(weight.uses)
-            self._place(value, list(kept.values()))
+                recipe = None if self.selection.stays(weight.axes) else recipes(weight)
+                made.setdefault(pickle.dumps(recipe), (recipe, []))[1].extend(weight.uses)
+            self._place(value, list(made.values()))
 
-    def _place(self, value: ir.Value, groups: list[tuple[Positions, list[Use]]]) -> None:
-        """One tensor per group of uses that are cut alike: the first takes the name, the others get copies."""
+    def _place(self, value: ir.Value, groups: list[tuple[Recipe | None, list[Use]]]) -> None:
+        """One tensor per group of uses that change alike: the first takes the name, the others get copies."""
         first, at = groups[0][1][0]
         tensor = constant(self.twin[first].inputs[at])
         assert tensor is not None
         covered = sum(len(uses) for _, uses in groups)
-        whole = any(all(p is None for p in where) for where, _ in groups)
+        whole = any(recipe is None for recipe, _ in groups)
         in_place = not whole and covered >= len(value.uses()) + value.is_graph_output()
-        for where, uses in groups:
-            if all(p is None for p in where):
+        for recipe, uses in groups:
+            if recipe is None:
                 continue
             node, index = uses[0]
             old = self.twin[node].inputs[index]
             if in_place and old is not None:
-                self._replace(old, take(tensor, where))
+                self._replace(old, take(tensor, recipe))
                 in_place = False
                 continue
-            fresh = self._initializer(value.name or "weight", take(tensor, where))
+            fresh = self._initializer(value.name or "weight", take(tensor, recipe))
             for user, i in uses:
                 self.twin[user].replace_input_with(i, fresh)
 
@@ -260,7 +248,7 @@ class _Cut:
             fact = self.facts.get(new, Fact())
             if axes is None or old.shape is None or fact.shape is None:
                 continue
-            expected = widths(axes, self.keep, old.shape)
+            expected = self.selection.shape(axes, old.shape)
             if fact.shape != expected:
                 raise SurgeonError(
                     f"the rule of {call.operator} is wrong for {call.name}",
@@ -269,11 +257,19 @@ class _Cut:
                 )
 
     def _drop_stale_shapes(self) -> None:
-        """Intermediate shapes that no longer hold are forgotten; inputs and outputs keep theirs."""
+        """Intermediate shapes that no longer hold are forgotten; inputs and outputs have theirs."""
         for node in self.labels.model.graph.all_nodes():
             for old, new in zip(node.outputs, self.twin[node].outputs, strict=True):
                 axes = self.labels.axes.get(old)
-                if axes and any(p is not None for p in positions(axes, self.keep)):
+                if not axes or self.selection.stays(axes):
+                    continue
+                if new.is_graph_output() and new.shape is not None:
+                    sizes = [
+                        self.selection.width(n, axis) if isinstance(n, int) else n
+                        for n, axis in zip(new.shape, axes, strict=True)
+                    ]
+                    new.shape = ir.Shape(sizes)
+                else:
                     new.shape = None
 
 

@@ -9,9 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "onnxsurgeon"
 ORDER = """
-    errors amounts neurons signature ops facts samples rewrites graph problem utility spaces
+    errors amounts neurons selection signature ops facts samples rewrites graph problem utility spaces
     solver
-    edit wire load write inspection reference validate comparison prune report tables cli
+    recipe growth edit wire load write inspection reference validate comparison prune report tables cli
 """.split()
 HOMES = {
     "highspy": {"solver"},

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import sqrt
 
 from onnxsurgeon.neurons import POSITIONS, Axes, Axis
-from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Rule, register
+from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Rule, blocks, register, unchanged
 from onnxsurgeon.ops.table import counted, everything, read
 
 # q: query, k: key and v: value heads of sizes d and e; h heads of k and v, each for r heads of q.
@@ -22,13 +22,12 @@ def head_size(index: int, name: str) -> Callable[[Call], int]:
     return lambda call: (call.shape(index) or (0, 0, 0))[-1] // max(heads(call, name), 1)
 
 
-def left(keep: Keep, labels: Axis, blocks: int, size: int) -> tuple[int, int]:
+def left(keep: Keep, labels: Axis, number: int, size: int) -> tuple[int, int]:
     """How many blocks of `size` neurons keep one, and how many each of them keeps."""
     if labels is None:
-        return blocks, size
-    stay = keep(labels).reshape(blocks, -1)
-    count = int(stay.any(axis=1).sum())
-    return count, int(stay.sum()) // max(count, 1)
+        return number, size
+    count = blocks(keep, labels, len(labels) // number)
+    return count, int(keep(labels).sum()) // max(count, 1)
 
 
 def same_scale(call: Call, old: int, new: int) -> Changes:
@@ -91,7 +90,7 @@ def rotary_sizes(angles: int) -> Callable[[Call, Keep], Changes]:
         labels, changes = (call.axes(angles) or (None,))[-1], Changes()
         if heads(call, "num_heads") and len(call.shape(0) or ()) == 3:
             changes = counted("num_heads", 0, 2, head_size(0, "num_heads"))(call, keep)
-        if heads(call, "rotary_embedding_dim") and labels is not None and not keep(labels).all():
+        if heads(call, "rotary_embedding_dim") and labels is not None and not unchanged(keep, labels):
             changes["rotary_embedding_dim"] = 2 * int(keep(labels).sum())
         return changes
 

@@ -13,7 +13,7 @@ from onnxsurgeon.neurons import Axes, Axis, Ids, Mask, Relations
 from onnxsurgeon.signature import Operand, Shape
 
 Array = npt.NDArray[Any]
-Keep = Callable[[Ids], Mask]  # which neurons of an axis stay, shape as the ids
+Keep = Callable[[Ids], npt.NDArray[Any]]  # how many neurons of an axis stand in each one's place, shape as the ids
 Changes = dict[str | int, Any]  # attribute name or input index -> its new value (None: remove the attribute)
 Rule = Callable[["Call"], Sequence[Axes | None]]
 Resize = Callable[["Call", Keep], Changes]
@@ -127,6 +127,18 @@ class Call:
 def kept(keep: Keep, size: int, axis: Axis) -> int:
     """The length of an axis after the cut."""
     return size if axis is None else int(keep(axis).sum())
+
+
+def unchanged(keep: Keep, axis: Ids) -> bool:
+    """Whether an axis stays as it is."""
+    return bool((keep(axis) == 1).all())
+
+
+def blocks(keep: Keep, axis: Ids, size: int) -> int:
+    """How many blocks of `size` neurons are left: all of a block grows, or each block grows in itself."""
+    rows = keep(axis).reshape(-1, size).astype(np.int64)
+    alike = rows.min(axis=1) == rows.max(axis=1)
+    return int(np.where(alike, rows[:, 0], 1).sum())
 
 
 Silence = Literal["none", "data", "all"]

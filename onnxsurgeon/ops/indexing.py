@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from onnxsurgeon.neurons import Axes, Axis
-from onnxsurgeon.ops.call import Call, Changes, Keep, register
+from onnxsurgeon.ops.call import Call, Changes, Keep, register, unchanged
 from onnxsurgeon.ops.table import read
 
 
@@ -30,12 +30,16 @@ def renumber(call: Call, keep: Keep) -> Changes:
     """A constant index into a cut axis counts the kept neurons."""
     data, index = call.operand(0), call.static(1)
     labels = data.axes[axis_of(call)] if data else None
-    if labels is None or index is None or keep(labels).all():
+    if labels is None or index is None or unchanged(keep, labels):
         return {}
-    kept = keep(labels)
-    position = np.cumsum(kept) - 1
+    counts = keep(labels).astype(np.int64)
     wanted = index.astype(np.int64) % len(labels)
-    return {1: position[wanted[kept[wanted]] if index.ndim else wanted].astype(index.dtype)}
+    first = (np.cumsum(counts) - counts)[wanted]
+    if not index.ndim:
+        return {1: first.astype(index.dtype)}
+    places = np.repeat(first, counts[wanted])
+    within = np.arange(len(places)) - np.repeat(np.cumsum(counts[wanted]) - counts[wanted], counts[wanted])
+    return {1: (places + within).astype(index.dtype)}
 
 
 @register("Gather", silence="none", resize=renumber)

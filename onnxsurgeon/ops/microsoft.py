@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxsurgeon.neurons import Axes
 from onnxsurgeon.ops.attention import count_heads, linear_attention, rotary, rotary_sizes
-from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Macs, register
+from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Macs, register, unchanged
 from onnxsurgeon.ops.reduction import quantize
 from onnxsurgeon.ops.resizing import pad, pad_amounts
 from onnxsurgeon.ops.shapes import MICROSOFT
@@ -74,9 +74,9 @@ register("Inverse", domain=MICROSOFT, silence="none")(signature("... _ _ -> ... 
 
 def offsets(call: Call, keep: Keep) -> Changes:
     labels = (call.axes(0) or (None, None))[1]
-    if labels is None or keep(labels).all():
+    if labels is None or unchanged(keep, labels):
         return {}
-    return {"bias": np.asarray(call.attributes["bias"])[keep(labels)].tolist()}
+    return {"bias": np.repeat(call.attributes["bias"], keep(labels)).tolist()}
 
 
 register("ImageScaler", silence="none", resize=offsets)(signature("n c * -> n c *"))

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from onnxsurgeon.neurons import Axes, Axis, Ids
-from onnxsurgeon.ops.call import Call, Changes, Keep, Tensor, kept, register
+from onnxsurgeon.ops.call import Call, Changes, Keep, Tensor, kept, register, unchanged
 from onnxsurgeon.ops.table import read
 from onnxsurgeon.signature import Shape
 
@@ -275,7 +275,7 @@ def slice_bounds(call: Call, keep: Keep) -> Changes:
     starts, ends, axes, steps = found
     for k, axis in enumerate(axes):
         labels, size = data.axes[axis], data.shape[axis]
-        if labels is None or steps[k] != 1 or keep(labels).all():
+        if labels is None or steps[k] != 1 or unchanged(keep, labels):
             continue
         stay = keep(labels)
         low, high, _ = slice(starts[k], ends[k]).indices(size)

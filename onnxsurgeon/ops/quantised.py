@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import prod
 
 from onnxsurgeon.neurons import Axes
-from onnxsurgeon.ops.call import OPERATORS, Call, Changes, Factors, Keep, register
+from onnxsurgeon.ops.call import OPERATORS, Call, Changes, Factors, Keep, register, unchanged
 from onnxsurgeon.ops.microsoft import inner
 from onnxsurgeon.ops.shapes import MICROSOFT
 from onnxsurgeon.ops.table import conv_macs, counted, everything, group_share, matmul_text, read, signature
@@ -23,7 +23,7 @@ def by_rows(call: Call, index: int) -> str:
 
 def rows_left(call: Call, keep: Keep) -> Changes:
     labels = call.result(0).axes[-1]
-    return {} if labels is None or keep(labels).all() else {"N": int(keep(labels).sum())}
+    return {} if labels is None or unchanged(keep, labels) else {"N": int(keep(labels).sum())}
 
 
 def rows_macs(call: Call) -> list[Factors]:

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from onnxsurgeon.neurons import Axes, Axis
-from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Macs, Resize, Rule, register
+from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Macs, Resize, Rule, blocks, register
 from onnxsurgeon.signature import Operand, Shape, Unsolved, parse, relate
 
 
@@ -66,8 +66,8 @@ def counted(attribute: str, index: int, axis: int, share: Callable[[Call], int])
         labels = None if operand is None else operand.axes[axis]
         if labels is None:
             return {}
-        blocks = keep(labels).reshape(-1, share(call)).any(axis=1)
-        return {} if blocks.all() else {attribute: int(blocks.sum())}
+        count = blocks(keep, labels, share(call))
+        return {} if count == len(labels) // share(call) else {attribute: count}
 
     return resize
 

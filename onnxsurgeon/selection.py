@@ -1,0 +1,80 @@
+"""What an edit does to neurons: which stay, and how many new ones follow each. Cutting and growing are one thing.
+
+A selection speaks of classes of neurons, so every axis that carries a class changes alike. Along an axis it reads as
+the old positions in their new order, -1 for a new neuron: the original positions are walked, and what is new follows
+the neuron that it was added after, also where that one goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxsurgeon.neurons import Axes, Axis, Classes, Ids, Mask
+
+NEW = -1
+
+
+@dataclass(frozen=True)
+class Selection:
+    """root: the class of each neuron. keep: which stay. new: how many new ones follow. Shapes (neurons,).
+
+    keep and new are alike over a class.
+    """
+
+    root: Ids
+    keep: Mask
+    new: Ids
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing changes."""
+        return bool(self.keep.all()) and not self.new.any()
+
+    @property
+    def grows(self) -> bool:
+        return bool(self.new.any())
+
+    def counts(self, axis: Ids) -> Ids:
+        """How many neurons stand in each one's place afterwards, shape as `axis`."""
+        return self.keep[axis] + self.new[axis]
+
+    def changes(self, axis: Axis) -> bool:
+        return axis is not None and bool((self.counts(axis) != 1).any() or not self.keep[axis].all())
+
+    def width(self, size: int, axis: Axis) -> int:
+        """The length that `axis`, of `size` neurons, has afterwards."""
+        return size if axis is None else int(self.counts(axis).sum())
+
+    def shape(self, axes: Axes, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape that a tensor with these axes has afterwards."""
+        return tuple(self.width(n, axis) for n, axis in zip(shape, axes, strict=True))
+
+    def positions(self, axis: Axis) -> Ids | None:
+        """Old positions in their new order, `NEW` for a new neuron; None where nothing changes.
+
+        A class that fills several places in a row is a block (a channel's pixels, a head's dims): what follows it
+        follows the block, as a block of the same length.
+        """
+        if axis is None or not self.changes(axis):
+            return None
+        kept, new = self.keep[axis], self.new[axis]
+        if not new.any():
+            return np.flatnonzero(kept)
+        root = self.root[axis]
+        last = np.r_[root[1:] != root[:-1], True]
+        block = np.cumsum(np.r_[0, last[:-1]])
+        following = np.where(last, np.bincount(block, weights=new).astype(np.int64)[block], 0)
+        places = np.repeat(np.arange(len(axis)), kept + following)
+        first = np.r_[True, places[1:] != places[:-1]] & kept[places]
+        return np.where(first, places, NEW)
+
+    def stays(self, axes: Axes) -> bool:
+        """Whether a tensor with these axes is as it was."""
+        return not any(self.changes(axis) for axis in axes)
+
+
+def cutting(classes: Classes, keep: Mask) -> Selection:
+    """The selection that drops what `keep`, shape (neurons,), does not hold."""
+    return Selection(classes.root, keep, np.zeros(len(keep), np.int64))
