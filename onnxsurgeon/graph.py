@@ -7,7 +7,7 @@ model itself is not changed.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -120,10 +120,20 @@ def uncollected() -> Iterator[None]:
 
 
 @uncollected()
-def label(model: ir.Model, *, free: Free = "auto", shapes: Mapping[str, Shape] | None = None) -> Labels:
+def label(
+    model: ir.Model,
+    *,
+    free: Free = "auto",
+    shapes: Mapping[str, Shape] | None = None,
+    opened: Collection[str] = (),
+    parted: Collection[ir.Value] = (),
+    rewritten: bool = True,
+) -> Labels:
     """Labels every axis of `model`, rewritten where that ties fewer neurons.
 
-    free: which factor of heads x head size is cut. shapes: stated input shapes.
+    free: which factor of heads x head size is cut. shapes: stated input shapes. opened: inputs and outputs whose
+    neurons are not frozen. parted: values whose readers see neurons of their own, not those of what makes them.
+    rewritten: whether the model may be a rewritten one.
     """
     evaluator = Evaluator(model)
     best: tuple[int, Samples, tuple[Facts, Facts]] | None = None
@@ -140,9 +150,11 @@ def label(model: ir.Model, *, free: Free = "auto", shapes: Mapping[str, Shape] |
     if best is None:
         sizes = next(samples(model, shapes or {}))
         best = 0, sizes, ({}, {})
-    known = rewrite(Known(model, evaluator, best[2]))
+    known = Known(model, evaluator, best[2])
+    if rewritten:
+        known = rewrite(known)
     labels = Labels(model, known.model, known.evaluator, best[1], known.facts)
-    _Labeller(labels).run()
+    _Labeller(labels, opened, parted).run()
     labels.classes = labels.relations.resolve(free)
     for node, call in labels.calls.items():
         call.label = partial(labels.known, node)
@@ -152,8 +164,8 @@ def label(model: ir.Model, *, free: Free = "auto", shapes: Mapping[str, Shape] |
 class _Labeller:
     """Runs the rules in graph order."""
 
-    def __init__(self, labels: Labels) -> None:
-        self.labels, self.relations = labels, labels.relations
+    def __init__(self, labels: Labels, opened: Collection[str], parted: Collection[ir.Value]) -> None:
+        self.labels, self.relations, self.opened, self.parted = labels, labels.relations, opened, parted
         self.tensors: dict[ir.Value, Tensor] = {}
 
     def run(self) -> None:
@@ -164,13 +176,13 @@ class _Labeller:
                 self.relations.vertex = value.name or ""
                 sizes = [1 if dynamic else n for n, dynamic in zip(tensor.shape, tensor.dynamic, strict=True)]
                 self.labels.axes[value] = self._fresh(tuple(sizes))
-                for axis in self.labels.axes[value]:
+                for axis in () if value.name in self.opened else self.labels.axes[value]:
                     self.relations.freeze(axis, INPUT)
         self._walk(self.labels.model.graph)
         self.relations.operator = "output"
         for value in self.labels.model.graph.outputs:
             self.relations.vertex = value.name or ""
-            for axis in self.labels.axes.get(value, ()):
+            for axis in () if value.name in self.opened else self.labels.axes.get(value, ()):
                 self.relations.freeze(axis, OUTPUT)
 
     def _walk(self, graph: ir.Graph) -> None:
@@ -207,7 +219,10 @@ class _Labeller:
         labels.calls[node] = call
         for value, axes in zip(node.outputs, call.results, strict=False):
             if axes is not None:
-                labels.axes[value] = axes
+                labels.axes[value] = self._apart(axes) if value in self.parted else axes
+
+    def _apart(self, axes: Axes) -> Axes:
+        return tuple(None if axis is None else self.relations.fresh(len(axis)) for axis in axes)
 
     def _tensor(self, value: ir.Value) -> Tensor:
         found = self.tensors.get(value)

@@ -58,3 +58,45 @@ class Problem:
 
     def utility(self, counts: IntArray) -> float:
         return float(sum(table[count] for table, count in zip(self.tables, counts.tolist(), strict=True)))
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A length for an axis. exact: it, or nothing; else as near as possible, but a change where one is asked for."""
+
+    axis: int
+    length: int
+    exact: bool
+    multiple: int = 1  # the length is a multiple of this
+
+
+@dataclass(frozen=True)
+class Resizing:
+    """How many units of each space stay, and how many are new, so that axes get the lengths that are asked for.
+
+    In this order: the least distance from the wishes, the most utility, the least change of every axis.
+    tables, axis, space, multiplicity, constant: as in `Problem`. least, most: units that may stay, shape (spaces,).
+    new: new units at most, shape (spaces,). equal: pairs of axes that must end with one length.
+    """
+
+    tables: tuple[FloatArray, ...]
+    axis: IntArray
+    space: IntArray
+    multiplicity: IntArray
+    constant: IntArray
+    least: IntArray
+    most: IntArray
+    new: IntArray
+    wishes: tuple[Wish, ...]
+    equal: tuple[tuple[int, int], ...] = ()
+
+    def lengths(self, counts: IntArray) -> IntArray:
+        """Axis lengths, shape (axes,), when there are `counts`, shape (spaces,), units, old and new."""
+        lengths = self.constant.copy()
+        np.add.at(lengths, self.axis, self.multiplicity * counts[self.space])
+        return lengths
+
+    @property
+    def present(self) -> IntArray:
+        """The lengths before, shape (axes,)."""
+        return self.lengths(np.array([len(table) - 1 for table in self.tables], np.int64))

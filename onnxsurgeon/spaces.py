@@ -89,6 +89,7 @@ class Spaces:
     roots: IntArray  # shape (units,)
     starts: IntArray  # shape (spaces + 1,): where each space begins in roots
     frozen: Mask  # per neuron
+    axes: Lengths  # the number that an axis has in the problem
 
     def keep(self, counts: IntArray, root: IntArray) -> Mask:
         """Which neurons stay when the best `counts[s]` units of every space do, shape (neurons,)."""
@@ -146,7 +147,7 @@ def spaces(
         np.maximum(1, np.ceil(min_keep * full - 1e-9).astype(np.int64)),
         costs,
     )
-    return Spaces(problem, roots[order], starts, frozen)
+    return Spaces(problem, roots[order], starts, frozen, lengths)
 
 
 def _classes(unit: IntArray, axis: IntArray, count: IntArray, units: int) -> IntArray:

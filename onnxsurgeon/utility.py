@@ -5,7 +5,7 @@ A utility is additive: a unit's is the sum over its neurons, in producers' rows 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,13 +22,15 @@ Criterion = Literal["l1", "l2", "l2-norm", "bn-scale", "random", "uniform"]
 CHUNK = 1 << 24  # bytes of a weight that are looked at together
 
 
-def scores(labels: Labels, criterion: str = "l2-norm", *, seed: int = 0) -> FloatArray:
+def scores(labels: Labels, criterion: str | Mapping[str, Any] = "l2-norm", *, seed: int = 0) -> FloatArray:
     """Utility of every neuron, shape (neurons,).
 
-    criterion: one of `Criterion`, or `file:SCORES.npz` whose arrays are named after vertices, one number per channel
-    of the
-    vertex' first output. Raises UsageError for another word, a file that can't be read or names that don't fit.
+    criterion: one of `Criterion`, or arrays by the name of a vertex, one number per channel of its first output, or
+    `file:SCORES.npz` that holds such. Raises UsageError for another word, a file that can't be read or names that
+    don't fit.
     """
+    if not isinstance(criterion, str):
+        return _given(labels, {name: np.asarray(values, np.float64) for name, values in criterion.items()})
     if criterion.startswith("file:"):
         return _from_file(labels, Path(criterion.removeprefix("file:")))
     if criterion in ("l1", "l2", "l2-norm"):
@@ -117,6 +119,10 @@ def _from_file(labels: Labels, path: Path) -> FloatArray:
         ) from None
     except (OSError, ValueError, TypeError) as problem:
         raise ModelError(f"{path} can't be read as .npz", why=str(problem), fix="write it with numpy.savez") from None
+    return _given(labels, given)
+
+
+def _given(labels: Labels, given: Mapping[str, FloatArray]) -> FloatArray:
     result = np.zeros(labels.relations.count)
     calls = {call.name: call for call in labels.calls.values()}
     for name, values in given.items():

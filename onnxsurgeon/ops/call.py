@@ -62,6 +62,7 @@ class Call:
     results: list[Axes | None] = field(default_factory=list)
     soft: list[tuple[int, int]] = field(default_factory=list)  # (input, axis): the operator normalises along it
     read: set[int] = field(default_factory=set)  # inputs whose neurons the rule looked at
+    misfit: str = ""  # why the shapes of the inputs do not fit together, where they don't
 
     def axes(self, index: int) -> Axes | None:
         """The neurons on the axes of input `index`; None where it is absent or of unknown rank."""

@@ -34,7 +34,8 @@ def connect(
     try:
         results = relate(text, call.relations, operands, shapes, sizes)
     except Unsolved as problem:
-        return call.freeze_all(str(problem))
+        call.misfit = str(problem)
+        return call.freeze_all(call.misfit)
     results += [call.blank(i) for i in range(len(results), len(call.outputs))]
     shapes += [None] * (len(results) - len(shapes))
     return [

@@ -12,6 +12,7 @@ import numpy as np
 from onnxsurgeon.errors import InfeasibleError, SurgeonError
 from onnxsurgeon.problem import Cost, FloatArray, IntArray, Problem
 from onnxsurgeon.solver.branch import Optimum, Tree
+from onnxsurgeon.solver.highs import highs as silent_highs
 from onnxsurgeon.solver.merge import Merged, merge
 from onnxsurgeon.solver.program import Box, Program, write_out
 from onnxsurgeon.solver.relax import Relaxation, Rows
@@ -243,7 +244,7 @@ class _Highs:
         raise SurgeonError("the linear solver failed", why=f"HiGHS says {status}", fix=_REPORT)
 
     def _load(self, relaxation: Relaxation, lower: FloatArray, upper: FloatArray, rows: Rows) -> Any:
-        highs: Any = self._highspy.Highs()  # type: ignore[no-untyped-call]
+        highs: Any = silent_highs()
         for option, value in _OPTIONS.items():
             self._set(highs, option, value)
         start, column, value = rows.sparse()

@@ -1,0 +1,286 @@
+"""Widths that are asked for become a selection: as exactly as asked, with the most utility, changing little else.
+
+The width of a vertex is the length of the axis of its first output that carries its neurons. Whatever is tied to an
+axis that is asked for follows; what isn't tied does not move.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.errors import InfeasibleError, UsageError
+from onnxsurgeon.graph import Labels
+from onnxsurgeon.growth import Init
+from onnxsurgeon.neurons import Axes, Ids
+from onnxsurgeon.problem import FloatArray, IntArray, Resizing, Wish
+from onnxsurgeon.selection import Selection
+from onnxsurgeon.solver.sizes import Sizes, resize
+from onnxsurgeon.spaces import Spaces, spaces
+from onnxsurgeon.utility import scores
+
+Utility = str | Mapping[str, Any] | Callable[[str, int], Any]
+LARGEST = 10  # times an axis may grow, unless more is asked for
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A width that is asked for.
+
+    text: how the user wrote it. axis: neurons, shape (width,). size: None for any. exact: it or nothing.
+    """
+
+    text: str
+    axis: Ids
+    size: int | None
+    exact: bool = True
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds a resize.
+
+    keep, drop: neurons that must stay, or go. new: new neurons on one axis at most; None: no bound; by vertex: see
+    `Asked`. multiple: widths that are asked for are multiples of it. equal: pairs of axes that end equally long.
+    """
+
+    keep: Sequence[Ids] = ()
+    drop: Sequence[Ids] = ()
+    new: int | None = None
+    new_on: Sequence[tuple[Ids, int]] = ()
+    multiple: int = 1
+    equal: Sequence[tuple[Ids, Ids]] = ()
+    may_drop: bool = True
+
+
+def width_axis(labels: Labels, axes: Axes | None, makers: Sequence[Ids] = ()) -> int | None:
+    """Which of a tensor's axes carries its neurons; None where none does.
+
+    The one along which weights make it, else one that is free to change, of several the channels' (1) of a picture or
+    the last.
+    """
+    known = [a for a, axis in enumerate(axes or ()) if axis is not None]
+    if not known or axes is None:
+        return None
+    root, frozen = labels.classes.root, labels.classes.frozen
+    made = set(root[np.concatenate(makers)].tolist()) if makers else set()
+    by_weights = [a for a in known if made & set(root[axes[a]].tolist())]
+    known = by_weights or known
+    known = [a for a in known if not frozen[axes[a]].all()] or known
+    return 1 if 1 in known and len(axes) > 3 else known[-1]
+
+
+def value_axis(labels: Labels, value: ir.Value) -> tuple[int, Ids] | None:
+    """The axis of a value that carries its neurons, and these."""
+    axes = labels.axes.get(value)
+    node = value.producer()
+    makers: list[Ids] = []
+    if node is not None and node in labels.calls:
+        for index, tensor in enumerate(labels.calls[node].inputs):
+            if tensor is not None and tensor.weight and len(tensor.shape or ()) > 1:
+                makers += [axis for axis in labels.known(node, index) or () if axis is not None]
+    index = width_axis(labels, axes, makers)
+    ids = None if index is None or axes is None else axes[index]
+    return None if index is None or ids is None else (index, ids)
+
+
+@dataclass(frozen=True)
+class Resized:
+    """A selection and what it does to the widths that were asked for. relaxed: not all are as asked."""
+
+    selection: Selection
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    relaxed: bool = False
+
+
+def select(
+    labels: Labels,
+    asks: Sequence[Ask],
+    *,
+    utility: Utility = "l2-norm",
+    limits: Limits = Limits(),
+    relax: bool = False,
+    init: Init = "normal",
+    seed: int = 0,
+) -> Resized:
+    """The selection that gives the widths of `asks`.
+
+    Raises InfeasibleError where exact ones can't be had together: it names those that conflict, and the nearest widths.
+    With `relax`, the nearest are taken instead.
+    """
+    problem = _Asked(labels, asks, limits)
+    problem.weigh(utility, seed)
+    found, relaxed = problem.solve(asks), False
+    if found is None:
+        nearest = problem.solve([replace(ask, exact=False) for ask in asks])
+        if not relax or nearest is None:
+            raise _conflict(problem, asks, nearest)
+        found, relaxed = nearest, True
+    selection = problem.selection(found, spread=init == "duplicate")
+    after = tuple(selection.width(len(ask.axis), ask.axis) for ask in asks)
+    return Resized(selection, tuple(len(ask.axis) for ask in asks), after, relaxed)
+
+
+def _conflict(problem: _Asked, asks: Sequence[Ask], nearest: Sizes | None) -> InfeasibleError:
+    """Names a least set of requests that can't be had together: each of it can be had when one other is left out."""
+    core = list(asks)
+    for ask in asks:
+        rest = [other for other in core if other is not ask]
+        if rest and problem.solve(rest) is None:
+            core = rest
+    names = " and ".join(ask.text for ask in core)
+    lines = [f"{ask.text}: {reason}" for ask in core if (reason := problem.held(ask))]
+    if nearest is not None:
+        selection = problem.selection(nearest, spread=False)
+        widths = ", ".join(f"{a.text}: {selection.width(len(a.axis), a.axis)}" for a in asks if a.size is not None)
+        lines.append(f"the nearest widths: {widths}")
+    together = "can't be had" if len(core) == 1 else "can't be had together"
+    return InfeasibleError(
+        f"{names} {together}; nothing was changed",
+        why="\n".join(lines) or "no widths of the vertices that are tied to it fit",
+        fix="ask for the nearest widths, or allow them with --relax",
+    )
+
+
+class _Asked:
+    """The arrays of one problem: the spaces on the axes that are asked for, and every axis that these are on."""
+
+    def __init__(self, labels: Labels, asks: Sequence[Ask], limits: Limits) -> None:
+        self.labels, self.limits = labels, limits
+        self.built: Spaces = spaces(labels, np.zeros(labels.relations.count))
+        whole, index = self.built.problem, self.built.axes.index
+        self.full = np.diff(self.built.starts)
+        wanted = [ask.axis for ask in asks] + [axis for pair in limits.equal for axis in pair]
+        numbers = {index(axis) for axis in wanted} - {-1}
+        self.spaces = np.unique(whole.space[np.isin(whole.axis, list(numbers))])
+        self.axes = np.unique(whole.axis[np.isin(whole.space, self.spaces)])
+        inside = np.isin(whole.axis, self.axes)
+        mine = inside & np.isin(whole.space, self.spaces)
+        constant = whole.constant.copy()
+        other = inside & ~mine
+        np.add.at(constant, whole.axis[other], whole.multiplicity[other] * self.full[whole.space[other]])
+        self.axis = np.searchsorted(self.axes, whole.axis[mine])
+        self.space = np.searchsorted(self.spaces, whole.space[mine])
+        self.multiplicity, self.constant = whole.multiplicity[mine], constant[self.axes]
+        self.units = [self.built.roots[self.built.starts[s] : self.built.starts[s + 1]] for s in self.spaces]
+        self.values: list[FloatArray] = [np.zeros(len(u)) for u in self.units]
+
+    def weigh(self, utility: Utility, seed: int) -> None:
+        """Sorts the units of each space by utility; those that must stay come first, those that must go last."""
+        root = self.labels.classes.root
+        within = np.zeros(len(root), np.bool_)
+        for units in self.units:
+            within[units] = True
+        held = copy.copy(self.labels)  # only weights of the units in question are read
+        held.classes = replace(self.labels.classes, frozen=~within[root])
+        if callable(utility):
+            utility = _called(self.labels, utility, within)
+        total = np.bincount(root, weights=scores(held, utility, seed=seed), minlength=len(root))
+        keep, drop = (self._roots(chosen) for chosen in (self.limits.keep, self.limits.drop))
+        for s, units in enumerate(self.units):
+            value = _finite(total[units].astype(np.float64))
+            rank = np.isin(units, keep).astype(np.int64) - np.isin(units, drop)
+            order = np.lexsort((units, -value, -rank))
+            value = np.where(rank > 0, value.max(), np.where(rank < 0, value.min(), value))  # in order again
+            self.units[s], self.values[s] = units[order], value[order]
+
+    def _roots(self, chosen: Sequence[Ids]) -> IntArray:
+        return np.unique(self.labels.classes.root[np.concatenate(chosen)]) if chosen else np.empty(0, np.int64)
+
+    def solve(self, asks: Sequence[Ask]) -> Sizes | None:
+        number = {int(a): k for k, a in enumerate(self.axes.tolist())}
+        wishes = []
+        for ask in asks:
+            at = number.get(self.built.axes.index(ask.axis), -1)
+            if at < 0:
+                if ask.size not in (None, len(ask.axis)):
+                    return None
+            elif ask.size is not None:
+                wishes.append(Wish(at, ask.size, ask.exact, self.limits.multiple))
+        if not self.units:
+            return Sizes(np.empty(0, np.int64), np.empty(0, np.int64))
+        equal = []
+        for pair in self.limits.equal:
+            (a, n), (b, m) = ((number.get(self.built.axes.index(axis), -1), len(axis)) for axis in pair)
+            if a < 0 and b < 0 and n != m:
+                return None
+            if a >= 0 and b >= 0:
+                equal.append((a, b))
+            elif max(a, b) >= 0:
+                wishes.append(Wish(max(a, b), m if a >= 0 else n, exact=True))
+        return resize(self._problem(wishes, equal))
+
+    def _problem(self, wishes: Sequence[Wish], equal: Sequence[tuple[int, int]]) -> Resizing:
+        keep, drop = (self._roots(chosen) for chosen in (self.limits.keep, self.limits.drop))
+        sizes = np.array([len(u) for u in self.units], np.int64)
+        least = np.array([int(np.isin(u, keep).sum()) for u in self.units], np.int64)
+        most = sizes - np.array([int(np.isin(u, drop).sum()) for u in self.units], np.int64)
+        asked = max([wish.length for wish in wishes], default=0)
+        bound = np.maximum(LARGEST * sizes, asked + int(sizes.max(initial=0)))
+        new = bound if self.limits.new is None else np.minimum(bound, self.limits.new)
+        for axis, number in self.limits.new_on:
+            roots = np.unique(self.labels.classes.root[axis])
+            on = np.array([bool(np.isin(u, roots).any()) for u in self.units])
+            new = np.where(on, np.minimum(new, number), new)
+        return Resizing(
+            tuple(np.r_[0.0, np.cumsum(v)] for v in self.values),
+            self.axis, self.space, self.multiplicity, self.constant,
+            least if self.limits.may_drop else most, most, new.astype(np.int64), tuple(wishes), tuple(equal),
+        )  # fmt: skip
+
+    def selection(self, sizes: Sizes, *, spread: bool) -> Selection:
+        root = self.labels.classes.root
+        dropped, new = np.zeros(len(root), np.bool_), np.zeros(len(root), np.int64)
+        for units, kept, added in zip(self.units, sizes.kept.tolist(), sizes.new.tolist(), strict=True):
+            dropped[units[kept:]] = True
+            if added and spread:  # copies of different neurons, the most useful first
+                np.add.at(new, units[np.arange(added) % max(kept, 1)], 1)
+            elif added:
+                new[units.max()] += added
+        return Selection(root, ~dropped[root], new[root])
+
+    def held(self, ask: Ask) -> str:
+        """Why an axis can't change at all."""
+        if self.built.axes.index(ask.axis) >= 0:
+            return ""
+        cause = self.labels.classes.cause(ask.axis)
+        return f"frozen by {cause.operator} {cause.vertex}: {cause.text}" if cause else "it carries no neurons"
+
+
+def _finite(values: FloatArray) -> FloatArray:
+    """What is not finite (or stands for it) is the least useful, by no more than the others differ."""
+    wrong = ~np.isfinite(values) | (values < -1e29)
+    rest = values[~wrong]
+    low, high = (float(rest.min()), float(rest.max())) if rest.size else (0.0, 0.0)
+    return np.asarray(np.where(wrong, min(low, 0.0) - (high - low) - 1.0, values), np.float64)
+
+
+def _called(labels: Labels, utility: Callable[[str, int], Any], within: np.ndarray) -> dict[str, Any]:
+    """What the callable says of each vertex whose neurons are in question."""
+    given: dict[str, Any] = {}
+    for node, call in labels.calls.items():
+        found = value_axis(labels, node.outputs[0]) if node.outputs else None
+        if found is not None and within[labels.classes.root[found[1]]].any():
+            values = utility(call.name, len(found[1]))
+            if values is not None:
+                given[call.name] = values
+    return given
+
+
+def known_axis(labels: Labels, value: ir.Value, name: str) -> Ids:
+    """The neurons of a value. Raises UsageError where it has none."""
+    found = value_axis(labels, value)
+    if found is None:
+        shape = labels.facts[0][value].shape if value in labels.facts[0] else None
+        raise UsageError(
+            f"{name} has no width that could change",
+            why=f"its output {value.name} of shape {list(shape or ())} carries no neurons",
+            fix="name a vertex with channels; see onnxsurgeon inspect",
+        )
+    return found[1]

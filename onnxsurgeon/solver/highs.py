@@ -1,0 +1,25 @@
+"""HiGHS, imported when it is needed, and silent from its first breath."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+
+@cache
+def _silent() -> Any:
+    import highspy  # lazily: most of the package needs no solver
+
+    class Silent(highspy.Highs):
+        """From 1.16 on, the constructor enables callbacks, and that prints a banner unless output is off."""
+
+        def enableCallbacks(self) -> None:
+            self.silent()
+            super().enableCallbacks()  # type: ignore[no-untyped-call]
+
+    return Silent
+
+
+def highs() -> Any:
+    """A new solver that prints nothing."""
+    return _silent()()
