@@ -25,7 +25,7 @@ from onnxsurgeon.solver import least
 from onnxsurgeon.spaces import Spaces, spaces
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Model:
     """A model that was read from `path`."""
 

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.growth import Init
-from onnxsurgeon.neurons import Axes, Ids
+from onnxsurgeon.neurons import Ids
 from onnxsurgeon.problem import FloatArray, IntArray, Resizing, Wish
 from onnxsurgeon.selection import Selection
 from onnxsurgeon.solver.sizes import Sizes, resize
@@ -58,35 +58,34 @@ class Limits:
     may_drop: bool = True
 
 
-def width_axis(labels: Labels, axes: Axes | None, makers: Sequence[Ids] = ()) -> int | None:
-    """Which of a tensor's axes carries its neurons; None where none does.
-
-    The one along which weights make it, else one that is free to change, of several the channels' (1) of a picture or
-    the last.
-    """
-    known = [a for a, axis in enumerate(axes or ()) if axis is not None]
-    if not known or axes is None:
-        return None
-    root, frozen = labels.classes.root, labels.classes.frozen
-    made = set(root[np.concatenate(makers)].tolist()) if makers else set()
-    by_weights = [a for a in known if made & set(root[axes[a]].tolist())]
-    known = by_weights or known
-    known = [a for a in known if not frozen[axes[a]].all()] or known
-    return 1 if 1 in known and len(axes) > 3 else known[-1]
-
-
 def value_axis(labels: Labels, value: ir.Value) -> tuple[int, Ids] | None:
-    """The axis of a value that carries its neurons, and these."""
-    axes = labels.axes.get(value)
+    """The axis of a value that carries its neurons, and these; None where none does.
+
+    The one along which a layer's weights make it, else one that is free to change, of several the channels' (1) of a
+    picture or the last.
+    """
+    axes = labels.axes.get(value) or ()
+    known = {a: axis for a, axis in enumerate(axes) if axis is not None}
+    makers = _makers(labels, value)
+    if makers is not None:
+        made = set(labels.classes.root[makers].tolist())
+        known = {a: axis for a, axis in known.items() if made & set(labels.classes.root[axis].tolist())}
+    free = {a: axis for a, axis in known.items() if not labels.classes.frozen[axis].all()} or known
+    if not free:
+        return None
+    chosen = 1 if 1 in free and len(axes) > 3 else max(free)
+    return chosen, free[chosen]
+
+
+def _makers(labels: Labels, value: ir.Value) -> Ids | None:
+    """The neurons of the weights that a layer makes `value` with; None where no layer makes it."""
     node = value.producer()
-    makers: list[Ids] = []
-    if node is not None and node in labels.calls:
-        for index, tensor in enumerate(labels.calls[node].inputs):
-            if tensor is not None and tensor.weight and len(tensor.shape or ()) > 1:
-                makers += [axis for axis in labels.known(node, index) or () if axis is not None]
-    index = width_axis(labels, axes, makers)
-    ids = None if index is None or axes is None else axes[index]
-    return None if index is None or ids is None else (index, ids)
+    operator = None if node is None or node not in labels.calls else labels.operator(node)
+    if node is None or operator is None or operator.macs is None:
+        return None
+    weights = [i for i, t in enumerate(labels.calls[node].inputs) if t and t.weight and len(t.shape or ()) > 1]
+    axes = [axis for i in weights for axis in labels.known(node, i) or () if axis is not None]
+    return np.concatenate([np.empty(0, np.int64), *axes]) if weights else None
 
 
 @dataclass(frozen=True)
@@ -223,7 +222,9 @@ class _Asked:
         most = sizes - np.array([int(np.isin(u, drop).sum()) for u in self.units], np.int64)
         asked = max([wish.length for wish in wishes], default=0)
         bound = np.maximum(LARGEST * sizes, asked + int(sizes.max(initial=0)))
-        new = bound if self.limits.new is None else np.minimum(bound, self.limits.new)
+        sized = [wish.axis for wish in wishes] + [axis for pair in equal for axis in pair]
+        needed = np.isin(np.arange(len(sizes)), self.space[np.isin(self.axis, sized)])  # what is free only shrinks
+        new = np.where(needed, bound if self.limits.new is None else np.minimum(bound, self.limits.new), 0)
         for axis, number in self.limits.new_on:
             roots = np.unique(self.labels.classes.root[axis])
             on = np.array([bool(np.isin(u, roots).any()) for u in self.units])

@@ -20,25 +20,27 @@ NEW = -1
 class Selection:
     """root: the class of each neuron. keep: which stay. new: how many new ones follow. Shapes (neurons,).
 
-    keep and new are alike over a class.
+    keep and new are alike over a class. front: how many new ones come before, where there are any.
     """
 
     root: Ids
     keep: Mask
     new: Ids
+    front: Ids | None = None
 
     @property
     def empty(self) -> bool:
         """Whether nothing changes."""
-        return bool(self.keep.all()) and not self.new.any()
+        return bool(self.keep.all()) and not self.grows
 
     @property
     def grows(self) -> bool:
-        return bool(self.new.any())
+        return bool(self.new.any()) or self.front is not None
 
     def counts(self, axis: Ids) -> Ids:
         """How many neurons stand in each one's place afterwards, shape as `axis`."""
-        return self.keep[axis] + self.new[axis]
+        counts = self.keep[axis] + self.new[axis]
+        return counts if self.front is None else counts + self.front[axis]
 
     def changes(self, axis: Axis) -> bool:
         return axis is not None and bool((self.counts(axis) != 1).any() or not self.keep[axis].all())
@@ -59,20 +61,26 @@ class Selection:
         """
         if axis is None or not self.changes(axis):
             return None
-        kept, new = self.keep[axis], self.new[axis]
-        if not new.any():
+        kept, root = self.keep[axis], self.root[axis]
+        if not self.grows:
             return np.flatnonzero(kept)
-        root = self.root[axis]
         last = np.r_[root[1:] != root[:-1], True]
-        block = np.cumsum(np.r_[0, last[:-1]])
-        following = np.where(last, np.bincount(block, weights=new).astype(np.int64)[block], 0)
-        places = np.repeat(np.arange(len(axis)), kept + following)
-        first = np.r_[True, places[1:] != places[:-1]] & kept[places]
-        return np.where(first, places, NEW)
+        first = np.r_[True, last[:-1]]
+        block = np.cumsum(first) - 1
+        following = np.where(last, _sums(block, self.new[axis]), 0)
+        leading = np.where(first, _sums(block, self.front[axis]), 0) if self.front is not None else np.zeros_like(block)
+        places = np.repeat(np.arange(len(axis)), leading + kept + following)
+        within = np.arange(len(places)) - np.searchsorted(places, places)
+        return np.where(kept[places] & (within == leading[places]), places, NEW)
 
     def stays(self, axes: Axes) -> bool:
         """Whether a tensor with these axes is as it was."""
         return not any(self.changes(axis) for axis in axes)
+
+
+def _sums(block: Ids, values: Ids) -> Ids:
+    """Of each position, the sum of `values` over its block."""
+    return np.bincount(block, weights=values).astype(np.int64)[block]
 
 
 def cutting(classes: Classes, keep: Mask) -> Selection:

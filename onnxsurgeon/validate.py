@@ -235,11 +235,11 @@ def prove(
     Raises ModelError where the original itself does not run.
     """
     exact = not _quantised(labels)  # fused integer kernels round at other places: compare what the graph itself says
-    run = partial(_outputs, device=device, optimise=exact)
+    run = partial(outputs, device=device, optimise=exact)
     rewritten = labels.model is not labels.original
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
         made = partial(_made, run, Path(folder) / "model.onnx")
-        feeds, before = _runnable(labels, keep, original, run, seed)
+        feeds, before = runnable(labels, keep, original, run, seed)
         if not keep.all() and not _numbers(before):
             raise ProofError(
                 "nothing can be proven, and nothing was written",
@@ -275,7 +275,7 @@ def _quantised(labels: Labels) -> bool:
     return bool({ir.DataType(f.dtype) for f in labels.facts[0].values() if f.dtype} & COARSE)
 
 
-def _runnable(
+def runnable(
     labels: Labels, keep: Mask, original: str | os.PathLike[str], run: Callable[..., list[Arrays]], seed: int
 ) -> tuple[list[Arrays], list[Arrays]]:
     """Two sets of inputs that the original accepts, of different sizes where it has dynamic dims; and what it makes
@@ -308,7 +308,7 @@ def _numbers(results: Sequence[Arrays]) -> float:
     return float(np.mean([a.size == 0 or bool(np.isfinite(a).any()) for a in floats])) if floats else 1.0
 
 
-def _outputs(path: str | os.PathLike[str], feeds: Sequence[Arrays], *, device: Device, optimise: bool) -> list[Arrays]:
+def outputs(path: str | os.PathLike[str], feeds: Sequence[Arrays], *, device: Device, optimise: bool) -> list[Arrays]:
     session = Session(path, device, optimise=optimise)
     return [session.run(feed) for feed in feeds]
 

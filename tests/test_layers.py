@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1] / "onnxsurgeon"
 ORDER = """
     errors amounts neurons selection signature ops facts samples rewrites graph problem utility spaces
     solver
-    recipe growth edit wire load write inspection reference validate comparison prune report tables cli
+    recipe growth edit resize wire load write surgery requests inspection reference validate proving network
+    comparison prune report tables cli
 """.split()
 HOMES = {
     "highspy": {"solver"},

@@ -1,0 +1,191 @@
+"""The proof of a sequence of edits: each step against the model before it, on the same inputs.
+
+A resize is proven from both ends: the model before it, with the dropped neurons silenced, computes what the model after
+it does with its new ones silenced. A change of structure must run, and is compared with the model before it: where it
+says that it changes nothing, the outputs must agree.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.errors import ModelError, ProofError
+from onnxsurgeon.graph import Labels, label
+from onnxsurgeon.neurons import Free, Mask
+from onnxsurgeon.reference import reference
+from onnxsurgeon.selection import Selection
+from onnxsurgeon.surgery.draft import Step, name_of
+from onnxsurgeon.validate import Arrays, Comparison, Device, Tolerance, compare, runnable, tolerance
+from onnxsurgeon.validate import outputs as outputs_of
+from onnxsurgeon.write import write
+
+UNCHANGED = 1e-5  # relative to the largest output: the function is the same
+
+
+@dataclass(frozen=True)
+class Proven:
+    """What is known of a step. error: of the proof, relative. change: how far the outputs moved, relatively.
+
+    unchanged: the function is the same.
+    """
+
+    what: str
+    error: float
+    change: float
+    unchanged: bool
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """Of all steps. provider: what ran the models. samples: sets of inputs."""
+
+    steps: tuple[Proven, ...]
+    provider: str
+    samples: int
+
+    @property
+    def error(self) -> float:
+        return max((step.error for step in self.steps), default=0.0)
+
+    @property
+    def unchanged(self) -> bool:
+        return all(step.unchanged for step in self.steps)
+
+
+def prove(
+    steps: Sequence[Step],
+    *,
+    device: Device = "auto",
+    atol: float | None = None,
+    rtol: float | None = None,
+    seed: int = 0,
+    progress: Callable[[str, str], None] = lambda stage, detail: None,
+) -> Proofs:
+    """Proves every step. Raises ProofError where one is not what it says, ModelError where the first does not run."""
+    first = steps[0]
+    labels = first.labels or label(first.before, rewritten=False)
+    allowed = tolerance(labels, atol, rtol)
+    keep = np.ones(labels.relations.count, np.bool_) if first.selection is None else first.selection.keep
+    with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+        runner = _Runner(Path(folder) / "model.onnx", device)
+        write(first.before, runner.path)
+        runner.feeds, before = runnable(labels, keep, runner.path, runner.run, seed)
+        found = []
+        for step in steps:
+            progress("prove", step.what)
+            after = runner(step.after, step.what)
+            found.append(_prove(step, before, after, runner, allowed))
+            before = after
+    return Proofs(tuple(found), runner.provider, len(runner.feeds))
+
+
+class _Runner:
+    """Runs models on the same inputs."""
+
+    def __init__(self, path: Path, device: Device) -> None:
+        self.path, self.provider = path, "CPU"
+        self.feeds: list[Arrays] = []
+        self.run = partial(outputs_of, device=device, optimise=False)
+
+    def __call__(self, model: ir.Model, what: str) -> list[Arrays]:
+        write(model, self.path, overwrite=True)
+        try:
+            return self.run(self.path, self.feeds)
+        except ModelError as problem:
+            raise ProofError(
+                f"{what}: the model does not run in onnxruntime; nothing was written",
+                why=problem.why,
+                fix="report this model",
+            ) from None
+
+
+def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runner, allowed: Tolerance) -> Proven:
+    if step.selection is None or step.labels is None:
+        moved = compare(before, after, allowed, runner.provider)
+        same = moved.error <= max(UNCHANGED, allowed.rtol if allowed.rtol > 1e-3 else 0.0)
+        if step.same and not same:
+            raise ProofError(
+                f"{step.what} changes what the model computes; nothing was written",
+                why=f"output {moved.worst} differs by {moved.error:.3g} of its magnitude",
+                fix="report this model",
+            )
+        return Proven(step.what, moved.error if step.same else 0.0, moved.error, same)
+    labels, selection = step.labels, step.selection
+    silent = after
+    if selection.grows:
+        silent = runner(_silenced(step, labels, selection), f"{step.what} (new neurons silenced)")
+    expected = before if selection.keep.all() else runner(reference(labels, selection.keep), "the reference")
+    taken = partial(_taken, labels, selection)
+    result = compare(taken(expected, old=True), taken(silent, old=False), allowed, runner.provider)
+    _require(result, step.what, allowed)
+    moved = compare(taken(before, old=True), taken(after, old=False), allowed, runner.provider)
+    return Proven(step.what, result.error, moved.error, moved.error <= max(UNCHANGED, result.error))
+
+
+def _silenced(step: Step, labels: Labels, selection: Selection) -> ir.Model:
+    """The model after a step, its new neurons silenced. Raises ProofError where they can't be told from old ones."""
+    choices: tuple[Free, ...] = ("auto", "heads", "head-size")
+    for free in choices:  # the factor of heads or groups that grew
+        grown = label(step.after, free=free, rewritten=False)
+        keep = old_ones(labels, selection, grown)
+        if keep is not None:
+            return reference(grown, keep)
+    raise ProofError(
+        f"{step.what}: new neurons and old ones stand in one place; nothing was written", fix="report this model"
+    )
+
+
+def _require(result: Comparison, what: str, allowed: Tolerance) -> None:
+    if not result.passed:
+        raise ProofError(
+            f"{what}: the model does not compute what it must; nothing was written",
+            why=f"output {result.worst} differs by {result.error:.3g} of its magnitude, {allowed.rtol:g} is allowed",
+            fix="report this model",
+        )
+
+
+def _taken(labels: Labels, selection: Selection, results: Sequence[Arrays], *, old: bool) -> list[Arrays]:
+    """The outputs' old neurons that stay; `old`: of the model before, else of the model after."""
+    taken: list[Arrays] = []
+    for arrays in results:
+        cut: dict[str, Any] = dict(arrays)
+        for value in labels.model.graph.outputs:
+            for axis, ids in enumerate(labels.axes.get(value, ())):
+                positions = selection.positions(ids)
+                if positions is not None:
+                    stay = positions[positions >= 0] if old else np.flatnonzero(positions >= 0)
+                    cut[value.name or ""] = np.take(cut[value.name or ""], stay, axis)
+        taken.append(cut)
+    return taken
+
+
+def old_ones(labels: Labels, selection: Selection, grown: Labels) -> Mask | None:
+    """Which neurons of the grown model are not new, shape (neurons,); None where a new one and an old one are the same."""
+    root = grown.classes.root
+    new, old = np.zeros(len(root), np.bool_), np.zeros(len(root), np.bool_)
+    twins = {name_of(node): node for node in grown.calls}
+    for node, call in labels.calls.items():
+        twin = twins.get(name_of(node))
+        if twin is None:
+            continue
+        pairs = [(labels.known(node, i), grown.known(twin, i)) for i in range(len(call.inputs))]
+        pairs += zip(call.results, grown.calls[twin].results, strict=False)
+        for before, after in pairs:
+            for ids, others in zip(before or (), after or (), strict=False):
+                positions = selection.positions(ids)
+                if others is None or ids is None:
+                    continue
+                if positions is None:
+                    old[root[others]] = True
+                elif len(positions) == len(others):
+                    new[root[others[positions < 0]]] = True
+                    old[root[others[positions >= 0]]] = True
+    return None if (new & old).any() else ~new[root]

@@ -1,0 +1,109 @@
+"""Widths as people ask for them: conv3=-16, conv3~-16, fc=10, conv3=-25%, fc.in=512,free."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.graph import Labels
+from onnxsurgeon.neurons import OUTPUT
+from onnxsurgeon.resize import Ask, known_axis
+from onnxsurgeon.surgery.draft import data_inputs, find
+
+_AMOUNT = re.compile(r"(~?)(?:(free)|([+-]?)(\d+)(%?))")
+
+
+@dataclass(frozen=True)
+class Amount:
+    """exact: else as near as possible. sign: + or - of the present width, or neither. share: in percent of it."""
+
+    exact: bool = True
+    free: bool = False
+    sign: str = ""
+    number: int = 0
+    share: bool = False
+
+    def size(self, width: int) -> int | None:
+        """What a width becomes; None: any."""
+        if self.free:
+            return None
+        number = round(width * self.number / 100) if self.share else self.number
+        return {"+": width + number, "-": width - number}.get(self.sign, number)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Widths for the output of a vertex, or for what arrives at its inputs."""
+
+    text: str
+    name: str
+    inputs: bool
+    amounts: tuple[Amount, ...]
+
+
+def parse(text: str) -> Request:
+    """Raises UsageError where `text` is no request."""
+    place = max(text.rfind("="), text.find("~") if "=" not in text else -1)
+    name, rest = text[:place], text[place + (text[place : place + 1] == "=") :]
+    inputs = name.endswith(".in")
+    found = [_AMOUNT.fullmatch(part.strip()) for part in rest.split(",")]
+    if place < 1 or not name or any(f is None for f in found) or (len(found) > 1 and not inputs):
+        raise UsageError(
+            f"{text!r} is no width",
+            why="wanted: NAME=WIDTH, NAME=+N, NAME=-N, NAME=-N% (~ in place of = for as near as possible), "
+            "or NAME.in=WIDTH,free,...",
+            fix="for example conv3=-16, conv3~-16, fc=10 or fc.in=512,free",
+        )
+    amounts = tuple(Amount(not f[1], bool(f[2]), f[3] or "", int(f[4] or 0), bool(f[5])) for f in found if f)
+    return Request(text, name.removesuffix(".in") if inputs else name, inputs, amounts)
+
+
+def asks(labels: Labels, requests: Sequence[Request]) -> list[Ask]:
+    """The axes that requests are about. Raises UsageError for names that are not there, or have no width."""
+    found: list[Ask] = []
+    for request in requests:
+        values = _values(labels, request)
+        if len(values) != len(request.amounts):
+            raise UsageError(
+                f"{request.text!r} gives {len(request.amounts)} widths",
+                why=f"{request.name} has {len(values)} inputs",
+                fix="give one for each, or free",
+            )
+        for value, amount in zip(values, request.amounts, strict=True):
+            if request.inputs and amount.free:
+                continue
+            axis = known_axis(labels, value, request.name)
+            size = amount.size(len(axis))
+            if size is not None and size < 1:
+                raise UsageError(f"{request.text!r} leaves nothing", why=f"{request.name} is {len(axis)} wide")
+            text = request.text if len(values) == 1 else f"{request.text} ({value.name})"
+            found.append(Ask(text, axis, size, amount.exact))
+    return found
+
+
+def _values(labels: Labels, request: Request) -> list[ir.Value]:
+    for value in labels.model.graph.inputs:
+        if value.name == request.name and not request.inputs:
+            return [value]
+    node = find(labels.model, request.name)
+    return [value for _, value in data_inputs(labels, node)] if request.inputs else [node.outputs[0]]
+
+
+def opened(labels: Labels, wanted: Sequence[Ask]) -> set[str]:
+    """The graph's outputs whose width is asked to change by name: those that alone freeze what is asked for."""
+    names: set[str] = set()
+    root = labels.classes.root
+    for ask in wanted:
+        cause = labels.classes.cause(ask.axis)
+        if cause is None or cause.text != OUTPUT or ask.size in (None, len(ask.axis)):
+            continue
+        mine = set(root[ask.axis].tolist())
+        for value in labels.model.graph.outputs:
+            axes = [axis for axis in labels.axes.get(value, ()) if axis is not None]
+            if any(mine & set(root[axis].tolist()) for axis in axes):
+                names.add(value.name or "")
+    return names

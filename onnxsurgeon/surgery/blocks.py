@@ -1,0 +1,230 @@
+"""Fresh vertices to insert, or to put in the place of others: what they are, and the weights that they start with.
+
+A block with `init="identity"` changes nothing: its output equals its input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Any, Literal
+from zlib import crc32
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.signature import Shape
+from onnxsurgeon.surgery.draft import Draft
+
+Start = Literal["identity", "zeros", "he"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a block goes: behind `value`, whose shape and element type are known; axis: of its neurons.
+
+    opset: of the standard operators. seed: of what is drawn.
+    """
+
+    draft: Draft
+    value: ir.Value
+    shape: Shape
+    axis: int
+    dtype: ir.DataType
+    opset: int
+    name: str
+    init: Start = "identity"
+    seed: int = 0
+
+    @property
+    def width(self) -> int:
+        return self.shape[self.axis]
+
+    def add(self, operator: str, inputs: Sequence[ir.Value | None], *attributes: ir.Attr, part: str = "") -> ir.Value:
+        """The output of a vertex behind what was added last."""
+        last = inputs[0].producer() if inputs and inputs[0] is not None else None
+        name = f"{self.name}.{part}" if part else self.name
+        return self.draft.node(operator, inputs, attributes, name=name, after=last)
+
+    def weight(self, name: str, array: Any) -> ir.Value:
+        return self.draft.weight(f"{self.name}.{name}", np.asarray(array).astype(self.dtype.numpy()), self.dtype)
+
+    def drawn(self, shape: Shape, fan_in: int) -> Any:
+        """He's normal distribution."""
+        rng = np.random.default_rng([self.seed, crc32(self.name.encode()), *shape])
+        return rng.standard_normal(shape) * sqrt(2 / max(fan_in, 1))
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution as wide as its input. kernel: along each axis of space; odd where it starts as the identity."""
+
+    kernel: int | tuple[int, ...] = 3
+    groups: int = 1
+    bias: bool = True
+
+    def build(self, site: Site) -> ir.Value:
+        space = len(site.shape) - 2
+        if space < 1 or site.axis != 1:
+            raise UsageError(
+                f"a Conv can't stand behind {site.name}", why=f"its output has the shape {list(site.shape)}"
+            )
+        kernel = (self.kernel,) * space if isinstance(self.kernel, int) else tuple(self.kernel)
+        if len(kernel) != space or any(k < 1 for k in kernel) or site.width % self.groups:
+            raise UsageError(
+                f"a Conv of kernel {kernel} and {self.groups} groups does not fit",
+                why=f"{space} axes of space, {site.width} channels",
+            )
+        weight = self._start(site, (site.width, site.width // self.groups, *kernel))
+        inputs = [site.value, site.weight("weight", weight)]
+        if self.bias:
+            inputs.append(site.weight("bias", np.zeros(site.width)))
+        pads = [*((k - 1) // 2 for k in kernel), *(k // 2 for k in kernel)]
+        return site.add(
+            "Conv", inputs, ir.AttrInt64s("kernel_shape", list(kernel)), ir.AttrInt64s("pads", pads),
+            ir.AttrInt64("group", self.groups),
+        )  # fmt: skip
+
+    def _start(self, site: Site, shape: Shape) -> Any:
+        if site.init == "he":
+            return site.drawn(shape, prod(shape[1:]))
+        weight = np.zeros(shape)
+        if site.init == "identity":
+            channels = np.arange(shape[0])
+            flat = weight.reshape(*shape[:2], -1)
+            centre = np.ravel_multi_index([(k - 1) // 2 for k in shape[2:]], shape[2:])
+            flat[channels, channels % shape[1], centre] = 1.0
+        return weight
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A matrix product and a bias along the axis of neurons, which must be the last; as wide as its input."""
+
+    bias: bool = True
+
+    def build(self, site: Site) -> ir.Value:
+        if site.axis != len(site.shape) - 1:
+            raise UsageError(
+                f"a Linear can't stand behind {site.name}",
+                why=f"axis {site.axis} of {list(site.shape)} is not the last",
+            )
+        n = site.width
+        start = {"identity": np.eye(n), "zeros": np.zeros((n, n))}.get(site.init)
+        matrix = site.drawn((n, n), n) if start is None else start
+        result = site.add("MatMul", [site.value, site.weight("weight", matrix)], part="matmul" if self.bias else "")
+        return site.add("Add", [result, site.weight("bias", np.zeros(n))]) if self.bias else result
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """A normalisation by fixed statistics that starts neutral."""
+
+    epsilon: float = 1e-5
+
+    def build(self, site: Site) -> ir.Value:
+        if site.axis != 1:
+            raise UsageError(
+                f"a BatchNormalization can't stand behind {site.name}", why="its neurons are not on axis 1"
+            )
+        ones, zeros = np.ones(site.width), np.zeros(site.width)
+        parts = {"scale": ones, "shift": zeros, "mean": zeros, "var": ones - self.epsilon}
+        inputs = [site.value, *(site.weight(name, array) for name, array in parts.items())]
+        return site.add("BatchNormalization", inputs, ir.AttrFloat32("epsilon", self.epsilon))
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function of each element; see `ACTIVATIONS`."""
+
+    kind: str = "Relu"
+
+    def build(self, site: Site) -> ir.Value:
+        if self.kind not in ACTIVATIONS:
+            raise UsageError(f"there is no activation {self.kind!r}", why=f"known: {', '.join(ACTIVATIONS)}")
+        since, make = ACTIVATIONS[self.kind]
+        if site.opset < since:
+            raise UsageError(f"{self.kind} needs opset {since}", why=f"the model has opset {site.opset}")
+        return make(site)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pooling that keeps sizes."""
+
+    kind: Literal["Max", "Average"] = "Max"
+    kernel: int = 3
+
+    def build(self, site: Site) -> ir.Value:
+        space = len(site.shape) - 2
+        if space < 1:
+            raise UsageError(
+                f"a pooling can't stand behind {site.name}", why=f"its output has the shape {list(site.shape)}"
+            )
+        k = self.kernel
+        sizes = [ir.AttrInt64s("kernel_shape", [k] * space)]
+        pads = [*[(k - 1) // 2] * space, *[k // 2] * space]
+        return site.add(f"{self.kind}Pool", [site.value], *sizes, ir.AttrInt64s("pads", pads))
+
+
+Block = Conv | Linear | BatchNorm | Activation | Pool
+
+
+def _plain(operator: str, **numbers: float) -> Callable[[Site], ir.Value]:
+    return lambda site: site.add(operator, [site.value], *(ir.AttrFloat32(k, v) for k, v in numbers.items()))
+
+
+def _silu(site: Site) -> ir.Value:
+    gate = site.add("Sigmoid", [site.value], part="gate")
+    return site.draft.node("Mul", [site.value, gate], name=site.name, after=gate.producer())
+
+
+def _gelu(site: Site) -> ir.Value:
+    if site.opset >= 20:
+        return site.add("Gelu", [site.value])
+    scaled = site.add("Mul", [site.value, site.weight("root", np.array(sqrt(0.5)))], part="scaled")
+    plus = site.add("Add", [site.add("Erf", [scaled], part="erf"), site.weight("one", np.array(1.0))], part="plus")
+    gated = site.draft.node("Mul", [site.value, plus], name=f"{site.name}.gated", after=plus.producer())
+    return site.add("Mul", [gated, site.weight("half", np.array(0.5))])
+
+
+def _hard_swish(site: Site) -> ir.Value:
+    if site.opset >= 14:
+        return site.add("HardSwish", [site.value])
+    gate = site.add(
+        "HardSigmoid", [site.value], ir.AttrFloat32("alpha", 1 / 6), ir.AttrFloat32("beta", 0.5), part="gate"
+    )
+    return site.draft.node("Mul", [site.value, gate], name=site.name, after=gate.producer())
+
+
+def _relu6(site: Site) -> ir.Value:
+    low, high = site.weight("low", np.array(0.0)), site.weight("high", np.array(6.0))
+    if site.opset < 11:
+        return site.add("Clip", [site.value], ir.AttrFloat32("min", 0.0), ir.AttrFloat32("max", 6.0))
+    return site.add("Clip", [site.value, low, high])
+
+
+def _prelu(site: Site) -> ir.Value:
+    shape = [site.width if a == site.axis else 1 for a in range(site.axis, len(site.shape))]
+    return site.add("PRelu", [site.value, site.weight("slope", np.full(shape, 0.25))])
+
+
+ACTIVATIONS: dict[str, tuple[int, Callable[[Site], ir.Value]]] = {
+    "Relu": (1, _plain("Relu")),
+    "Relu6": (7, _relu6),
+    "LeakyRelu": (1, _plain("LeakyRelu", alpha=0.01)),
+    "PRelu": (7, _prelu),
+    "Elu": (1, _plain("Elu")),
+    "Selu": (1, _plain("Selu")),
+    "Sigmoid": (1, _plain("Sigmoid")),
+    "Tanh": (1, _plain("Tanh")),
+    "Softplus": (1, _plain("Softplus")),
+    "HardSigmoid": (1, _plain("HardSigmoid")),
+    "HardSwish": (7, _hard_swish),
+    "Silu": (1, _silu),
+    "Gelu": (9, _gelu),
+    "Mish": (18, _plain("Mish")),
+    "Identity": (1, _plain("Identity")),
+}

@@ -1,0 +1,218 @@
+"""A copy of a model whose structure is being changed: finding and naming its vertices, checking the result."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.edit import copied, with_free_initializers
+from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
+from onnxsurgeon.facts import constant, domain_of
+from onnxsurgeon.graph import Labels, label
+from onnxsurgeon.growth import NORMAL, Growth
+from onnxsurgeon.rewrites import prune_dead
+from onnxsurgeon.selection import Selection
+from onnxsurgeon.signature import Shape
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change, from `before` to `after`.
+
+    selection: of the neurons of `labels`; None where the structure changed. same: the function must not change.
+    """
+
+    what: str
+    before: ir.Model
+    after: ir.Model
+    labels: Labels | None = None
+    selection: Selection | None = None
+    growth: Growth = NORMAL
+    same: bool = False
+
+
+def name_of(node: ir.Node) -> str:
+    """A vertex' name; one without has that of its first output."""
+    return node.name or (node.outputs[0].name if node.outputs else "") or ""
+
+
+def find(model: ir.Model, name: str) -> ir.Node:
+    """The vertex of the main graph that is called `name`. Raises UsageError where none is."""
+    names = {}
+    for node in model.graph:
+        if name_of(node) == name:
+            return node
+        names[name_of(node)] = node
+    near = get_close_matches(name, names, n=3)
+    raise UsageError(
+        f"there is no vertex {name!r}",
+        why=f"nearest names: {', '.join(near)}" if near else f"{len(names)} vertices, none like it",
+        fix="see the names with onnxsurgeon inspect -v",
+    )
+
+
+def same_named(model: ir.Model, value: ir.Value) -> ir.Value:
+    """The value of the main graph that bears the name of `value`, which is of a copy."""
+    graph = model.graph
+    for known in (*graph.inputs, *(v for node in graph for v in node.outputs)):
+        if known.name == value.name:
+            return known
+    raise UsageError(f"there is no value {value.name!r}")
+
+
+def data_inputs(labels: Labels, node: ir.Node) -> list[tuple[int, ir.Value]]:
+    """The inputs that are activations: neither weights nor sizes."""
+    found = []
+    for index, value in enumerate(node.inputs):
+        fact = None if value is None or constant(value) is not None else labels.facts[0].get(value)
+        if value is not None and fact is not None and fact.value is None:
+            found.append((index, value))
+    return found
+
+
+class Draft:
+    """A copy of `model` in which vertices and weights are made, under names that are free."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = copied(model)
+        graph = self.model.graph
+        nodes = list(graph.all_nodes())
+        self.values = {v.name for n in nodes for v in (*n.inputs, *n.outputs) if v}
+        self.values |= {v.name for v in (*graph.inputs, *graph.outputs, *graph.initializers.values())}
+        self.vertices = {n.name for n in nodes}
+
+    def find(self, name: str) -> ir.Node:
+        return find(self.model, name)
+
+    def unique(self, name: str, taken: set[str | None]) -> str:
+        chosen, number = name, 1
+        while chosen in taken:
+            chosen, number = f"{name}_{number}", number + 1
+        taken.add(chosen)
+        return chosen
+
+    def weight(self, name: str, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
+        """A new weight."""
+        unique = self.unique(name, self.values)
+        tensor = ir.Tensor(np.ascontiguousarray(array), dtype=dtype, name=unique)
+        value = ir.Value(
+            name=unique, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
+        self.model.graph.initializers[unique] = value
+        return value
+
+    def node(
+        self,
+        operator: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Sequence[ir.Attr] = (),
+        *,
+        name: str,
+        after: ir.Node | None = None,
+        before: ir.Node | None = None,
+        domain: str = "",
+    ) -> ir.Value:
+        """The output of a new vertex, placed after or before another, or first in the graph."""
+        unique = self.unique(name, self.vertices)
+        made = ir.Node(domain, operator, inputs, list(attributes), name=unique)
+        made.outputs[0].name = self.unique(unique, self.values)
+        if after is not None:
+            after.append(made)
+        elif before is not None:
+            before.prepend(made)
+        else:
+            first = next(iter(self.model.graph))
+            first.prepend(made)
+        return made.outputs[0]
+
+    def feed(self, readers: Sequence[tuple[ir.Node, int]], value: ir.Value) -> None:
+        for node, index in readers:
+            node.replace_input_with(index, value)
+
+    def stand_in(self, old: ir.Value, new: ir.Value) -> None:
+        """Everything that reads `old` reads `new`, which is the graph's output where `old` was one."""
+        if not old.is_graph_output():
+            old.replace_all_uses_with(new)
+            return
+        producer = new.producer()
+        if producer is None or new.is_graph_output() or new.uses():
+            new = self.node("Identity", [new], name=f"{old.name}.same", after=old.producer())
+        name, old.name = old.name, self.unique(f"{old.name}.was", self.values)
+        new.name, new.type, new.shape = name, old.type, old.shape
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+
+    def put_out(self, old: ir.Value, new: ir.Value) -> None:
+        """The graph's output is `new` now, under its name; `old` is still there."""
+        name, old.name = old.name, self.unique(f"{old.name}.was", self.values)
+        new.name, new.type, new.shape = name, old.type, old.shape
+        outputs = self.model.graph.outputs
+        for index, value in enumerate(outputs):
+            if value is old:
+                outputs[index] = new
+
+    def sweep(self, *values: ir.Value | None) -> None:
+        """Removes what only computed `values`."""
+        for value in values:
+            if value is not None:
+                prune_dead(value)
+
+    def sorted(self) -> ir.Model:
+        """The model, with vertices in an order in which each stands after what it reads."""
+        try:
+            self.model.graph.sort()
+        except ValueError as error:
+            raise InfeasibleError(
+                "the change would make the graph a cycle; nothing was changed", why=str(error)
+            ) from None
+        return with_free_initializers(self.model)
+
+
+def require_fit(before: Labels, model: ir.Model, what: str, outputs: Collection[str] = ()) -> Labels:
+    """The labels of a changed model. Raises InfeasibleError where its shapes don't fit together.
+
+    outputs: names of the graph's outputs whose shape may differ.
+    """
+    labels = label(model, rewritten=False)
+    problems = list(_misfits(before, labels, outputs))
+    if problems:
+        raise InfeasibleError(
+            f"{what}: the shapes would not fit; nothing was changed",
+            why="\n".join(problems[:5]),
+            fix="choose vertices whose outputs have the same shape, widths apart",
+        )
+    return labels
+
+
+def _misfits(before: Labels, labels: Labels, outputs: Collection[str]) -> Iterator[str]:
+    known = {v.name: f for v, f in before.facts[0].items()}
+    misfits = {call.name for call in before.calls.values() if call.misfit}
+    for call in labels.calls.values():
+        if call.misfit and call.name not in misfits:
+            yield f"{call.name} ({call.operator}): {call.misfit}"
+    for value, fact in ((v, labels.facts[0].get(v)) for node in labels.model.graph for v in node.outputs):
+        old = known.get(value.name)
+        if (fact is None or fact.shape is None) and (old is None or old.shape is not None):
+            producer = value.producer()
+            yield f"{name_of(producer) if producer else ''}: the shape of {value.name} can't be inferred"
+    for value in labels.model.graph.outputs:
+        shapes = [None if f is None else f.shape for f in (known.get(value.name), labels.facts[0].get(value))]
+        if shapes[0] != shapes[1] and value.name not in outputs:
+            yield f"output {value.name} would be {_text(shapes[1])} instead of {_text(shapes[0])}"
+
+
+def _text(shape: Shape | None) -> str:
+    return "of unknown shape" if shape is None else str(list(shape))
+
+
+def refuse(what: str, why: str, fix: str = "") -> ModelError:
+    """What can't be done to this model."""
+    return ModelError(f"{what}; nothing was changed", why=why, fix=fix)
+
+
+def is_operator(node: ir.Node, *names: str) -> bool:
+    return node.op_type in names and domain_of(node) == ""

@@ -1,0 +1,118 @@
+"""Kernels of convolutions that grow and shrink, while the output's size and, growing, its values stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.facts import constant
+from onnxsurgeon.graph import label
+from onnxsurgeon.recipe import Places, take
+from onnxsurgeon.surgery.draft import Draft, Step, find, is_operator, require_fit
+
+MAX = 255  # along one axis
+
+
+def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
+    """A kernel of another size for a Conv or ConvTranspose; `size` is one number, or one along each axis of space.
+
+    What is new is zero around the centre; what goes is farthest from the centre, on the side of the least weight.
+    Pads follow. Raises UsageError where the vertex is no convolution, or the size makes no sense.
+    """
+    node = find(model, name)
+    tensor = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    if not is_operator(node, "Conv", "ConvTranspose") or tensor is None:
+        raise UsageError(f"{name} ({node.op_type}) is no convolution with constant weights", fix="name a Conv")
+    labels = label(model, rewritten=False)
+    old = tuple(tensor.shape.numpy())[2:]
+    new = (size,) * len(old) if isinstance(size, int) else tuple(size)
+    if len(new) != len(old) or any(not 1 <= k <= MAX for k in new):
+        raise UsageError(f"a kernel of {_text(new)} makes no sense for {name}", why=f"it has one of {_text(old)}")
+    given = labels.evaluator.attributes(node)
+    odd = any((b - a) % 2 for a, b in zip(old, new, strict=True))
+    if odd and str(given.get("auto_pad") or "NOTSET").startswith("SAME"):
+        raise UsageError(
+            f"a kernel of {_text(new)} would shift the output of {name}",
+            why=f"it has one of {_text(old)}, and its pads depend on the input's size (auto_pad)",
+            fix="change the kernel by an even number",
+        )
+    energy = np.square(np.asarray(tensor.numpy(), np.float64)).sum(axis=(0, 1))
+    windows = [_window(energy, axis, b) for axis, b in enumerate(new)]
+    draft = Draft(model)
+    _shape(draft, draft.find(name), windows, new, given, tensor)
+    after = draft.sorted()
+    said = f"kernel {name}: {_text(old)} to {_text(new)}"
+    require_fit(labels, after, said)
+    return [Step(said, model, after, same=all(b >= a for a, b in zip(old, new, strict=True)))]
+
+
+def _text(kernel: Sequence[int]) -> str:
+    return "x".join(str(k) for k in kernel)
+
+
+def _window(energy: Any, axis: int, size: int) -> tuple[Any, int]:
+    """Positions along one axis, -1 for new ones, and how many elements come before the old first one (less than 0:
+    so many go)."""
+    old = energy.shape[axis]
+    if size >= old:
+        before = (size - old) // 2
+        return np.r_[np.full(before, -1), np.arange(old), np.full(size - old - before, -1)], before
+    weight = energy.sum(axis=tuple(a for a in range(energy.ndim) if a != axis))
+    starts = [(old - size) // 2, -((size - old) // 2)]  # what goes is farthest from the centre
+    start = max(starts, key=lambda s: float(weight[s : s + size].sum()))
+    return np.arange(start, start + size), -start
+
+
+def _shape(
+    draft: Draft,
+    node: ir.Node,
+    windows: Sequence[tuple[Any, int]],
+    new: Sequence[int],
+    given: dict[str, Any],
+    tensor: ir.TensorProtocol,
+) -> None:
+    space = len(windows)
+    old = tuple(tensor.shape.numpy())[2:]
+    recipe = (None, None, *(Places(positions, (0.0,)) for positions, _ in windows))
+    source = node.inputs[1]
+    assert source is not None
+    weight = draft.weight(source.name or f"{node.name}.weight", np.zeros(0, np.float32))
+    weight.const_value = take(tensor, recipe, weight.name)
+    weight.shape, weight.type = ir.Shape(weight.const_value.shape.numpy()), ir.TensorType(tensor.dtype)
+    node.replace_input_with(1, weight)
+    draft.sweep(source)
+    node.attributes["kernel_shape"] = ir.AttrInt64s("kernel_shape", list(new))
+    if str(given.get("auto_pad") or "NOTSET") not in ("NOTSET", "VALID"):
+        return
+    pads = [int(p) for p in given.get("pads") or [0] * 2 * space]
+    dilations = [int(d) for d in given.get("dilations") or [1] * space]
+    for axis, (_, before) in enumerate(windows):
+        pads[axis] += before * dilations[axis]
+        pads[axis + space] += (new[axis] - old[axis] - before) * dilations[axis]
+    node.attributes.pop("auto_pad", None)
+    node.attributes["pads"] = ir.AttrInt64s("pads", [max(p, 0) for p in pads])
+    crop = [min(p, 0) for p in pads]
+    if any(crop):
+        _crop(draft, node, crop)
+
+
+def _crop(draft: Draft, node: ir.Node, crop: Sequence[int]) -> None:
+    """A smaller kernel without pads is to see less of the input."""
+    if node.op_type == "ConvTranspose":
+        raise UsageError(
+            f"the kernel of {node.name} can't shrink so far",
+            why="its output would be smaller, and it has no pads that could give way",
+            fix="shrink it by less",
+        )
+    space = len(crop) // 2
+    amounts = [0, 0, *crop[:space], 0, 0, *crop[space:]]
+    if draft.model.opset_imports.get("", 1) < 11:
+        attributes, extra = [ir.AttrInt64s("pads", amounts)], []
+    else:
+        attributes, extra = [], [draft.weight(f"{node.name}.crop", np.array(amounts, np.int64))]
+    cropped = draft.node("Pad", [node.inputs[0], *extra], attributes, name=f"{node.name}.crop", before=node)
+    node.replace_input_with(0, cropped)
