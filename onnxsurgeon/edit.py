@@ -244,8 +244,8 @@ class _Edit:
 
     def _check(self, node: ir.Node, call: Call) -> None:
         """The shapes of the cut vertex are those that the selection says."""
-        for old, new, axes in zip(call.outputs, self.twin[node].outputs, call.results, strict=False):
-            fact = self.facts.get(new, Fact())
+        for value, old, new in zip(node.outputs, call.outputs, self.twin[node].outputs, strict=False):
+            fact, axes = self.facts.get(new, Fact()), self.labels.axes.get(value)
             if axes is None or old.shape is None or fact.shape is None:
                 continue
             expected = self.selection.shape(axes, old.shape)

@@ -18,18 +18,19 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxsurgeon.edit import apply, copied
-from onnxsurgeon.errors import UsageError
+from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.growth import Growth, Init
 from onnxsurgeon.inspection import Model, count_params
 from onnxsurgeon.load import read
 from onnxsurgeon.neurons import Free, Ids
 from onnxsurgeon.proving import Proofs, prove
-from onnxsurgeon.requests import asks, opened, parse
-from onnxsurgeon.resize import Limits, Resized, Utility, known_axis, select, value_axis
+from onnxsurgeon.requests import Request, asks, opened, parse
+from onnxsurgeon.resize import Ask, Limits, Resized, Utility, known_axis, select, value_axis
 from onnxsurgeon.surgery import inserting, kernel, splicing, wiring
 from onnxsurgeon.surgery.blocks import Block, Start
 from onnxsurgeon.surgery.draft import Step, find, name_of
+from onnxsurgeon.surgery.multiplier import multiply
 from onnxsurgeon.surgery.wiring import Align, Choices
 from onnxsurgeon.validate import Device
 from onnxsurgeon.write import check_target, write
@@ -167,22 +168,24 @@ class Network(Model):
         of heads or groups changes. Raises UsageError, InfeasibleError; then nothing was changed.
         """
         wanted = [parse(text) for text in requests]
+        growth = Growth(init, seed + len(self.steps))
         labels = label(self.graph, free=free)
         outs = opened(labels, asks(labels, wanted))
         if outs:
             labels = label(self.graph, free=free, opened=outs)
-        found = select(
-            labels,
-            asks(labels, wanted),
-            utility=utility,
-            limits=_limits(labels, keep or {}, drop or {}, max_new, multiple),
-            relax=relax,
-            init=init,
-            seed=seed,
-        )
-        growth = Growth(init, seed + len(self.steps))
-        after = apply(labels, found.selection, growth=growth)
-        self._do([Step(f"resize {' '.join(requests)}", self.graph, after, labels, found.selection, growth)])
+        asked = asks(labels, wanted)
+        limits = _limits(labels, keep or {}, drop or {}, max_new, multiple)
+        try:
+            found = select(labels, asked, utility=utility, limits=limits, relax=relax, init=init, seed=seed)
+        except InfeasibleError:
+            step = _multiplied(self.graph, wanted, asked, growth) if max_new is None else None
+            if step is None or step.selection is None:
+                raise
+            found = Resized(step.selection, (len(asked[0].axis),), (asked[0].size or 0,))
+        else:
+            after = apply(labels, found.selection, growth=growth)
+            step = Step(f"resize {' '.join(requests)}", self.graph, after, labels, found.selection, growth)
+        self._do([step])
         return found
 
     def remove(self, name: str, *, through: str | None = None, align: Align = "auto", **options: Any) -> None:
@@ -263,6 +266,13 @@ class Network(Model):
         progress("write", os.fspath(path))
         write(self.graph, path, overwrite=overwrite, external=external)
         return found
+
+
+def _multiplied(model: ir.Model, wanted: Sequence[Request], asked: Sequence[Ask], growth: Growth) -> Step | None:
+    """More outputs for each group, where that is all that is asked for."""
+    if len(wanted) != 1 or wanted[0].inputs or asked[0].size is None:
+        return None
+    return multiply(model, wanted[0].name, asked[0].size - len(asked[0].axis), growth)
 
 
 def _choices(align: Align, options: dict[str, Any]) -> Choices:

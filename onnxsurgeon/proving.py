@@ -168,7 +168,7 @@ def _taken(labels: Labels, selection: Selection, results: Sequence[Arrays], *, o
 
 
 def old_ones(labels: Labels, selection: Selection, grown: Labels) -> Mask | None:
-    """Which neurons of the grown model are not new, shape (neurons,); None where a new one and an old one are the same."""
+    """Which neurons of the grown model are not new, shape (neurons,); None where a new one is an old one, too."""
     root = grown.classes.root
     new, old = np.zeros(len(root), np.bool_), np.zeros(len(root), np.bool_)
     twins = {name_of(node): node for node in grown.calls}
@@ -177,15 +177,15 @@ def old_ones(labels: Labels, selection: Selection, grown: Labels) -> Mask | None
         if twin is None:
             continue
         pairs = [(labels.known(node, i), grown.known(twin, i)) for i in range(len(call.inputs))]
-        pairs += zip(call.results, grown.calls[twin].results, strict=False)
+        pairs += [(labels.axes.get(a), grown.axes.get(b)) for a, b in zip(node.outputs, twin.outputs, strict=False)]
         for before, after in pairs:
             for ids, others in zip(before or (), after or (), strict=False):
-                positions = selection.positions(ids)
                 if others is None or ids is None:
                     continue
-                if positions is None:
+                positions = selection.positions(ids)
+                if positions is None and len(ids) == len(others):
                     old[root[others]] = True
-                elif len(positions) == len(others):
+                elif positions is not None and len(positions) == len(others):
                     new[root[others[positions < 0]]] = True
                     old[root[others[positions >= 0]]] = True
     return None if (new & old).any() else ~new[root]

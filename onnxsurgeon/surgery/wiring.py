@@ -199,12 +199,13 @@ def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choic
         )
     before = sum((labels.facts[0][v].shape or ())[axis] for v in joint.inputs[:at] if v is not None)
     selection = _gap(labels, inner, before, shape[axis])
-    model_after = _applied(labels, selection, wide, choices.growth, f"{source} can't be concatenated in {target}")
+    model_after = applied(labels, selection, wide, choices.growth, f"{source} can't be concatenated in {target}")
     require_fit(label(model, rewritten=False), model_after, f"connect {source} to {target}")
     return Step(f"connect {source} to {target}", model, model_after)
 
 
-def _applied(labels: Labels, selection: Selection, source: ir.Model, growth: Growth, what: str) -> ir.Model:
+def applied(labels: Labels, selection: Selection, source: ir.Model, growth: Growth, what: str) -> ir.Model:
+    """`source` after the selection. Raises InfeasibleError where what reads a vertex also makes it."""
     try:
         return apply(labels, selection, source, growth)
     except SurgeonError as error:
@@ -294,7 +295,7 @@ def _shortened(model: ir.Model, source: str, target: str, place: int) -> Step:
     gone = twin.inputs[place]
     _narrow(twin, [v for i, v in enumerate(twin.inputs) if i != place])
     selection = Selection(root, ~dropped[root], np.zeros(len(root), np.int64))
-    after = Draft(_applied(labels, selection, draft.model, NORMAL, what))
+    after = Draft(applied(labels, selection, draft.model, NORMAL, what))
     after.sweep(source_value(after, gone.name or "") if gone is not None and gone.producer() is None else None)
     if gone is not None and gone.producer() is not None:
         after.sweep(after.find(_maker(gone)).outputs[0])
