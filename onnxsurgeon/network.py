@@ -15,25 +15,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.edit import apply, copied
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.growth import Growth, Init
-from onnxsurgeon.inspection import Model, count_params
+from onnxsurgeon.inspection import Measure, Model, count_params, measure
 from onnxsurgeon.load import read
 from onnxsurgeon.neurons import Free, Ids
 from onnxsurgeon.proving import Proofs, prove
-from onnxsurgeon.requests import Request, asks, opened, parse
+from onnxsurgeon.requests import Request, asks, expanded, opened, parse
 from onnxsurgeon.resize import Ask, Limits, Resized, Utility, known_axis, select, value_axis
+from onnxsurgeon.spaces import spaces
 from onnxsurgeon.surgery import inserting, kernel, splicing, wiring
 from onnxsurgeon.surgery.blocks import Block, Start
 from onnxsurgeon.surgery.draft import Step, find, name_of
 from onnxsurgeon.surgery.multiplier import multiply
 from onnxsurgeon.surgery.wiring import Align, Choices
 from onnxsurgeon.validate import Device
-from onnxsurgeon.write import check_target, write
+from onnxsurgeon.write import check_target, size, write
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,16 @@ class Network(Model):
         lines = ["  ".join((*(cell.ljust(n) for cell, n in zip(row, sizes, strict=False)), row[3])) for row in rows]
         return "\n".join([*(line.rstrip() for line in lines), f"{count_params(self.graph):,} parameters"])
 
+    @property
+    def bytes(self) -> int:
+        """Size of its file, external data included: of the one that it was read from, or would be written to."""
+        return size(self.graph) if self.steps else super().bytes
+
+    def measure(self) -> Measure:
+        """Parameters, MACs per sample, bytes and vertices."""
+        labels = label(self.graph)
+        return measure(self, spaces(labels, np.zeros(labels.relations.count)))
+
     # --- all or nothing ---
 
     def copy(self) -> Network:
@@ -162,7 +174,8 @@ class Network(Model):
     ) -> Resized:
         """Changes widths; what is tied to them follows.
 
-        requests: as on the command line, `conv3=-16`, `conv3~+8`, `fc=10`, `fc.in=512,free`; solved together.
+        requests: as on the command line, `conv3=-16`, `conv3~+8`, `fc=10`, `fc.in=512,free`; solved together. A glob
+        speaks of all layers that match and can change.
         keep, drop: positions (from 0) of neurons that must stay or go, by vertex. max_new: new neurons on an axis at
         most, or by vertex. relax: where it can't be had exactly, the nearest. init: of new neurons. free: which factor
         of heads or groups changes. Raises UsageError, InfeasibleError; then nothing was changed.
@@ -170,6 +183,7 @@ class Network(Model):
         wanted = [parse(text) for text in requests]
         growth = Growth(init, seed + len(self.steps))
         labels = label(self.graph, free=free)
+        wanted = expanded(labels, wanted)
         outs = opened(labels, asks(labels, wanted))
         if outs:
             labels = label(self.graph, free=free, opened=outs)
@@ -181,7 +195,7 @@ class Network(Model):
             step = _multiplied(self.graph, wanted, asked, growth) if max_new is None else None
             if step is None or step.selection is None:
                 raise
-            found = Resized(step.selection, (len(asked[0].axis),), (asked[0].size or 0,))
+            found = Resized(step.selection, tuple(asked), (asked[0].size or 0,))
         else:
             after = apply(labels, found.selection, growth=growth)
             step = Step(f"resize {' '.join(requests)}", self.graph, after, labels, found.selection, growth)

@@ -45,11 +45,12 @@ class Proven:
 
 @dataclass(frozen=True)
 class Proofs:
-    """Of all steps. provider: what ran the models. samples: sets of inputs."""
+    """Of all steps. provider: what ran the models. samples: sets of inputs. allowed: how far outputs may differ."""
 
     steps: tuple[Proven, ...]
     provider: str
     samples: int
+    allowed: Tolerance
 
     @property
     def error(self) -> float:
@@ -69,7 +70,10 @@ def prove(
     seed: int = 0,
     progress: Callable[[str, str], None] = lambda stage, detail: None,
 ) -> Proofs:
-    """Proves every step. Raises ProofError where one is not what it says, ModelError where the first does not run."""
+    """Proves every step. Raises ProofError where one is not what it says, ModelError where the first does not run.
+
+    The error has the proofs of the steps before it.
+    """
     first = steps[0]
     labels = first.labels or label(first.before, rewritten=False)
     allowed = tolerance(labels, atol, rtol)
@@ -78,13 +82,17 @@ def prove(
         runner = _Runner(Path(folder) / "model.onnx", device)
         write(first.before, runner.path)
         runner.feeds, before = runnable(labels, keep, runner.path, runner.run, seed)
-        found = []
-        for step in steps:
-            progress("prove", step.what)
-            after = runner(step.after, step.what)
-            found.append(_prove(step, before, after, runner, allowed))
-            before = after
-    return Proofs(tuple(found), runner.provider, len(runner.feeds))
+        found: list[Proven] = []
+        try:
+            for step in steps:
+                progress("prove", step.what)
+                after = runner(step.after, step.what)
+                found.append(_prove(step, before, after, runner, allowed))
+                before = after
+        except ProofError as error:
+            error.proof = Proofs(tuple(found), runner.provider, len(runner.feeds), allowed)
+            raise
+    return Proofs(tuple(found), runner.provider, len(runner.feeds), allowed)
 
 
 class _Runner:

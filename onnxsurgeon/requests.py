@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import OUTPUT
-from onnxsurgeon.resize import Ask, known_axis
-from onnxsurgeon.surgery.draft import data_inputs, find
+from onnxsurgeon.resize import Ask, known_axis, makers, value_axis
+from onnxsurgeon.surgery.draft import data_inputs, find, name_of
 
 _AMOUNT = re.compile(r"(~?)(?:(free)|([+-]?)(\d+)(%?))")
 
@@ -60,6 +61,37 @@ def parse(text: str) -> Request:
         )
     amounts = tuple(Amount(not f[1], bool(f[2]), f[3] or "", int(f[4] or 0), bool(f[5])) for f in found if f)
     return Request(text, name.removesuffix(".in") if inputs else name, inputs, amounts)
+
+
+def expanded(labels: Labels, requests: Sequence[Request]) -> list[Request]:
+    """The requests, one with a glob as one for each layer that it matches and whose width can change.
+
+    An output of the graph changes by its own name alone. Raises UsageError where a glob matches nothing.
+    """
+    names = {name_of(node) for node in labels.model.graph} | {v.name for v in labels.model.graph.inputs}
+    found: list[Request] = []
+    for request in requests:
+        if request.name in names or not any(c in request.name for c in "*?["):
+            found.append(request)
+            continue
+        hits = [n for n in labels.model.graph if fnmatch.fnmatchcase(name_of(n), request.name) and _changes(labels, n)]
+        if not hits:
+            raise UsageError(
+                f"{request.text!r} matches no layer whose width can change",
+                why=f"{sum(fnmatch.fnmatchcase(name or '', request.name) for name in names)} vertices match the name",
+                fix="see the names with onnxsurgeon inspect -v, and name outputs of the graph in full",
+            )
+        rest = request.text[len(request.name) :]
+        found += [replace(request, text=name_of(node) + rest, name=name_of(node)) for node in hits]
+    return found
+
+
+def _changes(labels: Labels, node: ir.Node) -> bool:
+    """Whether a layer with weights gives the vertex' output a width, and it isn't frozen."""
+    found = (
+        value_axis(labels, node.outputs[0]) if node.outputs and makers(labels, node.outputs[0]) is not None else None
+    )
+    return found is not None and not labels.classes.frozen[found[1]].all()
 
 
 def asks(labels: Labels, requests: Sequence[Request]) -> list[Ask]:

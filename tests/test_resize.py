@@ -285,6 +285,22 @@ def test_requests_are_read_as_they_are_written() -> None:
     assert (both.name, both.inputs, [a.exact for a in both.amounts]) == ("fc", True, [True, True, False])
 
 
+def test_a_glob_speaks_of_all_layers_that_can_change(tmp_path: Path) -> None:
+    d = Drawing()
+    v2 = d.av("b.v2", d.iv("b.r", d.av("b.v1", d.input("in", 3), 8)), 4)
+    d.av("v3", v2, 6)
+    net = d.network(tmp_path)
+    found = net.resize("b.*=-25%")
+    assert [ask.text for ask in found.asks] == ["b.v1=-25%", "b.v2=-25%"]
+    assert (found.before, found.after) == ((8, 4), (6, 3))
+    assert widths(net, "b.v1", "b.v2", "v3") == (6, 3, 6)
+    net.resize("*=-1")
+    assert widths(net, "b.v1", "b.v2", "v3", "v3_end") == (5, 2, 5, 2), "an output changes by its own name alone"
+    with pytest.raises(UsageError, match="1 vertices match"):
+        net.resize("*_end=+1")
+    proven(net)
+
+
 def test_asking_by_input_speaks_of_what_arrives(tmp_path: Path) -> None:
     d = Drawing()
     x = d.input("in", 3)
