@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxsurgeon.edit import apply
 from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.graph import Labels, label
+from onnxsurgeon.growth import Growth
 from onnxsurgeon.neurons import Free, Mask
 from onnxsurgeon.reference import reference
 from onnxsurgeon.selection import Selection
@@ -140,9 +142,12 @@ def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runne
 
 def _silenced(step: Step, labels: Labels, selection: Selection) -> ir.Model:
     """The model after a step, its new neurons silenced. Raises ProofError where they can't be told from old ones."""
+    after = step.after
+    if step.growth.init == "duplicate":  # a copy can't be silenced without its original: its place is what is proven
+        after = apply(labels, selection, growth=Growth("zeros"))
     choices: tuple[Free, ...] = ("auto", "heads", "head-size")
     for free in choices:  # the factor of heads or groups that grew
-        grown = label(step.after, free=free, rewritten=False)
+        grown = label(after, free=free, rewritten=False)
         keep = old_ones(labels, selection, grown)
         if keep is not None:
             return reference(grown, keep)
