@@ -1,8 +1,9 @@
 """The proof of a sequence of edits: each step against the model before it, on the same inputs.
 
 A resize is proven from both ends: the model before it, with the dropped neurons silenced, computes what the model after
-it does with its new ones silenced. A change of structure must run, and is compared with the model before it: where it
-says that it changes nothing, the outputs must agree.
+it does with its new ones silenced; new ones that are copies share the work of the old ones, so they are not silenced. A
+change of structure must run, and is compared with the model before it: where it says that it changes nothing, the
+outputs must agree.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runne
         return Proven(step.what, moved.error if step.same else 0.0, moved.error, same)
     labels, selection = step.labels, step.selection
     silent = after
-    if selection.grows:
+    if selection.grows and step.growth.init != "duplicate":
         silent = runner(_silenced(step, labels, selection), f"{step.what} (new neurons silenced)")
     expected = before if selection.keep.all() else runner(reference(labels, selection.keep), "the reference")
     taken = partial(_taken, labels, selection)

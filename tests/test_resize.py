@@ -261,6 +261,28 @@ def test_22_growth_keeps_the_function_and_new_rows_are_not_zero(tmp_path: Path) 
         assert (np.abs(weight[rows][:, : 3 if name == "v1" else 5]) > 0).all()
 
 
+def test_new_neurons_that_are_copies_share_the_work(tmp_path: Path) -> None:
+    d = Drawing()
+    d.av("v2", d.iv("r", d.bn("bn", d.av("v1", d.input("in", 3), 5, kernel=3))), 4)
+    net = d.network(tmp_path)
+    net.resize("v1=+7", init="duplicate")
+    proofs = net.prove(device="cpu")
+    assert proofs is not None
+    assert proofs.unchanged
+    weight = find(net.graph, "v1").inputs[1].const_value.numpy()  # type: ignore[union-attr]
+    assert len(np.unique(weight, axis=0)) == 5
+    net.resize("v1=-3", "v2=+1", init="duplicate")
+    proven(net)
+
+
+def test_an_input_of_the_graph_is_named_as_such(tmp_path: Path) -> None:
+    d = Drawing()
+    d.av("v1", d.input("in", 3), 5)
+    net = d.network(tmp_path)
+    with pytest.raises(InfeasibleError, match="an input of the graph"):
+        net.resize("in=4")
+
+
 def test_a_new_head_from_an_old_one(tmp_path: Path) -> None:
     """Outputs of the graph change when they are named; the chosen classes stay in their order."""
     d = Drawing()
