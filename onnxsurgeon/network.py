@@ -285,7 +285,7 @@ class Network(Model):
 def _multiplied(model: ir.Model, wanted: Sequence[Request], asked: Sequence[Ask], growth: Growth) -> Step | None:
     """More outputs for each group, where that is all that is asked for."""
     by_input = wanted[0].inputs or any(v.name == wanted[0].name for v in model.graph.inputs)
-    if len(wanted) != 1 or by_input or asked[0].size is None:
+    if len(wanted) != 1 or by_input or asked[0].size is None or growth.init == "duplicate":
         return None
     return multiply(model, wanted[0].name, asked[0].size - len(asked[0].axis), growth)
 

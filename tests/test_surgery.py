@@ -113,6 +113,15 @@ def test_20_connecting(tmp_path: Path) -> None:
     proven(net, unchanged=True)
 
 
+def test_what_is_connected_is_new_to_its_readers_whatever_new_neurons_are(tmp_path: Path) -> None:
+    d = Drawing()
+    x = d.input("in", 3)
+    d.av("next", d.cc("c", d.av("v1", x, 5), d.av("v2", x, 4)), 2)
+    net = d.network(tmp_path)
+    net.connect("v1", "c", grow_init="duplicate")
+    proven(net, unchanged=True)
+
+
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_connecting_in_front_of_others_leaves_their_columns(position: int, tmp_path: Path) -> None:
     d = Drawing()

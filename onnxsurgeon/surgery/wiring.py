@@ -199,7 +199,8 @@ def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choic
         )
     before = sum((labels.facts[0][v].shape or ())[axis] for v in joint.inputs[:at] if v is not None)
     selection = _gap(labels, inner, before, shape[axis])
-    model_after = applied(labels, selection, wide, choices.growth, f"{source} can't be concatenated in {target}")
+    growth = NORMAL if choices.growth.init == "duplicate" else choices.growth  # nothing is copied here
+    model_after = applied(labels, selection, wide, growth, f"{source} can't be concatenated in {target}")
     require_fit(label(model, rewritten=False), model_after, f"connect {source} to {target}")
     return Step(f"connect {source} to {target}", model, model_after)
 
