@@ -83,7 +83,7 @@ class _Edit:
         operator = self.labels.operator(node)
         if operator is None or operator.resize is None or not any(call.results):
             return {}
-        return operator.resize(call, self.selection.counts)
+        return operator.resize(call, self.selection)
 
     # --- weights ---
 

@@ -144,11 +144,13 @@ def _anchored(positions: Ids) -> Ids:
 class Alone:
     """What a vertex does with axes, looked at by itself; (input, axis) each.
 
-    summed: those that it sums over. bare: those of activations among them along which no weight takes part.
+    summed: those that it sums over. bare: those of activations among them along which no weight takes part. tied:
+    groups of those that carry the same neurons.
     """
 
     summed: frozenset[tuple[int, int]]
     bare: frozenset[tuple[int, int]]
+    tied: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
 def alone(labels: Labels, node: ir.Node) -> Alone:
@@ -178,7 +180,13 @@ def alone(labels: Labels, node: ir.Node) -> Alone:
         ids, tensor = (given[index] or ())[axis], call.inputs[index]
         if tensor is not None and not tensor.weight and ids is not None and not covered & set(root[ids].tolist()):
             bare.add((index, axis))
-    return Alone(frozenset(summed), frozenset(bare))
+    alike: dict[bytes, list[tuple[int, int]]] = {}
+    for index, axes in enumerate(given):
+        for axis, ids in enumerate(axes or ()):
+            if ids is not None:
+                alike.setdefault(root[ids].tobytes(), []).append((index, axis))
+    tied = tuple(tuple(group) for group in alike.values() if len(group) > 1)
+    return Alone(frozenset(summed), frozenset(bare), tied)
 
 
 def _fresh(relations: Relations, shape: Shape | None) -> Axes | None:

@@ -31,7 +31,7 @@ from onnxsurgeon.resize import Ask, Limits, Resized, Utility, known_axis, select
 from onnxsurgeon.spaces import spaces
 from onnxsurgeon.surgery import inserting, kernel, splicing, wiring
 from onnxsurgeon.surgery.blocks import Block, Start
-from onnxsurgeon.surgery.draft import Step, find, name_of
+from onnxsurgeon.surgery.draft import Step, find, name_of, result_of
 from onnxsurgeon.surgery.multiplier import multiply
 from onnxsurgeon.surgery.wiring import Align, Choices
 from onnxsurgeon.validate import Device
@@ -67,7 +67,7 @@ class Vertex:
     @property
     def width(self) -> int | None:
         """Neurons of its first output; None where it has none."""
-        found = value_axis(self.network.labels, find(self.network.labels.model, self.name).outputs[0])
+        found = value_axis(self.network.labels, result_of(find(self.network.labels.model, self.name)))
         return None if found is None else len(found[1])
 
     def resize(self, by: int | None = None, *, to: int | None = None, **options: Any) -> Resized:
@@ -313,7 +313,7 @@ def _limits(
 
 
 def _axis(labels: Labels, name: str) -> Ids:
-    return known_axis(labels, find(labels.model, name).outputs[0], name)
+    return known_axis(labels, result_of(find(labels.model, name)), name)
 
 
 def _chosen(labels: Labels, name: str, places: Sequence[int]) -> Ids:

@@ -15,6 +15,7 @@ from onnxsurgeon.edit import attribute, paired
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import Ids, Mask
 from onnxsurgeon.ops import Call
+from onnxsurgeon.selection import cutting
 
 
 def reference(labels: Labels, keep: Mask, source: ir.Model | None = None) -> ir.Model:
@@ -94,7 +95,7 @@ class _Reference:
     def _wrap(self, original: ir.Node, node: ir.Node, call: Call) -> None:
         """The operator on the kept neurons alone; afterwards they go back to their places."""
         operator = self.labels.operator(original)
-        changes = operator.resize(call, lambda ids: self.keep[ids]) if operator and operator.resize else {}
+        changes = operator.resize(call, cutting(self.labels.classes, self.keep)) if operator and operator.resize else {}
         for index in range(len(call.inputs)):
             for axis, labels in enumerate(call.axes(index) or ()):
                 if labels is not None and not self.keep[labels].all():

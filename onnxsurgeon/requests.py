@@ -13,7 +13,7 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import OUTPUT
 from onnxsurgeon.resize import Ask, known_axis, makers, value_axis
-from onnxsurgeon.surgery.draft import data_inputs, find, name_of
+from onnxsurgeon.surgery.draft import data_inputs, find, name_of, result_of
 
 _AMOUNT = re.compile(r"(~?)(?:(free)|([+-]?)(\d+)(%?))")
 
@@ -122,7 +122,7 @@ def _values(labels: Labels, request: Request) -> list[ir.Value]:
         if value.name == request.name and not request.inputs:
             return [value]
     node = find(labels.model, request.name)
-    return [value for _, value in data_inputs(labels, node)] if request.inputs else [node.outputs[0]]
+    return [value for _, value in data_inputs(labels, node)] if request.inputs else [result_of(node)]
 
 
 def opened(labels: Labels, wanted: Sequence[Ask]) -> set[str]:

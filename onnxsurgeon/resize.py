@@ -270,7 +270,7 @@ def _called(labels: Labels, utility: Callable[[str, int], Any], within: np.ndarr
     """What the callable says of each vertex whose neurons are in question."""
     given: dict[str, Any] = {}
     for node, call in labels.calls.items():
-        found = value_axis(labels, node.outputs[0]) if node.outputs else None
+        found = next((f for v in node.outputs if (f := value_axis(labels, v))), None)
         if found is not None and within[labels.classes.root[found[1]]].any():
             values = utility(call.name, len(found[1]))
             if values is not None:

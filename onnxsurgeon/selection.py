@@ -37,17 +37,17 @@ class Selection:
     def grows(self) -> bool:
         return bool(self.new.any()) or self.front is not None
 
-    def counts(self, axis: Ids) -> Ids:
+    def __call__(self, axis: Ids, /) -> Ids:
         """How many neurons stand in each one's place afterwards, shape as `axis`."""
         counts = self.keep[axis] + self.new[axis]
         return counts if self.front is None else counts + self.front[axis]
 
     def changes(self, axis: Axis) -> bool:
-        return axis is not None and bool((self.counts(axis) != 1).any() or not self.keep[axis].all())
+        return axis is not None and bool((self(axis) != 1).any() or not self.keep[axis].all())
 
     def width(self, size: int, axis: Axis) -> int:
         """The length that `axis`, of `size` neurons, has afterwards."""
-        return size if axis is None else int(self.counts(axis).sum())
+        return size if axis is None else int(self(axis).sum())
 
     def shape(self, axes: Axes, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape that a tensor with these axes has afterwards."""

@@ -132,8 +132,8 @@ class Torture:
         self.network.activation(self.name(*KINDS), self.random.choice(list(ACTIVATIONS)))
 
     def replace(self) -> None:
-        block: Block = self.random.choice([Conv(3), Conv(1), Linear(), Activation("Relu")])
-        self.network.replace(self.name(), block)
+        blocks: list[Block] = [Conv(3), Conv(1), Linear(), Activation("Relu")]
+        self.network.replace(self.name(), self.random.choice(blocks))
 
     def separate(self) -> None:
         self.network.separate(self.name("Conv"))

@@ -23,6 +23,7 @@ from onnxsurgeon.facts import Evaluator, tensor
 from onnxsurgeon.neurons import Axes, Classes, Free, Ids, Mask, Relations
 from onnxsurgeon.ops import OPERATORS, Call, Operator
 from onnxsurgeon.ops.call import run_rule
+from onnxsurgeon.selection import Selection, cutting
 
 Role = Literal["constants", "data", "weight first"]
 Verdict = Literal["verified", "shapes", "frozen"]
@@ -184,9 +185,8 @@ def check(case: Case, found: Found) -> None:
             if not every:
                 found.reasons["no axis is longer than 1"] = 1
             elif not all(keep[a].all() for a in every):
-                _compare(
-                    case, found, call, operator, axes, keep, outputs, f"{case.name} [{role}, {draw}, {free}]", draw
-                )
+                where = f"{case.name} [{role}, {draw}, {free}]"
+                _compare(case, found, call, operator, axes, cutting(classes, keep), outputs, where, draw)
 
 
 def _compare(
@@ -195,12 +195,13 @@ def _compare(
     call: Call,
     operator: Operator,
     axes: Mapping[str, Axes],
-    keep: Mask,
+    chosen: Selection,
     outputs: Sequence[Array],
     where: str,
     draw: str,
 ) -> None:
-    changes = operator.resize(call, lambda ids: keep[ids]) if operator.resize else {}
+    keep = chosen.keep
+    changes = operator.resize(call, chosen) if operator.resize else {}
     cut = {name: take(array, axes.get(name), keep) for name, array in case.inputs.items()}
     node, feed = changed(case, changes, cut)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,18 @@ from onnxsurgeon.neurons import Axes, Axis, Ids, Mask, Relations
 from onnxsurgeon.signature import Operand, Shape
 
 Array = npt.NDArray[Any]
-Keep = Callable[[Ids], npt.NDArray[Any]]  # how many neurons of an axis stand in each one's place, shape as the ids
 Changes = dict[str | int, Any]  # attribute name or input index -> its new value (None: remove the attribute)
+
+
+class Keep(Protocol):
+    """A selection. root: the class of each neuron. Called: how many neurons of an axis stand in each one's place."""
+
+    @property
+    def root(self) -> Ids: ...
+
+    def __call__(self, axis: Ids, /) -> npt.NDArray[Any]: ...
+
+
 Rule = Callable[["Call"], Sequence[Axes | None]]
 Resize = Callable[["Call", Keep], Changes]
 Factors = list[tuple[int, Axis]]  # axes whose lengths are multiplied: (length, neurons)
@@ -136,10 +146,12 @@ def unchanged(keep: Keep, axis: Ids) -> bool:
 
 
 def blocks(keep: Keep, axis: Ids, size: int) -> int:
-    """How many blocks of `size` neurons are left: all of a block grows, or each block grows in itself."""
-    rows = keep(axis).reshape(-1, size).astype(np.int64)
-    alike = rows.min(axis=1) == rows.max(axis=1)
-    return int(np.where(alike, rows[:, 0], 1).sum())
+    """How many blocks of `size` neurons are left. A block of one class goes, stays or grows as a whole."""
+    rows, classes = keep(axis).reshape(-1, size), keep.root[axis].reshape(-1, size)
+    if len(rows) == 1:
+        return 1
+    whole = (classes == classes[:, :1]).all(axis=1)
+    return int(np.where(whole, rows[:, 0], rows.any(axis=1)).sum())
 
 
 Silence = Literal["none", "data", "all"]

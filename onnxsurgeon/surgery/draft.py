@@ -14,7 +14,7 @@ from onnxsurgeon.edit import copied, with_free_initializers
 from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
 from onnxsurgeon.facts import constant, domain_of
 from onnxsurgeon.graph import Labels, label
-from onnxsurgeon.growth import NORMAL, Growth
+from onnxsurgeon.growth import NORMAL, Growth, alone
 from onnxsurgeon.rewrites import prune_dead
 from onnxsurgeon.selection import Selection
 from onnxsurgeon.signature import Shape
@@ -41,6 +41,11 @@ def name_of(node: ir.Node) -> str:
     return node.name or (node.outputs[0].name if node.outputs else "") or ""
 
 
+def result_of(node: ir.Node) -> ir.Value:
+    """What a vertex gives: its first output that is used."""
+    return next((v for v in node.outputs if v.uses() or v.is_graph_output()), node.outputs[0])
+
+
 def find(model: ir.Model, name: str) -> ir.Node:
     """The vertex of the main graph that is called `name`. Raises UsageError where none is."""
     names = {}
@@ -56,6 +61,14 @@ def find(model: ir.Model, name: str) -> ir.Node:
     )
 
 
+def find_value(model: ir.Model, name: str) -> ir.Value:
+    """What a vertex, or an input of the graph, called `name` gives."""
+    for value in model.graph.inputs:
+        if value.name == name:
+            return value
+    return result_of(find(model, name))
+
+
 def same_named(model: ir.Model, value: ir.Value) -> ir.Value:
     """The value of the main graph that bears the name of `value`, which is of a copy."""
     graph = model.graph
@@ -63,6 +76,20 @@ def same_named(model: ir.Model, value: ir.Value) -> ir.Value:
         if known.name == value.name:
             return known
     raise UsageError(f"there is no value {value.name!r}")
+
+
+def dynamic_axes(labels: Labels, value: ir.Value) -> list[bool] | None:
+    """Per axis, whether its length follows the dynamic dims; None where the shape is not known."""
+    a, b = (facts[value].shape if value in facts else None for facts in labels.facts)
+    return None if a is None or b is None or len(a) != len(b) else [n != m for n, m in zip(a, b, strict=True)]
+
+
+def require_type(labels: Labels, source: ir.Value, target: ir.Value, what: str) -> None:
+    """Raises UsageError where two values are not tensors of data of one element type."""
+    facts = [labels.facts[0].get(value) for value in (source, target)]
+    if any(f is None or f.value is not None for f in facts) or len({f.dtype for f in facts if f}) > 1:
+        types = [str(ir.DataType(f.dtype)) if f else "unknown" for f in facts]
+        raise UsageError(f"{what} makes no sense", why=f"{source.name} is {types[0]}, {target.name} is {types[1]}")
 
 
 def data_inputs(labels: Labels, node: ir.Node) -> list[tuple[int, ir.Value]]:
@@ -177,8 +204,11 @@ def require_fit(before: Labels, model: ir.Model, what: str, outputs: Collection[
 
     outputs: names of the graph's outputs whose shape may differ.
     """
-    labels = label(model, rewritten=False)
-    problems = list(_misfits(before, labels, outputs))
+    try:
+        labels = label(model, rewritten=False)
+        problems = [*_misfits(before, labels, outputs), *_parted(before, labels)]
+    except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # of some rule
+        raise InfeasibleError(f"{what}: the shapes would not fit; nothing was changed", why=str(error)) from error
     if problems:
         raise InfeasibleError(
             f"{what}: the shapes would not fit; nothing was changed",
@@ -190,6 +220,7 @@ def require_fit(before: Labels, model: ir.Model, what: str, outputs: Collection[
 
 def _misfits(before: Labels, labels: Labels, outputs: Collection[str]) -> Iterator[str]:
     known = {v.name: f for v, f in before.facts[0].items()}
+    moving = {v.name: dynamic_axes(before, v) for v in before.facts[0]}
     misfits = {call.name for call in before.calls.values() if call.misfit}
     for call in labels.calls.values():
         if call.misfit and call.name not in misfits:
@@ -199,10 +230,29 @@ def _misfits(before: Labels, labels: Labels, outputs: Collection[str]) -> Iterat
         if (fact is None or fact.shape is None) and (old is None or old.shape is not None):
             producer = value.producer()
             yield f"{name_of(producer) if producer else ''}: the shape of {value.name} can't be inferred"
+        elif value.name in moving and dynamic_axes(labels, value) not in (moving[value.name], None):
+            yield f"{value.name} would depend on the dynamic dims along other axes"
     for value in labels.model.graph.outputs:
         shapes = [None if f is None else f.shape for f in (known.get(value.name), labels.facts[0].get(value))]
         if shapes[0] != shapes[1] and value.name not in outputs:
             yield f"output {value.name} would be {_text(shapes[1])} instead of {_text(shapes[0])}"
+
+
+def _parted(before: Labels, labels: Labels) -> Iterator[str]:
+    """What was equally long by the rule of a vertex, and no longer is."""
+    old = {call.name: node for node, call in before.calls.items()}
+    for call in labels.calls.values():
+        node = old.get(call.name)
+        if node is None:
+            continue
+        was = before.calls[node]
+        shapes = [None if t is None else t.shape for t in call.inputs]
+        if was.operator != call.operator or shapes == [None if t is None else t.shape for t in was.inputs]:
+            continue
+        for group in alone(before, node).tied:
+            sizes = {shape[a] for i, a in group if i < len(shapes) and (shape := shapes[i]) and a < len(shape)}
+            if len(sizes) > 1:
+                yield f"{call.name} ({call.operator}) would read axes of {' and '.join(map(str, sorted(sizes)))}"
 
 
 def _text(shape: Shape | None) -> str:

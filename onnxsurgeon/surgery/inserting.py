@@ -14,7 +14,19 @@ from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.resize import value_axis
 from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Block, Conv, Linear, Site, Start
-from onnxsurgeon.surgery.draft import Draft, Step, data_inputs, find, is_operator, name_of, require_fit, same_named
+from onnxsurgeon.surgery.draft import (
+    Draft,
+    Step,
+    data_inputs,
+    find,
+    find_value,
+    is_operator,
+    name_of,
+    require_fit,
+    require_type,
+    result_of,
+    same_named,
+)
 
 KINDS = frozenset(
     """
@@ -40,7 +52,7 @@ def insert(
     """
     labels = label(model, rewritten=False)
     draft = Draft(model)
-    value = next((v for v in draft.model.graph.inputs if v.name == after), None) or draft.find(after).outputs[0]
+    value = find_value(draft.model, after)
     uses = [(use.node, use.idx) for use in value.uses()]
     if readers is not None:
         uses = [(node, index) for node, index in uses if name_of(node) in readers]
@@ -63,10 +75,14 @@ def insert(
 def _site(labels: Labels, draft: Draft, value: ir.Value, name: str, init: Start, seed: int) -> Site:
     original = same_named(labels.model, value)
     fact = labels.facts[0].get(original)
-    if fact is None or fact.shape is None:
-        raise UsageError(f"the shape behind {name} is not known", fix="give the input shape")
+    require_type(labels, original, original, name)
+    if fact is None or fact.shape is None or not ir.DataType(fact.dtype).is_floating_point():
+        raise UsageError(f"nothing can stand at {name}", why="its shape is not known, or it holds no floats")
     found = value_axis(labels, original)
     axis = found[0] if found else (1 if len(fact.shape) > 2 else len(fact.shape) - 1)
+    again = labels.facts[1].get(original)
+    if not fact.shape or again is None or again.shape is None or again.shape[axis] != fact.shape[axis]:
+        raise UsageError(f"{name} has no axis of neurons to work along", why=f"the shape there is {list(fact.shape)}")
     opset = labels.evaluator.versions[""]
     return Site(draft, value, fact.shape, axis, ir.DataType(fact.dtype), opset, name, init, seed)
 
@@ -80,11 +96,12 @@ def replace(
     """
     labels, node = label(model, rewritten=False), find(model, name)
     given = data_inputs(labels, node)
-    if len(given) != 1 or any(v.uses() or v.is_graph_output() for v in node.outputs[1:]):
+    if len(given) != 1 or any(v is not result_of(node) and (v.uses() or v.is_graph_output()) for v in node.outputs):
         raise UsageError(f"{name} can't be replaced", why=f"it has {len(given)} activations as inputs, and not one")
+    require_type(labels, given[0][1], result_of(node), f"replacing {name}")
     draft = Draft(model)
     twin = draft.find(name)
-    source, old = twin.inputs[given[0][0]], twin.outputs[0]
+    source, old = twin.inputs[given[0][0]], result_of(twin)
     assert source is not None
     draft.vertices.discard(twin.name)
     twin.name = draft.unique(f"{name}.was", draft.vertices)

@@ -8,8 +8,8 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import label
 from onnxsurgeon.resize import value_axis
-from onnxsurgeon.surgery.draft import Draft, Step, require_fit, same_named
-from onnxsurgeon.surgery.wiring import DEFAULT, Choices, align, source_value
+from onnxsurgeon.surgery.draft import Draft, Step, find_value, require_fit, same_named
+from onnxsurgeon.surgery.wiring import DEFAULT, Choices, align
 
 
 def splice(
@@ -37,7 +37,7 @@ def splice(
         )
     joined = Draft(model)
     opened = _transplant(joined, other, entry, exit, prefix)
-    host = source_value(joined, after)
+    host = find_value(joined.model, after)
     labels = label(joined.model, opened=opened, rewritten=False)
     steps: list[Step] = []
     here, into, out = (value_axis(labels, _named(joined, name)) for name in (host.name or "", *opened))
@@ -45,7 +45,7 @@ def splice(
         step = align(labels, [(here[1], into[1]), (here[1], out[1])], (after, f"{prefix}*"), choices)
         steps = [step] if step is not None else []
     draft = Draft(steps[-1].after if steps else joined.model)
-    host = source_value(draft, after)
+    host = find_value(draft.model, after)
     into_value, out_value = (_named(draft, name) for name in opened)
     draft.model.graph.outputs.remove(out_value)
     draft.feed([(use.node, use.idx) for use in host.uses()], out_value)

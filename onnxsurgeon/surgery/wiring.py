@@ -16,7 +16,18 @@ from onnxsurgeon.growth import NORMAL, Growth
 from onnxsurgeon.neurons import Ids
 from onnxsurgeon.resize import Limits, Utility, select, value_axis
 from onnxsurgeon.selection import Selection
-from onnxsurgeon.surgery.draft import Draft, Step, data_inputs, find, is_operator, name_of, require_fit
+from onnxsurgeon.surgery.draft import (
+    Draft,
+    Step,
+    data_inputs,
+    find,
+    find_value,
+    is_operator,
+    name_of,
+    require_fit,
+    require_type,
+    result_of,
+)
 
 Align = Literal["auto", "grow", "shrink", "both"]
 SUMS = ("Add", "Sum")
@@ -88,12 +99,13 @@ def remove(model: ir.Model, name: str, *, through: str | None = None, choices: C
     through: the producer that takes its place, where it has several. Raises UsageError, InfeasibleError.
     """
     labels, node = label(model, rewritten=False), find(model, name)
-    source, result = _passage(labels, node, through), node.outputs[0]
+    source, result = _passage(labels, node, through), result_of(node)
+    require_type(labels, source, result, f"removing {name}")
     steps, model = _aligned(model, source, result, (_maker(source), name), choices)
     draft = Draft(model)
     twin = draft.find(name)
     index = next(i for i, v in enumerate(node.inputs) if v is source)
-    old, new = twin.outputs[0], twin.inputs[index]
+    old, new = result_of(twin), twin.inputs[index]
     assert new is not None
     draft.stand_in(old, new)
     draft.sweep(old)
@@ -104,7 +116,7 @@ def _passage(labels: Labels, node: ir.Node, through: str | None) -> ir.Value:
     """The input that takes the place of a vertex' output."""
     given = [value for _, value in data_inputs(labels, node)]
     used = [v for v in node.outputs if v.uses() or v.is_graph_output()]
-    if used != list(node.outputs[:1]):
+    if len(used) != 1:
         raise UsageError(
             f"{name_of(node)} can't be removed",
             why=f"{len(used)} of its outputs are used",
@@ -133,14 +145,6 @@ def _checked(draft: Draft, before: ir.Model, what: str, outputs: Sequence[str] =
     return Step(what, before, after)
 
 
-def source_value(draft: Draft, name: str) -> ir.Value:
-    """What a vertex, or an input of the graph, called `name` gives."""
-    for value in draft.model.graph.inputs:
-        if value.name == name:
-            return value
-    return draft.find(name).outputs[0]
-
-
 def connect(
     model: ir.Model, source: str, target: str, *, position: int | None = None, choices: Choices = DEFAULT
 ) -> list[Step]:
@@ -153,6 +157,8 @@ def connect(
     at = len(joint.inputs) if position is None else position
     if not 0 <= at <= len(joint.inputs):
         raise UsageError(f"{target} has no position {position}", why=f"it has {len(joint.inputs)} inputs")
+    given = find_value(model, source)
+    require_type(label(model, rewritten=False), given, joint.outputs[0], f"connecting {source} to {target}")
     if is_operator(joint, "Concat"):
         return [_extended(model, source, target, at, choices)]
     if not is_operator(joint, *SUMS, *VARIADIC):
@@ -162,11 +168,11 @@ def connect(
             fix="insert one of them first",
         )
     probe = Draft(model)
-    ends = source_value(probe, source), probe.find(target).outputs[0]
+    ends = find_value(probe.model, source), probe.find(target).outputs[0]
     steps, model = _aligned(probe.model, *ends, (source, target), choices)
     draft = Draft(model)
     twin = draft.find(target)
-    _widen(draft, twin, at, source_value(draft, source))
+    _widen(draft, twin, at, find_value(draft.model, source))
     return [*steps, _checked(draft, model, f"connect {source} to {target}")]
 
 
@@ -183,19 +189,20 @@ def _widen(draft: Draft, joint: ir.Node, at: int, value: ir.Value) -> None:
 def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choices) -> Step:
     """A Concat with one more input; its readers see neurons of their own, of which some are new."""
     draft = Draft(model)
-    _widen(draft, draft.find(target), at, source_value(draft, source))
+    _widen(draft, draft.find(target), at, find_value(draft.model, source))
     wide = draft.sorted()
     narrow = Draft(wide)  # of the same order
     joint = narrow.find(target)
     _narrow(joint, [v for i, v in enumerate(joint.inputs) if i != at])
-    result, given = joint.outputs[0], source_value(narrow, source)
+    result, given = joint.outputs[0], find_value(narrow.model, source)
     labels = label(narrow.model, parted=[result], rewritten=False)
     axis = _concat_axis(labels, joint)
-    shape = labels.facts[0][given].shape
-    inner = (labels.axes.get(result) or ())[axis]
-    if shape is None or inner is None or len(shape) != len(labels.axes[result]):
+    shape, axes = labels.facts[0][given].shape, labels.axes.get(result)
+    inner = axes[axis] if axes else None
+    if shape is None or inner is None or axes is None or len(shape) != len(axes):
         raise InfeasibleError(
-            f"{source} can't be concatenated in {target}; nothing was changed", why="their ranks differ"
+            f"{source} can't be concatenated in {target}; nothing was changed",
+            why="their ranks differ, or it does not join neurons",
         )
     before = sum((labels.facts[0][v].shape or ())[axis] for v in joint.inputs[:at] if v is not None)
     selection = _gap(labels, inner, before, shape[axis])
@@ -275,8 +282,8 @@ def _shortened(model: ir.Model, source: str, target: str, place: int) -> Step:
     joint = find(model, target)
     labels = label(model, parted=[joint.outputs[0]], rewritten=False)
     axis = _concat_axis(labels, joint)
-    inner = (labels.axes.get(joint.outputs[0]) or ())[axis]
-    what = f"{source} can't be taken out of {target}"
+    axes, what = labels.axes.get(joint.outputs[0]), f"{source} can't be taken out of {target}"
+    inner = axes[axis] if axes else None
     if inner is None:
         raise InfeasibleError(f"{what}; nothing was changed", why="it is not joined along neurons")
     sizes = [0 if v is None else (labels.facts[0][v].shape or ())[axis] for v in joint.inputs]
@@ -297,8 +304,8 @@ def _shortened(model: ir.Model, source: str, target: str, place: int) -> Step:
     _narrow(twin, [v for i, v in enumerate(twin.inputs) if i != place])
     selection = Selection(root, ~dropped[root], np.zeros(len(root), np.int64))
     after = Draft(applied(labels, selection, draft.model, NORMAL, what))
-    after.sweep(source_value(after, gone.name or "") if gone is not None and gone.producer() is None else None)
+    after.sweep(find_value(after.model, gone.name or "") if gone is not None and gone.producer() is None else None)
     if gone is not None and gone.producer() is not None:
-        after.sweep(after.find(_maker(gone)).outputs[0])
+        after.sweep(result_of(after.find(_maker(gone))))
     require_fit(label(model, rewritten=False), after.model, f"disconnect {source} from {target}")
     return Step(f"disconnect {source} from {target}", model, after.model)
