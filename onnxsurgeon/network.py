@@ -320,7 +320,11 @@ def _chosen(labels: Labels, name: str, places: Sequence[int]) -> Ids:
     axis = _axis(labels, name)
     wrong = [p for p in places if not 0 <= p < len(axis)]
     if wrong:
-        raise UsageError(f"{name} has no neuron {wrong[0]}", why=f"it is {len(axis)} wide, from 0 to {len(axis) - 1}")
+        raise UsageError(
+            f"{name} has no neuron {wrong[0]}",
+            why=f"it is {len(axis)} wide, from 0 to {len(axis) - 1}",
+            fix="count from 0, and name neurons that are there",
+        )
     return axis[list(places)]
 
 

@@ -102,7 +102,7 @@ def asks(labels: Labels, requests: Sequence[Request]) -> list[Ask]:
         if len(values) != len(request.amounts):
             raise UsageError(
                 f"{request.text!r} gives {len(request.amounts)} widths",
-                why=f"{request.name} has {len(values)} inputs",
+                why=f"{request.name} has {len(values)} input{'s' * (len(values) != 1)}",
                 fix="give one for each, or free",
             )
         for value, amount in zip(values, request.amounts, strict=True):
@@ -111,7 +111,11 @@ def asks(labels: Labels, requests: Sequence[Request]) -> list[Ask]:
             axis = known_axis(labels, value, request.name)
             size = amount.size(len(axis))
             if size is not None and size < 1:
-                raise UsageError(f"{request.text!r} leaves nothing", why=f"{request.name} is {len(axis)} wide")
+                raise UsageError(
+                    f"{request.text!r} leaves nothing",
+                    why=f"{request.name} is {len(axis)} wide",
+                    fix="leave one at least",
+                )
             text = request.text if len(values) == 1 else f"{request.text} ({value.name})"
             found.append(Ask(text, axis, size, amount.exact))
     return found

@@ -110,7 +110,12 @@ def positions(given: Told, field: str) -> list[int]:
     for part in (part.strip() for entry in entries for part in str(entry).split(",")):
         first, _, last = part.partition("-")
         if not re.fullmatch(r"\d{1,9}(-\d{1,9})?", part) or int(last or first) < int(first):
-            raise wrong(given, field, "positions from 0, and ranges of them", "write it like 0,217,482 or 0-99")
+            raise wrong(
+                Told(part, given.where),
+                field,
+                "positions from 0, and ranges of them",
+                "write it like 0,217,482 or 0-99",
+            )
         found += range(int(first), int(last or first) + 1)
     return found
 
@@ -119,7 +124,7 @@ def by_vertex(read: Reader) -> Reader:
     def each(given: Told, field: str) -> dict[str, Any]:
         if not isinstance(given.value, dict) or not given.value:
             raise wrong(given, field, "vertices and something for each", f"write it like {field}: {{conv3: ...}}")
-        return {name: read(entry, f"{field} {name}") for name, entry in given.value.items()}
+        return {name: read(entry, f"{field} of {name}") for name, entry in given.value.items()}
 
     return each
 

@@ -218,13 +218,13 @@ def _disconnect(network: Network, given: Given, seed: int) -> Sequence[Resized]:
 
 
 def _kernel(network: Network, given: Given, seed: int) -> Sequence[Resized]:
-    for name, size in given["sizes"].items():
+    for name, size in given["kernel"].items():
         network.kernel(name, size)
     return ()
 
 
 def _activation(network: Network, given: Given, seed: int) -> Sequence[Resized]:
-    for name, kind in given["kinds"].items():
+    for name, kind in given["activation"].items():
         network.activation(name, kind)
     return ()
 
@@ -269,9 +269,9 @@ KINDS: dict[str, Kind] = {
         main=("from", "to"),
     ),
     "disconnect": Kind(_disconnect, {"from": text, "to": text}, needs=("from", "to"), main=("from", "to")),
-    "kernel": Kind(_kernel, {"sizes": by_vertex(kernel)}, needs=("sizes",), main=("sizes",), whole=True),
+    "kernel": Kind(_kernel, {"kernel": by_vertex(kernel)}, needs=("kernel",), main=("kernel",), whole=True),
     "activation": Kind(
-        _activation, {"kinds": by_vertex(word(_activations))}, needs=("kinds",), main=("kinds",), whole=True
+        _activation, {"activation": by_vertex(word(_activations))}, needs=("activation",), main=("activation",), whole=True
     ),
     "replace": Kind(
         _replace,

@@ -128,7 +128,7 @@ def kernel(
 
     What is new is zero: the function stays. What goes is farthest from the centre, on the side that weighs less.
     """
-    edit("kernel", model, common, lambda: [asked("kernel", sizes={vertex: size})])
+    edit("kernel", model, common, lambda: [asked("kernel", kernel={vertex: size})])
 
 
 @with_common
@@ -140,7 +140,7 @@ def activation(
     common: Common,
 ) -> None:
     """Put another activation in the place of one."""
-    edit("activation", model, common, lambda: [asked("activation", kinds={vertex: kind})])
+    edit("activation", model, common, lambda: [asked("activation", activation={vertex: kind})])
 
 
 @with_common
