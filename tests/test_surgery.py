@@ -275,6 +275,15 @@ def test_25_what_fails_changes_no_byte(tmp_path: Path) -> None:
         assert (tmp_path / "after.onnx").read_bytes() == before
 
 
+def test_what_would_not_fit_is_named(tmp_path: Path) -> None:
+    d = Drawing()
+    x = d.input("in", 3)
+    d.iv("add", d.av("v2", d.av("v1", x, 5, strides=[2, 2]), 5), d.av("side", x, 5, strides=[2, 2]))
+    net = d.network(tmp_path)
+    with pytest.raises(InfeasibleError, match=r"add \(Add\) can't join shapes \[\d+, 5, 6, 6\] and \[\d+, 5, 3, 3\]"):
+        net.remove("v1")
+
+
 @pytest.mark.parametrize("kind", ["Silu", "Gelu", "HardSwish", "Relu6", "LeakyRelu", "PRelu", "Tanh"])
 def test_an_activation_becomes_another(kind: str, tmp_path: Path) -> None:
     d = Drawing()

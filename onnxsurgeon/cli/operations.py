@@ -271,7 +271,8 @@ KINDS: dict[str, Kind] = {
     "disconnect": Kind(_disconnect, {"from": text, "to": text}, needs=("from", "to"), main=("from", "to")),
     "kernel": Kind(_kernel, {"kernel": by_vertex(kernel)}, needs=("kernel",), main=("kernel",), whole=True),
     "activation": Kind(
-        _activation, {"activation": by_vertex(word(_activations))}, needs=("activation",), main=("activation",), whole=True
+        _activation, {"activation": by_vertex(word(_activations))}, needs=("activation",), main=("activation",),
+        whole=True,
     ),
     "replace": Kind(
         _replace,

@@ -212,7 +212,8 @@ def require_fit(before: Labels, model: ir.Model, what: str, outputs: Collection[
     """
     try:
         labels = label(model, rewritten=False)
-        problems = [*_misfits(before, labels, outputs), *_parted(before, labels)]
+        refused = _refused(before, labels) if before.facts[0] and not labels.facts[0] else ""
+        problems = [refused] if refused else [*_misfits(before, labels, outputs), *_parted(before, labels)]
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # of some rule
         raise InfeasibleError(
             f"{what}: the shapes would not fit; nothing was changed",
@@ -226,6 +227,19 @@ def require_fit(before: Labels, model: ir.Model, what: str, outputs: Collection[
             fix="choose vertices whose outputs have the same shape, widths apart",
         )
     return labels
+
+
+def _refused(before: Labels, labels: Labels) -> str:
+    """The first vertex that can't work on the shapes that it gets, where one can't."""
+    evaluator, model = labels.evaluator, labels.model
+    facts = evaluator.input_facts(model, before.sizes[0])
+    for node in model.graph:
+        try:
+            evaluator.visit(node, facts)
+        except ValueError:
+            shapes = [_text(facts[v].shape) for v in node.inputs if v is not None and v in facts]
+            return f"{name_of(node)} ({node.op_type}) can't join shapes {' and '.join(shapes)}"
+    return ""
 
 
 def _misfits(before: Labels, labels: Labels, outputs: Collection[str]) -> Iterator[str]:
