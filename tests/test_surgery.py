@@ -323,6 +323,20 @@ def test_a_sub_graph_of_another_file(tmp_path: Path) -> None:
     onnx.checker.check_model(onnx.load(tmp_path / "out.onnx"), full_check=True)
 
 
+def test_a_sub_graph_between_vertices_inside_another_file(tmp_path: Path) -> None:
+    """Its shapes need not be stated in the file."""
+    (tmp_path / "a").mkdir()
+    a, b = Drawing(), Drawing(1)
+    a.iv("r", a.av("v1", a.input("in", 3), 6))
+    b.iv("r", b.av("v3", b.av("v2", b.av("v1", b.input("in", 4), 5), 7), 8))
+    host, guest = a.network(tmp_path), b.network(tmp_path / "a")
+    host.splice(guest, after="v1", entry="v1", exit="v3")
+    assert host.find("spliced.*") == ["spliced.v2", "spliced.v3"]
+    proven(host)
+    with pytest.raises(UsageError, match="nearest names: v3"):
+        host.splice(guest, after="v1", entry="v33")
+
+
 def test_replacing_a_layer_by_a_fresh_one(tmp_path: Path) -> None:
     d = Drawing()
     d.iv("r", d.av("v2", d.av("v1", d.input("in", 3), 5), 5, kernel=3))
