@@ -50,7 +50,9 @@ def wrong(given: Told, field: str, wanted: str, fix: str = "") -> UsageError:
 
 def near(name: str, names: Iterable[str]) -> str:
     """Words for the fix of an error about `name`."""
-    found = get_close_matches(name, names, n=3) or get_close_matches(name.lower(), names, n=3)
+    names = list(names)
+    same = [known for known in names if known.lower() == name.lower()]
+    found = same or get_close_matches(name, names, n=3)
     return f"did you mean {' or '.join(found)}?" if found else ""
 
 
@@ -75,7 +77,7 @@ def flag(given: Told, field: str) -> bool:
 def number(least: int) -> Reader:
     def read(given: Told, field: str) -> int:
         if not re.fullmatch(r"\+?\d+", str(given)) or int(str(given)) < least:
-            raise wrong(given, field, f"a whole number, {least} or more", f"write it like {field}: {max(least, 8)}")
+            raise wrong(given, field, f"a whole number, {least} or more", f"write it like {field}: {least}")
         return int(str(given))
 
     return read

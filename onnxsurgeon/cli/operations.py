@@ -99,7 +99,9 @@ def asked(kind: str, **fields: Any) -> Operation:
 def operation(entry: Told) -> Operation:
     """The operation that an entry of a recipe describes. Raises UsageError where it doesn't describe one."""
     if isinstance(entry.value, str) or not entry.value or isinstance(entry.value, list):
-        raise UsageError(f"{entry.where}{str(entry)!r} is no operation", why=_known(KINDS), fix="see the examples")
+        raise UsageError(
+            f"{entry.where}{str(entry)!r} is no operation", why=_known(KINDS), fix="write it like remove: conv3"
+        )
     named = [key for key in entry.value if key in KINDS]
     if len(named) != 1:
         first = next(iter(entry.value))
@@ -138,13 +140,14 @@ def _main(name: str, kind: Kind, content: Told) -> dict[str, Told]:
 
 def _checked(name: str, given: Mapping[str, Told], where: str) -> Operation:
     kind = KINDS[name]
+    options = [key for key in kind.fields if not (kind.whole and key in kind.main)]
     for key, value in given.items():
         if key not in kind.fields:
-            fix = near(key, kind.fields) or "leave it out"
-            raise UsageError(f"{value.where or where}{name} knows no {key!r}", why=_known(kind.fields), fix=fix)
+            fix = near(key, options) or "leave it out"
+            raise UsageError(f"{value.where or where}{name} knows no {key!r}", why=_known(options), fix=fix)
     for key in kind.needs:
         if key not in given:
-            raise UsageError(f"{where}{name} needs {key}", why=_known(kind.fields), fix=f"add {key}: ...")
+            raise UsageError(f"{where}{name} needs {key}", why=_known(options), fix=f"add {key}: ...")
     read = {key: kind.fields[key](value, key) for key, value in given.items()}
     kind.check(read, where)
     return Operation(name, read, where)
