@@ -24,10 +24,10 @@ from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.growth import Growth, Init
 from onnxsurgeon.inspection import Measure, Model, count_params, measure
 from onnxsurgeon.load import read
-from onnxsurgeon.neurons import Free, Ids
+from onnxsurgeon.neurons import Free
 from onnxsurgeon.proving import Proofs, prove
-from onnxsurgeon.requests import Request, asks, expanded, opened, parse
-from onnxsurgeon.resize import Ask, Limits, Resized, Utility, known_axis, select, value_axis
+from onnxsurgeon.requests import Request, asks, expanded, limits, opened, parse
+from onnxsurgeon.resize import Ask, Resized, Utility, select, value_axis
 from onnxsurgeon.spaces import spaces
 from onnxsurgeon.surgery import inserting, kernel, splicing, wiring
 from onnxsurgeon.surgery.blocks import Block, Start
@@ -44,6 +44,9 @@ class Vertex:
 
     network: Network
     name: str
+
+    def __repr__(self) -> str:
+        return f"<{self.operator} {self.name}>"
 
     @property
     def node(self) -> ir.Node:
@@ -80,12 +83,15 @@ class Vertex:
         self.network.remove(self.name, **options)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Network(Model):
     """A model that can be edited. steps: what was done to it."""
 
     steps: list[Step] = field(default_factory=list)
     _labels: tuple[ir.Model, Labels] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Network {self.path}: {len(self.graph.graph)} vertices, {len(self.steps)} edits>"
 
     # --- looking ---
 
@@ -188,9 +194,9 @@ class Network(Model):
         if outs:
             labels = label(self.graph, free=free, opened=outs)
         asked = asks(labels, wanted)
-        limits = _limits(labels, keep or {}, drop or {}, max_new, multiple)
+        bounds = limits(labels, keep or {}, drop or {}, max_new, multiple)
         try:
-            found = select(labels, asked, utility=utility, limits=limits, relax=relax, init=init, seed=seed)
+            found = select(labels, asked, utility=utility, limits=bounds, relax=relax, init=init, seed=seed)
         except InfeasibleError:
             step = _multiplied(self.graph, wanted, asked, growth) if max_new is None else None
             if step is None or step.selection is None:
@@ -293,39 +299,6 @@ def _multiplied(model: ir.Model, wanted: Sequence[Request], asked: Sequence[Ask]
 def _choices(align: Align, options: dict[str, Any]) -> Choices:
     growth = Growth(options.pop("grow_init", "normal"), options.pop("seed", 0))
     return Choices(align, options.pop("utility", "l2-norm"), growth, **options)
-
-
-def _limits(
-    labels: Labels,
-    keep: Mapping[str, Sequence[int]],
-    drop: Mapping[str, Sequence[int]],
-    max_new: int | Mapping[str, int] | None,
-    multiple: int,
-) -> Limits:
-    by_vertex = max_new if isinstance(max_new, Mapping) else {}
-    return Limits(
-        keep=[_chosen(labels, name, places) for name, places in keep.items()],
-        drop=[_chosen(labels, name, places) for name, places in drop.items()],
-        new=None if isinstance(max_new, Mapping) else max_new,
-        new_on=[(_axis(labels, name), number) for name, number in by_vertex.items()],
-        multiple=multiple,
-    )
-
-
-def _axis(labels: Labels, name: str) -> Ids:
-    return known_axis(labels, result_of(find(labels.model, name)), name)
-
-
-def _chosen(labels: Labels, name: str, places: Sequence[int]) -> Ids:
-    axis = _axis(labels, name)
-    wrong = [p for p in places if not 0 <= p < len(axis)]
-    if wrong:
-        raise UsageError(
-            f"{name} has no neuron {wrong[0]}",
-            why=f"it is {len(axis)} wide, from 0 to {len(axis) - 1}",
-            fix="count from 0, and name neurons that are there",
-        )
-    return axis[list(places)]
 
 
 def load(path: str | os.PathLike[str]) -> Network:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.graph import Labels
-from onnxsurgeon.neurons import OUTPUT
-from onnxsurgeon.resize import Ask, known_axis, makers, value_axis
+from onnxsurgeon.neurons import OUTPUT, Ids
+from onnxsurgeon.resize import Ask, Limits, known_axis, makers, value_axis
 from onnxsurgeon.surgery.draft import data_inputs, find, name_of, result_of
 
 _AMOUNT = re.compile(r"(~?)(?:(free)|([+-]?)(\d+)(%?))")
@@ -143,3 +143,37 @@ def opened(labels: Labels, wanted: Sequence[Ask]) -> set[str]:
             if any(mine & set(root[axis].tolist()) for axis in axes):
                 names.add(value.name or "")
     return names
+
+
+def limits(
+    labels: Labels,
+    keep: Mapping[str, Sequence[int]],
+    drop: Mapping[str, Sequence[int]],
+    max_new: int | Mapping[str, int] | None,
+    multiple: int,
+) -> Limits:
+    """What bounds a resize, by the names of vertices; see `Network.resize`."""
+    by_vertex = max_new if isinstance(max_new, Mapping) else {}
+    return Limits(
+        keep=[_chosen(labels, name, places) for name, places in keep.items()],
+        drop=[_chosen(labels, name, places) for name, places in drop.items()],
+        new=None if isinstance(max_new, Mapping) else max_new,
+        new_on=[(_axis(labels, name), number) for name, number in by_vertex.items()],
+        multiple=multiple,
+    )
+
+
+def _axis(labels: Labels, name: str) -> Ids:
+    return known_axis(labels, result_of(find(labels.model, name)), name)
+
+
+def _chosen(labels: Labels, name: str, places: Sequence[int]) -> Ids:
+    axis = _axis(labels, name)
+    wrong = [p for p in places if not 0 <= p < len(axis)]
+    if wrong:
+        raise UsageError(
+            f"{name} has no neuron {wrong[0]}",
+            why=f"it is {len(axis)} wide, from 0 to {len(axis) - 1}",
+            fix="count from 0, and name neurons that are there",
+        )
+    return axis[list(places)]
