@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
@@ -152,11 +153,23 @@ def limits(
     max_new: int | Mapping[str, int] | None,
     multiple: int,
 ) -> Limits:
-    """What bounds a resize, by the names of vertices; see `Network.resize`."""
+    """What bounds a resize, by the names of vertices; see `Network.resize`.
+
+    Raises UsageError where a neuron is to stay and to go.
+    """
     by_vertex = max_new if isinstance(max_new, Mapping) else {}
+    stay, go = ([_chosen(labels, name, places) for name, places in given.items()] for given in (keep, drop))
+    for chosen, (name, places) in zip(stay, keep.items(), strict=True):
+        both = np.isin(labels.classes.root[chosen], labels.classes.root[np.concatenate([chosen[:0], *go])])
+        if both.any():
+            raise UsageError(
+                f"neuron {places[int(np.argmax(both))]} of {name} is to stay and to go",
+                why=f"it is kept, and dropped by {', '.join(drop)}",
+                fix="leave it out of one of the lists",
+            )
     return Limits(
-        keep=[_chosen(labels, name, places) for name, places in keep.items()],
-        drop=[_chosen(labels, name, places) for name, places in drop.items()],
+        keep=stay,
+        drop=go,
         new=None if isinstance(max_new, Mapping) else max_new,
         new_on=[(_axis(labels, name), number) for name, number in by_vertex.items()],
         multiple=multiple,
