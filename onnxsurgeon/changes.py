@@ -28,8 +28,8 @@ def edited(
         **head(command),
         "model": str(old.path),
         "output": str(output),
-        "before": asdict(old.measure()),
-        "after": asdict(new.measure()),
+        "before": _counts(old),
+        "after": _counts(new),
         "requested": dict(requested),
         "widths": [row for found in resized for row in _widths(found)],
         "changes": list(vertices(old.labels, new.labels)),
@@ -51,6 +51,11 @@ def proven(report: Report, found: Proofs, *, passed: bool) -> Report:
         "provider": found.provider,
     }
     return {**report, "steps": [*steps, *report["steps"][len(steps) :]], "proof": proof}
+
+
+def _counts(network: Network) -> Report:
+    found = network.measure()
+    return {**asdict(found), "macs": int(found.macs) if found.macs == int(found.macs) else found.macs}
 
 
 def _widths(found: Resized) -> Iterator[Report]:

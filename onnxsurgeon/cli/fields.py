@@ -168,8 +168,8 @@ def utility(given: Told, field: str) -> str:
     return str(word([*get_args(Criterion), "file:SCORES.npz"])(given, field))
 
 
-def file(given: Told, field: str) -> Path:
+def file(given: Told, field: str) -> str:
     path = given.folder / text(given, field)
     if not path.is_file():
         raise UsageError(f"{given.where}{field} {path} not found", fix="check the path")
-    return path
+    return str(path)

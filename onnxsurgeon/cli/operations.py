@@ -87,7 +87,8 @@ class Operation:
         except SurgeonError as error:
             if not self.where:
                 raise
-            raise type(error)(f"{self.where}{self.kind}: {error.what}", why=error.why, fix=error.fix) from error
+            named = "" if error.what.startswith(self.kind) else f"{self.kind}: "
+            raise type(error)(f"{self.where}{named}{error.what}", why=error.why, fix=error.fix) from error
 
 
 def asked(kind: str, **fields: Any) -> Operation:
