@@ -1,8 +1,10 @@
 """onnxsurgeon: edits trained neural networks as .onnx files.
 
 import onnxsurgeon as osg
-model = osg.load("model.onnx")
-result = osg.prune(model, ratio=0.2, metric="macs")
+network = osg.load("model.onnx")
+network["conv3"].resize(-16)
+network.save("edited.onnx")
+result = osg.prune(network, ratio=0.2, metric="macs")
 result.save("small.onnx")
 """
 
@@ -16,16 +18,26 @@ from onnxsurgeon.errors import InfeasibleError, ModelError, ProofError, SurgeonE
 
 if TYPE_CHECKING:
     from onnxsurgeon.comparison import Validation, validate
-    from onnxsurgeon.inspection import Inspection, Model, inspect, load
+    from onnxsurgeon.inspection import Inspection, Model, inspect
+    from onnxsurgeon.network import Network, load
+    from onnxsurgeon.proving import Proofs
     from onnxsurgeon.prune import Result, prune
+    from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Conv, Linear, Pool
 
 __version__ = "0.1.0"
 __all__ = [
+    "Activation",
+    "BatchNorm",
+    "Conv",
     "InfeasibleError",
     "Inspection",
+    "Linear",
     "Model",
     "ModelError",
+    "Network",
+    "Pool",
     "ProofError",
+    "Proofs",
     "Result",
     "SurgeonError",
     "UsageError",
@@ -37,12 +49,19 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Activation": "onnxsurgeon.surgery.blocks",
+    "BatchNorm": "onnxsurgeon.surgery.blocks",
+    "Conv": "onnxsurgeon.surgery.blocks",
     "Inspection": "onnxsurgeon.inspection",
+    "Linear": "onnxsurgeon.surgery.blocks",
     "Model": "onnxsurgeon.inspection",
+    "Network": "onnxsurgeon.network",
+    "Pool": "onnxsurgeon.surgery.blocks",
+    "Proofs": "onnxsurgeon.proving",
     "Result": "onnxsurgeon.prune",
     "Validation": "onnxsurgeon.comparison",
     "inspect": "onnxsurgeon.inspection",
-    "load": "onnxsurgeon.inspection",
+    "load": "onnxsurgeon.network",
     "prune": "onnxsurgeon.prune",
     "validate": "onnxsurgeon.comparison",
 }

@@ -44,4 +44,4 @@ class ProofError(SurgeonError):
     """The edited model differs from its reference; nothing was written."""
 
     exit_code = 5
-    proof: Any = None  # what was found, a `validate.Proof`, where it came to a comparison
+    proof: Any = None  # what was found, where it came to a comparison: a `validate.Proof`, or `proving.Proofs`

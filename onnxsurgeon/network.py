@@ -15,25 +15,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.edit import apply, copied
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.growth import Growth, Init
-from onnxsurgeon.inspection import Model, count_params
+from onnxsurgeon.inspection import Measure, Model, count_params, measure
 from onnxsurgeon.load import read
-from onnxsurgeon.neurons import Free, Ids
+from onnxsurgeon.neurons import Free
 from onnxsurgeon.proving import Proofs, prove
-from onnxsurgeon.requests import Request, asks, opened, parse
-from onnxsurgeon.resize import Ask, Limits, Resized, Utility, known_axis, select, value_axis
+from onnxsurgeon.requests import Request, asks, expanded, limits, opened, parse
+from onnxsurgeon.resize import Ask, Resized, Utility, select, value_axis
+from onnxsurgeon.spaces import spaces
 from onnxsurgeon.surgery import inserting, kernel, splicing, wiring
 from onnxsurgeon.surgery.blocks import Block, Start
 from onnxsurgeon.surgery.draft import Step, find, name_of, result_of
 from onnxsurgeon.surgery.multiplier import multiply
 from onnxsurgeon.surgery.wiring import Align, Choices
 from onnxsurgeon.validate import Device
-from onnxsurgeon.write import check_target, write
+from onnxsurgeon.write import check_target, size, write
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Vertex:
 
     network: Network
     name: str
+
+    def __repr__(self) -> str:
+        return f"<{self.operator} {self.name}>"
 
     @property
     def node(self) -> ir.Node:
@@ -78,12 +83,15 @@ class Vertex:
         self.network.remove(self.name, **options)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Network(Model):
     """A model that can be edited. steps: what was done to it."""
 
     steps: list[Step] = field(default_factory=list)
     _labels: tuple[ir.Model, Labels] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Network {self.path}: {len(self.graph.graph)} vertices, {len(self.steps)} edits>"
 
     # --- looking ---
 
@@ -124,6 +132,16 @@ class Network(Model):
         lines = ["  ".join((*(cell.ljust(n) for cell, n in zip(row, sizes, strict=False)), row[3])) for row in rows]
         return "\n".join([*(line.rstrip() for line in lines), f"{count_params(self.graph):,} parameters"])
 
+    @property
+    def bytes(self) -> int:
+        """Size of its file, external data included: of the one that it was read from, or would be written to."""
+        return size(self.graph) if self.steps else super().bytes
+
+    def measure(self) -> Measure:
+        """Parameters, MACs per sample, bytes and vertices."""
+        labels = label(self.graph)
+        return measure(self, spaces(labels, np.zeros(labels.relations.count)))
+
     # --- all or nothing ---
 
     def copy(self) -> Network:
@@ -162,7 +180,8 @@ class Network(Model):
     ) -> Resized:
         """Changes widths; what is tied to them follows.
 
-        requests: as on the command line, `conv3=-16`, `conv3~+8`, `fc=10`, `fc.in=512,free`; solved together.
+        requests: as on the command line, `conv3=-16`, `conv3~+8`, `fc=10`, `fc.in=512,free`; solved together. A glob
+        speaks of all layers that match and can change.
         keep, drop: positions (from 0) of neurons that must stay or go, by vertex. max_new: new neurons on an axis at
         most, or by vertex. relax: where it can't be had exactly, the nearest. init: of new neurons. free: which factor
         of heads or groups changes. Raises UsageError, InfeasibleError; then nothing was changed.
@@ -170,18 +189,19 @@ class Network(Model):
         wanted = [parse(text) for text in requests]
         growth = Growth(init, seed + len(self.steps))
         labels = label(self.graph, free=free)
+        wanted = expanded(labels, wanted)
         outs = opened(labels, asks(labels, wanted))
         if outs:
             labels = label(self.graph, free=free, opened=outs)
         asked = asks(labels, wanted)
-        limits = _limits(labels, keep or {}, drop or {}, max_new, multiple)
+        bounds = limits(labels, keep or {}, drop or {}, max_new, multiple)
         try:
-            found = select(labels, asked, utility=utility, limits=limits, relax=relax, init=init, seed=seed)
+            found = select(labels, asked, utility=utility, limits=bounds, relax=relax, init=init, seed=seed)
         except InfeasibleError:
             step = _multiplied(self.graph, wanted, asked, growth) if max_new is None else None
             if step is None or step.selection is None:
                 raise
-            found = Resized(step.selection, (len(asked[0].axis),), (asked[0].size or 0,))
+            found = Resized(step.selection, tuple(asked), (asked[0].size or 0,))
         else:
             after = apply(labels, found.selection, growth=growth)
             step = Step(f"resize {' '.join(requests)}", self.graph, after, labels, found.selection, growth)
@@ -270,7 +290,8 @@ class Network(Model):
 
 def _multiplied(model: ir.Model, wanted: Sequence[Request], asked: Sequence[Ask], growth: Growth) -> Step | None:
     """More outputs for each group, where that is all that is asked for."""
-    if len(wanted) != 1 or wanted[0].inputs or asked[0].size is None:
+    by_input = wanted[0].inputs or any(v.name == wanted[0].name for v in model.graph.inputs)
+    if len(wanted) != 1 or by_input or asked[0].size is None or growth.init == "duplicate":
         return None
     return multiply(model, wanted[0].name, asked[0].size - len(asked[0].axis), growth)
 
@@ -278,35 +299,6 @@ def _multiplied(model: ir.Model, wanted: Sequence[Request], asked: Sequence[Ask]
 def _choices(align: Align, options: dict[str, Any]) -> Choices:
     growth = Growth(options.pop("grow_init", "normal"), options.pop("seed", 0))
     return Choices(align, options.pop("utility", "l2-norm"), growth, **options)
-
-
-def _limits(
-    labels: Labels,
-    keep: Mapping[str, Sequence[int]],
-    drop: Mapping[str, Sequence[int]],
-    max_new: int | Mapping[str, int] | None,
-    multiple: int,
-) -> Limits:
-    by_vertex = max_new if isinstance(max_new, Mapping) else {}
-    return Limits(
-        keep=[_chosen(labels, name, places) for name, places in keep.items()],
-        drop=[_chosen(labels, name, places) for name, places in drop.items()],
-        new=None if isinstance(max_new, Mapping) else max_new,
-        new_on=[(_axis(labels, name), number) for name, number in by_vertex.items()],
-        multiple=multiple,
-    )
-
-
-def _axis(labels: Labels, name: str) -> Ids:
-    return known_axis(labels, result_of(find(labels.model, name)), name)
-
-
-def _chosen(labels: Labels, name: str, places: Sequence[int]) -> Ids:
-    axis = _axis(labels, name)
-    wrong = [p for p in places if not 0 <= p < len(axis)]
-    if wrong:
-        raise UsageError(f"{name} has no neuron {wrong[0]}", why=f"it is {len(axis)} wide, from 0 to {len(axis) - 1}")
-    return axis[list(places)]
 
 
 def load(path: str | os.PathLike[str]) -> Network:

@@ -1,8 +1,9 @@
 """The proof of a sequence of edits: each step against the model before it, on the same inputs.
 
 A resize is proven from both ends: the model before it, with the dropped neurons silenced, computes what the model after
-it does with its new ones silenced. A change of structure must run, and is compared with the model before it: where it
-says that it changes nothing, the outputs must agree.
+it does with its new ones silenced; new ones that are copies share the work of the old ones, so they are not silenced. A
+change of structure must run, and is compared with the model before it: where it says that it changes nothing, the
+outputs must agree.
 """
 
 from __future__ import annotations
@@ -47,11 +48,12 @@ class Proven:
 
 @dataclass(frozen=True)
 class Proofs:
-    """Of all steps. provider: what ran the models. samples: sets of inputs."""
+    """Of all steps. provider: what ran the models. samples: sets of inputs. allowed: how far outputs may differ."""
 
     steps: tuple[Proven, ...]
     provider: str
     samples: int
+    allowed: Tolerance
 
     @property
     def error(self) -> float:
@@ -71,7 +73,10 @@ def prove(
     seed: int = 0,
     progress: Callable[[str, str], None] = lambda stage, detail: None,
 ) -> Proofs:
-    """Proves every step. Raises ProofError where one is not what it says, ModelError where the first does not run."""
+    """Proves every step. Raises ProofError where one is not what it says, ModelError where the first does not run.
+
+    The error has the proofs of the steps before it.
+    """
     first = steps[0]
     labels = first.labels or label(first.before, rewritten=False)
     allowed = tolerance(labels, atol, rtol)
@@ -80,13 +85,17 @@ def prove(
         runner = _Runner(Path(folder) / "model.onnx", device)
         write(first.before, runner.path)
         runner.feeds, before = runnable(labels, keep, runner.path, runner.run, seed)
-        found = []
-        for step in steps:
-            progress("prove", step.what)
-            after = runner(step.after, step.what)
-            found.append(_prove(step, before, after, runner, allowed))
-            before = after
-    return Proofs(tuple(found), runner.provider, len(runner.feeds))
+        found: list[Proven] = []
+        try:
+            for step in steps:
+                progress("prove", step.what)
+                after = runner(step.after, step.what)
+                found.append(_prove(step, before, after, runner, allowed))
+                before = after
+        except ProofError as error:
+            error.proof = Proofs(tuple(found), runner.provider, len(runner.feeds), allowed)
+            raise
+    return Proofs(tuple(found), runner.provider, len(runner.feeds), allowed)
 
 
 class _Runner:
@@ -123,29 +132,14 @@ def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runne
     labels, selection = step.labels, step.selection
     silent = after
     if selection.grows:
-        silent = runner(_silenced(step, labels, selection), f"{step.what} (new neurons silenced)")
+        grown, keep = placed(step)
+        silent = runner(reference(grown, keep), f"{step.what} (new neurons silenced)")
     expected = before if selection.keep.all() else runner(reference(labels, selection.keep), "the reference")
     taken = partial(_taken, labels, selection)
     result = compare(taken(expected, old=True), taken(silent, old=False), allowed, runner.provider)
     _require(result, step.what, allowed)
     moved = compare(taken(before, old=True), taken(after, old=False), allowed, runner.provider)
     return Proven(step.what, result.error, moved.error, moved.error <= max(UNCHANGED, result.error))
-
-
-def _silenced(step: Step, labels: Labels, selection: Selection) -> ir.Model:
-    """The model after a step, its new neurons silenced. Raises ProofError where they can't be told from old ones."""
-    after = step.after
-    if step.growth.init == "duplicate":  # a copy can't be silenced without its original: its place is what is proven
-        after = apply(labels, selection, growth=Growth("zeros"))
-    choices: tuple[Free, ...] = ("auto", "heads", "head-size")
-    for free in choices:  # the factor of heads or groups that grew
-        grown = label(after, free=free, rewritten=False)
-        keep = old_ones(labels, selection, grown)
-        if keep is not None:
-            return reference(grown, keep)
-    raise ProofError(
-        f"{step.what}: new neurons and old ones stand in one place; nothing was written", fix="report this model"
-    )
 
 
 def _require(result: Comparison, what: str, allowed: Tolerance) -> None:
@@ -170,27 +164,3 @@ def _taken(labels: Labels, selection: Selection, results: Sequence[Arrays], *, o
                     cut[value.name or ""] = np.take(cut[value.name or ""], stay, axis)
         taken.append(cut)
     return taken
-
-
-def old_ones(labels: Labels, selection: Selection, grown: Labels) -> Mask | None:
-    """Which neurons of the grown model are not new, shape (neurons,); None where a new one is an old one, too."""
-    root = grown.classes.root
-    new, old = np.zeros(len(root), np.bool_), np.zeros(len(root), np.bool_)
-    twins = {name_of(node): node for node in grown.calls}
-    for node, call in labels.calls.items():
-        twin = twins.get(name_of(node))
-        if twin is None:
-            continue
-        pairs = [(labels.known(node, i), grown.known(twin, i)) for i in range(len(call.inputs))]
-        pairs += [(labels.axes.get(a), grown.axes.get(b)) for a, b in zip(node.outputs, twin.outputs, strict=False)]
-        for before, after in pairs:
-            for ids, others in zip(before or (), after or (), strict=False):
-                if others is None or ids is None:
-                    continue
-                positions = selection.positions(ids)
-                if positions is None and len(ids) == len(others):
-                    old[root[others]] = True
-                elif positions is not None and len(positions) == len(others):
-                    new[root[others[positions < 0]]] = True
-                    old[root[others[positions >= 0]]] = True
-    return None if (new & old).any() else ~new[root]

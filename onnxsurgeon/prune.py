@@ -102,12 +102,12 @@ class Result:
             result = None
             if proof:
                 report("prove", "")
+                from onnxsurgeon.network import on_disk
                 from onnxsurgeon.validate import prove, require, tolerance
 
                 allowed = tolerance(self.labels, atol, rtol)
-                result = prove(
-                    self.labels, self.keep, self.source.path, draft, allowed=allowed, device=device, seed=seed
-                )
+                with on_disk(self.source) as original:
+                    result = prove(self.labels, self.keep, original, draft, allowed=allowed, device=device, seed=seed)
                 require(result, allowed)
             if data.exists():
                 data.replace(target.with_name(data.name))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.graph import Labels
-from onnxsurgeon.neurons import OUTPUT
-from onnxsurgeon.resize import Ask, known_axis
-from onnxsurgeon.surgery.draft import data_inputs, find, result_of
+from onnxsurgeon.neurons import OUTPUT, Ids
+from onnxsurgeon.resize import Ask, Limits, known_axis, makers, value_axis
+from onnxsurgeon.surgery.draft import data_inputs, find, name_of, result_of
 
 _AMOUNT = re.compile(r"(~?)(?:(free)|([+-]?)(\d+)(%?))")
 
@@ -62,6 +64,37 @@ def parse(text: str) -> Request:
     return Request(text, name.removesuffix(".in") if inputs else name, inputs, amounts)
 
 
+def expanded(labels: Labels, requests: Sequence[Request]) -> list[Request]:
+    """The requests, one with a glob as one for each layer that it matches and whose width can change.
+
+    An output of the graph changes by its own name alone. Raises UsageError where a glob matches nothing.
+    """
+    names = {name_of(node) for node in labels.model.graph} | {v.name for v in labels.model.graph.inputs}
+    found: list[Request] = []
+    for request in requests:
+        if request.name in names or not any(c in request.name for c in "*?["):
+            found.append(request)
+            continue
+        hits = [n for n in labels.model.graph if fnmatch.fnmatchcase(name_of(n), request.name) and _changes(labels, n)]
+        if not hits:
+            raise UsageError(
+                f"{request.text!r} matches no layer whose width can change",
+                why=f"{sum(fnmatch.fnmatchcase(name or '', request.name) for name in names)} vertices match the name",
+                fix="see the names with onnxsurgeon inspect -v, and name outputs of the graph in full",
+            )
+        rest = request.text[len(request.name) :]
+        found += [replace(request, text=name_of(node) + rest, name=name_of(node)) for node in hits]
+    return found
+
+
+def _changes(labels: Labels, node: ir.Node) -> bool:
+    """Whether a layer with weights gives the vertex' output a width, and it isn't frozen."""
+    found = (
+        value_axis(labels, node.outputs[0]) if node.outputs and makers(labels, node.outputs[0]) is not None else None
+    )
+    return found is not None and not labels.classes.frozen[found[1]].all()
+
+
 def asks(labels: Labels, requests: Sequence[Request]) -> list[Ask]:
     """The axes that requests are about. Raises UsageError for names that are not there, or have no width."""
     found: list[Ask] = []
@@ -70,7 +103,7 @@ def asks(labels: Labels, requests: Sequence[Request]) -> list[Ask]:
         if len(values) != len(request.amounts):
             raise UsageError(
                 f"{request.text!r} gives {len(request.amounts)} widths",
-                why=f"{request.name} has {len(values)} inputs",
+                why=f"{request.name} has {len(values)} input{'s' * (len(values) != 1)}",
                 fix="give one for each, or free",
             )
         for value, amount in zip(values, request.amounts, strict=True):
@@ -79,7 +112,11 @@ def asks(labels: Labels, requests: Sequence[Request]) -> list[Ask]:
             axis = known_axis(labels, value, request.name)
             size = amount.size(len(axis))
             if size is not None and size < 1:
-                raise UsageError(f"{request.text!r} leaves nothing", why=f"{request.name} is {len(axis)} wide")
+                raise UsageError(
+                    f"{request.text!r} leaves nothing",
+                    why=f"{request.name} is {len(axis)} wide",
+                    fix="leave one at least",
+                )
             text = request.text if len(values) == 1 else f"{request.text} ({value.name})"
             found.append(Ask(text, axis, size, amount.exact))
     return found
@@ -107,3 +144,49 @@ def opened(labels: Labels, wanted: Sequence[Ask]) -> set[str]:
             if any(mine & set(root[axis].tolist()) for axis in axes):
                 names.add(value.name or "")
     return names
+
+
+def limits(
+    labels: Labels,
+    keep: Mapping[str, Sequence[int]],
+    drop: Mapping[str, Sequence[int]],
+    max_new: int | Mapping[str, int] | None,
+    multiple: int,
+) -> Limits:
+    """What bounds a resize, by the names of vertices; see `Network.resize`.
+
+    Raises UsageError where a neuron is to stay and to go.
+    """
+    by_vertex = max_new if isinstance(max_new, Mapping) else {}
+    stay, go = ([_chosen(labels, name, places) for name, places in given.items()] for given in (keep, drop))
+    for chosen, (name, places) in zip(stay, keep.items(), strict=True):
+        both = np.isin(labels.classes.root[chosen], labels.classes.root[np.concatenate([chosen[:0], *go])])
+        if both.any():
+            raise UsageError(
+                f"neuron {places[int(np.argmax(both))]} of {name} is to stay and to go",
+                why=f"it is kept, and dropped by {', '.join(drop)}",
+                fix="leave it out of one of the lists",
+            )
+    return Limits(
+        keep=stay,
+        drop=go,
+        new=None if isinstance(max_new, Mapping) else max_new,
+        new_on=[(_axis(labels, name), number) for name, number in by_vertex.items()],
+        multiple=multiple,
+    )
+
+
+def _axis(labels: Labels, name: str) -> Ids:
+    return known_axis(labels, result_of(find(labels.model, name)), name)
+
+
+def _chosen(labels: Labels, name: str, places: Sequence[int]) -> Ids:
+    axis = _axis(labels, name)
+    wrong = [p for p in places if not 0 <= p < len(axis)]
+    if wrong:
+        raise UsageError(
+            f"{name} has no neuron {wrong[0]}",
+            why=f"it is {len(axis)} wide, from 0 to {len(axis) - 1}",
+            fix="count from 0, and name neurons that are there",
+        )
+    return axis[list(places)]

@@ -66,9 +66,9 @@ def value_axis(labels: Labels, value: ir.Value) -> tuple[int, Ids] | None:
     """
     axes = labels.axes.get(value) or ()
     known = {a: axis for a, axis in enumerate(axes) if axis is not None}
-    makers = _makers(labels, value)
-    if makers is not None:
-        made = set(labels.classes.root[makers].tolist())
+    weights = makers(labels, value)
+    if weights is not None:
+        made = set(labels.classes.root[weights].tolist())
         known = {a: axis for a, axis in known.items() if made & set(labels.classes.root[axis].tolist())}
     free = {a: axis for a, axis in known.items() if not labels.classes.frozen[axis].all()} or known
     if not free:
@@ -77,7 +77,7 @@ def value_axis(labels: Labels, value: ir.Value) -> tuple[int, Ids] | None:
     return chosen, free[chosen]
 
 
-def _makers(labels: Labels, value: ir.Value) -> Ids | None:
+def makers(labels: Labels, value: ir.Value) -> Ids | None:
     """The neurons of the weights that a layer makes `value` with; None where no layer makes it."""
     node = value.producer()
     operator = None if node is None or node not in labels.calls else labels.operator(node)
@@ -93,9 +93,13 @@ class Resized:
     """A selection and what it does to the widths that were asked for. relaxed: not all are as asked."""
 
     selection: Selection
-    before: tuple[int, ...]
+    asks: tuple[Ask, ...]
     after: tuple[int, ...]
     relaxed: bool = False
+
+    @property
+    def before(self) -> tuple[int, ...]:
+        return tuple(len(ask.axis) for ask in self.asks)
 
 
 def select(
@@ -123,7 +127,7 @@ def select(
         found, relaxed = nearest, True
     selection = problem.selection(found, spread=init == "duplicate")
     after = tuple(selection.width(len(ask.axis), ask.axis) for ask in asks)
-    return Resized(selection, tuple(len(ask.axis) for ask in asks), after, relaxed)
+    return Resized(selection, tuple(asks), after, relaxed)
 
 
 def _conflict(problem: _Asked, asks: Sequence[Ask], nearest: Sizes | None) -> InfeasibleError:

@@ -100,12 +100,7 @@ def _percent(share: float) -> str:
 
 def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
     """The summary that a pruning ends with."""
-    before, after = report["before"], report["after"]
-    table = _table("", ">before", ">after", ">change")
-    for key, word in NAMES.items():
-        form = amounts.size if key == "size" else amounts.count
-        table.add_row(word, form(before[key]), form(after[key]), amounts.change(before[key], after[key]))
-    parts: list[RenderableType] = [_title(f"{report['model']} -> {report['output']}"), table, ""]
+    parts = counts(report)
     if report["changes"]:
         title = f"Weights that changed: {len(report['changes']):,}"
         widths = _table("vertex", "operator", "weight", ">before", ">after", title=title)
@@ -115,6 +110,16 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
         ]
         parts += [_fill(widths, rows, None if verbose else ROWS, "weights"), ""]
     return [*parts, _solver(report["solver"]), *_frozen(report, verbose=verbose), *_proof(report)]
+
+
+def counts(report: Report) -> list[RenderableType]:
+    """What became of the model's counts."""
+    before, after = report["before"], report["after"]
+    table = _table("", ">before", ">after", ">change")
+    for key, word in NAMES.items():
+        form = amounts.size if key == "size" else amounts.count
+        table.add_row(word, form(before[key]), form(after[key]), amounts.change(before[key], after[key]))
+    return [_title(f"{report['model']} -> {report['output']}"), table, ""]
 
 
 def outcome(report: Report) -> str:

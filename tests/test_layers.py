@@ -12,17 +12,18 @@ ORDER = """
     errors amounts neurons selection signature ops facts samples rewrites graph problem utility spaces
     solver
     recipe growth edit resize wire load write surgery requests inspection reference validate proving network
-    comparison prune report tables cli
+    comparison prune report changes tables cli
 """.split()
 HOMES = {
     "highspy": {"solver"},
     "onnxruntime": {"validate"},
     "rich": {"tables", "cli"},
     "typer": {"cli"},
+    "yaml": {"cli"},
 }
 LIGHT = {"errors", "amounts", "report", "cli"}  # what --help imports: nothing heavy at module level
-LATE = {"progress.py", "batch.py"}  # what the command line imports when it is needed
-HEAVY = {"highspy", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich"}
+LATE = {"progress.py", "batch.py", "edited.py"}  # what the command line imports when it is needed
+HEAVY = {"highspy", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "yaml"}
 LINES = 350
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem not in ("__init__", "__main__"))

@@ -261,6 +261,28 @@ def test_22_growth_keeps_the_function_and_new_rows_are_not_zero(tmp_path: Path) 
         assert (np.abs(weight[rows][:, : 3 if name == "v1" else 5]) > 0).all()
 
 
+def test_new_neurons_that_are_copies_share_the_work(tmp_path: Path) -> None:
+    d = Drawing()
+    d.av("v2", d.iv("r", d.bn("bn", d.av("v1", d.input("in", 3), 5, kernel=3))), 4)
+    net = d.network(tmp_path)
+    net.resize("v1=+7", init="duplicate")
+    proofs = net.prove(device="cpu")
+    assert proofs is not None
+    assert proofs.unchanged
+    weight = find(net.graph, "v1").inputs[1].const_value.numpy()  # type: ignore[union-attr]
+    assert len(np.unique(weight, axis=0)) == 5
+    net.resize("v1=-3", "v2=+1", init="duplicate")
+    proven(net)
+
+
+def test_an_input_of_the_graph_is_named_as_such(tmp_path: Path) -> None:
+    d = Drawing()
+    d.av("v1", d.input("in", 3), 5)
+    net = d.network(tmp_path)
+    with pytest.raises(InfeasibleError, match="an input of the graph"):
+        net.resize("in=4")
+
+
 def test_a_new_head_from_an_old_one(tmp_path: Path) -> None:
     """Outputs of the graph change when they are named; the chosen classes stay in their order."""
     d = Drawing()
@@ -271,6 +293,8 @@ def test_a_new_head_from_an_old_one(tmp_path: Path) -> None:
     net.resize("v1_end=3", keep={"v1_end": [1, 3, 4]})
     assert positions(net, "v1_end") == [2, 4, 5]
     proven(net).save(tmp_path / "out.onnx", device="cpu")
+    with pytest.raises(UsageError, match="neuron 1 of v1_end is to stay and to go"):
+        net.resize("v1_end=2", keep={"v1_end": [2, 1]}, drop={"v1_end": [0, 1]})
     net.resize("v1_end=1")
     with pytest.raises(UsageError, match="no width that could change"):
         net.resize("v1_end=3")
@@ -283,6 +307,22 @@ def test_requests_are_read_as_they_are_written() -> None:
     assert not parse("a~+8").amounts[0].exact
     both = parse("fc.in=512,free,~3")
     assert (both.name, both.inputs, [a.exact for a in both.amounts]) == ("fc", True, [True, True, False])
+
+
+def test_a_glob_speaks_of_all_layers_that_can_change(tmp_path: Path) -> None:
+    d = Drawing()
+    v2 = d.av("b.v2", d.iv("b.r", d.av("b.v1", d.input("in", 3), 8)), 4)
+    d.av("v3", v2, 6)
+    net = d.network(tmp_path)
+    found = net.resize("b.*=-25%")
+    assert [ask.text for ask in found.asks] == ["b.v1=-25%", "b.v2=-25%"]
+    assert (found.before, found.after) == ((8, 4), (6, 3))
+    assert widths(net, "b.v1", "b.v2", "v3") == (6, 3, 6)
+    net.resize("*=-1")
+    assert widths(net, "b.v1", "b.v2", "v3", "v3_end") == (5, 2, 5, 2), "an output changes by its own name alone"
+    with pytest.raises(UsageError, match="1 vertices match"):
+        net.resize("*_end=+1")
+    proven(net)
 
 
 def test_asking_by_input_speaks_of_what_arrives(tmp_path: Path) -> None:

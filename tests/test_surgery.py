@@ -113,6 +113,15 @@ def test_20_connecting(tmp_path: Path) -> None:
     proven(net, unchanged=True)
 
 
+def test_what_is_connected_is_new_to_its_readers_whatever_new_neurons_are(tmp_path: Path) -> None:
+    d = Drawing()
+    x = d.input("in", 3)
+    d.av("next", d.cc("c", d.av("v1", x, 5), d.av("v2", x, 4)), 2)
+    net = d.network(tmp_path)
+    net.connect("v1", "c", grow_init="duplicate")
+    proven(net, unchanged=True)
+
+
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_connecting_in_front_of_others_leaves_their_columns(position: int, tmp_path: Path) -> None:
     d = Drawing()
@@ -266,6 +275,15 @@ def test_25_what_fails_changes_no_byte(tmp_path: Path) -> None:
         assert (tmp_path / "after.onnx").read_bytes() == before
 
 
+def test_what_would_not_fit_is_named(tmp_path: Path) -> None:
+    d = Drawing()
+    x = d.input("in", 3)
+    d.iv("add", d.av("v2", d.av("v1", x, 5, strides=[2, 2]), 5), d.av("side", x, 5, strides=[2, 2]))
+    net = d.network(tmp_path)
+    with pytest.raises(InfeasibleError, match=r"add \(Add\) can't join shapes \[\d+, 5, 6, 6\] and \[\d+, 5, 3, 3\]"):
+        net.remove("v1")
+
+
 @pytest.mark.parametrize("kind", ["Silu", "Gelu", "HardSwish", "Relu6", "LeakyRelu", "PRelu", "Tanh"])
 def test_an_activation_becomes_another(kind: str, tmp_path: Path) -> None:
     d = Drawing()
@@ -303,6 +321,20 @@ def test_a_sub_graph_of_another_file(tmp_path: Path) -> None:
     proven(host)
     host.save(tmp_path / "out.onnx", device="cpu")
     onnx.checker.check_model(onnx.load(tmp_path / "out.onnx"), full_check=True)
+
+
+def test_a_sub_graph_between_vertices_inside_another_file(tmp_path: Path) -> None:
+    """Its shapes need not be stated in the file."""
+    (tmp_path / "a").mkdir()
+    a, b = Drawing(), Drawing(1)
+    a.iv("r", a.av("v1", a.input("in", 3), 6))
+    b.iv("r", b.av("v3", b.av("v2", b.av("v1", b.input("in", 4), 5), 7), 8))
+    host, guest = a.network(tmp_path), b.network(tmp_path / "a")
+    host.splice(guest, after="v1", entry="v1", exit="v3")
+    assert host.find("spliced.*") == ["spliced.v2", "spliced.v3"]
+    proven(host)
+    with pytest.raises(UsageError, match="nearest names: v3"):
+        host.splice(guest, after="v1", entry="v33")
 
 
 def test_replacing_a_layer_by_a_fresh_one(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import typer
 
 import onnxsurgeon
 from onnxsurgeon import amounts, report
+from onnxsurgeon.cli import surgery
 from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.group import Group
 from onnxsurgeon.cli.options import (
@@ -337,3 +338,6 @@ def validate(
         answer.tables = lambda found: [*validated(found), verdict(found)]
         require_same(found)
         answer.give()
+
+
+surgery.register(app)

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.signature import Shape
-from onnxsurgeon.surgery.draft import Draft
+from onnxsurgeon.surgery.draft import Draft, name_of
 
 Start = Literal["identity", "zeros", "he"]
 
@@ -37,6 +37,12 @@ class Site:
     name: str
     init: Start = "identity"
     seed: int = 0
+
+    @property
+    def behind(self) -> str:
+        """The vertex, or input of the graph, that gives `value`."""
+        producer = self.value.producer()
+        return (self.value.name if producer is None else name_of(producer)) or ""
 
     @property
     def width(self) -> int:
@@ -69,13 +75,16 @@ class Conv:
         space = len(site.shape) - 2
         if space < 1 or site.axis != 1:
             raise UsageError(
-                f"a Conv can't stand behind {site.name}", why=f"its output has the shape {list(site.shape)}"
+                f"a Conv can't stand behind {site.behind}",
+                why=f"its output has the shape {list(site.shape)}",
+                fix="choose a vertex that gives pictures or sequences of channels, or insert a Linear",
             )
         kernel = (self.kernel,) * space if isinstance(self.kernel, int) else tuple(self.kernel)
         if len(kernel) != space or any(k < 1 for k in kernel) or site.width % self.groups:
             raise UsageError(
                 f"a Conv of kernel {kernel} and {self.groups} groups does not fit",
                 why=f"{space} axes of space, {site.width} channels",
+                fix="choose one size, or one for each axis of space, and groups that divide the channels",
             )
         weight = self._start(site, (site.width, site.width // self.groups, *kernel))
         inputs = [site.value, site.weight("weight", weight)]
@@ -108,8 +117,9 @@ class Linear:
     def build(self, site: Site) -> ir.Value:
         if site.axis != len(site.shape) - 1:
             raise UsageError(
-                f"a Linear can't stand behind {site.name}",
+                f"a Linear can't stand behind {site.behind}",
                 why=f"axis {site.axis} of {list(site.shape)} is not the last",
+                fix="choose a vertex whose last axis carries neurons, or insert a Conv",
             )
         n = site.width
         start = {"identity": np.eye(n), "zeros": np.zeros((n, n))}.get(site.init)
@@ -127,7 +137,9 @@ class BatchNorm:
     def build(self, site: Site) -> ir.Value:
         if site.axis != 1:
             raise UsageError(
-                f"a BatchNormalization can't stand behind {site.name}", why="its neurons are not on axis 1"
+                f"a BatchNormalization can't stand behind {site.behind}",
+                why="its neurons are not on axis 1",
+                fix="choose a vertex with channels on axis 1",
             )
         ones, zeros = np.ones(site.width), np.zeros(site.width)
         parts = {"scale": ones, "shift": zeros, "mean": zeros, "var": ones - self.epsilon}
@@ -143,10 +155,18 @@ class Activation:
 
     def build(self, site: Site) -> ir.Value:
         if self.kind not in ACTIVATIONS:
-            raise UsageError(f"there is no activation {self.kind!r}", why=f"known: {', '.join(ACTIVATIONS)}")
+            raise UsageError(
+                f"there is no activation {self.kind!r}",
+                why=f"known: {', '.join(ACTIVATIONS)}",
+                fix="choose one of these",
+            )
         since, make = ACTIVATIONS[self.kind]
         if site.opset < since:
-            raise UsageError(f"{self.kind} needs opset {since}", why=f"the model has opset {site.opset}")
+            raise UsageError(
+                f"{self.kind} needs opset {since}",
+                why=f"the model has opset {site.opset}",
+                fix="convert the model with onnx.version_converter, or choose another",
+            )
         return make(site)
 
 
@@ -161,7 +181,9 @@ class Pool:
         space = len(site.shape) - 2
         if space < 1:
             raise UsageError(
-                f"a pooling can't stand behind {site.name}", why=f"its output has the shape {list(site.shape)}"
+                f"a pooling can't stand behind {site.behind}",
+                why=f"its output has the shape {list(site.shape)}",
+                fix="choose a vertex that gives pictures or sequences of channels",
             )
         k = self.kernel
         sizes = [ir.AttrInt64s("kernel_shape", [k] * space)]

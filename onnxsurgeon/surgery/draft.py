@@ -75,7 +75,7 @@ def same_named(model: ir.Model, value: ir.Value) -> ir.Value:
     for known in (*graph.inputs, *(v for node in graph for v in node.outputs)):
         if known.name == value.name:
             return known
-    raise UsageError(f"there is no value {value.name!r}")
+    raise UsageError(f"there is no value {value.name!r}", fix="see the names with onnxsurgeon inspect -v")
 
 
 def dynamic_axes(labels: Labels, value: ir.Value) -> list[bool] | None:
@@ -89,7 +89,11 @@ def require_type(labels: Labels, source: ir.Value, target: ir.Value, what: str) 
     facts = [labels.facts[0].get(value) for value in (source, target)]
     if any(f is None or f.value is not None for f in facts) or len({f.dtype for f in facts if f}) > 1:
         types = [str(ir.DataType(f.dtype)) if f else "unknown" for f in facts]
-        raise UsageError(f"{what} makes no sense", why=f"{source.name} is {types[0]}, {target.name} is {types[1]}")
+        raise UsageError(
+            f"{what} makes no sense",
+            why=f"{source.name} is {types[0]}, {target.name} is {types[1]}",
+            fix="choose two of one type",
+        )
 
 
 def data_inputs(labels: Labels, node: ir.Node) -> list[tuple[int, ir.Value]]:
@@ -194,7 +198,9 @@ class Draft:
             self.model.graph.sort()
         except ValueError as error:
             raise InfeasibleError(
-                "the change would make the graph a cycle; nothing was changed", why=str(error)
+                "the change would make the graph a cycle; nothing was changed",
+                why=str(error),
+                fix="choose a vertex that doesn't depend on the other",
             ) from None
         return with_free_initializers(self.model)
 
@@ -206,9 +212,14 @@ def require_fit(before: Labels, model: ir.Model, what: str, outputs: Collection[
     """
     try:
         labels = label(model, rewritten=False)
-        problems = [*_misfits(before, labels, outputs), *_parted(before, labels)]
+        refused = _refused(before, labels) if before.facts[0] and not labels.facts[0] else ""
+        problems = [refused] if refused else [*_misfits(before, labels, outputs), *_parted(before, labels)]
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # of some rule
-        raise InfeasibleError(f"{what}: the shapes would not fit; nothing was changed", why=str(error)) from error
+        raise InfeasibleError(
+            f"{what}: the shapes would not fit; nothing was changed",
+            why=str(error),
+            fix="choose vertices whose outputs have the same shape, widths apart",
+        ) from error
     if problems:
         raise InfeasibleError(
             f"{what}: the shapes would not fit; nothing was changed",
@@ -227,6 +238,19 @@ def _forget_stale(before: Labels, labels: Labels) -> None:
             fact = labels.facts[0].get(value)
             if not value.is_graph_output() and (fact is None or known.get(value.name) != fact.shape):
                 value.shape = None
+
+
+def _refused(before: Labels, labels: Labels) -> str:
+    """The first vertex that can't work on the shapes that it gets, where one can't."""
+    evaluator, model = labels.evaluator, labels.model
+    facts = evaluator.input_facts(model, before.sizes[0])
+    for node in model.graph:
+        try:
+            evaluator.visit(node, facts)
+        except ValueError:
+            shapes = [_text(facts[v].shape) for v in node.inputs if v is not None and v in facts]
+            return f"{name_of(node)} ({node.op_type}) can't join shapes {' and '.join(shapes)}"
+    return ""
 
 
 def _misfits(before: Labels, labels: Labels, outputs: Collection[str]) -> Iterator[str]:

@@ -77,12 +77,20 @@ def _site(labels: Labels, draft: Draft, value: ir.Value, name: str, init: Start,
     fact = labels.facts[0].get(original)
     require_type(labels, original, original, name)
     if fact is None or fact.shape is None or not ir.DataType(fact.dtype).is_floating_point():
-        raise UsageError(f"nothing can stand at {name}", why="its shape is not known, or it holds no floats")
+        raise UsageError(
+            f"nothing can stand at {name}",
+            why="its shape is not known, or it holds no floats",
+            fix="choose a vertex whose output is of floats",
+        )
     found = value_axis(labels, original)
     axis = found[0] if found else (1 if len(fact.shape) > 2 else len(fact.shape) - 1)
     again = labels.facts[1].get(original)
     if not fact.shape or again is None or again.shape is None or again.shape[axis] != fact.shape[axis]:
-        raise UsageError(f"{name} has no axis of neurons to work along", why=f"the shape there is {list(fact.shape)}")
+        raise UsageError(
+            f"{name} has no axis of neurons to work along",
+            why=f"the shape there is {list(fact.shape)}",
+            fix="choose a vertex with channels; see onnxsurgeon inspect",
+        )
     opset = labels.evaluator.versions[""]
     return Site(draft, value, fact.shape, axis, ir.DataType(fact.dtype), opset, name, init, seed)
 
@@ -97,7 +105,11 @@ def replace(
     labels, node = label(model, rewritten=False), find(model, name)
     given = data_inputs(labels, node)
     if len(given) != 1 or any(v is not result_of(node) and (v.uses() or v.is_graph_output()) for v in node.outputs):
-        raise UsageError(f"{name} can't be replaced", why=f"it has {len(given)} activations as inputs, and not one")
+        raise UsageError(
+            f"{name} can't be replaced",
+            why=f"it has {len(given)} activations as inputs, and not one",
+            fix="remove it, and insert what is to stand there",
+        )
     require_type(labels, given[0][1], result_of(node), f"replacing {name}")
     draft = Draft(model)
     twin = draft.find(name)
@@ -134,7 +146,11 @@ def separate(model: ir.Model, name: str, *, init: Literal["closest", "he"] = "cl
     tensor = constant(node.inputs[1]) if len(node.inputs) > 1 else None
     labels = label(model, rewritten=False)
     if not is_operator(node, "Conv") or tensor is None or int(labels.evaluator.attributes(node).get("group") or 1) > 1:
-        raise UsageError(f"{name} ({node.op_type}) can't be made separable", why="it is no Conv of one group")
+        raise UsageError(
+            f"{name} ({node.op_type}) can't be made separable",
+            why="it is no Conv of one group",
+            fix="name a Conv of one group with constant weights",
+        )
     weight = np.asarray(tensor.numpy(), np.float64)
     out, channels, *kernel = weight.shape
     if init == "he":

@@ -31,7 +31,11 @@ def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
     old = tuple(tensor.shape.numpy())[2:]
     new = (size,) * len(old) if isinstance(size, int) else tuple(size)
     if len(new) != len(old) or any(not 1 <= k <= MAX for k in new):
-        raise UsageError(f"a kernel of {_text(new)} makes no sense for {name}", why=f"it has one of {_text(old)}")
+        raise UsageError(
+            f"a kernel of {_text(new)} makes no sense for {name}",
+            why=f"it has one of {_text(old)}",
+            fix="give one size, or one for each axis of space",
+        )
     given = labels.evaluator.attributes(node)
     odd = any((b - a) % 2 for a, b in zip(old, new, strict=True))
     if odd and str(given.get("auto_pad") or "NOTSET").startswith("SAME"):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import label
 from onnxsurgeon.resize import value_axis
-from onnxsurgeon.surgery.draft import Draft, Step, find_value, require_fit, same_named
+from onnxsurgeon.surgery.draft import Draft, Step, dynamic_axes, find_value, name_of, require_fit, same_named
 from onnxsurgeon.surgery.wiring import DEFAULT, Choices, align
 
 
@@ -25,7 +27,8 @@ def splice(
     """Puts a sub-graph of another model between a vertex and all that reads it.
 
     entry: the value of the other model that the vertex' output takes the place of (its only input by default).
-    exit: what the readers read then (its only output by default). Both sides are made equally wide, if need be.
+    exit: what the readers read then (its only output by default). A vertex' name means its first output. Both sides are
+    made equally wide, if need be.
     Raises UsageError, InfeasibleError.
     """
     versions = [m.opset_imports.get("", m.opset_imports.get("ai.onnx", 0)) for m in (model, other)]
@@ -66,9 +69,8 @@ def _transplant(draft: Draft, other: ir.Model, entry: str | None, exit: str | No
     """Moves what computes `exit` from `entry` into the draft, as an input and an output of its own; their names."""
     graph = other.clone().graph
     begin, end = _end(list(graph.inputs), graph, entry, "input"), _end(list(graph.outputs), graph, exit, "output")
-    if begin.shape is None:
-        raise UsageError(f"the shape of {begin.name} is not known", fix="choose a value whose shape the file states")
-    port = ir.Value(name=draft.unique(f"{prefix}input", draft.values), shape=begin.shape, type=begin.type)
+    shape, type_ = _looks(other, begin)
+    port = ir.Value(name=draft.unique(f"{prefix}input", draft.values), shape=shape, type=type_)
     needed = _between(begin, end)
     for node in needed:
         for index, value in enumerate(node.inputs):
@@ -95,6 +97,19 @@ def _transplant(draft: Draft, other: ir.Model, entry: str | None, exit: str | No
     return port.name or "", end.name or ""
 
 
+def _looks(other: ir.Model, value: ir.Value) -> tuple[ir.Shape, ir.TypeProtocol]:
+    """The shape and the type of a value: as the other model states them, or as they follow."""
+    if value.shape is not None and value.type is not None:
+        return value.shape, value.type
+    labels = label(other, rewritten=False)
+    known = same_named(labels.model, value)
+    fact, moving = labels.facts[0].get(known), dynamic_axes(labels, known)
+    if fact is None or fact.shape is None or moving is None:
+        raise UsageError(f"the shape of {value.name} is not known", fix="choose a value whose shape the file states")
+    sizes = [None if moves else size for size, moves in zip(fact.shape, moving, strict=True)]
+    return ir.Shape(sizes), ir.TensorType(ir.DataType(fact.dtype))
+
+
 def _end(ends: list[ir.Value], graph: ir.Graph, name: str | None, kind: str) -> ir.Value:
     ends = [v for v in ends if not v.is_initializer()]
     if name is None and len(ends) == 1:
@@ -103,10 +118,16 @@ def _end(ends: list[ir.Value], graph: ir.Graph, name: str | None, kind: str) -> 
         raise UsageError(
             f"the other model has {len(ends)} {kind}s", why=", ".join(v.name or "" for v in ends), fix="name one"
         )
-    for value in (*graph.inputs, *(v for node in graph for v in node.outputs)):
-        if value.name == name:
-            return value
-    raise UsageError(f"the other model has no value {name!r}", fix="see its names with onnxsurgeon inspect -v")
+    named = {name_of(node): node.outputs[0] for node in graph if node.outputs}
+    named |= {v.name or "": v for v in (*graph.inputs, *(v for node in graph for v in node.outputs))}
+    if name in named:
+        return named[name]
+    near = get_close_matches(name, named, n=3)
+    raise UsageError(
+        f"the other model has no value or vertex {name!r}",
+        why=f"nearest names: {', '.join(near)}" if near else f"it has {len(named)}, none like it",
+        fix="see its names with onnxsurgeon inspect -v",
+    )
 
 
 def _between(begin: ir.Value, end: ir.Value) -> set[ir.Node]:

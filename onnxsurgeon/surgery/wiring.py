@@ -74,7 +74,7 @@ def align(labels: Labels, pairs: Sequence[tuple[Ids, Ids]], names: tuple[str, st
     raise InfeasibleError(
         f"{names[0]} ({len(a)} wide) and {names[1]} ({len(b)} wide) can't be made equally wide; nothing was changed",
         why="a size cycle: one is as wide as the other and more" if shared.size else _frozen(labels, a, b),
-        fix="" if choices.align == "auto" else "allow other ways with --align auto",
+        fix="choose other vertices" if choices.align == "auto" else "allow other ways with --align auto",
     )
 
 
@@ -124,7 +124,9 @@ def _passage(labels: Labels, node: ir.Node, through: str | None) -> ir.Value:
         )
     names = [_maker(value) for value in given]
     if through is not None and through not in names:
-        raise UsageError(f"{through} does not feed {name_of(node)}", why=f"these do: {', '.join(names)}")
+        raise UsageError(
+            f"{through} does not feed {name_of(node)}", why=f"these do: {', '.join(names)}", fix="name one of these"
+        )
     if through is None and len(set(names)) != 1:
         raise UsageError(
             f"{name_of(node)} has {len(given)} inputs; which one is to take its place?",
@@ -156,7 +158,9 @@ def connect(
     joint = find(model, target)
     at = len(joint.inputs) if position is None else position
     if not 0 <= at <= len(joint.inputs):
-        raise UsageError(f"{target} has no position {position}", why=f"it has {len(joint.inputs)} inputs")
+        raise UsageError(
+            f"{target} has no position {position}", why=f"it has {len(joint.inputs)} inputs", fix="count from 0"
+        )
     given = find_value(model, source)
     require_type(label(model, rewritten=False), given, joint.outputs[0], f"connecting {source} to {target}")
     if is_operator(joint, "Concat"):
@@ -203,10 +207,12 @@ def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choic
         raise InfeasibleError(
             f"{source} can't be concatenated in {target}; nothing was changed",
             why="their ranks differ, or it does not join neurons",
+            fix="choose one whose output has as many axes",
         )
     before = sum((labels.facts[0][v].shape or ())[axis] for v in joint.inputs[:at] if v is not None)
     selection = _gap(labels, inner, before, shape[axis])
-    model_after = applied(labels, selection, wide, choices.growth, f"{source} can't be concatenated in {target}")
+    growth = NORMAL if choices.growth.init == "duplicate" else choices.growth  # nothing is copied here
+    model_after = applied(labels, selection, wide, growth, f"{source} can't be concatenated in {target}")
     require_fit(label(model, rewritten=False), model_after, f"connect {source} to {target}")
     return Step(f"connect {source} to {target}", model, model_after)
 
@@ -216,7 +222,11 @@ def applied(labels: Labels, selection: Selection, source: ir.Model, growth: Grow
     try:
         return apply(labels, selection, source, growth)
     except SurgeonError as error:
-        raise InfeasibleError(f"{what}; nothing was changed", why=f"a size cycle: {error.why}") from error
+        raise InfeasibleError(
+            f"{what}; nothing was changed",
+            why=f"a size cycle: {error.why}",
+            fix="choose vertices of which one does not make the other",
+        ) from error
 
 
 def _concat_axis(labels: Labels, joint: ir.Node) -> int:
@@ -234,6 +244,7 @@ def _gap(labels: Labels, axis: Ids, before: int, count: int) -> Selection:
         raise InfeasibleError(
             "what reads the concatenation can't take more neurons; nothing was changed",
             why=f"frozen by {cause.operator} {cause.vertex}: {cause.text}" if cause else "",
+            fix="choose a concatenation whose readers can change",
         )
     new[anchor] = count
     keep, none = np.ones(total, np.bool_), np.zeros(total, np.int64)
@@ -249,7 +260,7 @@ def disconnect(model: ir.Model, source: str, target: str) -> list[Step]:
     places = [i for i, value in enumerate(joint.inputs) if value is not None and _maker(value) == source]
     if not places:
         feeding = ", ".join(_maker(v) for v in joint.inputs if v is not None)
-        raise UsageError(f"{source} does not feed {target}", why=f"these do: {feeding}")
+        raise UsageError(f"{source} does not feed {target}", why=f"these do: {feeding}", fix="name one of these")
     if len(joint.inputs) < 2:
         raise UsageError(f"{source} is all that feeds {target}", fix=f"remove {target} instead")
     if is_operator(joint, "Concat"):
@@ -284,7 +295,11 @@ def _shortened(model: ir.Model, source: str, target: str, place: int) -> Step:
     axes, what = labels.axes.get(joint.outputs[0]), f"{source} can't be taken out of {target}"
     inner = axes[axis] if axes else None
     if inner is None:
-        raise InfeasibleError(f"{what}; nothing was changed", why="it is not joined along neurons")
+        raise InfeasibleError(
+            f"{what}; nothing was changed",
+            why="it is not joined along neurons",
+            fix="choose a concatenation along channels",
+        )
     sizes = [0 if v is None else (labels.facts[0][v].shape or ())[axis] for v in joint.inputs]
     start = sum(sizes[:place])
     dropped = np.zeros(labels.relations.count, np.bool_)
@@ -296,6 +311,7 @@ def _shortened(model: ir.Model, source: str, target: str, place: int) -> Step:
         raise InfeasibleError(
             f"{what}; nothing was changed",
             why=f"frozen by {cause.operator} {cause.vertex}: {cause.text}" if cause else "",
+            fix="choose a concatenation whose readers can change",
         )
     draft = Draft(labels.model)
     twin = draft.find(target)

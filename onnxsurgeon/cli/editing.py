@@ -1,0 +1,187 @@
+"""From operations to a proven file: the options that all edits share, and what every edit does."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from onnxsurgeon import report
+from onnxsurgeon.cli.answer import Answer, answering
+from onnxsurgeon.cli.operations import Operation
+from onnxsurgeon.cli.options import AsJson, Atol, OnDevice, Quiet, ReportTo, Rtol, Seed, Verbose
+from onnxsurgeon.errors import ProofError, UsageError
+
+if TYPE_CHECKING:
+    from onnxsurgeon.cli.progress import Stages
+    from onnxsurgeon.network import Network
+    from onnxsurgeon.resize import Resized
+
+# As in the package, which is not imported for them: --help is to be quick.
+Init = Literal["normal", "zeros", "he", "duplicate"]
+Align = Literal["auto", "grow", "shrink", "both"]
+Utility = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORD",
+        help="What neurons are worth: l1, l2, l2-norm, bn-scale, random, uniform, or file:scores.npz. "
+        "[default: l2-norm]",
+    ),
+]
+NewStart = Annotated[
+    Init | None, typer.Option("--init", help="What new neurons are made of. [default: normal]", show_default=False)
+]
+Aligned = Annotated[
+    Align | None,
+    typer.Option(help="Where widths differ: what changes. [default: auto, the first that can be]", show_default=False),
+]
+
+
+@dataclass(frozen=True)
+class Common:
+    """The options of every edit."""
+
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write. [default: MODEL.edited.onnx]")
+    ] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False
+    save_as_external_data: Annotated[
+        bool, typer.Option("--save-as-external-data", help="Write the weights to FILE.data beside the model.")
+    ] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write and prove.")] = False
+    no_proof: Annotated[bool, typer.Option("--no-proof", help="Write without proving.")] = False
+    device: OnDevice = "auto"
+    atol: Atol = None
+    rtol: Rtol = None
+    seed: Seed = 0
+    report_to: ReportTo = None
+    as_json: AsJson = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+
+
+def name(metavar: str, what: str) -> Any:
+    """An argument that must be there."""
+    return typer.Argument(metavar=metavar, help=what, show_default=False)
+
+
+def scores_file(utility: str | None) -> list[Path]:
+    """The file that a utility is read from, if any."""
+    return [Path(utility.removeprefix("file:"))] if utility and utility.startswith("file:") else []
+
+
+def with_common(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, whose parameter `common` becomes the options of `Common`, behind its own."""
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "common"]
+    hints = get_type_hints(Common, include_extras=True)
+    shared = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
+        for f in fields(Common)
+    ]
+
+    @functools.wraps(command)
+    def merged(**given: Any) -> None:
+        common = Common(**{f.name: given.pop(f.name) for f in fields(Common)})
+        command(**given, common=common)
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared)]
+    vars(merged)["__signature__"] = inspect.Signature(parameters)  # what typer looks at
+    merged.__annotations__ = {p.name: p.annotation for p in parameters}
+    return merged
+
+
+def edit(
+    command: str, model: Path, common: Common, operations: Callable[[], Sequence[Operation]], *files: Path
+) -> None:
+    """Reads the operations, does them all, and writes the result once it is proven. files: others that are read."""
+    answer = Answer(command, common.as_json, common.quiet, common.verbose, found={"model": str(model)})
+    with answering(answer):
+        target = common.output or model.with_name(model.name.removesuffix(".onnx") + ".edited.onnx")
+        if common.report_to is not None:
+            report.check_report(common.report_to, model, target, target.with_name(f"{target.name}.data"), *files)
+            answer.file = common.report_to
+        todo = operations()
+        if not common.dry_run:
+            _check_target(target, common)
+        from onnxsurgeon.cli.progress import Stages
+
+        with Stages(verbose=common.verbose, quiet=common.quiet) as progress:
+            _edit(answer, model, target, common, todo, progress)
+
+
+def _check_target(target: Path, common: Common, suffix: str = "") -> None:
+    from onnxsurgeon.write import check_target
+
+    path = target.with_name(target.name + suffix)
+    if path.is_file() and not common.overwrite:
+        raise UsageError(f"{path} exists", fix="choose another name with -o, or give --overwrite")
+    check_target(path, overwrite=common.overwrite)
+
+
+def _edit(
+    answer: Answer, model: Path, target: Path, common: Common, todo: Sequence[Operation], progress: Stages
+) -> None:
+    from onnxsurgeon.changes import edited
+    from onnxsurgeon.cli.edited import edited as tables
+    from onnxsurgeon.network import Network as Unedited
+    from onnxsurgeon.network import load
+    from onnxsurgeon.validate import Session
+
+    answer.tables = lambda found: tables(found, verbose=common.verbose)
+    progress("read", model.name)
+    network = load(model)
+    proves = not (common.no_proof or common.dry_run)
+    if not common.dry_run and (common.save_as_external_data or network.data):
+        _check_target(target, common, ".data")
+    if common.device == "cuda" and proves:
+        Session(model, "cuda")  # refused now, not after the work
+    seconds = {"read": time.perf_counter() - answer.began}
+    old = Unedited(network.path, network.graph)
+    resized: list[Resized] = []
+    for operation in todo:
+        progress("edit", f"{operation.where}{operation.kind}")
+        resized += operation.run(network, common.seed)
+    requested = {
+        "operations": [{"operation": o.kind, "where": o.where.removesuffix(": "), **o.given} for o in todo],
+        **{name: getattr(common, name) for name in ("device", "atol", "rtol", "seed")},
+        "external": common.save_as_external_data or None,
+        "proof": not common.no_proof,
+    }
+    answer.found = edited(answer.command, old, network, resized, output=target, requested=requested)
+    answer.found["seconds"] = seconds
+    seconds["edit"] = time.perf_counter() - answer.began - seconds["read"]
+    status = "dry run"
+    if not common.dry_run:
+        status = _save(answer, network, target, common, progress)
+    seconds["total"] = time.perf_counter() - answer.began
+    answer.give(status=status, exit_code=0)
+
+
+def _save(answer: Answer, network: Network, target: Path, common: Common, progress: Stages) -> str:
+    """Proves and writes; the report's status."""
+    from onnxsurgeon.changes import proven
+
+    began = time.perf_counter()
+    try:
+        found = network.save(
+            target, overwrite=common.overwrite, external=common.save_as_external_data or None,
+            proof=not common.no_proof, device=common.device, atol=common.atol, rtol=common.rtol, seed=common.seed,
+            progress=progress,
+        )  # fmt: skip
+    except ProofError as error:
+        if error.proof is not None:
+            answer.found = proven(answer.found, error.proof, passed=False)
+        raise
+    finally:
+        answer.found["seconds"]["write and prove"] = time.perf_counter() - began
+        answer.found["seconds"]["total"] = time.perf_counter() - answer.began
+    if found is None:
+        return "not proven"
+    answer.found = proven(answer.found, found, passed=True)
+    return "passed"

@@ -1,0 +1,111 @@
+"""Recipes: operations in a YAML or JSON file, read with the place of each, all checked before one runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnxsurgeon.cli.fields import Told
+from onnxsurgeon.cli.operations import Operation, operation
+from onnxsurgeon.errors import UsageError
+
+if TYPE_CHECKING:
+    import yaml
+
+DEPTH = 6  # of lists and mappings; operations need four
+
+
+def read(path: Path) -> list[Operation]:
+    """The operations of a recipe. Raises UsageError where it can't be read, or one of them makes no sense."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"{path} not found", fix="check the path of the recipe") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UsageError(f"{path} can't be read", why=str(problem), fix="give a YAML or JSON file") from None
+    entries = _from_json(text, path) if path.suffix == ".json" else _from_yaml(text, path)
+    if not isinstance(entries.value, list) or not entries.value:
+        raise UsageError(
+            f"{path} holds no operations",
+            why="wanted: a list of them",
+            fix="write each as an entry like - resize: {conv3: -16}",
+        )
+    return [operation(entry) for entry in entries.value]
+
+
+def _from_yaml(text: str, path: Path) -> Told:
+    """Scalars stay as they are written: a number with a plus is a change, one without is a width."""
+    import yaml
+
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as problem:
+        mark = getattr(problem, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        raise UsageError(
+            f"{path.name}{where}: this is no YAML",
+            why=getattr(problem, "problem", None) or str(problem),
+            fix="see the examples in onnxsurgeon edit --help",
+        ) from None
+    return Told([], folder=path.parent) if node is None else _of_node(node, path, 0)
+
+
+def _of_node(node: yaml.Node, path: Path, depth: int) -> Told:
+    where = f"{path.name}, line {node.start_mark.line + 1}: "
+    _require_shallow(depth, where)
+    if isinstance(node.value, str):
+        return Told(node.value, where, path.parent)
+    if node.id == "sequence":
+        return Told([_of_node(entry, path, depth + 1) for entry in node.value], where, path.parent)
+    found: dict[str, Told] = {}
+    for key, entry in node.value:
+        name, place = key.value, f"{path.name}, line {key.start_mark.line + 1}: "
+        _require_key(name, found, place)
+        found[name] = _of_node(entry, path, depth + 1)
+    return Told(found, where, path.parent)
+
+
+def _from_json(text: str, path: Path) -> Told:
+    def mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            _require_key(name, found, f"{path.name}: ")
+            found[name] = value
+        return found
+
+    try:
+        entries = json.loads(text, object_pairs_hook=mapping, parse_int=str, parse_float=str, parse_constant=str)
+    except json.JSONDecodeError as problem:
+        raise UsageError(
+            f"{path.name}, line {problem.lineno}: this is no JSON",
+            why=problem.msg,
+            fix="see the examples in the README",
+        ) from None
+    except RecursionError:
+        _require_shallow(DEPTH + 1, f"{path.name}: ")
+    if not isinstance(entries, list):
+        return Told([], folder=path.parent)
+    return Told([_of_value(e, path, f"{path.name}, operation {n}: ", 0) for n, e in enumerate(entries, 1)])
+
+
+def _of_value(value: Any, path: Path, where: str, depth: int) -> Told:
+    _require_shallow(depth, where)
+    if isinstance(value, list):
+        return Told([_of_value(entry, path, where, depth + 1) for entry in value], where, path.parent)
+    if isinstance(value, dict):
+        return Told({k: _of_value(v, path, where, depth + 1) for k, v in value.items()}, where, path.parent)
+    return Told("" if value is None else str(value).lower() if isinstance(value, bool) else value, where, path.parent)
+
+
+def _require_shallow(depth: int, where: str) -> None:
+    if depth > DEPTH:
+        raise UsageError(f"{where}the recipe is nested too deeply", fix="see the examples in onnxsurgeon edit --help")
+
+
+def _require_key(name: Any, known: dict[str, Any], where: str) -> None:
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"{where}a key is no name", fix="write it like resize: {conv3: -16}")
+    if name in known:
+        raise UsageError(f"{where}{name!r} stands twice in one mapping", fix="leave one of them out")
