@@ -1,9 +1,8 @@
 """The proof of a sequence of edits: each step against the model before it, on the same inputs.
 
 A resize is proven from both ends: the model before it, with the dropped neurons silenced, computes what the model after
-it does with its new ones silenced; new ones that are copies share the work of the old ones, so they are not silenced. A
-change of structure must run, and is compared with the model before it: where it says that it changes nothing, the
-outputs must agree.
+it does with its new ones silenced. A change of structure must run, and is compared with the model before it: where it
+says that it changes nothing, the outputs must agree.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.edit import apply
 from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.graph import Labels, label
-from onnxsurgeon.growth import Growth
-from onnxsurgeon.neurons import Free, Mask
+from onnxsurgeon.placing import placed
 from onnxsurgeon.reference import reference
 from onnxsurgeon.selection import Selection
-from onnxsurgeon.surgery.draft import Step, name_of
+from onnxsurgeon.surgery.draft import Step
 from onnxsurgeon.validate import Arrays, Comparison, Device, Tolerance, compare, runnable, tolerance
 from onnxsurgeon.validate import outputs as outputs_of
 from onnxsurgeon.write import write

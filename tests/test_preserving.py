@@ -78,7 +78,6 @@ def _grow(network: Network, name: str, rng: random.Random) -> bool:
     if normalised(step.labels, step.selection):
         network.graph = step.before
         network.steps.pop()
-        return False
     return True
 
 
