@@ -145,6 +145,12 @@ def why(labels: Labels, weight: Weight) -> str:
     return "" if any(axis is not None for axis in weight.axes) else "no rule reads it"
 
 
+def is_whole(labels: Labels) -> bool:
+    """Whether nothing can be cut, whatever is asked for."""
+    built = spaces(labels, np.zeros(labels.relations.count))
+    return bool(built.keep(least(built.problem), labels.classes.root).all())
+
+
 def matching(labels: Labels, patterns: Sequence[str], option: str) -> list[ir.Node]:
     """Vertices whose names match `patterns`, exactly or as globs. Raises UsageError where one of these matches none."""
     names = {node: call.name for node, call in labels.calls.items()}

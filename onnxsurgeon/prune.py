@@ -17,7 +17,17 @@ import onnx_ir as ir
 from onnxsurgeon.edit import cut
 from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
 from onnxsurgeon.graph import Labels, Weight, label, widths
-from onnxsurgeon.inspection import Measure, Model, count_params, count_vertices, matching, measure, weight_bytes, why
+from onnxsurgeon.inspection import (
+    Measure,
+    Model,
+    count_params,
+    count_vertices,
+    is_whole,
+    matching,
+    measure,
+    weight_bytes,
+    why,
+)
 from onnxsurgeon.neurons import Free, Mask
 from onnxsurgeon.problem import IntArray
 from onnxsurgeon.signature import Shape
@@ -264,12 +274,17 @@ def _solve(
     lengths = built.problem.lengths(smallest)
     reached = {c.name: c.evaluate(lengths) for c in built.problem.costs}
     short = [m for m, b in bounds.items() if reached[m] > b.upper]
-    if short and not built.problem.sizes and labels.unknown:
+    if short and is_whole(labels):
+        unknown = ", ".join(f"{name} ({count})" for name, count in sorted(labels.unknown.items()))
         raise ModelError(
             "nothing in this model can be cut",
-            why="operators without a rule freeze it: "
-            + ", ".join(f"{name} ({count})" for name, count in sorted(labels.unknown.items())),
-            fix="see onnxsurgeon inspect; export with standard operators where that is possible",
+            why="\n".join(
+                [f"operators without a rule freeze what they touch: {unknown}"] * bool(unknown)
+                + ["held back by:"]
+                + [f"  {line}" for line in _held_back(labels, built, smallest)]
+            ),
+            fix="see onnxsurgeon inspect -v; export with standard operators, and without inner states as inputs and "
+            "outputs, where that is possible",
         )
     if short:
         m = short[0]
