@@ -274,17 +274,13 @@ def _solve(
     lengths = built.problem.lengths(smallest)
     reached = {c.name: c.evaluate(lengths) for c in built.problem.costs}
     short = [m for m, b in bounds.items() if reached[m] > b.upper]
+    held = "held back by:\n" + "\n".join(f"  {line}" for line in _held_back(labels, built, smallest)) if short else ""
     if short and is_whole(labels):
-        unknown = ", ".join(f"{name} ({count})" for name, count in sorted(labels.unknown.items()))
+        unknown = [f"{name} ({count})" for name, count in sorted(labels.unknown.items())]
         raise ModelError(
             "nothing in this model can be cut",
-            why="\n".join(
-                [f"operators without a rule freeze what they touch: {unknown}"] * bool(unknown)
-                + ["held back by:"]
-                + [f"  {line}" for line in _held_back(labels, built, smallest)]
-            ),
-            fix="see onnxsurgeon inspect -v; export with standard operators, and without inner states as inputs and "
-            "outputs, where that is possible",
+            why=f"operators without a rule: {', '.join(unknown)}\n{held}" if unknown else held,
+            fix="see onnxsurgeon inspect -v; export standard operators, and no inner states as inputs and outputs",
         )
     if short:
         m = short[0]
@@ -292,9 +288,7 @@ def _solve(
         raise InfeasibleError(
             f"{m} can't fall to {bounds[m].upper:,.0f}",
             why=f"the least that the graph can give is {reached[m]:,.0f} of {start:,.0f}: "
-            f"the largest feasible ratio is {max(0.0, 1 - reached[m] / start) if start else 0:.4f}\n"
-            + "held back by:\n"
-            + "\n".join(f"  {line}" for line in _held_back(labels, built, smallest)),
+            f"the largest feasible ratio is {max(0.0, 1 - reached[m] / start) if start else 0:.4f}\n{held}",
             fix="ask for less, lower --min-keep or --round-to, or lift --exclude",
         )
     return solve(
