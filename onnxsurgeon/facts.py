@@ -17,16 +17,13 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxsurgeon.ops import NARY, UNARY
 from onnxsurgeon.ops.call import Array, Tensor
-from onnxsurgeon.ops.shapes import SHAPES, STANDS_FOR, Known, inferred
-from onnxsurgeon.ops.values import COMPARISONS, VALUES
+from onnxsurgeon.ops.shapes import SHAPES, STANDS_FOR, Known, Refused, inferred
+from onnxsurgeon.ops.values import CONSTANT, FROM_SHAPE, SPELLED, VALUES
 from onnxsurgeon.signature import Shape
 
 LARGEST_VALUE = 4096  # elements of an integer tensor that is carried as a value
 INDEX_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
-ONE_SHAPE = frozenset(UNARY.split())
-ELEMENTWISE = ONE_SHAPE | frozenset(NARY.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
     if value.const_value is not None and value.is_initializer():
         return value.const_value
     producer = value.producer()
-    if producer is None or producer.op_type != "Constant" or producer.domain not in ("", "ai.onnx"):
+    if producer is None or not is_constant(producer):
         return None
     attribute = next(iter(producer.attributes.values()), None)
     if attribute is None:
@@ -58,11 +55,14 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
     if attribute.type == ir.AttributeType.TENSOR:
         tensor: ir.TensorProtocol = attribute.value
         return tensor
-    if attribute.name in ("value_int", "value_ints"):
-        return ir.Tensor(np.asarray(attribute.value, np.int64), name=value.name)
-    if attribute.name in ("value_float", "value_floats"):
-        return ir.Tensor(np.asarray(attribute.value, np.float32), name=value.name)
+    if attribute.name in SPELLED:
+        return ir.Tensor(np.asarray(attribute.value, SPELLED[attribute.name]), name=value.name)
     return None
+
+
+def is_constant(node: ir.Node) -> bool:
+    """Whether a vertex computes nothing, but spells a constant."""
+    return node.op_type == CONSTANT and node.domain in ("", "ai.onnx")
 
 
 @cache
@@ -183,7 +183,7 @@ class Evaluator:
     def visit(self, node: ir.Node, facts: Facts) -> None:
         """Adds the facts of the node's outputs."""
         vertex = self.vertex(node)
-        if vertex.key == ("", "Constant"):
+        if is_constant(node):
             return
         inputs = [None if v is None else self.fact(v, facts) for v in node.inputs]
         outputs = self._branches(node, vertex, facts) if vertex.bodies else self._compute(node, vertex, inputs)
@@ -218,8 +218,9 @@ class Evaluator:
         domain, operator = vertex.key
         if domain != "":
             return None
-        if operator in ("Shape", "Size"):
-            return self._sizes(node, inputs[0])
+        if operator in FROM_SHAPE and inputs[0] is not None and inputs[0].shape is not None:
+            size = FROM_SHAPE[operator](vertex.attributes, inputs[0].shape)
+            return [Fact(_dtype(size), size.shape, size, True)]
         compute = VALUES.get(operator)
         if compute is None or not any(f is not None for f in inputs) or not _is_arithmetic(inputs):
             return None
@@ -235,21 +236,10 @@ class Evaluator:
             return [Fact(_dtype(a), a.shape) for a in arrays]
         return [Fact(_dtype(a), a.shape, np.asarray(a), derived) for a in arrays]
 
-    def _sizes(self, node: ir.Node, data: Fact | None) -> list[Fact]:
-        if data is None or data.shape is None:
-            return [Fact(int(ir.DataType.INT64), None if node.op_type == "Shape" else ())]
-        given = self.attributes(node)
-        if node.op_type == "Size":
-            return [Fact(int(ir.DataType.INT64), (), np.asarray(prod(data.shape), np.int64), True)]
-        part = data.shape[given.get("start") or 0 : given.get("end")]
-        return [Fact(int(ir.DataType.INT64), (len(part),), np.asarray(part, np.int64), True)]
-
     def _shapes(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None]) -> list[Fact]:
         key, count = vertex.key, len(node.outputs)
         if key in SHAPES:
             return self._known(SHAPES[key], vertex, inputs, count) or [Fact()] * count
-        if key[0] == "" and key[1] in ELEMENTWISE:
-            return self._elementwise(vertex, inputs, count) or [Fact()] * count
         found = schema(*key, vertex.version)
         if found is None or any(f is not None and (f.shape is None or not f.dtype) for f in inputs):
             return [Fact()] * count
@@ -263,32 +253,23 @@ class Evaluator:
         return self._inferred[memo]
 
     def _known(self, known: Known, vertex: Vertex, inputs: list[Fact | None], count: int) -> list[Fact] | None:
-        """The outputs of an operator that onnx has no schema for."""
-        if any(f is not None and f.shape is None for f in inputs):
+        """The outputs of an operator that onnx has no schema for, or about which less is to be said."""
+        if any(f is not None and f.shape is None for f in (inputs if known.whole else inputs[:1])):
             return None
+        there = [f.shape or () if f is not None else () for f in inputs]
         try:
-            shapes = known.infer(vertex.attributes, [f.shape or () if f is not None else () for f in inputs])
+            shapes = known.infer(vertex.attributes, there)
+        except Refused:
+            raise
         except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):
             return None
-        types = [next((f.dtype for i in asked if (f := _at(inputs, i)) is not None), 0) for asked in known.types]
+        if known.cast is not None:
+            types = [known.cast(vertex.attributes)]
+        else:
+            types = [next((f.dtype for i in asked if (f := _at(inputs, i)) is not None), 0) for asked in known.types]
         types += types[-1:] * count
         found = [Fact(dtype, shape) for dtype, shape in zip(types, shapes, strict=False)]
         return (found + [Fact()] * count)[:count]
-
-    def _elementwise(self, vertex: Vertex, inputs: list[Fact | None], count: int) -> list[Fact] | None:
-        operator = vertex.key[1]
-        shapes = [f.shape for f in (inputs[:1] if operator in ONE_SHAPE else inputs) if f is not None]
-        if any(s is None for s in shapes):
-            return None
-        given = {s for s in shapes if s is not None}
-        shape = given.pop() if len(given) == 1 else np.broadcast_shapes(*given)
-        first = inputs[1] if operator in ("Where", "CastLike") else inputs[0]
-        dtype = 0 if first is None else first.dtype
-        if operator in COMPARISONS:
-            dtype = int(ir.DataType.BOOL)
-        elif operator == "Cast":
-            dtype = int(vertex.attributes["to"])
-        return [Fact(dtype, shape)] * count
 
 
 def _at(inputs: list[Fact | None], index: int) -> Fact | None:

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, constant, domain_of, tensor
+from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, constant, domain_of, is_constant, tensor
 from onnxsurgeon.neurons import INPUT, OUTPUT, Axes, Classes, Free, Relations
 from onnxsurgeon.ops import OPERATORS, Call, Operator, Tensor
 from onnxsurgeon.ops.call import Factors, run_rule
@@ -175,7 +175,7 @@ class _Labeller:
 
     def _walk(self, graph: ir.Graph) -> None:
         for node in graph:
-            if node.op_type == "Constant" and domain_of(node) == "":
+            if is_constant(node):
                 continue
             if all(self._is_value(v) for v in node.outputs):
                 continue  # shape arithmetic: its result is a number that rules read, not a tensor with neurons

@@ -21,7 +21,6 @@ from onnxsurgeon.errors import ModelError, ProofError, UsageError
 from onnxsurgeon.facts import Sizes
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import Mask
-from onnxsurgeon.ops.indexing import LOOKUPS
 from onnxsurgeon.reference import fixed_size, numbers, perturbed, reference
 from onnxsurgeon.samples import samples
 from onnxsurgeon.write import write
@@ -164,7 +163,8 @@ def _index_limit(labels: Labels, value: ir.Value, depth: int = 4) -> int:
     limits = []
     for use in value.uses():
         node = use.node
-        table = LOOKUPS.get(node.op_type, {}).get(use.idx)
+        operator = labels.operator(node)
+        table = None if operator is None else operator.looks_up.get(use.idx)
         looked_up = None if table is None else node.inputs[table]
         if looked_up is not None:
             shape = labels.evaluator.fact(looked_up, labels.facts[0]).shape

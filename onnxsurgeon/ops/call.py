@@ -130,6 +130,7 @@ def kept(keep: Keep, size: int, axis: Axis) -> int:
 
 
 Silence = Literal["none", "data", "all"]
+Moves = Literal["no", "rearranged", "joined"]
 
 
 class Operator(NamedTuple):
@@ -141,6 +142,9 @@ class Operator(NamedTuple):
     zeros: where zero is another input's value (quantisation).
     inferred: the input in which a -1 stands for a size that the operator works out.
     ignores: inputs of which it reads the type or the sizes alone, so that they may be cut whatever its rule says.
+    moves: whether it does no more than rearrange the elements of its first input, or join those of all its inputs.
+    looks_up: inputs that hold indices, and the table that each looks up.
+    scale: the input that scales each channel, of a normalisation.
     """
 
     rule: Rule
@@ -150,9 +154,13 @@ class Operator(NamedTuple):
     zeros: Mapping[int, int] = {}
     ignores: tuple[int, ...] = ()
     inferred: int | None = None
+    moves: Moves = "no"
+    looks_up: Mapping[int, int] = {}
+    scale: int | None = None
 
 
-OPERATORS: dict[tuple[str, str], Operator] = {}
+Key = tuple[str, str]  # domain, operator
+OPERATORS: dict[Key, Operator] = {}
 
 
 def run_rule(operator: Operator | None, call: Call) -> list[Axes | None]:
@@ -182,6 +190,9 @@ def register(
     zeros: Mapping[int, int] | None = None,
     ignores: tuple[int, ...] = (),
     inferred: int | None = None,
+    moves: Moves = "no",
+    looks_up: Mapping[int, int] | None = None,
+    scale: int | None = None,
 ) -> Callable[[Rule], Rule]:
     """Registers a rule for the operators of a space-separated list."""
 
@@ -189,7 +200,9 @@ def register(
         for name in names.split():
             if (domain, name) in OPERATORS:
                 raise ValueError(f"operator {domain}::{name} is registered twice")
-            OPERATORS[domain, name] = Operator(rule, resize, macs, silence, zeros or {}, ignores, inferred)
+            OPERATORS[domain, name] = Operator(
+                rule, resize, macs, silence, zeros or {}, ignores, inferred, moves, looks_up or {}, scale
+            )
         return rule
 
     return decorate

@@ -127,7 +127,7 @@ def retarget(call: Call, keep: Keep) -> Changes:
     return call.spelled("shape", 1, new)
 
 
-@register("Reshape", silence="none", resize=retarget, inferred=1)
+@register("Reshape", silence="none", resize=retarget, inferred=1, moves="rearranged")
 def reshape(call: Call) -> Sequence[Axes | None]:
     axes, source, target = call.axes(0), call.inputs[0], call.outputs[0]
     if axes is None or source is None or source.shape is None or target.shape is None:
@@ -152,7 +152,7 @@ def squeezed(call: Call, keep: Keep) -> Changes:
     return {"axes": axes} if call.version < 13 else {1: np.array(axes)}
 
 
-@register("Flatten Squeeze Unsqueeze", silence="none", resize=squeezed)
+@register("Flatten Squeeze Unsqueeze", silence="none", resize=squeezed, moves="rearranged")
 def flatten(call: Call) -> Sequence[Axes | None]:
     axes, source, target = call.axes(0), call.inputs[0], call.outputs[0]
     if axes is None or source is None or source.shape is None or target.shape is None:
@@ -160,7 +160,7 @@ def flatten(call: Call) -> Sequence[Axes | None]:
     return [regroup(call, axes, source, target)]
 
 
-@register("Transpose", silence="none")
+@register("Transpose", silence="none", moves="rearranged")
 def transpose(call: Call) -> Sequence[Axes | None]:
     axes = call.axes(0)
     if axes is None:
@@ -183,7 +183,7 @@ def depth_to_space(call: Call) -> Sequence[Axes | None]:
 # --- joining and parting ---------------------------------------------------------------------------------------------
 
 
-@register("Concat", silence="none")
+@register("Concat", silence="none", moves="joined")
 def concat(call: Call) -> Sequence[Axes | None]:
     parts = [call.axes(i) for i in range(len(call.inputs))]
     target = call.outputs[0]

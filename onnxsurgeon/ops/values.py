@@ -6,19 +6,18 @@ Each function takes the attributes, the inputs' values (None where absent) and t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 import onnx.helper
 
 from onnxsurgeon.ops.call import Array
+from onnxsurgeon.signature import Shape
 
 Attributes = Mapping[str, Any]
 Inputs = Sequence[Any]
 Compute = Callable[[Attributes, Inputs, int], Any]
-
-COMPARISONS = frozenset("Equal Greater GreaterOrEqual Less LessOrEqual Not And Or Xor IsNaN IsInf".split())
-
 
 def _given(attributes: Attributes, inputs: Inputs, name: str, index: int) -> Any:
     if attributes.get(name) is not None:
@@ -194,6 +193,22 @@ VALUES: dict[str, Compute] = {
     "Unsqueeze": _unsqueeze,
     "Where": _plain(np.where),
     "Xor": _plain(np.logical_xor),
+}
+
+
+# What follows from the shape of an input, whatever its values.
+FROM_SHAPE: dict[str, Callable[[Attributes, Shape], Array]] = {
+    "Shape": lambda a, shape: np.asarray(shape[a.get("start") or 0 : a.get("end")], np.int64),
+    "Size": lambda a, shape: np.asarray(prod(shape), np.int64),
+}
+
+# What is no computation but a constant that the graph spells as a vertex, and the types of its attributes of numbers.
+CONSTANT = "Constant"
+SPELLED: dict[str, Any] = {
+    "value_int": np.int64,
+    "value_ints": np.int64,
+    "value_float": np.float32,
+    "value_floats": np.float32,
 }
 
 
