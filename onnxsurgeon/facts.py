@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from onnxsurgeon.ops import OPERATORS, Operator
 from onnxsurgeon.ops.call import Array, Tensor
 from onnxsurgeon.ops.shapes import SHAPES, STANDS_FOR, Known, Refused, inferred
 from onnxsurgeon.ops.values import CONSTANT, FROM_SHAPE, SPELLED, VALUES
@@ -87,6 +88,11 @@ def _defaults(domain: str, operator: str, version: int) -> dict[str, Any]:
 
 def domain_of(node: ir.Node) -> str:
     return "" if node.domain == "ai.onnx" else node.domain
+
+
+def operator_of(node: ir.Node) -> Operator | None:
+    """What is known of the vertex' operator; None where there is no rule."""
+    return OPERATORS.get((domain_of(node), node.op_type))
 
 
 def attributes(node: ir.Node, version: int) -> dict[str, Any]:
@@ -235,6 +241,17 @@ class Evaluator:
         if any(a.size > LARGEST_VALUE or _is_data(a) for a in arrays):
             return [Fact(_dtype(a), a.shape) for a in arrays]
         return [Fact(_dtype(a), a.shape, np.asarray(a), derived) for a in arrays]
+
+    def compute(self, node: ir.Node, inputs: list[Array | None]) -> Array | None:
+        """What the first output is when the inputs are these; None where numpy can't tell."""
+        vertex = self.vertex(node)
+        if vertex.key[0] != "" or vertex.key[1] not in VALUES:
+            return None
+        try:
+            found = VALUES[vertex.key[1]]({**vertex.attributes, "outputs": len(node.outputs)}, inputs, vertex.version)
+        except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
+            return None
+        return np.asarray(found[0] if isinstance(found, tuple) else found)
 
     def _shapes(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None]) -> list[Fact]:
         key, count = vertex.key, len(node.outputs)

@@ -15,9 +15,9 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, constant, domain_of, is_constant, tensor
+from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, constant, is_constant, operator_of, tensor
 from onnxsurgeon.neurons import INPUT, OUTPUT, Axes, Classes, Free, Relations
-from onnxsurgeon.ops import OPERATORS, Call, Operator, Tensor
+from onnxsurgeon.ops import Call, Operator, Tensor
 from onnxsurgeon.ops.call import Factors, run_rule
 from onnxsurgeon.rewrites import Known, rewrite
 from onnxsurgeon.samples import Samples, samples
@@ -70,7 +70,7 @@ class Labels:
     classes: Classes = field(init=False)
 
     def operator(self, node: ir.Node) -> Operator | None:
-        return OPERATORS.get((domain_of(node), node.op_type))
+        return operator_of(node)
 
     def known(self, node: ir.Node, index: int) -> Axes | None:
         """The neurons on an input, where some rule looked at them."""

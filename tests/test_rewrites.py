@@ -285,6 +285,50 @@ def test_two_dynamic_dims() -> None:
     check_law(complete(proto, weights), [(2, 6, 3), (7, 6, 1)])
 
 
+# --- channels in another order ---------------------------------------------------------------------------------------
+
+
+def units(labels: Labels, name: str) -> int:
+    """Into how many units the last axis of a value falls."""
+    axis = next(axes for value, axes in labels.axes.items() if value.name == name)[-1]
+    assert axis is not None
+    return len(np.unique(labels.classes.root[axis]))
+
+
+def shuffling(last: str, *, computed: bool = False) -> onnx.ModelProto:
+    """x > MatMul > f [batch, TOKENS, 8] > two groups, interleaved > MatMul > y"""
+    weights = {"w": np.ones((6, 8), np.float32), "v": np.ones((8, 3), np.float32), "minus": np.array([-1])}
+    weights |= {"first": np.array([0]), "split": np.array([0, 0, 2, 4]), "merge": np.array([0, 0, 8])}
+    weights |= {"four": np.array([TOKENS, 2, 4])}
+    size = "all = Shape(f) b = Gather<axis=0>(all, first) target = Concat<axis=0>(b, four)" if computed else ""
+    text = f"""f = MatMul(x, w) {size} r = Reshape(f, {"target" if computed else "split"})
+        t = Transpose<perm=[0, 1, 3, 2]>(r) {last} y = MatMul(s, v)"""
+    used = set(re.findall(r"\w+", text))
+    return model(text, 17, {name: weight for name, weight in weights.items() if name in used})
+
+
+@pytest.mark.parametrize("computed", [False, True], ids=["constant", "computed"])
+def test_groups_that_are_shuffled_are_cut_independently(computed: bool) -> None:  # noqa: FBT001
+    labels = check_law(shuffling("s = Reshape(t, merge)", computed=computed))
+    assert units(labels, "f") == 8
+    assert not any(node.op_type == "Transpose" for node in labels.model.graph)
+
+
+@pytest.mark.parametrize("joined", ["u0, u1", "u1, u0"])
+def test_what_is_interleaved_is_cut_independently(joined: str) -> None:
+    text = f"""a = MatMul(x, w0) b = MatMul(x, w1) u0 = Unsqueeze(a, two) u1 = Unsqueeze(b, two)
+        c = Concat<axis=2>({joined}) t = Transpose<perm=[0, 1, 3, 2]>(c) s = Reshape(t, merge) y = MatMul(s, v)"""
+    rng = np.random.default_rng(0)
+    weights = {f"w{i}": rng.standard_normal((6, 5)).astype(np.float32) for i in range(2)}
+    weights |= {"two": np.array([2]), "merge": np.array([0, 0, 10]), "v": np.ones((10, 3), np.float32)}
+    assert independent(check_law(model(text, 17, weights)), "a", "b")
+
+
+@pytest.mark.parametrize("last", ["s = Reshape(t, merge) o = Relu(t)", "s0 = Relu(t) s = Reshape(s0, merge)"])
+def test_a_shuffle_that_is_more_than_that_stays(last: str) -> None:
+    assert is_kept(shuffling(last))
+
+
 def test_a_constant_prepared_for_several_layers_ties_none_of_them() -> None:
     #  x > Conv > Relu > Conv > y, both biases the same DequantizeLinear of zeros
     model = parser.parse_model(

@@ -56,9 +56,9 @@ class Call:
     inputs: Sequence[Tensor | None]
     outputs: Sequence[Tensor]
     relations: Relations
-    label: Callable[[int], Axes | None]
-    body: Callable[[str], list[Axes | None]]  # labels the graph in an attribute; the neurons of its outputs
-    capture: Callable[[str], None]  # freezes what graphs in attributes use from outside, with a reason
+    label: Callable[[int], Axes | None] = lambda index: None
+    body: Callable[[str], list[Axes | None]] = lambda name: []  # labels a graph in an attribute; what its outputs carry
+    capture: Callable[[str], None] = lambda why: None  # freezes what graphs in attributes use from outside
     results: list[Axes | None] = field(default_factory=list)
     soft: list[tuple[int, int]] = field(default_factory=list)  # (input, axis): the operator normalises along it
     read: set[int] = field(default_factory=set)  # inputs whose neurons the rule looked at

@@ -133,4 +133,3 @@ def ordered(call: Call) -> Sequence[Axes | None]:
     if call.operator != "TopK" and not call.attributes.get("keepdims", 1):
         del result[axis]
     return [tuple(result)] * len(call.outputs)
-

@@ -132,4 +132,3 @@ def quantize(call: Call) -> Sequence[Axes | None]:
 def dynamic_quantize(call: Call) -> Sequence[Axes | None]:
     """The range of which it takes the scale holds 0, whether a neuron is silent or gone."""
     return read(call, "... -> ..., ,")
-

@@ -19,6 +19,7 @@ Attributes = Mapping[str, Any]
 Inputs = Sequence[Any]
 Compute = Callable[[Attributes, Inputs, int], Any]
 
+
 def _given(attributes: Attributes, inputs: Inputs, name: str, index: int) -> Any:
     if attributes.get(name) is not None:
         return np.asarray(attributes[name])

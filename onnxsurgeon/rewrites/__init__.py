@@ -6,7 +6,7 @@ module here recognises one such form and puts another in its place, before a gra
 
 from __future__ import annotations
 
-from onnxsurgeon.rewrites import packed, shared, strided
+from onnxsurgeon.rewrites import packed, shared, shuffled, strided
 from onnxsurgeon.rewrites.draft import Draft, Known, prune_dead
 
 __all__ = ["Known", "prune_dead", "rewrite"]
@@ -15,7 +15,7 @@ __all__ = ["Known", "prune_dead", "rewrite"]
 def rewrite(known: Known) -> Known:
     """`known` itself where nothing is to be rewritten, else a changed copy of its model and the facts about that."""
     graph = known.model.graph
-    if not any(form.find(known, node) for node in graph for form in (packed, strided, shared)):
+    if not any(form.find(known, node) for node in graph for form in (packed, strided, shuffled, shared)):
         return known
     draft = Draft(known)
     for node in list(draft.known.model.graph):
@@ -23,6 +23,8 @@ def rewrite(known: Known) -> Known:
             packed.unpack(draft, node)
         if node.graph is not None:
             strided.restride(draft, node)
+        if node.graph is not None:
+            shuffled.reorder(draft, node)
         if node.graph is not None:
             shared.unshare(draft, node)
     return draft.known
