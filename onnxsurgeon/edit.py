@@ -13,12 +13,13 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxsurgeon.errors import ModelError, SurgeonError
-from onnxsurgeon.facts import Fact, Facts, constant
+from onnxsurgeon.facts import Facts
 from onnxsurgeon.graph import Labels, Use, Weight, widths
 from onnxsurgeon.neurons import Axes, Mask
 from onnxsurgeon.ops import Call
-from onnxsurgeon.ops.call import Array, Changes
+from onnxsurgeon.ops.call import Array, Changes, Fact
 from onnxsurgeon.rewrites import prune_dead
+from onnxsurgeon.vertices import constant
 
 Positions = tuple[npt.NDArray[np.int64] | None, ...]  # per axis: the old positions that stay, None for all
 
@@ -170,6 +171,7 @@ class _Cut:
                     self._set_attribute(self.twin[node], name, new)
             for index in range(max([len(call.inputs), *(i + 1 for i in changes if isinstance(i, int))])):
                 self._settle(node, call, index, changes.get(index))
+            self.labels.evaluator.enter(self.twin[node], self.facts)
             for attribute in node.attributes.values():
                 if attribute.type == ir.AttributeType.GRAPH:
                     self._walk(attribute.value, changed)
@@ -271,7 +273,11 @@ class _Cut:
     def _drop_stale_shapes(self) -> None:
         """Intermediate shapes that no longer hold are forgotten; inputs and outputs keep theirs."""
         for node in self.labels.model.graph.all_nodes():
-            for old, new in zip(node.outputs, self.twin[node].outputs, strict=True):
+            twin = self.twin[node]
+            pairs = list(zip(node.outputs, twin.outputs, strict=True))
+            for name, body in self.labels.evaluator.vertex(node).bodies.items():
+                pairs += zip(body.inputs, twin.attributes[name].value.inputs, strict=True)
+            for old, new in pairs:
                 axes = self.labels.axes.get(old)
                 if axes and any(p is not None for p in positions(axes, self.keep)):
                     new.shape = None

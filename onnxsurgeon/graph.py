@@ -7,7 +7,7 @@ model itself is not changed.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,13 +15,14 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, constant, is_constant, operator_of, tensor
+from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, tensor
 from onnxsurgeon.neurons import INPUT, OUTPUT, Axes, Classes, Free, Relations
 from onnxsurgeon.ops import Call, Operator, Tensor
 from onnxsurgeon.ops.call import Factors, run_rule
 from onnxsurgeon.rewrites import Known, rewrite
 from onnxsurgeon.samples import Samples, samples
 from onnxsurgeon.signature import Shape
+from onnxsurgeon.vertices import constant, is_constant, operator_of
 
 Use = tuple[ir.Node, int]  # one input of one vertex
 
@@ -155,6 +156,7 @@ class _Labeller:
     def __init__(self, labels: Labels) -> None:
         self.labels, self.relations = labels, labels.relations
         self.tensors: dict[ir.Value, Tensor] = {}
+        self.returned: list[ir.Value] = []  # by graphs inside
 
     def run(self) -> None:
         self.relations.operator = "input"
@@ -168,7 +170,8 @@ class _Labeller:
                     self.relations.freeze(axis, INPUT)
         self._walk(self.labels.model.graph)
         self.relations.operator = "output"
-        for value in self.labels.model.graph.outputs:
+        constants = [value for value in self.returned if constant(value) is not None]
+        for value in (*self.labels.model.graph.outputs, *constants):
             self.relations.vertex = value.name or ""
             for axis in self.labels.axes.get(value, ()):
                 self.relations.freeze(axis, OUTPUT)
@@ -237,10 +240,18 @@ class _Labeller:
     def _fresh(self, shape: Shape) -> Axes:
         return tuple(self.relations.fresh(n) if n > 1 and 0 not in shape else None for n in shape)
 
-    def _body(self, node: ir.Node, name: str) -> list[Axes | None]:
+    def _body(self, node: ir.Node, name: str, inputs: Sequence[Axes | None]) -> list[Axes | None]:
         graph: ir.Graph = node.attributes[name].value
+        for value, axes in zip(graph.inputs, inputs, strict=True):
+            blank = self._blank(value)
+            if axes is not None and blank is not None and len(axes) == len(blank):
+                self.labels.axes[value] = axes
+            elif axes is not None:
+                for axis in axes:
+                    self.relations.freeze(axis, "its shape changes in a loop")
         self._walk(graph)
         self.relations.vertex, self.relations.operator = node.name or "", node.op_type
+        self.returned += list(graph.outputs)
         return [self.labels.axes.get(v) or self._blank(v) for v in graph.outputs]
 
     def _capture(self, node: ir.Node, why: str) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import Labels, Weight, label
 from onnxsurgeon.load import EXTERNAL, read
 from onnxsurgeon.neurons import CARRIED, LAYOUT, POSITIONS, WORKED, Axes, Free, Reason
@@ -23,6 +22,7 @@ from onnxsurgeon.rewrites.packed import MOST
 from onnxsurgeon.signature import Shape
 from onnxsurgeon.solver import least
 from onnxsurgeon.spaces import Spaces, spaces
+from onnxsurgeon.vertices import constant
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from onnxsurgeon.errors import ModelError, UsageError
-from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import Labels, Weight
 from onnxsurgeon.problem import FloatArray
+from onnxsurgeon.vertices import constant
 
 Criterion = Literal["l1", "l2", "l2-norm", "bn-scale", "random", "uniform"]
 CHUNK = 1 << 24  # bytes of a weight that are looked at together

@@ -89,7 +89,7 @@ def test_a_constant_that_unrelated_vertices_share_ties_nothing() -> None:
 
 
 def test_a_shape_chain_of_a_dynamic_batch_is_followed() -> None:
-    #  x > MatMul > Reshape to [Shape(x)[0], 4, 6] > Transpose > Reshape [0, -1] > MatMul > y
+    #  x > MatMul > Reshape to [Shape(x)[0], 4, 6] > Relu > Transpose > Reshape [0, -1] > MatMul > y
     labels = labelled(
         """<ir_version: 8, opset_import: ["" : 17]>
         g (float[N, 5] x) => (float[N, 3] y)
@@ -99,7 +99,8 @@ def test_a_shape_chain_of_a_dynamic_batch_is_followed() -> None:
             n = Slice(s, zero, one)
             t = Concat<axis = 0>(n, four, six)
             r = Reshape(a, t)
-            p = Transpose<perm = [0, 2, 1]>(r)
+            q = Relu(r)
+                p = Transpose<perm = [0, 2, 1]>(q)
             f = Reshape(p, flat)
             y = MatMul(f, w2)
         }""",

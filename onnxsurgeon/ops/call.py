@@ -21,6 +21,16 @@ Factors = list[tuple[int, Axis]]  # axes whose lengths are multiplied: (length, 
 Macs = Callable[["Call"], list[Factors]]
 
 
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """dtype: onnx' number of the element type, 0 where unknown. derived: the value comes from a shape."""
+
+    dtype: int = 0
+    shape: Shape | None = None
+    value: Array | None = None
+    derived: bool = False
+
+
 @dataclass(frozen=True)
 class Tensor:
     """What is known of an input or output before labelling.
@@ -57,7 +67,8 @@ class Call:
     outputs: Sequence[Tensor]
     relations: Relations
     label: Callable[[int], Axes | None] = lambda index: None
-    body: Callable[[str], list[Axes | None]] = lambda name: []  # labels a graph in an attribute; what its outputs carry
+    body: Callable[[str, Sequence[Axes | None]], list[Axes | None]] = lambda name, inputs: []
+    """Labels the graph in an attribute, whose inputs have these neurons; the neurons of its outputs."""
     capture: Callable[[str], None] = lambda why: None  # freezes what graphs in attributes use from outside
     results: list[Axes | None] = field(default_factory=list)
     soft: list[tuple[int, int]] = field(default_factory=list)  # (input, axis): the operator normalises along it

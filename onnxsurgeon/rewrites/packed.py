@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.facts import constant, domain_of, operator_of
 from onnxsurgeon.ops.call import Array
 from onnxsurgeon.ops.movement import factor
 from onnxsurgeon.ops.packing import Step
 from onnxsurgeon.ops.packing import step as step_of
 from onnxsurgeon.rewrites.draft import Draft, Known, integers, prune_dead
+from onnxsurgeon.vertices import constant, domain_of, operator_of
 
 MOST = 8  # parts; what has more is no handful of projections
 

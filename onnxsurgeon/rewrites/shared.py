@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxsurgeon.facts import constant, domain_of, operator_of
 from onnxsurgeon.rewrites.draft import Draft, Known
+from onnxsurgeon.vertices import constant, domain_of, operator_of
 
 
 def find(known: Known, node: ir.Node) -> bool:

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.facts import constant, operator_of
 from onnxsurgeon.ops.call import Array
 from onnxsurgeon.rewrites.draft import Draft, Known
 from onnxsurgeon.signature import Shape
+from onnxsurgeon.vertices import constant, operator_of
 
 LONGEST = 4  # vertices on the way
 LARGEST = 1 << 22  # elements that are followed

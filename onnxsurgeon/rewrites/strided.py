@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.facts import constant, domain_of, operator_of
 from onnxsurgeon.ops.call import Array
 from onnxsurgeon.rewrites.draft import Draft, Known, integers
 from onnxsurgeon.signature import Shape
+from onnxsurgeon.vertices import constant, domain_of, operator_of
 
 LARGEST = 1 << 22  # elements of an index that is computed
 
