@@ -110,7 +110,7 @@ def test_no_rule_of_com_microsoft_goes_unchecked() -> None:
 
 
 def in_scope(schema: onnx.defs.OpSchema) -> bool:
-    """Whether it takes and gives tensors of numbers, and holds no graph: no control flow, sequence, string, optional."""
+    """Whether it takes and gives tensors of numbers: no control flow, sequence, string or optional."""
     bodies = any(a.type == onnx.defs.OpSchema.AttrType.GRAPH for a in schema.attributes.values())
     takes = all(any(is_tensor(kind) for kind in given.types) for given in schema.inputs)
     gives = any(is_tensor(kind) for made in schema.outputs for kind in made.types)
