@@ -116,12 +116,18 @@ def frozen(labels: Labels) -> list[Frozen]:
 
 
 def is_table(labels: Labels, weight: Weight) -> bool:
-    """Whether a weight runs along positions (of a picture, a sentence, heads that stay) and no axis of neurons."""
+    """Whether a weight runs along positions (of a picture, a sentence, heads that stay) and no axis of neurons.
+
+    Where it is multiplied out it must be known of an axis; an operator that only moves its elements works along nothing
+    else.
+    """
     reasons = [labels.classes.cause(axis) for axis in weight.axes if axis is not None]
     if not all(axis is None or labels.classes.frozen[axis].all() for axis in weight.axes):
         return False
     texts = {reason.text for reason in reasons if reason is not None}
-    return POSITIONS in texts and texts <= {POSITIONS, CARRIED, LAYOUT, WORKED}
+    operators = [labels.operator(node) for node, _ in weight.uses]
+    moved = bool(operators) and all(o is not None and o.silence == "none" and o.macs is None for o in operators)
+    return (POSITIONS in texts or (moved and WORKED in texts)) and texts <= {POSITIONS, CARRIED, LAYOUT, WORKED}
 
 
 def _held(labels: Labels, weight: Weight) -> int:

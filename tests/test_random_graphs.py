@@ -646,8 +646,12 @@ def feed(running: ort.InferenceSession, batch: int) -> dict[str, Array]:
 
 
 def zeroed(labels: Labels, keep: Mask) -> onnx.ModelProto | None:
-    """The labelled model with every tensor zero where it carries a dropped neuron; None where something normalises."""
-    for call in labels.calls.values():
+    """The labelled model with every tensor zero where it carries a dropped neuron; None where something normalises, or
+    where such a tensor is in a graph inside."""
+    for node, call in labels.calls.items():
+        inner = [axis for axes in call.results for axis in axes or () if node.graph is not labels.model.graph]
+        if any(axis is not None and not keep[axis].all() for axis in inner):
+            return None
         for index, axis in call.soft:
             labelled = (call.axes(index) or ())[axis]
             if labelled is not None and not keep[labelled].all():

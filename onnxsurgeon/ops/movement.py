@@ -300,7 +300,10 @@ def slice_(call: Call) -> Sequence[Axes | None]:
         labels = axes[a]
         if labels is None:
             continue
-        if abs(step) != 1 or (step == -1 and target.shape[a] != len(labels)):
+        if step > 1 and 0 <= low < step and target.shape[a] * step == len(labels):
+            blocks = labels.reshape(-1, step)  # are cut whole, so that the same step meets the same place in each
+            call.relations.same(blocks[:, 1:], np.repeat(blocks[:, :1], step - 1, axis=1))
+        elif abs(step) != 1 or (step == -1 and target.shape[a] != len(labels)):
             call.relations.freeze(labels, f"sliced with a step of {step}")
         piece = labels[slice(low, high if high > -(len(labels) + 1) else None, step)]
         result[a] = piece_of(call, piece)
