@@ -137,6 +137,8 @@ class Evaluator:
     def enter(self, node: ir.Node, facts: Facts) -> None:
         """Adds the facts of what goes into the vertex' bodies, the first time."""
         vertex = self.vertex(node)
+        if not vertex.bodies:
+            return
         flow, inputs = self._flow(vertex), [None if v is None else self.fact(v, facts) for v in node.inputs]
         for body in vertex.bodies.values():
             given = [] if flow is None else flow.enter(vertex.attributes, inputs, len(body.inputs))

@@ -140,7 +140,7 @@ def _one_hot(attributes: Attributes, inputs: Inputs, version: int) -> Array:
     hot = np.expand_dims(index % depth, axis)
     shape = [depth if a == axis % hot.ndim else 1 for a in range(hot.ndim)]
     inside = np.expand_dims((index >= -depth) & (index < depth), axis)
-    return np.where(inside & (hot == np.arange(depth).reshape(shape)), on, off)
+    return np.asarray(np.where(inside & (hot == np.arange(depth).reshape(shape)), on, off))
 
 
 def _pad(attributes: Attributes, inputs: Inputs, version: int) -> Array:
