@@ -19,6 +19,7 @@ from onnxsurgeon.ops.call import Array, Fact, Tensor
 from onnxsurgeon.ops.control import FLOWS, Flow
 from onnxsurgeon.ops.shapes import SHAPES, Known, Refused, inferred
 from onnxsurgeon.ops.values import FROM_SHAPE, VALUES
+from onnxsurgeon.signature import Shape
 from onnxsurgeon.vertices import attributes, constant, domain_of, is_constant, schema
 
 LARGEST_VALUE = 4096  # elements of an integer tensor that is carried as a value
@@ -174,7 +175,7 @@ class Evaluator:
         if domain != "":
             return None
         if operator in FROM_SHAPE and inputs[0] is not None and inputs[0].shape is not None:
-            size = FROM_SHAPE[operator](vertex.attributes, inputs[0].shape)
+            size = np.asarray(self.sized(node, inputs[0].shape))
             return [Fact(_dtype(size), size.shape, size, True)]
         compute = VALUES.get(operator)
         if compute is None or not any(f is not None for f in inputs) or not _is_arithmetic(inputs):
@@ -191,13 +192,19 @@ class Evaluator:
             return [Fact(_dtype(a), a.shape) for a in arrays]
         return [Fact(_dtype(a), a.shape, np.asarray(a), derived) for a in arrays]
 
+    def sized(self, node: ir.Node, shape: Shape) -> Array | None:
+        """What the vertex gives of a tensor of this shape, where that is all that it reads."""
+        domain, operator = self.vertex(node).key
+        found = FROM_SHAPE.get(operator) if domain == "" else None
+        return None if found is None else found(self.attributes(node), shape)
+
     def compute(self, node: ir.Node, inputs: list[Array | None]) -> Array | None:
-        """What the first output is when the inputs are these; None where numpy can't tell."""
+        """What the only output is when the inputs are these; None where numpy can't tell."""
         vertex = self.vertex(node)
-        if vertex.key[0] != "" or vertex.key[1] not in VALUES:
+        if vertex.key[0] != "" or vertex.key[1] not in VALUES or len(node.outputs) > 1:
             return None
         try:
-            found = VALUES[vertex.key[1]]({**vertex.attributes, "outputs": len(node.outputs)}, inputs, vertex.version)
+            found = VALUES[vertex.key[1]]({**vertex.attributes, "outputs": 1}, inputs, vertex.version)
         except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
             return None
         return np.asarray(found[0] if isinstance(found, tuple) else found)

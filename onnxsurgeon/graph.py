@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, tensor
 from onnxsurgeon.neurons import INPUT, OUTPUT, Axes, Classes, Free, Relations
 from onnxsurgeon.ops import Call, Operator, Tensor
-from onnxsurgeon.ops.call import Factors, run_rule
+from onnxsurgeon.ops.call import Array, Fact, Factors, run_rule
 from onnxsurgeon.rewrites import Known, rewrite
 from onnxsurgeon.samples import Samples, samples
 from onnxsurgeon.signature import Shape
@@ -208,9 +208,44 @@ class _Labeller:
             labels.unknown[node.op_type] = labels.unknown.get(node.op_type, 0) + 1
         call.results = run_rule(known, call)
         labels.calls[node] = call
+        self._hold_sizes(node, call)
         for value, axes in zip(node.outputs, call.results, strict=False):
             if axes is not None:
                 labels.axes[value] = axes
+
+    def _hold_sizes(self, node: ir.Node, call: Call) -> None:
+        """Freezes what a size is worked out from that could not be put right after a cut: it depends on a dynamic dim,
+        too, and no -1 stands for it."""
+        for index, size in enumerate(call.inputs):
+            if size is None or size.weight or size.value is None or size.static is not None:
+                continue
+            operator, open_ = self.labels.operator(node), np.broadcast_to(~np.asarray(size.known), size.value.shape)
+            inferred = operator is not None and operator.inferred == index and not (size.value[~open_] == -1).any()
+            if inferred and open_.sum() == 1:
+                continue
+            found: list[Axes] = []
+            other = self._with_less(node.inputs[index], found)
+            if found and (other is None or not np.array_equal(other[open_], size.value[open_])):
+                for axis in (axis for axes in found for axis in axes):
+                    self.relations.freeze(axis, "its size, times a dynamic dim, goes into the computation")
+
+    def _with_less(self, value: ir.Value | None, found: list[Axes]) -> Array | None:
+        """A number, were every axis with neurons shorter by one that it is worked out from; those go to `found`."""
+        facts, evaluator = self.labels.facts[0], self.labels.evaluator
+        node = None if value is None else value.producer()
+        if value is None or node is None or constant(value) is not None or not node.inputs:
+            return None if value is None else evaluator.fact(value, facts).value
+        data = node.inputs[0]
+        axes = None if data is None else self.labels.axes.get(data)
+        fact = Fact() if data is None else evaluator.fact(data, facts)
+        if fact.shape is not None and (whole := evaluator.sized(node, fact.shape)) is not None:
+            if not axes or all(axis is None for axis in axes):
+                return whole
+            found.append(axes)
+            return evaluator.sized(node, tuple(n - (a is not None) for n, a in zip(fact.shape, axes, strict=True)))
+        before = len(found)
+        inputs = [self._with_less(v, found) for v in node.inputs]
+        return evaluator.fact(value, facts).value if len(found) == before else evaluator.compute(node, inputs)
 
     def _tensor(self, value: ir.Value) -> Tensor:
         found = self.tensors.get(value)

@@ -81,7 +81,7 @@ def _evaluate(known: Known, value: ir.Value, sample: int, memo: dict[ir.Value, A
     held, node = constant(value), value.producer()
     if held is not None:
         return held.numpy()
-    if node is None or len(node.outputs) > 1:
+    if node is None:
         return None
     inputs = [None if v is None else _compute(known, v, sample, memo) for v in node.inputs]
     if any(a is None and v is not None for a, v in zip(inputs, node.inputs, strict=True)):
