@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
-from onnx import numpy_helper, parser
+from onnx import helper, numpy_helper, parser
 
 from onnxsurgeon.edit import cut
 from onnxsurgeon.graph import Labels, label
@@ -140,6 +140,17 @@ def independent(labels: Labels, *names: str) -> bool:
         ids = np.concatenate([axis for axis in labels.axes[values[name]] if axis is not None])
         roots.append(set(labels.classes.root[ids][~labels.classes.frozen[ids]].tolist()))
     return all(roots) and len(set().union(*roots)) == sum(map(len, roots))
+
+
+def last_axis(labels: Labels, name: str) -> np.ndarray:
+    axis = next(axes for value, axes in labels.axes.items() if value.name == name)[-1]
+    assert axis is not None
+    return axis
+
+
+def units(labels: Labels, name: str) -> int:
+    """Into how many units the last axis of a value falls."""
+    return len(np.unique(labels.classes.root[last_axis(labels, name)]))
 
 
 def is_kept(proto: onnx.ModelProto) -> bool:
@@ -285,14 +296,62 @@ def test_two_dynamic_dims() -> None:
     check_law(complete(proto, weights), [(2, 6, 3), (7, 6, 1)])
 
 
+# --- branches that are always taken ----------------------------------------------------------------------------------
+
+# x > MatMul > f > If (the last dim is 8) { If (the rank is 3) { Squeeze of one axis } else f } else f > MatMul > y
+BRANCHES = """f = MatMul(x, w) s = Shape(f) {condition} g = If(yes) <
+        then_branch = taken () => (float g1) <float[1] two = {{2}}> {{
+            rank = Size(s) is3 = Equal(rank, three)
+            g0 = If(is3) <then_branch = a () => (float a1) {{ a0 = Unsqueeze(f, axis) a1 = Squeeze(a0, axis) }},
+                          else_branch = b () => (float b1) {{ b0 = ReduceMax<keepdims=0>(f) b1 = Unsqueeze(b0, axis) }}>
+            g1 = Mul(g0, two)
+        }},
+        else_branch = other () => (float h1) {{ h0 = MatMul(f, u) h1 = ReduceMax<keepdims = 0, axes = [0]>(h0) }}
+    > y = MatMul(g, v)"""
+
+
+def branching(condition: str) -> onnx.ModelProto:
+    weights: dict[str, np.ndarray] = {
+        "w": np.random.default_rng(0).standard_normal((6, 8)).astype(np.float32),
+        "u": np.ones((8, 8), np.float32), "v": np.ones((8, 3), np.float32), "axis": np.array([0]),
+        "three": np.array(3), "last": np.array(2), "first": np.array(0), "eight": np.array(8), "one": np.array(1),
+    }  # fmt: skip
+    text = BRANCHES.format(condition=condition)
+    used = set(re.findall(r"\w+", text))
+    proto = model(text, 13, {name: array for name, array in weights.items() if name in used})
+    proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", 1, ["batch", TOKENS, 3]))
+    for number, graph in enumerate(inside(proto.graph)):
+        del graph.value_info[:]
+        for info in graph.output:
+            info.type.tensor_type.ClearField("shape")
+        for k, node in enumerate(graph.node):
+            node.name = f"inner_{number}_{k}"
+    return proto
+
+
+def inside(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
+    found = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    return found + [inner for graph in found for inner in inside(graph)]
+
+
+def test_a_branch_that_is_always_taken_takes_the_place_of_its_vertex() -> None:
+    labels = check_law(branching("n = Gather<axis = 0>(s, last) yes = Equal(n, eight)"))
+    operators = [node.op_type for node in labels.model.graph.all_nodes()]
+    assert "If" not in operators
+    assert operators.count("MatMul") == 2
+    assert "u" not in labels.model.graph.initializers
+    assert units(labels, "f") == 8
+    assert not any(labels.classes.frozen[axis].any() for axis in [last_axis(labels, "f")])
+
+
+@pytest.mark.parametrize("compared", ["one", "eight"])
+def test_a_condition_that_depends_on_a_dynamic_dim_stays(compared: str) -> None:
+    """It comes out alike at both samples of the batch, 2 and 3; the branch inside is always taken."""
+    labels = label(ir.from_proto(branching(f"n = Gather<axis = 0>(s, first) yes = Equal(n, {compared})")))
+    assert [node.op_type for node in labels.model.graph.all_nodes()].count("If") == 1
+
+
 # --- channels in another order ---------------------------------------------------------------------------------------
-
-
-def units(labels: Labels, name: str) -> int:
-    """Into how many units the last axis of a value falls."""
-    axis = next(axes for value, axes in labels.axes.items() if value.name == name)[-1]
-    assert axis is not None
-    return len(np.unique(labels.classes.root[axis]))
 
 
 def shuffling(last: str, *, computed: bool = False) -> onnx.ModelProto:

@@ -141,7 +141,7 @@ def kept(keep: Keep, size: int, axis: Axis) -> int:
 
 
 Silence = Literal["none", "data", "all"]
-Moves = Literal["no", "rearranged", "joined"]
+Moves = Literal["no", "rearranged", "joined", "parted"]
 
 
 class Operator(NamedTuple):
@@ -153,7 +153,8 @@ class Operator(NamedTuple):
     zeros: where zero is another input's value (quantisation).
     inferred: the input in which a -1 stands for a size that the operator works out.
     ignores: inputs of which it reads the type or the sizes alone, so that they may be cut whatever its rule says.
-    moves: whether it does no more than rearrange the elements of its first input, or join those of all its inputs.
+    moves: whether it does no more than rearrange the elements of its first input, take part of them, or join those of
+    all its inputs.
     looks_up: inputs that hold indices, and the table that each looks up.
     scale: the input that scales each channel, of a normalisation.
     """

@@ -24,12 +24,14 @@ class Flow(NamedTuple):
     carried: (attributes, number of inputs of the body) -> (output, input) of the body, where one turn's result goes
     into the next.
     since: the opset version from which it holds.
+    live: (inputs of the vertex) -> the attribute with the one body that runs, of a choice; None where it isn't known.
     """
 
     enter: Callable[[Attributes, Given, int], Sequence[Fact]]
     leave: Callable[[Attributes, Given, Mapping[str, Sequence[Fact]]], Sequence[Fact]]
     carried: Callable[[Attributes, int], Sequence[tuple[int, int]]]
     since: int = 1
+    live: Callable[[Given], str | None] | None = None
 
 
 def _shape_of(fact: Fact | None) -> Fact:
@@ -43,14 +45,14 @@ def _shape_of(fact: Fact | None) -> Fact:
 def chosen(attributes: Attributes, given: Given, returned: Mapping[str, Sequence[Fact]]) -> Sequence[Fact]:
     """The outputs of the live branch, where it is known; else what both agree on."""
     then, other = returned["then_branch"], returned["else_branch"]
-    live = branch(given[0])
+    live = branch(given)
     if live is not None:
         return returned[live]
     return [Fact(a.dtype, a.shape if a.shape == b.shape else None) for a, b in zip(then, other, strict=True)]
 
 
-def branch(condition: Fact | None) -> str | None:
-    """The attribute that holds the live branch of an If; None where that isn't known."""
+def branch(given: Given) -> str | None:
+    condition = given[0]
     if condition is None or condition.value is None:
         return None
     return "then_branch" if bool(np.all(condition.value)) else "else_branch"
@@ -179,7 +181,7 @@ def scan(call: Call) -> Sequence[Axes | None]:
 
 
 FLOWS: dict[Key, Flow] = {
-    ("", "If"): Flow(lambda attributes, given, count: [], chosen, lambda attributes, count: []),
+    ("", "If"): Flow(lambda attributes, given, count: [], chosen, lambda attributes, count: [], live=branch),
     ("", "Loop"): Flow(loop_enter, loop_leave, lambda attributes, count: [(k - 1, k) for k in range(2, count)]),
     ("", "Scan"): Flow(
         scan_enter,

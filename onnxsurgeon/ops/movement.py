@@ -231,7 +231,7 @@ def split_sizes(call: Call, keep: Keep) -> Changes:
     return changes
 
 
-@register("Split", silence="none", resize=split_sizes)
+@register("Split", silence="none", resize=split_sizes, moves="parted")
 def split(call: Call) -> Sequence[Axes | None]:
     axes = call.axes(0)
     if axes is None or any(t.shape is None for t in call.outputs):
@@ -284,7 +284,7 @@ def slice_bounds(call: Call, keep: Keep) -> Changes:
     return call.spelled("starts", 1, starts) | call.spelled("ends", 2, ends)
 
 
-@register("Slice", silence="none", resize=slice_bounds)
+@register("Slice", silence="none", resize=slice_bounds, moves="parted")
 def slice_(call: Call) -> Sequence[Axes | None]:
     axes, target, found = call.axes(0), call.outputs[0], slice_parameters(call)
     if axes is None or target.shape is None:

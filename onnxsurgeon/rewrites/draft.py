@@ -111,6 +111,11 @@ class Draft:
         self.known.model.graph.initializers[unique] = value
         return value
 
+    def adopt(self, value: ir.Value) -> None:
+        """Makes a weight of a graph inside one of the whole model."""
+        value.name = _unique(value.name or "weight", self.values - {value.name})
+        self.known.model.graph.initializers[value.name] = value
+
     def replace(self, old: ir.Value, new: ir.Value) -> None:
         """What read `old` reads `new`, which takes its name. The vertex of `old` goes where nothing else needs it."""
         producer = new.producer()
