@@ -230,7 +230,7 @@ class _Labeller:
                     self.relations.freeze(axis, "its size, times a dynamic dim, goes into the computation")
 
     def _with_less(self, value: ir.Value | None, found: list[Axes]) -> Array | None:
-        """A number, were every axis with neurons shorter by one that it is worked out from; those go to `found`."""
+        """A number, if each static axis with neurons that goes into it were shorter by one; those go to `found`."""
         facts, evaluator = self.labels.facts[0], self.labels.evaluator
         node = None if value is None else value.producer()
         if value is None or node is None or constant(value) is not None or not node.inputs:
@@ -239,10 +239,12 @@ class _Labeller:
         axes = None if data is None else self.labels.axes.get(data)
         fact = Fact() if data is None else evaluator.fact(data, facts)
         if fact.shape is not None and (whole := evaluator.sized(node, fact.shape)) is not None:
-            if not axes or all(axis is None for axis in axes):
+            dynamic = self._tensor(data).dynamic if data is not None else ()
+            static = tuple(None if d else a for a, d in zip(axes, dynamic, strict=True)) if axes else ()
+            if all(axis is None for axis in static):
                 return whole
-            found.append(axes)
-            return evaluator.sized(node, tuple(n - (a is not None) for n, a in zip(fact.shape, axes, strict=True)))
+            found.append(static)
+            return evaluator.sized(node, tuple(n - (a is not None) for n, a in zip(fact.shape, static, strict=True)))
         before = len(found)
         inputs = [self._with_less(v, found) for v in node.inputs]
         return evaluator.fact(value, facts).value if len(found) == before else evaluator.compute(node, inputs)
