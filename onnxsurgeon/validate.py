@@ -26,6 +26,7 @@ from onnxsurgeon.load import release
 from onnxsurgeon.neurons import Mask
 from onnxsurgeon.reference import fixed_size, numbers, perturbed, reference
 from onnxsurgeon.samples import samples
+from onnxsurgeon.visible import inner, shown, taken
 from onnxsurgeon.write import write
 
 ort.set_default_logger_severity(4)  # a machine without CUDA is no error: the session is asked what it runs on
@@ -194,7 +195,8 @@ def prove(
     """The surgery proof: the edited file computes what the original does when the dropped neurons contribute nothing.
 
     At both sizes of the dynamic dims. Where silencing hardly shows, it is done again with tiny tensors made visible,
-    alike in both. Where the labelled model is a rewritten one, that must compute what the original does, too.
+    alike in both, and results of layers are compared, too. Where the labelled model is a rewritten one, that must
+    compute what the original does, too.
     Raises ModelError where the original itself does not run.
     """
     exact = not _quantised(labels)  # fused integer kernels round at other places: compare what the graph itself says
@@ -219,15 +221,16 @@ def prove(
             results.append(compare(before, made(labels.model, feeds, REWRITTEN)[0], allowed, provider))
         weak = result.passed and not keep.all() and moved.margin < VISIBLE
         if weak:
-            spared = numbers(labels)
-            source = perturbed(labels.model, seed, spared)
-            expected, _ = made(reference(labels, keep, source), feeds, "the reference")
+            spared, names = numbers(labels), inner(labels, keep)
+            source = shown(perturbed(labels.model, seed, spared), names)
+            expected = taken(made(reference(labels, keep, source), feeds, "the reference")[0], names)
             found, _ = made(cut(labels, keep, source), feeds, "the pruned model")
             results.append(compare(expected, found, allowed, provider))
-            whole, _ = made(source, feeds, REWRITTEN)
+            whole = taken(made(source, feeds, REWRITTEN)[0], names)
             moved = max(moved, compare(whole, expected, allowed, provider), key=lambda c: c.margin)
             if rewritten:
                 before, _ = made(perturbed(labels.original, seed, spared), feeds, "the original")
+                whole = [{name: arrays[name] for name in before[0]} for arrays in whole]
                 results.append(compare(before, whole, allowed, provider))
         result = max(results, key=lambda c: c.margin)
     near = moved.margin < VISIBLE and moved.error <= 100 * result.error  # a wrong cut would be as far off as that

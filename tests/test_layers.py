@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1] / "onnxsurgeon"
 ORDER = """
     errors amounts neurons signature ops vertices facts samples rewrites graph problem utility spaces
     solver
-    edit wire load write inspection reference inputs validate comparison prune report tables cli
+    edit wire load write inspection reference inputs visible validate comparison prune report tables cli
 """.split()
 HOMES = {
     "highspy": {"solver"},
