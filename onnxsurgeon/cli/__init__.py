@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -16,7 +17,7 @@ import onnxsurgeon
 from onnxsurgeon import amounts, report
 from onnxsurgeon.cli import surgery
 from onnxsurgeon.cli.answer import Answer, answering
-from onnxsurgeon.cli.group import Group
+from onnxsurgeon.cli.group import Group, Stream
 from onnxsurgeon.cli.options import (
     EXIT_CODES,
     AsJson,
@@ -47,6 +48,7 @@ app = typer.Typer(cls=Group, add_completion=False, rich_markup_mode=None, pretty
 
 def main() -> NoReturn:
     """The console script."""
+    sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)
     gc.disable()  # a short process: the collector would walk all that was imported, again and again
     atexit.register(gc.freeze)  # and once more at its end
     for name in ("SIGTERM", "SIGHUP"):  # clean up as for Ctrl-C

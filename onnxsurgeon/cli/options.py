@@ -24,7 +24,7 @@ Exit codes:
   1    an internal error
   2    wrong usage: bad options, an existing output, nowhere to write
   3    infeasible: the graph can't give what was asked for
-  4    the model can't be read, or isn't supported
+  4    the model can't be read, isn't supported, or nothing in it can be cut
   5    the proof or the comparison failed; nothing was written
   130  interrupted; nothing was written
 """
