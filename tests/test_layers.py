@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "onnxsurgeon"
 ORDER = """
-    errors amounts neurons signature ops facts samples rewrites graph problem utility spaces
+    errors amounts data neurons signature ops facts samples rewrites graph problem utility spaces
     solver
     edit wire load write inspection reference validate comparison prune report tables cli
 """.split()
