@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from onnxsurgeon.data.expected import LABELS, Expected, Piece
+from onnxsurgeon.data.expected import LABELS, Expected, Piece, chosen
 from onnxsurgeon.errors import ModelError
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -22,31 +22,34 @@ LOCAL = 30  # bytes of a zip member's own header, before its name
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """The samples of a file of arrays; `chosen`: positions, ascending, shape (samples,)."""
+    """The samples of a file of arrays. rows: those that were chosen, ascending, shape (samples,)."""
 
-    path: Path
     expected: Expected
     arrays: Mapping[str, np.ndarray]
     labels: np.ndarray | None
-    chosen: np.ndarray
+    rows: np.ndarray
+    classes = None
 
-    def verify(self, step: int) -> int:
-        """How many samples there are; raises UsageError where one of them is not finite."""
-        for piece in self.pieces(step):
-            self.expected.check_numbers(piece.arrays, piece.labels, str(self.path))
-        return len(self.chosen)
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labelled(self) -> bool:
+        return self.labels is not None
 
     def pieces(self, step: int) -> Iterator[Piece]:
-        for start in range(0, len(self.chosen), step):
-            rows = self.chosen[start : start + step]
+        for start in range(0, self.count, step):
+            rows = self.rows[start : start + step]
             arrays = {n: np.asarray(a[rows] if n in self.expected.sampled else a) for n, a in self.arrays.items()}
             yield Piece(arrays, None if self.labels is None else np.asarray(self.labels[rows]), len(rows))
 
 
-def open_arrays(path: Path, expected: Expected) -> ArrayFile:
-    """All samples of an .npz or .npy file; types and shapes are those of the model.
+def open_arrays(path: Path, expected: Expected, samples: int | None, seed: int, step: int) -> ArrayFile:
+    """The samples of an .npz or .npy file, or some of them; all are as the model takes them.
 
-    Raises ModelError where it can't be read, UsageError where it is not what the model takes.
+    Raises ModelError where it can't be read, UsageError where it is not what the model takes. step: samples to look
+    at together.
     """
     try:
         found = {"": _mapped(path)} if path.suffix == ".npy" else _members(path)
@@ -59,7 +62,10 @@ def open_arrays(path: Path, expected: Expected) -> ArrayFile:
     arrays = {name: found[key] for name, key in keys.items()}
     labels = found.get(LABELS) if LABELS not in arrays else None
     count = expected.check_forms(arrays, labels, str(path))
-    return ArrayFile(path, expected, arrays, labels, np.arange(count))
+    source = ArrayFile(expected, arrays, labels, chosen(count, samples, seed))
+    for piece in source.pieces(step):
+        expected.check_numbers(piece.arrays, piece.labels, str(path))
+    return source
 
 
 def _members(path: Path) -> dict[str, np.ndarray]:

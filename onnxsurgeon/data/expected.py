@@ -28,8 +28,11 @@ class Input:
         return f"{self.name}: {self.dtype.name} [{dims}]"
 
 
-def inputs_of(model: ir.Model) -> tuple[Input, ...]:
-    """The inputs that a model must be fed. Raises ModelError where one is no tensor of numbers with known rank."""
+def inputs_of(model: ir.Model, stated: Mapping[str, Sequence[int]] | None = None) -> tuple[Input, ...]:
+    """The inputs that a model must be fed. Raises ModelError where one is no tensor of numbers with known rank.
+
+    stated: shapes of dynamic inputs, by name; a dynamic batch stays so.
+    """
     found = []
     for value in model.graph.inputs:
         if value.is_initializer():
@@ -41,7 +44,11 @@ def inputs_of(model: ir.Model) -> tuple[Input, ...]:
             )  # fmt: skip
         if value.dtype == ir.DataType.STRING:
             raise ModelError(f"input {value.name} can't be fed", why="it takes text", fix="export the model without it")
-        shape = tuple(n if isinstance(n, int) else None for n in value.shape)
+        given = (stated or {}).get(value.name or "", (None,) * len(value.shape))
+        shape = tuple(
+            n if isinstance(n, int) else m if axis else None
+            for axis, (n, m) in enumerate(zip(value.shape, given, strict=True))
+        )
         found.append(Input(value.name or "", value.dtype.numpy(), shape))
     return tuple(found)
 
@@ -145,3 +152,10 @@ def rebatched(pieces: Iterator[Piece], step: int, sampled: Sequence[str]) -> Ite
             held = held.part(step, None, sampled)
     if held is not None and held.count:
         yield held
+
+
+def chosen(count: int, samples: int | None, seed: int) -> np.ndarray:
+    """Positions, ascending: all `count`, or a subset of `samples` that `seed` draws."""
+    if samples is None or samples >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, samples, replace=False))
