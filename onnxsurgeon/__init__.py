@@ -16,33 +16,43 @@ from onnxsurgeon.errors import InfeasibleError, ModelError, ProofError, SurgeonE
 
 if TYPE_CHECKING:
     from onnxsurgeon.comparison import Validation, validate
+    from onnxsurgeon.data import Data, open_data
+    from onnxsurgeon.evaluation import Score, evaluate
     from onnxsurgeon.inspection import Inspection, Model, inspect, load
     from onnxsurgeon.prune import Result, prune
 
 __version__ = "0.1.0"
 __all__ = [
+    "Data",
     "InfeasibleError",
     "Inspection",
     "Model",
     "ModelError",
     "ProofError",
     "Result",
+    "Score",
     "SurgeonError",
     "UsageError",
     "Validation",
+    "evaluate",
     "inspect",
     "load",
+    "open_data",
     "prune",
     "validate",
 ]
 
 _HOMES = {
+    "Data": "onnxsurgeon.data",
     "Inspection": "onnxsurgeon.inspection",
     "Model": "onnxsurgeon.inspection",
     "Result": "onnxsurgeon.prune",
+    "Score": "onnxsurgeon.evaluation",
     "Validation": "onnxsurgeon.comparison",
+    "evaluate": "onnxsurgeon.evaluation",
     "inspect": "onnxsurgeon.inspection",
     "load": "onnxsurgeon.inspection",
+    "open_data": "onnxsurgeon.data",
     "prune": "onnxsurgeon.prune",
     "validate": "onnxsurgeon.comparison",
 }

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxsurgeon.comparison import Validation
+    from onnxsurgeon.evaluation import Score
     from onnxsurgeon.inspection import Axed, Frozen, Inspection, Measure, Vertex
     from onnxsurgeon.neurons import Reason
     from onnxsurgeon.prune import Result
+    from onnxsurgeon.search import Trial
     from onnxsurgeon.validate import Proof, Tolerance
 
 SCHEMA = 1
@@ -38,7 +40,9 @@ def head(command: str) -> Report:
     return {"schema": SCHEMA, "command": command, "version": onnxsurgeon.__version__}
 
 
-def pruned(result: Result, *, output: Path, requested: Mapping[str, Any], frozen: Iterable[Frozen]) -> Report:
+def pruned(
+    result: Result, *, output: Path, requested: Mapping[str, Any], frozen: Iterable[Frozen], score: Report | None = None
+) -> Report:
     """The report of a pruning; its proof, status and seconds are still to come."""
     solution, before, after = result.solution, result.before, result.after
     rows = list(frozen)
@@ -65,7 +69,42 @@ def pruned(result: Result, *, output: Path, requested: Mapping[str, Any], frozen
         },
         "frozen": [_frozen(row) for row in rows],
         "free": free_share(rows, before.params),
+        "score": score,
         "proof": None,
+    }
+
+
+def scored(before: Score, after: Score, trials: Iterable[Trial] = ()) -> Report:
+    """How good a model is before and after; trials: what was tried on the way to it."""
+    return {
+        **_score(after),
+        "before": before.value,
+        "after": after.value,
+        "drop": before.loss(after),
+        "trials": [{"ratio": trial.ratio, "drop": trial.drop} for trial in trials],
+    }
+
+
+def evaluated(found: Score, model: Path, data: str) -> Report:
+    return {
+        **head("evaluate"),
+        "model": str(model),
+        "data": data,
+        **_score(found),
+        "score": found.value,
+        "status": "done",
+        "exit_code": 0,
+    }
+
+
+def _score(found: Score) -> Report:
+    return {
+        "metric": found.metric,
+        "higher_is_better": found.higher,
+        "output_name": found.output or None,
+        "against": found.against or None,
+        "samples": found.samples,
+        "provider": found.provider,
     }
 
 

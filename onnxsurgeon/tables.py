@@ -114,7 +114,23 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
             for c in report["changes"]
         ]
         parts += [_fill(widths, rows, None if verbose else ROWS, "weights"), ""]
-    return [*parts, _solver(report["solver"]), *_frozen(report, verbose=verbose), *_proof(report)]
+    told = [_scored(report["score"])] if report["score"] else []
+    return [*parts, *told, _solver(report["solver"]), *_frozen(report, verbose=verbose), *_proof(report)]
+
+
+def _scored(score: Report) -> RenderableType:
+    tried = f", {len(score['trials'])} candidates tried" if score["trials"] else ""
+    change = f"{score['before']:.4g} -> {score['after']:.4g} ({score['after'] - score['before']:+.4g})"
+    name = score["metric"] + " against the original" * bool(score["against"])
+    return _line("score", f"{name} {change} on {score['samples']:,} samples{tried}")
+
+
+def evaluated(report: Report) -> list[RenderableType]:
+    """A score, in a row."""
+    table = _table("model", "metric", ">score", ">samples", "output", "ran on")
+    name = report["metric"] + (f" against {report['against']}" if report["against"] else "")
+    row = (report["model"], name, f"{report['score']:.4f}", f"{report['samples']:,}", report["output_name"] or "all")
+    return [_fill(table, [(*row, report["provider"])], None, "")]
 
 
 def outcome(report: Report) -> str:

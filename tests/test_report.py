@@ -33,6 +33,10 @@ PRUNED: report.Report = {
             "table": False,
         }
     ],
+    "score": {
+        "metric": "top1", "before": 0.9, "after": 0.89, "samples": 450, "against": None,
+        "trials": [{"ratio": 0.5, "drop": 0.01}],
+    },
     "proof": {
         "passed": True, "error": 1e-7, "margin": 1e-4, "atol": 1e-5, "rtol": 1e-3, "moved": 0.5,
         "perturbed": False, "weak": False,

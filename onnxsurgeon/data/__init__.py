@@ -26,12 +26,15 @@ STEP = 32  # samples in a batch, where the model takes any number
 
 @dataclass(frozen=True)
 class Batch:
-    """feed: an array per input. labels: shape (count, ...), None where there are none. count: samples; what `feed` has
-    beyond them is padding, for models that take batches of one size alone."""
+    """feed: an array per input. labels: shape (count, ...), None where there are none. count: samples in it.
+
+    size: samples that the model is fed; those beyond `count` are padding, for models of a static batch.
+    """
 
     feed: Arrays
     labels: np.ndarray | None
     count: int
+    size: int
 
 
 class Source(Protocol):
@@ -79,7 +82,7 @@ class Data:
                 name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) if missing and name in sampled else a
                 for name, a in piece.arrays.items()
             }
-            yield Batch(feed, piece.labels, piece.count)
+            yield Batch(feed, piece.labels, piece.count, piece.count + missing)
 
 
 def open_data(
