@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from onnxsurgeon.evaluation import Score, evaluate
     from onnxsurgeon.inspection import Inspection, Model, inspect, load
     from onnxsurgeon.prune import Result, prune
+    from onnxsurgeon.search import Examiner, Found, smallest
+    from onnxsurgeon.sensitivity import Sensitivity, sensitivity
 
 __version__ = "0.1.0"
 __all__ = [
     "Data",
+    "Examiner",
+    "Found",
     "InfeasibleError",
     "Inspection",
     "Model",
@@ -31,6 +35,7 @@ __all__ = [
     "ProofError",
     "Result",
     "Score",
+    "Sensitivity",
     "SurgeonError",
     "UsageError",
     "Validation",
@@ -39,21 +44,28 @@ __all__ = [
     "load",
     "open_data",
     "prune",
+    "sensitivity",
+    "smallest",
     "validate",
 ]
 
 _HOMES = {
     "Data": "onnxsurgeon.data",
+    "Examiner": "onnxsurgeon.search",
+    "Found": "onnxsurgeon.search",
     "Inspection": "onnxsurgeon.inspection",
     "Model": "onnxsurgeon.inspection",
     "Result": "onnxsurgeon.prune",
     "Score": "onnxsurgeon.evaluation",
+    "Sensitivity": "onnxsurgeon.sensitivity",
     "Validation": "onnxsurgeon.comparison",
     "evaluate": "onnxsurgeon.evaluation",
     "inspect": "onnxsurgeon.inspection",
     "load": "onnxsurgeon.inspection",
     "open_data": "onnxsurgeon.data",
     "prune": "onnxsurgeon.prune",
+    "sensitivity": "onnxsurgeon.sensitivity",
+    "smallest": "onnxsurgeon.search",
     "validate": "onnxsurgeon.comparison",
 }
 

@@ -112,10 +112,11 @@ def _runs(session: Session, other: Session | None, data: Data, progress: Counted
 def _whole(runs: Iterator[Run]) -> Iterator[tuple[dict[str, Any], Any]]:
     """What a metric of the user's own gets: all outputs by name, and labels (or all outputs of the other model)."""
     for batch, outputs, right in runs:
-        yield _parts(outputs, batch), batch.labels if right is None else _parts(right, batch)
+        yield parts(outputs, batch), batch.labels if right is None else parts(right, batch)
 
 
-def _parts(outputs: Arrays, batch: Batch) -> dict[str, Any]:
+def parts(outputs: Arrays, batch: Batch) -> dict[str, Any]:
+    """All outputs without padding; what is no tensor stays as it is."""
     return {n: _part(n, a, batch) if isinstance(a, np.ndarray) else a for n, a in outputs.items()}
 
 

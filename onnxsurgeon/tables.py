@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxsurgeon import amounts
+from onnxsurgeon.plot import percent
 from onnxsurgeon.report import Report
 
 ROWS = 20  # of a table without --verbose
@@ -301,6 +302,19 @@ def _cause(axis: Report) -> str:
         return "free" if axis["units"] else "no neurons: batch, space or size 1"
     part = "" if axis["free"] == 0 else "in part: "
     return f"{part}{why['reason']}" + (f" ({why['operator']} {why['vertex']})" if why["vertex"] else "")
+
+
+def sensitive(report: Report) -> list[RenderableType]:
+    """A row for each layer, a column for each share of its width."""
+    shares = report["shares"]
+    title = f"Error of the outputs by the width of one layer, {report['samples']:,} samples on {report['provider']}"
+    table = _table("layer", "operator", ">width", *(f">{share:.0%}" for share in shares), title=title)
+    for layer in report["layers"]:
+        errors = {point["share"]: percent(point["error"]) for point in layer["points"]}
+        more = f" and {len(layer['vertices']) - 1} more" if layer["vertices"][1:] else ""
+        cells = (layer["vertices"][0] + more, layer["operator"], layer["units"], *(errors.get(s, "-") for s in shares))
+        table.add_row(*map(plain, cells))
+    return [table]
 
 
 def validated(report: Report) -> list[RenderableType]:

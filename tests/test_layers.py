@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1] / "onnxsurgeon"
 ORDER = """
     errors amounts data neurons signature ops facts samples rewrites graph problem utility spaces
     solver
-    edit wire load write inspection metrics reference validate comparison evaluation prune search report tables cli
+    edit wire load write inspection metrics reference validate comparison evaluation prune search sensitivity
+    report plot tables cli
 """.split()
 HOMES = {
     "highspy": {"solver"},

@@ -35,6 +35,8 @@ from onnxsurgeon.cli.options import (
 )
 from onnxsurgeon.cli.prune import EPILOG as PRUNE
 from onnxsurgeon.cli.prune import prune
+from onnxsurgeon.cli.sensitivity import EPILOG as SENSITIVITY
+from onnxsurgeon.cli.sensitivity import sensitivity
 
 app = typer.Typer(cls=Group, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -169,3 +171,4 @@ def validate(
 
 
 app.command(short_help="Score a model on data.", epilog=EVALUATE)(evaluate)
+app.command(short_help="Show which layers can be narrowed.", epilog=SENSITIVITY)(sensitivity)

@@ -71,8 +71,7 @@ def evaluate(
             report.check_report(report_to, model, Path(data), *([against] if against else []))
             answer.file = report_to
         stated = shapes(input_shape)
-        from onnxsurgeon.cli.progress import Samples as Bar
-        from onnxsurgeon.cli.progress import Stages
+        from onnxsurgeon.cli.progress import Bar, Stages
         from onnxsurgeon.evaluation import evaluate as run
         from onnxsurgeon.tables import evaluated
 

@@ -48,7 +48,7 @@ def _bar(screen: Console, *, live: bool) -> Progress:
     )  # fmt: skip
 
 
-class Samples:
+class Bar:
     """Progress over samples or other steps: a bar on stderr, where that is a terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
@@ -58,7 +58,7 @@ class Samples:
     def __call__(self, done: int, total: int, text: str = "") -> None:
         self.bar.update(self.task, completed=done, total=total, description=plain(text).plain)
 
-    def __enter__(self) -> Samples:
+    def __enter__(self) -> Bar:
         self.bar.start()
         return self
 

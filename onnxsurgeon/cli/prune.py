@@ -14,6 +14,7 @@ from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.options import (
     EXIT_CODES,
     METRICS,
+    UTILITIES,
     AsJson,
     Atol,
     BatchSize,
@@ -98,13 +99,7 @@ def prune(
     preprocess: Preprocess = None,
     samples: Samples = None,
     batch: BatchSize = None,
-    utility: Annotated[
-        str,
-        typer.Option(
-            metavar="WORD",
-            help="What neurons are worth: l1, l2, l2-norm, bn-scale, random, uniform, or file:scores.npz.",
-        ),
-    ] = "l2-norm",
+    utility: Annotated[str, typer.Option(metavar="WORD", help=UTILITIES)] = "l2-norm",
     round_to: Annotated[int, typer.Option(metavar="N", min=1, help="Widths become multiples of N.")] = 1,
     min_keep: Annotated[
         float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of each axis that must stay.")
