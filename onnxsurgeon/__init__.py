@@ -16,7 +16,7 @@ from onnxsurgeon.errors import InfeasibleError, ModelError, ProofError, SurgeonE
 
 if TYPE_CHECKING:
     from onnxsurgeon.comparison import Validation, validate
-    from onnxsurgeon.data import Data, open_data
+    from onnxsurgeon.data import Data, inputs_of, open_data
     from onnxsurgeon.evaluation import Score, evaluate
     from onnxsurgeon.inspection import Inspection, Model, inspect, load
     from onnxsurgeon.prune import Result, prune
@@ -40,6 +40,7 @@ __all__ = [
     "UsageError",
     "Validation",
     "evaluate",
+    "inputs_of",
     "inspect",
     "load",
     "open_data",
@@ -60,6 +61,7 @@ _HOMES = {
     "Sensitivity": "onnxsurgeon.sensitivity",
     "Validation": "onnxsurgeon.comparison",
     "evaluate": "onnxsurgeon.evaluation",
+    "inputs_of": "onnxsurgeon.data",
     "inspect": "onnxsurgeon.inspection",
     "load": "onnxsurgeon.inspection",
     "open_data": "onnxsurgeon.data",

@@ -115,6 +115,17 @@ def test_what_can_not_be_read_is_told(damage: str, name: str, file: Path, tmp_pa
     assert caught.value.exit_code == 4
 
 
+def test_a_broken_archive_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez_compressed(path, x=np.random.default_rng(0).random((50, 3, 4), np.float32))
+    whole = bytearray(path.read_bytes())
+    whole[200:300] = bytes(100)
+    path.write_bytes(whole)
+    with pytest.raises(SurgeonError, match="can't be read") as caught:
+        open_data(str(path), [PICTURE])
+    assert caught.value.exit_code == 4
+
+
 def test_wrong_requests_are_refused(file: Path) -> None:
     with pytest.raises(SurgeonError, match="does not exist"):
         open_data("none.npz", [PICTURE])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -13,6 +13,15 @@ from onnxsurgeon.errors import ModelError, UsageError
 
 Arrays = dict[str, np.ndarray]
 LABELS = "labels"
+
+
+class Formed(Protocol):
+    """An array, or what is known of one."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -84,26 +93,29 @@ class Expected:
             )  # fmt: skip
         return {name: name for name in names}
 
-    def check_forms(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray | None, where: str) -> int:
+    def check_forms(self, arrays: Mapping[str, Formed], labels: Formed | None, where: str) -> int:
         """The number of samples. Raises UsageError for a type or a shape that is not the model's."""
         for wanted in self.inputs:
             array = arrays[wanted.name]
+            shape = array.shape
             if array.dtype != wanted.dtype:
                 raise UsageError(
                     f"{where}: {wanted.name} has the wrong type", why=f"it is {array.dtype}; the model takes {wanted}",
                     fix=f"save it as numpy.{wanted.dtype.name}, scaled as the model was trained",
                 )  # fmt: skip
             known = (None, *wanted.shape[1:]) if wanted.name in self.sampled else wanted.shape
-            if len(known) != array.ndim or any(n not in (None, m) for n, m in zip(known, array.shape, strict=True)):
+            if len(known) != len(array.shape) or any(
+                n not in (None, m) for n, m in zip(known, array.shape, strict=True)
+            ):
                 raise UsageError(
                     f"{where}: {wanted.name} has the wrong shape",
-                    why=f"it is {list(array.shape)}; the model takes {wanted}"
+                    why=f"it is {list(shape)}; the model takes {wanted}"
                     + ", any number of samples along the first axis" * (wanted.name in self.sampled),
                     fix="save it in the shape that the model takes",
                 )
-        lengths = {name: len(arrays[name]) for name in self.sampled}
+        lengths = {name: arrays[name].shape[0] for name in self.sampled}
         if labels is not None:
-            lengths[LABELS] = len(labels) if labels.ndim else 0
+            lengths[LABELS] = labels.shape[0] if labels.shape else 0
         if len(set(lengths.values())) > 1:
             said = ", ".join(f"{name} {n}" for name, n in lengths.items())
             raise UsageError(f"{where}: the arrays have different numbers of samples", why=said, fix="save them alike")
