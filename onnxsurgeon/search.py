@@ -126,6 +126,7 @@ class _Search:
         after = self.examiner.result(result)
         drop = self.before.loss(after)
         self.trials.append(Trial(ratio, math.inf if math.isnan(drop) else drop))
+        self.report("score", f"candidate {len(self.trials)}: {after.metric} {after.value:.4g}, worse by {drop:.4g}")
         if self.trials[-1].drop > self.max_drop + ROUNDING:
             return False
         self.best = [(result, after)]

@@ -87,12 +87,16 @@ def __getattr__(name: str) -> Callable[[], Samples]:
 
 def samples(place: Path, preprocess: Callable[[Array], Array], half: str) -> Samples:
     """Batches of (inputs, labels)."""
-    count = len(labels(place))
-    order = np.random.default_rng(0).permutation(count)
-    chosen = np.sort({"calibration": order[: count // 2], "score": order[count // 2 :], "all": order}[half])
+    chosen = positions(len(labels(place)), half)
     for start in range(0, len(chosen), STEP):
         part = chosen[start : start + STEP]
         yield {"pictures": preprocess(pixels(place, part))}, labels(place)[part]
+
+
+def positions(count: int, half: str) -> Array:
+    """The samples of a half, ascending."""
+    order = np.random.default_rng(0).permutation(count)
+    return np.sort({"calibration": order[: count // 2], "score": order[count // 2 :], "all": order}[half])
 
 
 @cache

@@ -26,7 +26,7 @@ Exit codes:
   1    an internal error
   2    wrong usage: bad options, an existing output, nowhere to write
   3    infeasible: the graph can't give what was asked for
-  4    the model can't be read, or isn't supported
+  4    the model or the data can't be read, or the model isn't supported
   5    the proof or the comparison failed; nothing was written
   130  interrupted; nothing was written
 """

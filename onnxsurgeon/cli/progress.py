@@ -53,7 +53,7 @@ class Bar:
 
     def __init__(self, *, quiet: bool) -> None:
         self.bar = _bar(console(sys.stderr), live=not quiet)
-        self.task = self.bar.add_task("")
+        self.task = self.bar.add_task("", total=None)
 
     def __call__(self, done: int, total: int, text: str = "") -> None:
         self.bar.update(self.task, completed=done, total=total, description=plain(text).plain)
