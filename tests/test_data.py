@@ -89,6 +89,7 @@ BAD: dict[str, dict[str, np.ndarray]] = {
     "NaN": {"x": np.full((3, 3, 4), np.nan, np.float32)},
     "infinity": {"x": np.full((3, 3, 4), np.inf, np.float32)},
     "labels has NaN": {"x": numbered(3), "labels": np.full(3, np.nan)},
+    "labels are no numbers": {"x": numbered(3), "labels": np.array(["cat", "dog", "cat"])},
     "different numbers": {"x": numbered(3), "labels": np.arange(4)},
     "no samples": {"x": numbered(0)},
     "can't be read": {"x": np.array([{"a": 1}], object)},

@@ -266,16 +266,18 @@ def _chosen(
     from onnxsurgeon.prune import prune as run
     from onnxsurgeon.search import Examiner, smallest
 
-    if wanted["data"] is None:
-        return run(source, **requested, progress=progress), None
-    progress("data", wanted["data"])
-    asked = {name: wanted[name] for name in ("preprocess", "samples", "batch")}
-    data = read_data(wanted["data"], source, requested["input_shape"], **asked, seed=requested["seed"])
-    examiner = Examiner(source, data, wanted["score"], wanted["output_name"], device)
+    data = None
+    if wanted["data"] is not None:
+        progress("data", wanted["data"])
+        asked = {name: wanted[name] for name in ("preprocess", "samples", "batch")}
+        data = read_data(wanted["data"], source, requested["input_shape"], **asked, seed=requested["seed"])
 
     def candidate(ratio: float | None) -> Result:
         return run(source, **{**requested, "ratio": ratio}, progress=progress)
 
+    if data is None or wanted["score"] is None:
+        return candidate(requested["ratio"]), None
+    examiner = Examiner(source, data, wanted["score"], wanted["output_name"], device)
     if wanted["max_drop"] is not None:
         found = smallest(candidate, examiner, max_drop=wanted["max_drop"], progress=progress)
         return found.result, report.scored(found.before, found.after, found.trials)

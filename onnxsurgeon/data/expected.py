@@ -113,6 +113,10 @@ class Expected:
                     + ", any number of samples along the first axis" * (wanted.name in self.sampled),
                     fix="save it in the shape that the model takes",
                 )
+        if labels is not None and labels.dtype.kind not in "biuf":
+            raise UsageError(
+                f"{where}: {LABELS} are no numbers", why=f"they are {labels.dtype}", fix="number the classes"
+            )
         lengths = {name: arrays[name].shape[0] for name in self.sampled}
         if labels is not None:
             lengths[LABELS] = labels.shape[0] if labels.shape else 0
