@@ -12,10 +12,10 @@ from onnxsurgeon.ops import OPERATORS
 
 ROOT = Path(__file__).parents[1] / "onnxsurgeon"
 ORDER = """
-    errors amounts neurons selection signature ops vertices facts samples rewrites graph problem utility spaces
+    errors amounts data neurons selection signature ops vertices facts samples rewrites graph problem utility spaces
     solver
-    recipe growth edit resize wire load write surgery requests inspection reference inputs visible validate
-    placing proving network comparison prune report changes tables cli
+    recipe growth edit resize wire load write surgery requests inspection metrics reference inputs visible validate
+    placing proving network comparison evaluation prune search sensitivity report changes plot tables cli
 """.split()
 HOMES = {
     "highspy": {"solver"},
