@@ -13,7 +13,8 @@ from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.graph import label
 from onnxsurgeon.inspection import load
 from onnxsurgeon.signature import Shape
-from onnxsurgeon.validate import Arrays, Device, Session, Tolerance, compare, random_inputs, tolerance
+from onnxsurgeon.session import Arrays, Device, Session
+from onnxsurgeon.validate import Tolerance, compare, random_inputs, tolerance
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ from onnxsurgeon.utility import scores
 from onnxsurgeon.write import check_target, size, write
 
 if TYPE_CHECKING:
-    from onnxsurgeon.validate import Device, Proof
+    from onnxsurgeon.session import Device
+    from onnxsurgeon.validate import Proof
 
 Metric = Literal["params", "macs", "size"]
 Progress = Callable[[str, str], None]  # (stage, detail)

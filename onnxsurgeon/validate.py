@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from io import StringIO
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 
 from onnxsurgeon.edit import cut
 from onnxsurgeon.errors import ModelError, ProofError, UsageError
@@ -24,12 +21,9 @@ from onnxsurgeon.neurons import Mask
 from onnxsurgeon.ops.indexing import LOOKUPS
 from onnxsurgeon.reference import fixed_size, numbers, perturbed, reference
 from onnxsurgeon.samples import samples
+from onnxsurgeon.session import Arrays, Device, Session
 from onnxsurgeon.write import write
 
-ort.set_default_logger_severity(4)  # a machine without CUDA is no error: the session is asked what it runs on
-
-Device = Literal["auto", "cuda", "cpu"]
-Arrays = dict[str, np.ndarray]
 COARSE = {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4}
 REWRITTEN = "the rewritten model, uncut,"
 VISIBLE = 10.0  # a reference that moved from the original by less than this many tolerances shows too little
@@ -78,56 +72,6 @@ def tolerance(labels: Labels, atol: float | None, rtol: float | None) -> Toleran
     half = dtypes & {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
     default = 5e-2 if dtypes & COARSE else 2e-2 if half else 1e-3
     return Tolerance(1e-5 if atol is None else atol, default if rtol is None else rtol)
-
-
-@lru_cache(maxsize=1)
-def _preload() -> None:
-    """Finds the CUDA and cuDNN libraries of Python packages, where they are installed."""
-    if hasattr(ort, "preload_dlls"):
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it prints what it does not find
-            ort.preload_dlls()
-
-
-class Session:
-    """A model in onnxruntime. `provider` is what it runs on, asked of the session: onnxruntime falls back silently."""
-
-    def __init__(self, path: str | os.PathLike[str], device: Device = "auto", *, optimise: bool = True) -> None:
-        options = ort.SessionOptions()
-        if not optimise:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 4
-        cuda = device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
-        if cuda:
-            _preload()
-        chosen: list[Any] = [("CUDAExecutionProvider", {"use_tf32": 0})] if cuda else []
-        try:
-            self.session = ort.InferenceSession(os.fspath(path), options, providers=[*chosen, "CPUExecutionProvider"])
-        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many types
-            raise ModelError(
-                f"onnxruntime can't load {path}", why=_first_line(problem), fix="check the model"
-            ) from None
-        self.provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
-        if device == "cuda" and self.provider != "CUDA":
-            raise UsageError(
-                "--device cuda, but no session runs on CUDA here",
-                why=f"onnxruntime {ort.__version__} fell back to {self.provider}",
-                fix="install onnxsurgeon[cuda], or use --device auto or cpu",
-            )
-
-    def run(self, feed: Mapping[str, np.ndarray]) -> Arrays:
-        names = [o.name for o in self.session.get_outputs()]
-        wanted = {i.name for i in self.session.get_inputs()}
-        try:
-            values = self.session.run(names, {k: v for k, v in feed.items() if k in wanted})
-        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many types
-            raise ModelError(
-                "onnxruntime can't run the model", why=_first_line(problem), fix="check its inputs"
-            ) from None
-        return dict(zip(names, values, strict=True))
-
-
-def _first_line(problem: Exception) -> str:
-    return str(problem).strip().splitlines()[0][:500] if str(problem).strip() else type(problem).__name__
 
 
 def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = False) -> Arrays:

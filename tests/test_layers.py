@@ -11,11 +11,11 @@ ROOT = Path(__file__).parents[1] / "onnxsurgeon"
 ORDER = """
     errors amounts data neurons signature ops facts samples rewrites graph problem utility spaces
     solver
-    edit wire load write inspection reference validate comparison prune report tables cli
+    edit wire load write inspection reference session validate comparison prune report tables cli
 """.split()
 HOMES = {
     "highspy": {"solver"},
-    "onnxruntime": {"validate"},
+    "onnxruntime": {"session"},
     "rich": {"tables", "cli"},
     "typer": {"cli"},
 }

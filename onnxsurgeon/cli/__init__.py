@@ -203,7 +203,8 @@ def _prune(
     from onnxsurgeon.inspection import frozen
     from onnxsurgeon.prune import prune as run
     from onnxsurgeon.tables import pruned, verdict
-    from onnxsurgeon.validate import Session, tolerance
+    from onnxsurgeon.session import Session
+    from onnxsurgeon.validate import tolerance
     from onnxsurgeon.write import check_target
 
     answer.tables = lambda found: [*pruned(found, verbose=answer.verbose), verdict(found)]

@@ -1,0 +1,183 @@
+"""Vertices that are linear in one input, with a weight as the coefficients: their rows, features and outputs.
+
+    output[row, group, o] = sum over features f of rows[row, group, f] * matrix[group, f, o] + bias
+
+A row is one position of one sample: a patch for a convolution, a token or a sample for a matrix product. The features
+of one input neuron stand together: `kernel` of them for a convolution, 1 elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import ceil, prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxsurgeon.neurons import Axes, Axis
+from onnxsurgeon.ops.call import Call
+
+FloatArray = npt.NDArray[Any]
+Indices = npt.NDArray[np.int64]
+
+
+class Linear(NamedTuple):
+    """How one operator is linear. All functions take the vertex first; `picked` are numbers of rows.
+
+    data, weight: inputs. bias: the input that holds one number an output; None where the operator has none.
+    groups: independent parts that inputs and outputs fall into.
+    kernel: features of one input neuron.
+    channels: the axis of the output that its neurons lie on.
+    rows: the features of some rows, shape (picked, groups, features).
+    matrix: the weight as coefficients, shape (groups, features, outputs); `weight_of` is its inverse.
+    """
+
+    data: int
+    weight: int
+    bias: int | None
+    groups: Callable[[Call], int]
+    kernel: Callable[[Call], int]
+    channels: int
+    fits: Callable[[Call], bool]
+    rows: Callable[[Call, FloatArray, Indices], FloatArray]
+    matrix: Callable[[Call, FloatArray], FloatArray]
+    weight_of: Callable[[Call, FloatArray, tuple[int, ...]], FloatArray]
+    inputs: Callable[[Call], Axis]
+    scale: Callable[[Call], float]  # what a number in the bias input counts for
+
+    def count(self, output: FloatArray) -> int:
+        """Rows of an output."""
+        return int(output.size // max(1, output.shape[self.channels]))
+
+    def outputs(self, call: Call, output: FloatArray, picked: Indices) -> FloatArray:
+        """Some rows of an output, shape (picked, groups, outputs)."""
+        moved = np.moveaxis(output, self.channels, -1)
+        where = np.unravel_index(picked, moved.shape[:-1])
+        return moved[where].reshape(len(picked), self.groups(call), -1)
+
+
+# --- convolutions ----------------------------------------------------------------------------------------------------
+
+
+def _conv_rows(call: Call, x: FloatArray, picked: Indices) -> FloatArray:
+    """Patches, shape (picked, groups, channels of a group * kernel)."""
+    kernel = call.shape(1)
+    assert kernel is not None
+    size, rank = kernel[2:], len(kernel) - 2
+    strides = call.attributes.get("strides") or [1] * rank
+    dilations = call.attributes.get("dilations") or [1] * rank
+    reach = [d * (k - 1) + 1 for d, k in zip(dilations, size, strict=True)]
+    before, after = _pads(call, x.shape[2:], reach, strides)
+    padded = np.pad(x, [(0, 0), (0, 0), *zip(before, after, strict=True)]) if any((*before, *after)) else x
+    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(2, 2 + rank)))
+    steps = tuple(slice(None, None, s) for s in strides) + tuple(slice(None, None, d) for d in dilations)
+    windows = np.moveaxis(windows[(slice(None), slice(None), *steps)], 1, 1 + rank)  # n, *positions, c, *kernel
+    where = np.unravel_index(picked, windows.shape[: 1 + rank])
+    return windows[where].reshape(len(picked), int(call.attributes.get("group") or 1), -1)
+
+
+def _pads(
+    call: Call, size: Sequence[int], reach: Sequence[int], strides: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """Padding before and after each spatial axis."""
+    mode, rank = call.attributes.get("auto_pad") or "NOTSET", len(size)
+    if mode in ("NOTSET", "VALID"):
+        pads = list(call.attributes.get("pads") or [0] * 2 * rank) if mode == "NOTSET" else [0] * 2 * rank
+        return pads[:rank], pads[rank:]
+    total = [max(0, (ceil(n / s) - 1) * s + r - n) for n, r, s in zip(size, reach, strides, strict=True)]
+    small, large = [t // 2 for t in total], [t - t // 2 for t in total]
+    return (small, large) if mode == "SAME_UPPER" else (large, small)
+
+
+def _conv_groups(call: Call) -> int:
+    return int(call.attributes.get("group") or 1)
+
+
+def _conv_matrix(call: Call, weight: FloatArray) -> FloatArray:
+    groups = _conv_groups(call)
+    return weight.reshape(groups, weight.shape[0] // groups, -1).transpose(0, 2, 1)
+
+
+def _conv_weight(call: Call, matrix: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    return matrix.transpose(0, 2, 1).reshape(shape)
+
+
+# --- matrix products -------------------------------------------------------------------------------------------------
+
+
+def _one(call: Call) -> int:
+    return 1
+
+
+def _matmul_rows(call: Call, x: FloatArray, picked: Indices) -> FloatArray:
+    return x[np.unravel_index(picked, x.shape[:-1])][:, None, :]
+
+
+def _matmul_fits(call: Call) -> bool:
+    return len(call.shape(1) or ()) == 2 and len(call.shape(0) or ()) >= 2
+
+
+def _gemm_rows(call: Call, x: FloatArray, picked: Indices) -> FloatArray:
+    return (x.T if call.attributes.get("transA") else x)[picked][:, None, :]
+
+
+def _gemm_matrix(call: Call, weight: FloatArray) -> FloatArray:
+    alpha = float(call.attributes.get("alpha", 1.0))
+    return ((weight.T if call.attributes.get("transB") else weight) * alpha)[None]
+
+
+def _gemm_weight(call: Call, matrix: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    weight = matrix[0] / float(call.attributes.get("alpha", 1.0))
+    return weight.T if call.attributes.get("transB") else weight
+
+
+def _axis(call: Call, index: int, axis: int) -> Axis:
+    axes: Axes | None = call.axes(index)
+    return None if axes is None else axes[axis]
+
+
+LINEAR: dict[tuple[str, str], Linear] = {
+    ("", "Conv"): Linear(
+        data=0,
+        weight=1,
+        bias=2,
+        groups=_conv_groups,
+        kernel=lambda call: prod((call.shape(1) or ())[2:]),
+        channels=1,
+        fits=lambda call: call.shape(0) is not None,
+        rows=_conv_rows,
+        matrix=_conv_matrix,
+        weight_of=_conv_weight,
+        inputs=lambda call: _axis(call, 0, 1),
+        scale=lambda call: 1.0,
+    ),
+    ("", "Gemm"): Linear(
+        data=0,
+        weight=1,
+        bias=2,
+        groups=_one,
+        kernel=_one,
+        channels=-1,
+        fits=lambda call: len(call.shape(2) or ()) < 2 and bool(call.attributes.get("alpha", 1.0)),
+        rows=_gemm_rows,
+        matrix=_gemm_matrix,
+        weight_of=_gemm_weight,
+        inputs=lambda call: _axis(call, 0, 0 if call.attributes.get("transA") else 1),
+        scale=lambda call: float(call.attributes.get("beta", 1.0)),
+    ),
+    ("", "MatMul"): Linear(
+        data=0,
+        weight=1,
+        bias=None,
+        groups=_one,
+        kernel=_one,
+        channels=-1,
+        fits=_matmul_fits,
+        rows=_matmul_rows,
+        matrix=lambda call, weight: weight[None],
+        weight_of=lambda call, matrix, shape: matrix[0],
+        inputs=lambda call: _axis(call, 0, -1),
+        scale=lambda call: 1.0,
+    ),
+}

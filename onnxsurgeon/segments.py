@@ -1,0 +1,134 @@
+"""A model run piece by piece over many samples: what stands between two pieces is held, and no more."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxsurgeon.errors import ModelError
+from onnxsurgeon.facts import constant
+from onnxsurgeon.session import Arrays, Device, Session
+
+
+def reads(node: ir.Node) -> list[ir.Value]:
+    """What a vertex and the graphs in its attributes read from outside."""
+    inner = [n for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for n in a.value.all_nodes()]
+    made = {v for n in inner for v in n.outputs}
+    made |= {v for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for v in a.value.inputs}
+    ends = [v for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for v in a.value.outputs]
+    values = [*node.inputs, *(v for n in inner for v in n.inputs), *ends]
+    return [v for v in dict.fromkeys(values) if v is not None and v not in made]
+
+
+def piece(
+    model: ir.Model, wanted: Collection[ir.Value], given: Collection[ir.Value] = ()
+) -> tuple[list[ir.Node], list[ir.Value]]:
+    """The vertices that compute `wanted` from `given` and the inputs, in order; and the values that they are fed."""
+    nodes, fed = set[ir.Node](), dict[ir.Value, None]()
+    open_ = list(wanted)
+    while open_:
+        value = open_.pop()
+        if value in given or (value.is_graph_input() and not value.is_initializer()):
+            fed[value] = None
+        elif (producer := value.producer()) is not None and producer not in nodes:
+            nodes.add(producer)
+            open_ += reads(producer)
+    return [node for node in model.graph if node in nodes], list(fed)
+
+
+def serialised(
+    model: ir.Model, nodes: Sequence[ir.Node], inputs: Iterable[onnx.ValueInfoProto], outputs: Iterable[ir.Value]
+) -> bytes:
+    """A model of these vertices and the weights that they read."""
+    graph = onnx.GraphProto(name="piece")
+    weights = dict.fromkeys(v for node in nodes for v in reads(node) if v.is_initializer())
+    size = 0
+    for value in weights:
+        assert value.const_value is not None
+        size += value.const_value.nbytes
+        if size >= 2**31 - 2**20:
+            raise ModelError("a part of the model is too large to run", why="it has 2 GB of weights", fix="use no data")
+        tensor = value.const_value
+        graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), value.name))
+    graph.node.extend(ir.serde.serialize_node(node) for node in nodes)
+    graph.input.extend(inputs)
+    graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in outputs)
+    opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version).SerializeToString()
+
+
+class Store:
+    """Arrays by name and batch, in memory up to `limit` bytes and in a temporary folder beyond."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit, self.used = limit, 0
+        self.arrays: dict[tuple[str, int], np.ndarray | Path] = {}
+        self.folder = tempfile.TemporaryDirectory(prefix="onnxsurgeon-")
+
+    def put(self, name: str, batch: int, array: np.ndarray) -> None:
+        if self.used + array.nbytes > self.limit:
+            path = Path(self.folder.name) / f"{len(self.arrays)}-{abs(hash(name))}-{batch}.npy"
+            np.save(path, array)
+            self.arrays[name, batch] = path
+        else:
+            self.used += array.nbytes
+            self.arrays[name, batch] = array
+
+    def get(self, name: str, batch: int) -> np.ndarray:
+        found = self.arrays[name, batch]
+        return np.load(found) if isinstance(found, Path) else found
+
+    def drop(self, name: str, batches: int) -> None:
+        for batch in range(batches):
+            found = self.arrays.pop((name, batch))
+            if isinstance(found, Path):
+                found.unlink()
+            else:
+                self.used -= found.nbytes
+
+
+class Walk:
+    """Runs a model up to one value after another, over all batches; its weights may change on the way."""
+
+    def __init__(self, model: ir.Model, feeds: Iterable[Arrays], *, limit: float, device: Device = "auto") -> None:
+        self.model, self.device = model, device
+        self.store = Store(limit)
+        self.live = {v for v in model.graph.inputs if not v.is_initializer()}
+        self.batches = 0
+        for feed in feeds:
+            for value in self.live:
+                self.store.put(value.name or "", self.batches, feed[value.name or ""])
+            self.batches += 1
+        self.pending = dict.fromkeys(n for n in model.graph if n.op_type != "Constant")
+
+    def to(self, value: ir.Value) -> Iterator[np.ndarray]:
+        """What `value` is in each batch."""
+        if value not in self.live:
+            self._advance(value)
+        return (self.store.get(value.name or "", batch) for batch in range(self.batches))
+
+    def _advance(self, value: ir.Value) -> None:
+        nodes, fed = piece(self.model, [value], self.live)
+        for node in nodes:
+            self.pending.pop(node, None)
+        needed = {v for node in self.pending for v in reads(node)} | set(self.model.graph.outputs)
+        made = [v for node in nodes for v in node.outputs if (v in needed or v is value) and constant(v) is None]
+        first = {v.name: self.store.get(v.name or "", 0) for v in fed}
+        infos = [
+            onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), [None] * a.ndim)
+            for name, a in first.items()
+        ]
+        session = Session(serialised(self.model, nodes, infos, made), self.device)
+        for batch in range(self.batches):
+            results = session.run({v.name or "": self.store.get(v.name or "", batch) for v in fed})
+            for name, array in results.items():
+                self.store.put(name, batch, array)
+        self.live |= set(made)
+        for old in [v for v in self.live if v not in needed and v is not value]:
+            self.live.remove(old)
+            self.store.drop(old.name or "", self.batches)
