@@ -1,236 +1,161 @@
-"""Compensation: the weights behind a cut fitted anew, in closed form, to what the original computes."""
+"""Compensation: the weights behind a cut fitted anew, in closed form, to what the original computes.
+
+bias: the mean of what is lost goes into the biases. linear: each consumer reproduces its output from the inputs that
+are left, both of the original (least squares on the Gram matrix, as in ThiNet and Optimal Brain Compression).
+sequential: in the graph's order, from the inputs that the cut model really has (as in the asymmetric reconstruction of
+Zhang et al. 2016).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
-from onnxsurgeon.consumers import Consumer, consumers, kept
-from onnxsurgeon.data import Data
-from onnxsurgeon.facts import constant
+from onnxsurgeon.consumers import goals
+from onnxsurgeon.fit import Fit, Fitted, error, fit
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import Mask
-from onnxsurgeon.segments import Walk, piece, serialised
-from onnxsurgeon.session import Device, Session
-from onnxsurgeon.statistics import LEAST, ROWS, batches, picked
+from onnxsurgeon.problem import FloatArray, IntArray
+from onnxsurgeon.refit import Layer, layers
+from onnxsurgeon.segments import Piece, Store, Walk
+from onnxsurgeon.session import Device
+from onnxsurgeon.statistics import ENOUGH, Moments, Rows, Samples, picks
 
-OPT = dict(iterations=8, join=True, ridges=(1e-4, 1e-3, 1e-2, 1e-1, 1.0), bounds=True, least=LEAST, prior=True, scale=False)
-
-
-@dataclass
-class Sampled:
-    consumer: Consumer
-    index: int
-    target: ir.Value  # what of the original is to be met
-    other: ir.Value | None  # what is added to the consumer's output to get there
-    bounds: tuple[float, float] | None
-    rows: list
+Compensation = Literal["none", "bias", "linear", "sequential"]
+COMPENSATIONS = get_args(Compensation)
+RIDGE = 1e-3  # of the mean variance of a feature, where nothing is held out to choose it
+SAME = 1e-9  # a relative error below which a layer is left alone
 
 
-def compensate(labels: Labels, keep: Mask, model: ir.Model, data: Data, *, memory=2e9, device: Device = "auto", seed=0, log=None):
-    found = consumers(labels)
-    by_name = {v.name: v for node in model.graph for v in node.outputs}
-    feeds = list(batches(data))
-    tasks = [plan(labels, c, i) for i, c in enumerate(found)]
-    originals(labels, tasks, feeds, device, seed, keep)
-    walk = Walk(model, (f for f, _ in feeds), limit=memory, device=device)
-    report = []
-    for task in tasks:
-        c = task.consumer
-        out = by_name[c.output]
-        node = out.producer()
-        keep_in, keep_out = kept(keep, c.inputs), kept(keep, c.outputs)
-        groups = keep_out.any(axis=1)
-        value = node.inputs[c.linear.data]
-        X = []
-        call = shadow(c, node, model)
-        for b, x in enumerate(walk.to(value)):
-            X.append(c.linear.rows(call, x, task.picks[b]))
-        X = np.concatenate(X).transpose(1, 0, 2)  # g n f
-        Y = np.concatenate(task.rows)[:, groups]
-        Y = Y.transpose(1, 0, 2)  # g n o
-        Y = Y[:, :, keep_out[groups][0]] if keep_out[groups].all(1).all() is False else np.stack([y[:, k] for y, k in zip(Y, keep_out[groups])])
-        if task.other is not None and OPT["join"]:
-            twin = by_name[task.other.name] if task.other.name in by_name else None
-            O = [c.linear.outputs(call, o, p) for o, p in zip(walk.to(twin), task.picks)]
-            Y = Y - np.concatenate(O).transpose(1, 0, 2)
-        task.rows = []
-        tensor = constant(node.inputs[c.linear.weight])
-        W0 = c.linear.matrix(call, tensor.numpy()).astype(np.float64)
-        b0 = np.zeros(Y.shape[::2])
-        if c.linear.bias is not None and len(node.inputs) > c.linear.bias and node.inputs[c.linear.bias] is not None:
-            b0 = constant(node.inputs[c.linear.bias]).numpy().astype(np.float64).reshape(b0.shape) * c.linear.scale(call)
-        before = error(X, Y, W0, b0)
-        if before > 1e-9:
-            W, b, lam = fit(X, Y, W0, b0, task.bounds, task.halves, cap=labels)
-            put(model, node, c.linear.weight, c.linear.weight_of(call, W, tuple(tensor.shape.numpy())))
-            if c.linear.bias is not None:
-                put(model, node, c.linear.bias, (b / c.linear.scale(call)).ravel())
-            else:
-                shift(model, node, (b - b0).ravel())
-            after = error(X, Y, W, b)
-            if log: print(f"  {c.name:50s} {X.shape} before {before:.4f} after {after:.4f} ridge {lam} join {task.other is not None} {task.bounds}", file=log)
-            report.append((c.name, before, after))
-        del X, Y
-    return report
+@dataclass(frozen=True)
+class Change:
+    """A layer that was fitted anew. before, after: its error beside the variance of what it is to reproduce."""
+
+    vertex: str
+    before: float
+    after: float
 
 
-def error(X, Y, W, b):
-    Y = Y.astype(np.float64)
-    p = np.matmul(X, W) + b[:, None]
-    return float(((Y - p) ** 2).sum() / max(1e-30, ((Y - Y.mean(axis=1, keepdims=True)) ** 2).sum()))
+def from_moments(
+    labels: Labels, keep: Mask, model: ir.Model, moments: Mapping[str, Moments], *, biases_only: bool = False
+) -> list[Change]:
+    """`bias` and `linear`: fits `model`, which `keep` was cut out of, to moments of the original."""
+    changes = []
+    for layer in layers(labels, keep, model):
+        consumer = layer.consumer
+        known = moments.get(consumer.key)
+        if known is None or layer.features.all():
+            continue
+        whole = consumer.matrix()[layer.groups]
+        part = _restricted(known, layer.groups)
+        before = layer.within(whole)
+        after = before if biases_only else _refitted(whole, part, layer.features)
+        bias = np.einsum("gf,gfo->go", part.mean, whole - after)
+        outputs = layer.outputs
+        layer.write(
+            np.stack([m[f][:, o] for m, f, o in zip(after, layer.features, outputs, strict=True)]),
+            layer.bias() + np.stack([b[o] for b, o in zip(bias, outputs, strict=True)]),
+        )
+        lost = [_energy(whole - m, part, outputs) for m in (before, after)]
+        total = _energy(whole, part, outputs)
+        changes.append(Change(consumer.name, *(e / total if total else 0.0 for e in lost)))
+    return changes
 
 
-def fit(X, Y, W0, b0, bounds, half, cap=None):
-    X, Y = X.astype(np.float32), Y.astype(np.float32)
-    n = X.shape[1]
-    a, z = slice(0, half), slice(half, n)
-
-    def moments(rows):
-        x, y = X[:, rows], Y[:, rows]
-        mx, my = x.mean(1, dtype=np.float64), y.mean(1, dtype=np.float64)
-        xc, yc = x - mx[:, None].astype(np.float32), y - my[:, None].astype(np.float32)
-        k = x.shape[1]
-        return mx, my, (xc.transpose(0, 2, 1) @ xc).astype(np.float64) / k, (xc.transpose(0, 2, 1) @ yc).astype(np.float64) / k, xc
-
-    def solve(C, R, lam, W0):
-        d = np.trace(C, axis1=1, axis2=2) / C.shape[1] + 1e-12
-        A = C + (lam * d)[:, None, None] * np.eye(C.shape[1])
-        prior = W0 if OPT["prior"] else 0 * W0
-        return prior + np.linalg.solve(A, R - C @ prior)
-
-    best = (np.inf, OPT["ridges"][0])
-    if len(OPT["ridges"]) > 1 and 0 < half < n:
-        mx, my, C, R, _ = moments(a)
-        vx, vy = X[:, z] - mx[:, None].astype(np.float32), Y[:, z] - my[:, None].astype(np.float32)
-        k = vx.shape[1]
-        VC, VR = (vx.transpose(0, 2, 1) @ vx).astype(np.float64) / k, (vx.transpose(0, 2, 1) @ vy).astype(np.float64) / k
-        for lam in OPT["ridges"]:
-            W = solve(C, R, lam, W0)
-            e = float((W * (VC @ W)).sum() - 2 * (W * VR).sum())
-            best = min(best, (e, lam))
-    lam = best[1]
-    mx, my, C, R, xc = moments(slice(0, n))
-    W = solve(C, R, lam, W0)
-    b = my - np.einsum("gf,gfo->go", mx, W)
-    if bounds is not None and OPT["bounds"]:
-        lo, hi = bounds
-        d = np.trace(C, axis1=1, axis2=2) / C.shape[1] + 1e-12
-        inv = np.linalg.inv(C + (lam * d)[:, None, None] * np.eye(C.shape[1]))
-        prior = W0 if OPT["prior"] else 0 * W0
-        low, high = Y <= lo, Y >= hi
-        for _ in range(OPT["iterations"]):
-            P = X @ W.astype(np.float32) + b[:, None].astype(np.float32)
-            T = np.where(low, np.minimum(P, lo), np.where(high, np.maximum(P, hi), Y))
-            my = T.mean(1, dtype=np.float64)
-            R = (xc.transpose(0, 2, 1) @ (T - my[:, None].astype(np.float32))).astype(np.float64) / n
-            W = prior + inv @ (R - C @ prior)
-            b = my - np.einsum("gf,gfo->go", mx, W)
-    return W, b, lam
+def _restricted(known: Moments, groups: Mask) -> Moments:
+    return Moments(known.gram[groups], known.mean[groups], known.magnitude[groups])
 
 
-def shadow(c, node, model):
-    """The call as the cut vertex has it."""
-    from dataclasses import replace
-    attrs = dict(c.call.attributes)
-    if "group" in node.attributes: attrs["group"] = node.attributes["group"].value
-    tensors = list(c.call.inputs)
-    w = constant(node.inputs[c.linear.weight])
-    tensors[c.linear.weight] = replace(tensors[c.linear.weight], shape=tuple(w.shape.numpy()))
-    return replace(c.call, attributes=attrs, inputs=tensors)
+def _refitted(whole: FloatArray, known: Moments, features: Mask) -> FloatArray:
+    """The coefficients of what is left that reproduce the output best; 0 for what is gone."""
+    result = np.zeros_like(whole)
+    for group, (covariance, stays) in enumerate(zip(known.covariance, features, strict=True)):
+        ridge = RIDGE * np.trace(covariance) / len(covariance) + 1e-12
+        left = covariance[np.ix_(stays, stays)] + ridge * np.eye(stays.sum())
+        lost = covariance[np.ix_(stays, ~stays)] @ whole[group, ~stays]
+        result[group, stays] = whole[group, stays] + np.linalg.solve(left, lost)
+    return result
 
 
-def put(model, node, index, array):
-    old = node.inputs[index] if index < len(node.inputs) else None
-    name = (old.name if old is not None and old.name else f"{node.outputs[0].name}_{index}") + "_fitted"
-    t = ir.Tensor(np.ascontiguousarray(array.astype(np.float32)), name=name)
-    v = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(t.dtype), const_value=t)
-    model.graph.initializers[name] = v
-    if index >= len(node.inputs): node.resize_inputs(index + 1)
-    node.replace_input_with(index, v)
-    if old is not None and old.is_initializer() and not old.uses() and old.name in model.graph.initializers and not old.is_graph_input():
-        del model.graph.initializers[old.name]
+def _energy(matrix: FloatArray, known: Moments, outputs: Mask) -> float:
+    energy = (matrix * (known.covariance @ matrix)).sum(axis=1)
+    return float(energy[outputs].sum())
 
 
-def shift(model, node, array):
-    out = node.outputs[0]
-    uses = out.uses()
-    if len(uses) == 1:
-        u = uses[0].node
-        if u.op_type == "Add":
-            i = 1 - uses[0].idx
-            t = constant(u.inputs[i])
-            if t is not None and t.shape.numpy() and t.shape.numpy()[-1] == len(array) and np.prod(t.shape.numpy()) == len(array):
-                put(model, u, i, (t.numpy() + array.reshape(t.shape.numpy())).astype(np.float32))
-                return
-    name = out.name + "_shift"
-    t = ir.Tensor(array.astype(np.float32), name=name)
-    v = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(t.dtype), const_value=t)
-    model.graph.initializers[name] = v
-    old = out.name
-    add = ir.Node("", "Add", [out, v], name=name)
-    for u in list(uses): u.node.replace_input_with(u.idx, add.outputs[0])
-    out.name = old + "_unshifted"; add.outputs[0].name = old
-    node.append(add)
+class Targets:
+    """Rows of what the layers of the original compute on `data`, which fitted layers are to reproduce.
+
+    memory: bytes that they may take; more of them lie in a temporary folder.
+    """
+
+    def __init__(
+        self, labels: Labels, data: Samples, *, memory: float, device: Device = "auto", seed: int = 0,
+        rows: Rows = ENOUGH,
+    ) -> None:  # fmt: skip
+        self.labels, self.data, self.memory, self.device = labels, data, memory, device
+        self.goals = {goal.consumer.output: goal for goal in goals(labels)}
+        self.picked: dict[str, list[IntArray]] = {name: [] for name in self.goals}
+        self.store, self.batches = Store(memory / 4), 0
+        piece = Piece(labels.model, [goal.value for goal in self.goals.values()], device)
+        for number, batch in enumerate(data.batches()):
+            arrays = piece.run(batch.feed)
+            for name, goal in self.goals.items():
+                consumer, value = goal.consumer, arrays[goal.value.name or ""]
+                chosen = picks(consumer, consumer.linear.count(value), batch, number, len(data), seed, rows)
+                self.picked[name].append(chosen)
+                self.store.put(name, number, consumer.linear.outputs(consumer.call, value, chosen))
+            self.batches += 1
+
+    def of(self, layer: Layer) -> FloatArray:
+        """Shape (rows, groups left, outputs left)."""
+        name = layer.consumer.output
+        rows = np.concatenate([self.store.get(name, batch) for batch in range(self.batches)])[:, layer.groups]
+        return rows[:, layer.outputs].reshape(len(rows), len(layer.outputs), -1)
 
 
-def plan(labels, c, index):
-    """What the consumer is fitted to: its own output, or the sum that it goes into."""
-    out = c.node.outputs[0]
-    target, other = out, None
-    uses = out.uses()
-    if len(uses) == 1 and uses[0].node.op_type == "Add" and not out.is_graph_output():
-        add = uses[0].node
-        o = add.inputs[1 - uses[0].idx]
-        if constant(o) is None and before(labels, o, c.node) and o is not out:
-            shp = c.call.outputs[0].shape; ot = labels.calls.get(add)
-            if ot is not None and ot.inputs[1 - uses[0].idx].shape == shp:
-                target, other = add.outputs[0], o
-    bounds = None
-    users = target.uses()
-    if len(users) == 1 and not target.is_graph_output():
-        bounds = activation(labels, users[0].node)
-    return Sampled(c, index, target, other, bounds, [])
+def sequential(
+    targets: Targets, keep: Mask, model: ir.Model, *, progress: Callable[[str], None] | None = None
+) -> list[Change]:
+    """Fits `model`, which `keep` was cut out of, layer after layer to what the original computes."""
+    feeds = (batch.feed for batch in targets.data.batches())
+    walk = Walk(model, feeds, limit=targets.memory / 2, device=targets.device)
+    made = {value.name: value for node in model.graph for value in node.outputs}
+    changes, changed = list[Change](), False
+    for layer in layers(targets.labels, keep, model):
+        changed = changed or not (layer.groups.all() and layer.features.all() and layer.outputs.all())
+        if changed:
+            if progress:
+                progress(layer.consumer.name)
+            changes += _refit(layer, _rows(layer, targets, walk, made))
+    return changes
 
 
-def activation(labels, node):
-    if node.op_type == "Relu": return (0.0, np.inf)
-    if node.op_type == "Clip":
-        call = labels.calls[node]
-        lo, hi = call.parameter("min", 1), call.parameter("max", 2)
-        g = lambda i, d: d if len(node.inputs) <= i or node.inputs[i] is None else float(constant(node.inputs[i]).numpy())
-        if call.version < 11: return float(call.attributes.get("min", -np.inf)), float(call.attributes.get("max", np.inf))
-        return g(1, -np.inf), g(2, np.inf)
-    return None
+def _refit(layer: Layer, rows: Fitted) -> list[Change]:
+    now = Fit(layer.matrix(), layer.bias())
+    before = error(rows, now)
+    if before < SAME:
+        return []
+    found = fit(rows, now.matrix)
+    after = error(rows, found)
+    if after >= before:
+        return [Change(layer.consumer.name, before, before)]
+    layer.write(found.matrix, found.bias)
+    return [Change(layer.consumer.name, before, after)]
 
 
-def before(labels, value, node):
-    """Whether `value` doesn't depend on `node`, and comes earlier."""
-    order = {n: i for i, n in enumerate(labels.model.graph)}
-    p = value.producer()
-    return p is None or order[p] < order[node]
-
-
-def originals(labels, tasks, feeds, device, seed, keep):
-    model = labels.model
-    wanted = list(dict.fromkeys(t.target for t in tasks))
-    nodes, fed = piece(model, wanted)
-    infos = [onnx.helper.make_tensor_value_info(v.name, onnx.helper.np_dtype_to_tensor_dtype(feeds[0][0][v.name].dtype), [None] * feeds[0][0][v.name].ndim) for v in fed]
-    session = Session(serialised(model, nodes, infos, wanted), device)
-    for t in tasks: t.picks = []; t.halves = 0
-    for b, (feed, real) in enumerate(feeds):
-        arrays = session.run(feed)
-        for t in tasks:
-            c = t.consumer
-            y = arrays[t.target.name]
-            total = c.linear.count(y)
-            enough = max(OPT["least"], ROWS * c.features)
-            p = picked(total, enough / (total * len(feeds)), (seed, t.index, b))
-            p = p[p < total * real]
-            t.picks.append(p)
-            t.rows.append(c.linear.outputs(c.call, y, p))
-            if b < len(feeds) * 0.7: t.halves += len(p)
+def _rows(layer: Layer, targets: Targets, walk: Walk, made: Mapping[str | None, ir.Value]) -> Fitted:
+    """What the layer sees in the cut model, and what it is to make of it."""
+    linear, call, name = layer.consumer.linear, layer.twin.call, layer.consumer.output
+    goal, picked = targets.goals[name], targets.picked[name]
+    data = layer.twin.node.inputs[linear.data]
+    assert data is not None
+    x = [linear.rows(call, a, p) for a, p in zip(walk.to(data), picked, strict=True)]
+    y = targets.of(layer)
+    if goal.other is not None:
+        beside = walk.to(made[goal.other.name])
+        y = y - np.concatenate([linear.outputs(call, a, p) for a, p in zip(beside, picked, strict=True)])
+    return Fitted(np.concatenate(x), y, goal.bounds)

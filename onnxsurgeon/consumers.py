@@ -1,9 +1,9 @@
-"""The linear consumers of a labelled graph: whose weights can be fitted anew in closed form, and to which neurons."""
+"""The linear consumers of a labelled graph: vertices whose weights can be fitted anew in closed form, and to what."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -12,13 +12,14 @@ from onnxsurgeon.facts import constant, domain_of
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import Axis, Ids, Mask
 from onnxsurgeon.ops import Call
-from onnxsurgeon.ops.linear import LINEAR, Linear
+from onnxsurgeon.ops.linear import BOUNDS, LINEAR, SUMS, Linear
 from onnxsurgeon.problem import FloatArray
 
-ALWAYS = -1  # in place of a neuron, on an axis that has none: it stays
+ALWAYS = -1  # in place of a neuron, on an axis that carries none: it stays
+Bounds = tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Consumer:
     """One vertex that is linear in its data, with a weight of its own.
 
@@ -37,7 +38,8 @@ class Consumer:
 
     @property
     def data(self) -> str:
-        return self.call.inputs[self.linear.data].name  # type: ignore[union-attr]
+        tensor = self.call.inputs[self.linear.data]
+        return "" if tensor is None else tensor.name
 
     @property
     def output(self) -> str:
@@ -50,24 +52,58 @@ class Consumer:
     @property
     def features(self) -> int:
         """Of one group."""
-        return self.inputs.shape[1] * self.kernel
+        return int(self.inputs.shape[1]) * self.kernel
 
     @property
     def key(self) -> str:
-        """Vertices of one key see the same rows."""
+        """Consumers of one key see the same rows."""
         window = [self.call.attributes.get(k) for k in ("strides", "pads", "dilations", "auto_pad", "group", "transA")]
-        kernel = (self.call.shape(self.linear.weight) or ())[2:] if self.kernel > 1 else ()
+        kernel = (self.call.shape(self.linear.weight) or ())[2:] if self.node.op_type == "Conv" else ()
         return f"{self.data} {self.call.operator} {kernel} {window}"
 
     def matrix(self) -> FloatArray:
         """The weight as coefficients, shape (groups, features, outputs)."""
         tensor = constant(self.node.inputs[self.linear.weight])
-        assert tensor is not None
+        assert tensor is not None  # see `consumers`
         return self.linear.matrix(self.call, tensor.numpy()).astype(np.float64)
+
+    def rows(self, data: FloatArray) -> int:
+        """How many rows there are in `data`, an array of the data input."""
+        shape, given = self.call.outputs[0].shape, self.call.shape(self.linear.data)
+        assert shape is not None
+        assert given is not None
+        row = given[-1 if self.linear.channels == -1 else 1]
+        per = np.prod(shape) / shape[self.linear.channels] / (np.prod(given) / row)
+        return round(per * data.size / data.shape[-1 if self.linear.channels == -1 else 1])
+
+    def twin(self, node: ir.Node) -> Consumer:
+        """The same consumer as a cut model has it, in `node`; its neurons are not told."""
+        tensor = constant(node.inputs[self.linear.weight])
+        assert tensor is not None
+        weight = self.call.inputs[self.linear.weight]
+        assert weight is not None
+        inputs = list(self.call.inputs)
+        inputs[self.linear.weight] = replace(weight, shape=tuple(tensor.shape.numpy()))
+        own = {name: attribute.value for name, attribute in node.attributes.items() if name in self.call.attributes}
+        call = replace(self.call, attributes={**self.call.attributes, **own}, inputs=inputs)
+        return replace(self, node=node, call=call)
+
+
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """What a consumer is to reproduce: `value` of the original, which is its output plus `other` if there is one.
+
+    bounds: what the only user of `value` lets through unchanged.
+    """
+
+    consumer: Consumer
+    value: ir.Value
+    other: ir.Value | None
+    bounds: Bounds | None
 
 
 def consumers(labels: Labels) -> list[Consumer]:
-    """Every vertex whose weight is its own, in the graph's order."""
+    """Every linear vertex of the outermost graph whose weight is its own, in the graph's order."""
     return list(_consumers(labels))
 
 
@@ -81,17 +117,12 @@ def _consumers(labels: Labels) -> Iterator[Consumer]:
         tensor = constant(weight)
         if weight is None or tensor is None or len(weight.uses()) > 1 or tensor.dtype != ir.DataType.FLOAT:
             continue
-        if constant(node.inputs[linear.data]) is not None:
+        if constant(node.inputs[linear.data]) is not None or call.shape(linear.data) is None:
             continue
         groups, shape = linear.groups(call), tuple(tensor.shape.numpy())
         features, outputs = linear.matrix(call, np.empty(shape, np.int8)).shape[1:]
-        yield Consumer(
-            node,
-            call,
-            linear,
-            _ids(linear.inputs(call), groups, features // linear.kernel(call)),
-            _ids(call.results[0][linear.channels], groups, outputs),
-        )
+        inputs = _ids(linear.inputs(call), groups, features // linear.kernel(call))
+        yield Consumer(node, call, linear, inputs, _ids(call.results[0][linear.channels], groups, outputs))
 
 
 def _ids(axis: Axis, groups: int, size: int) -> Ids:
@@ -101,3 +132,35 @@ def _ids(axis: Axis, groups: int, size: int) -> Ids:
 def kept(keep: Mask, neurons: Ids) -> Mask:
     """Which of `neurons` stay, shape as they."""
     return np.append(keep, True)[neurons]
+
+
+def goals(labels: Labels) -> list[Goal]:
+    """What each consumer is to reproduce.
+
+    Where its output only goes into a sum whose other term is known before, it is the sum: so a block corrects what the
+    path beside it lost.
+    """
+    order = {node: number for number, node in enumerate(labels.model.graph)}
+    return [_goal(labels, consumer, order) for consumer in consumers(labels)]
+
+
+def _goal(labels: Labels, consumer: Consumer, order: dict[ir.Node, int]) -> Goal:
+    value, other = consumer.node.outputs[0], None
+    user = _user(value)
+    if user is not None and (domain_of(user), user.op_type) in SUMS and len(user.inputs) == 2:
+        term = user.inputs[1 if user.inputs[0] is value else 0]
+        assert term is not None
+        producer, call = term.producer(), labels.calls.get(user)
+        shapes = {call.shape(0), call.shape(1)} if call else set()
+        if len(shapes) == 1 and producer is not None and order.get(producer, len(order)) < order[consumer.node]:
+            value, other = user.outputs[0], term
+    user = _user(value)
+    find = BOUNDS.get((domain_of(user), user.op_type)) if user is not None else None
+    bounds = find(labels.calls[user]) if find and user in labels.calls else None
+    return Goal(consumer, value, other, bounds)
+
+
+def _user(value: ir.Value) -> ir.Node | None:
+    """The only vertex that reads `value`."""
+    uses = value.uses()
+    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None

@@ -25,8 +25,8 @@ def reads(node: ir.Node) -> list[ir.Value]:
     return [v for v in dict.fromkeys(values) if v is not None and v not in made]
 
 
-def piece(
-    model: ir.Model, wanted: Collection[ir.Value], given: Collection[ir.Value] = ()
+def behind(
+    model: ir.Model, wanted: Iterable[ir.Value], given: Collection[ir.Value] = ()
 ) -> tuple[list[ir.Node], list[ir.Value]]:
     """The vertices that compute `wanted` from `given` and the inputs, in order; and the values that they are fed."""
     nodes, fed = set[ir.Node](), dict[ir.Value, None]()
@@ -41,10 +41,8 @@ def piece(
     return [node for node in model.graph if node in nodes], list(fed)
 
 
-def serialised(
-    model: ir.Model, nodes: Sequence[ir.Node], inputs: Iterable[onnx.ValueInfoProto], outputs: Iterable[ir.Value]
-) -> bytes:
-    """A model of these vertices and the weights that they read."""
+def serialised(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: Iterable[ir.Value]) -> bytes:
+    """A model of these vertices and the weights that they read; `fed`: arrays like its inputs will be."""
     graph = onnx.GraphProto(name="piece")
     weights = dict.fromkeys(v for node in nodes for v in reads(node) if v.is_initializer())
     size = 0
@@ -56,10 +54,31 @@ def serialised(
         tensor = value.const_value
         graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), value.name))
     graph.node.extend(ir.serde.serialize_node(node) for node in nodes)
-    graph.input.extend(inputs)
+    for name, array in fed.items():
+        dtype = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+        graph.input.append(onnx.helper.make_tensor_value_info(name, dtype, [None] * array.ndim))
     graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in outputs)
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
     return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version).SerializeToString()
+
+
+class Piece:
+    """The part of a model that computes `wanted`; weights are read when it runs first."""
+
+    def __init__(self, model: ir.Model, wanted: Iterable[ir.Value], device: Device, given: Collection[ir.Value] = ()):
+        self.model, self.device = model, device
+        self.wanted = [v for v in dict.fromkeys(wanted) if v not in given and v.producer() is not None]
+        self.nodes, self.fed = behind(model, self.wanted, given)
+        self.session: Session | None = None
+
+    def run(self, feed: Arrays) -> Arrays:
+        """`feed`, and what is computed from it."""
+        if not self.nodes:
+            return feed
+        fed = {name: feed[name] for name in (v.name or "" for v in self.fed)}
+        if self.session is None:
+            self.session = Session(serialised(self.model, self.nodes, fed, self.wanted), self.device)
+        return {**feed, **self.session.run(fed)}
 
 
 class Store:
@@ -113,22 +132,17 @@ class Walk:
         return (self.store.get(value.name or "", batch) for batch in range(self.batches))
 
     def _advance(self, value: ir.Value) -> None:
-        nodes, fed = piece(self.model, [value], self.live)
-        for node in nodes:
+        for node in behind(self.model, [value], self.live)[0]:
             self.pending.pop(node, None)
-        needed = {v for node in self.pending for v in reads(node)} | set(self.model.graph.outputs)
-        made = [v for node in nodes for v in node.outputs if (v in needed or v is value) and constant(v) is None]
-        first = {v.name: self.store.get(v.name or "", 0) for v in fed}
-        infos = [
-            onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), [None] * a.ndim)
-            for name, a in first.items()
-        ]
-        session = Session(serialised(self.model, nodes, infos, made), self.device)
+        needed = {v for node in self.pending for v in reads(node)} | {value, *self.model.graph.outputs}
+        nodes = set(behind(self.model, [value], self.live)[0])
+        made = [v for node in nodes for v in node.outputs if v in needed and constant(v) is None]
+        piece = Piece(self.model, made, self.device, self.live)
         for batch in range(self.batches):
-            results = session.run({v.name or "": self.store.get(v.name or "", batch) for v in fed})
-            for name, array in results.items():
-                self.store.put(name, batch, array)
+            arrays = piece.run({v.name or "": self.store.get(v.name or "", batch) for v in piece.fed})
+            for made_value in made:
+                self.store.put(made_value.name or "", batch, arrays[made_value.name or ""])
         self.live |= set(made)
-        for old in [v for v in self.live if v not in needed and v is not value]:
+        for old in self.live - needed:
             self.live.remove(old)
             self.store.drop(old.name or "", self.batches)

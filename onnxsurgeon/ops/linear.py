@@ -9,7 +9,7 @@ of one input neuron stand together: `kernel` of them for a convolution, 1 elsewh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import ceil, prod
+from math import ceil, inf, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -180,4 +180,27 @@ LINEAR: dict[tuple[str, str], Linear] = {
         inputs=lambda call: _axis(call, 0, -1),
         scale=lambda call: 1.0,
     ),
+}
+
+
+# --- what comes behind them ------------------------------------------------------------------------------------------
+
+SUMS = frozenset({("", "Add"), ("", "Sum")})
+SQUASHING = frozenset({("", name) for name in "Softmax LogSoftmax Sigmoid".split()})  # what scores of classes end in
+
+
+def _clipped(call: Call) -> tuple[float, float] | None:
+    limits = []
+    for name, index, default in (("min", 1, -inf), ("max", 2, inf)):
+        given = call.attributes.get(name, call.static(index))
+        if given is None and call.has(index):
+            return None
+        limits.append(default if given is None else float(given))
+    return limits[0], limits[1]
+
+
+# Between which bounds an activation lets a number through unchanged: what is below the lower one is all the same to it.
+BOUNDS: dict[tuple[str, str], Callable[[Call], tuple[float, float] | None]] = {
+    ("", "Relu"): lambda call: (0.0, inf),
+    ("", "Clip"): _clipped,
 }
