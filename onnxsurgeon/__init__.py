@@ -16,34 +16,58 @@ from onnxsurgeon.errors import InfeasibleError, ModelError, ProofError, SurgeonE
 
 if TYPE_CHECKING:
     from onnxsurgeon.comparison import Validation, validate
+    from onnxsurgeon.data import Data, inputs_of, open_data
+    from onnxsurgeon.evaluation import Score, evaluate
     from onnxsurgeon.inspection import Inspection, Model, inspect, load
     from onnxsurgeon.prune import Result, prune
+    from onnxsurgeon.search import Examiner, Found, smallest
+    from onnxsurgeon.sensitivity import Sensitivity, sensitivity
 
 __version__ = "0.1.0"
 __all__ = [
+    "Data",
+    "Examiner",
+    "Found",
     "InfeasibleError",
     "Inspection",
     "Model",
     "ModelError",
     "ProofError",
     "Result",
+    "Score",
+    "Sensitivity",
     "SurgeonError",
     "UsageError",
     "Validation",
+    "evaluate",
+    "inputs_of",
     "inspect",
     "load",
+    "open_data",
     "prune",
+    "sensitivity",
+    "smallest",
     "validate",
 ]
 
 _HOMES = {
+    "Data": "onnxsurgeon.data",
+    "Examiner": "onnxsurgeon.search",
+    "Found": "onnxsurgeon.search",
     "Inspection": "onnxsurgeon.inspection",
     "Model": "onnxsurgeon.inspection",
     "Result": "onnxsurgeon.prune",
+    "Score": "onnxsurgeon.evaluation",
+    "Sensitivity": "onnxsurgeon.sensitivity",
     "Validation": "onnxsurgeon.comparison",
+    "evaluate": "onnxsurgeon.evaluation",
+    "inputs_of": "onnxsurgeon.data",
     "inspect": "onnxsurgeon.inspection",
     "load": "onnxsurgeon.inspection",
+    "open_data": "onnxsurgeon.data",
     "prune": "onnxsurgeon.prune",
+    "sensitivity": "onnxsurgeon.sensitivity",
+    "smallest": "onnxsurgeon.search",
     "validate": "onnxsurgeon.comparison",
 }
 

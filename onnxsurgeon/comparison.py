@@ -12,8 +12,8 @@ import numpy as np
 from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.graph import label
 from onnxsurgeon.inspection import load
-from onnxsurgeon.signature import Shape
 from onnxsurgeon.session import Arrays, Device, Session
+from onnxsurgeon.signature import Shape
 from onnxsurgeon.validate import Tolerance, compare, random_inputs, tolerance
 
 

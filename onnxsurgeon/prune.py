@@ -218,7 +218,7 @@ def _check_request(ratio: float | None, limits: Mapping[str, float | None], roun
         raise UsageError(
             "nothing to prune for",
             why="no ratio and no budget",
-            fix="give --ratio, --max-params, --max-macs or --max-size",
+            fix="give --ratio, --max-drop, --max-params, --max-macs or --max-size",
         )
     for name, value, good in (
         ("ratio", ratio, ratio is None or 0 <= ratio < 1),

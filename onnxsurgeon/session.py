@@ -31,9 +31,7 @@ def _preload() -> None:
 class Session:
     """A model in onnxruntime. `provider` is what it runs on, asked of the session: onnxruntime falls back silently."""
 
-    def __init__(
-        self, path: str | os.PathLike[str] | bytes, device: Device = "auto", *, optimise: bool = True
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str] | bytes, device: Device = "auto", *, optimise: bool = True) -> None:
         options = ort.SessionOptions()
         if not optimise:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -47,7 +45,9 @@ class Session:
             self.session = ort.InferenceSession(source, options, providers=[*chosen, "CPUExecutionProvider"])
         except Exception as problem:  # noqa: BLE001 - onnxruntime raises many types
             raise ModelError(
-                f"onnxruntime can't load {'the model' if isinstance(path, bytes) else path}", why=_first_line(problem), fix="check the model"
+                f"onnxruntime can't load {'the model' if isinstance(path, bytes) else path}",
+                why=_first_line(problem),
+                fix="check the model",
             ) from None
         self.provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
         if device == "cuda" and self.provider != "CUDA":

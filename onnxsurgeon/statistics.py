@@ -98,9 +98,7 @@ def load_statistics(path: str | os.PathLike[str], fingerprint: str) -> Statistic
         known = str(found.pop("format")) == FORMAT
         model = str(found.pop("model"))
     except (OSError, ValueError, KeyError) as problem:
-        raise ModelError(
-            f"--stats {path} can't be read", why=str(problem), fix="remove it: it is made anew"
-        ) from None
+        raise ModelError(f"--stats {path} can't be read", why=str(problem), fix="remove it: it is made anew") from None
     if not known or model != fingerprint:
         raise UsageError(
             f"--stats {path} is of another model", why="its fingerprint differs", fix="name another file for this model"

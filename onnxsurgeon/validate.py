@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.edit import cut
-from onnxsurgeon.errors import ModelError, ProofError, UsageError
+from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.facts import Sizes
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import Mask

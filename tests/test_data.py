@@ -89,6 +89,7 @@ BAD: dict[str, dict[str, np.ndarray]] = {
     "NaN": {"x": np.full((3, 3, 4), np.nan, np.float32)},
     "infinity": {"x": np.full((3, 3, 4), np.inf, np.float32)},
     "labels has NaN": {"x": numbered(3), "labels": np.full(3, np.nan)},
+    "labels are no numbers": {"x": numbered(3), "labels": np.array(["cat", "dog", "cat"])},
     "different numbers": {"x": numbered(3), "labels": np.arange(4)},
     "no samples": {"x": numbered(0)},
     "can't be read": {"x": np.array([{"a": 1}], object)},
@@ -112,6 +113,17 @@ def test_what_can_not_be_read_is_told(damage: str, name: str, file: Path, tmp_pa
     (tmp_path / name).write_bytes({"text": b"hello, I am text", "half": whole[: len(whole) // 2], "empty": b""}[damage])
     with pytest.raises(SurgeonError, match="can't be read") as caught:
         open_data(str(tmp_path / name), [PICTURE])
+    assert caught.value.exit_code == 4
+
+
+def test_a_broken_archive_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez_compressed(path, x=np.random.default_rng(0).random((50, 3, 4), np.float32))
+    whole = bytearray(path.read_bytes())
+    whole[200:300] = bytes(100)
+    path.write_bytes(whole)
+    with pytest.raises(SurgeonError, match="can't be read") as caught:
+        open_data(str(path), [PICTURE])
     assert caught.value.exit_code == 4
 
 

@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[1] / "onnxsurgeon"
 ORDER = """
     errors amounts data neurons signature ops facts samples rewrites graph problem utility spaces
     solver
-    edit wire load write inspection reference session validate comparison prune report tables cli
+    edit wire load write inspection metrics reference session validate comparison evaluation
+    consumers segments fit statistics refit reconstruction compensate measured observed calibrate
+    prune search sensitivity report plot tables cli
 """.split()
 HOMES = {
     "highspy": {"solver"},

@@ -6,7 +6,7 @@ open_data("calib.npz", inputs_of(model.graph)) opens them; `Data.batches` yields
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -14,27 +14,41 @@ import numpy as np
 
 from onnxsurgeon.data.arrays import open_arrays
 from onnxsurgeon.data.expected import Arrays, Expected, Input, Piece, inputs_of, rebatched
+from onnxsurgeon.data.functions import Function, imported, is_function
+from onnxsurgeon.data.pictures import Pictures, Preset, open_pictures
 from onnxsurgeon.errors import UsageError
 
-__all__ = ["Batch", "Data", "Input", "inputs_of", "open_data"]
+__all__ = ["Batch", "Data", "Input", "Preset", "inputs_of", "open_data"]
 
+KINDS = "give an .npz or .npy file, a folder of pictures, or module:function"
 STEP = 32  # samples in a batch, where the model takes any number
 
 
 @dataclass(frozen=True)
 class Batch:
-    """feed: an array per input. labels: shape (count, ...), None where there are none. count: samples; what `feed` has
-    beyond them is padding, for models that take batches of one size alone."""
+    """feed: an array per input. labels: shape (count, ...), None where there are none. count: samples in it.
+
+    size: samples that the model is fed; those beyond `count` are padding, for models of a static batch.
+    """
 
     feed: Arrays
     labels: np.ndarray | None
     count: int
+    size: int
 
 
 class Source(Protocol):
-    """Where samples come from. verify: their number, once all were looked at. pieces: all of them, in order."""
+    """Where samples come from. pieces: all of them in order, `step` at a time where it can choose.
 
-    def verify(self, step: int) -> int: ...
+    classes: how many there are, where the labels are ranks of names.
+    """
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def labelled(self) -> bool: ...
+    @property
+    def classes(self) -> int | None: ...
     def pieces(self, step: int) -> Iterator[Piece]: ...
 
 
@@ -46,15 +60,17 @@ class Data:
     expected: Expected
     source: Source
     step: int
-    count: int
-    labelled: bool
+
+    @property
+    def labelled(self) -> bool:
+        return self.source.labelled
 
     @property
     def inputs(self) -> tuple[str, ...]:
         return tuple(wanted.name for wanted in self.expected.inputs)
 
     def __len__(self) -> int:
-        return self.count
+        return self.source.count
 
     def batches(self) -> Iterator[Batch]:
         """Every sample once, in the same order each time. The last batch may be smaller, or is padded where the model
@@ -66,7 +82,7 @@ class Data:
                 name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) if missing and name in sampled else a
                 for name, a in piece.arrays.items()
             }
-            yield Batch(feed, piece.labels, piece.count)
+            yield Batch(feed, piece.labels, piece.count, piece.count + missing)
 
 
 def open_data(
@@ -80,35 +96,39 @@ def open_data(
 ) -> Data:
     """The data that `spec` means, for a model with these `inputs` (see `inputs_of`); all that is bad is found here.
 
-    samples: at most so many, chosen by `seed`. batch: samples at a time; a model of a static batch decides for itself.
+    spec: an .npz or .npy file, a folder of pictures, or `module:function`. preprocess: how pictures become numbers.
+    samples: at most so many, drawn by `seed`; of a function, the first. batch: samples at a time, 32 by default; a
+    model of a static batch decides for itself.
     Raises UsageError where the data are not what the model takes, ModelError where they can't be read.
     """
     expected = Expected(tuple(inputs))
     step = _step(expected, samples, batch)
-    path = Path(spec)
-    if not path.exists():
-        raise UsageError(f"--data {spec} does not exist", fix="give an .npz or .npy file")
-    if path.suffix not in (".npz", ".npy"):
-        raise UsageError(f"--data {spec} is of no known kind", fix="give an .npz or .npy file")
-    source = open_arrays(path, expected)
-    source = replace(source, chosen=_chosen(len(source.chosen), samples, seed))
-    return Data(spec, expected, source, step, source.verify(step), source.labels is not None)
+    if is_function(spec) and not Path(spec).exists():
+        source: Source = Function(spec, imported(spec, "--data"), expected, seed, samples).verified()
+    elif Path(spec).is_dir():
+        source = open_pictures(Path(spec), expected, preprocess, samples, seed)
+    elif not Path(spec).exists():
+        raise UsageError(f"--data {spec} does not exist", fix=KINDS)
+    elif Path(spec).suffix in (".npz", ".npy"):
+        source = open_arrays(Path(spec), expected, samples, seed, step)
+    else:
+        raise UsageError(f"--data {spec} is of no known kind", fix=KINDS)
+    if preprocess is not None and not isinstance(source, Pictures):
+        raise UsageError(
+            f"--preprocess {preprocess} is for folders of pictures", why=f"--data {spec} has numbers in it",
+            fix="leave it out; what is no picture is taken as it is",
+        )  # fmt: skip
+    return Data(spec, expected, source, step)
 
 
 def _step(expected: Expected, samples: int | None, batch: int | None) -> int:
+    """Samples in a batch."""
     for name, value in (("samples", samples), ("batch", batch)):
         if value is not None and value < 1:
-            raise UsageError(f"--{name} {value} makes no sense", fix="give 1 or more")
+            raise UsageError(f"--{name} {value} makes no sense", why="wanted: 1 or more", fix="give more")
     if expected.size is not None and batch not in (None, expected.size):
         raise UsageError(
             f"--batch {batch}, but the model takes {expected.size} at a time", why="its batch is static",
             fix="leave --batch out",
         )  # fmt: skip
     return expected.size or batch or STEP
-
-
-def _chosen(count: int, samples: int | None, seed: int) -> np.ndarray:
-    """Positions of the samples, ascending: all `count`, or a drawn subset."""
-    if samples is None or samples >= count:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, samples, replace=False))

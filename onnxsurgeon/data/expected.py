@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -13,6 +13,15 @@ from onnxsurgeon.errors import ModelError, UsageError
 
 Arrays = dict[str, np.ndarray]
 LABELS = "labels"
+
+
+class Formed(Protocol):
+    """An array, or what is known of one."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -28,8 +37,11 @@ class Input:
         return f"{self.name}: {self.dtype.name} [{dims}]"
 
 
-def inputs_of(model: ir.Model) -> tuple[Input, ...]:
-    """The inputs that a model must be fed. Raises ModelError where one is no tensor of numbers with known rank."""
+def inputs_of(model: ir.Model, stated: Mapping[str, Sequence[int]] | None = None) -> tuple[Input, ...]:
+    """The inputs that a model must be fed. Raises ModelError where one is no tensor of numbers with known rank.
+
+    stated: shapes of dynamic inputs, by name; a dynamic batch stays so.
+    """
     found = []
     for value in model.graph.inputs:
         if value.is_initializer():
@@ -41,7 +53,11 @@ def inputs_of(model: ir.Model) -> tuple[Input, ...]:
             )  # fmt: skip
         if value.dtype == ir.DataType.STRING:
             raise ModelError(f"input {value.name} can't be fed", why="it takes text", fix="export the model without it")
-        shape = tuple(n if isinstance(n, int) else None for n in value.shape)
+        given = (stated or {}).get(value.name or "", (None,) * len(value.shape))
+        shape = tuple(
+            n if isinstance(n, int) else m if axis else None
+            for axis, (n, m) in enumerate(zip(value.shape, given, strict=True))
+        )
         found.append(Input(value.name or "", value.dtype.numpy(), shape))
     return tuple(found)
 
@@ -77,26 +93,33 @@ class Expected:
             )  # fmt: skip
         return {name: name for name in names}
 
-    def check_forms(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray | None, where: str) -> int:
+    def check_forms(self, arrays: Mapping[str, Formed], labels: Formed | None, where: str) -> int:
         """The number of samples. Raises UsageError for a type or a shape that is not the model's."""
         for wanted in self.inputs:
             array = arrays[wanted.name]
+            shape = array.shape
             if array.dtype != wanted.dtype:
                 raise UsageError(
                     f"{where}: {wanted.name} has the wrong type", why=f"it is {array.dtype}; the model takes {wanted}",
                     fix=f"save it as numpy.{wanted.dtype.name}, scaled as the model was trained",
                 )  # fmt: skip
             known = (None, *wanted.shape[1:]) if wanted.name in self.sampled else wanted.shape
-            if len(known) != array.ndim or any(n not in (None, m) for n, m in zip(known, array.shape, strict=True)):
+            if len(known) != len(array.shape) or any(
+                n not in (None, m) for n, m in zip(known, array.shape, strict=True)
+            ):
                 raise UsageError(
                     f"{where}: {wanted.name} has the wrong shape",
-                    why=f"it is {list(array.shape)}; the model takes {wanted}"
+                    why=f"it is {list(shape)}; the model takes {wanted}"
                     + ", any number of samples along the first axis" * (wanted.name in self.sampled),
                     fix="save it in the shape that the model takes",
                 )
-        lengths = {name: len(arrays[name]) for name in self.sampled}
+        if labels is not None and labels.dtype.kind not in "biuf":
+            raise UsageError(
+                f"{where}: {LABELS} are no numbers", why=f"they are {labels.dtype}", fix="number the classes"
+            )
+        lengths = {name: arrays[name].shape[0] for name in self.sampled}
         if labels is not None:
-            lengths[LABELS] = len(labels) if labels.ndim else 0
+            lengths[LABELS] = labels.shape[0] if labels.shape else 0
         if len(set(lengths.values())) > 1:
             said = ", ".join(f"{name} {n}" for name, n in lengths.items())
             raise UsageError(f"{where}: the arrays have different numbers of samples", why=said, fix="save them alike")
@@ -145,3 +168,10 @@ def rebatched(pieces: Iterator[Piece], step: int, sampled: Sequence[str]) -> Ite
             held = held.part(step, None, sampled)
     if held is not None and held.count:
         yield held
+
+
+def chosen(count: int, samples: int | None, seed: int) -> np.ndarray:
+    """Positions, ascending: all `count`, or a subset of `samples` that `seed` draws."""
+    if samples is None or samples >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, samples, replace=False))
