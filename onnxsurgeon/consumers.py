@@ -67,15 +67,6 @@ class Consumer:
         assert tensor is not None  # see `consumers`
         return self.linear.matrix(self.call, tensor.numpy()).astype(np.float64)
 
-    def rows(self, data: FloatArray) -> int:
-        """How many rows there are in `data`, an array of the data input."""
-        shape, given = self.call.outputs[0].shape, self.call.shape(self.linear.data)
-        assert shape is not None
-        assert given is not None
-        row = given[-1 if self.linear.channels == -1 else 1]
-        per = np.prod(shape) / shape[self.linear.channels] / (np.prod(given) / row)
-        return round(per * data.size / data.shape[-1 if self.linear.channels == -1 else 1])
-
     def twin(self, node: ir.Node) -> Consumer:
         """The same consumer as a cut model has it, in `node`; its neurons are not told."""
         tensor = constant(node.inputs[self.linear.weight])
@@ -163,4 +154,4 @@ def _goal(labels: Labels, consumer: Consumer, order: dict[ir.Node, int]) -> Goal
 def _user(value: ir.Value) -> ir.Node | None:
     """The only vertex that reads `value`."""
     uses = value.uses()
-    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+    return next(iter(uses)).node if len(uses) == 1 and not value.is_graph_output() else None

@@ -52,10 +52,10 @@ class Normal:
 
     def solve(self, start: FloatArray, ridge: float) -> Fit:
         """The least squares, drawn towards `start` by `ridge`."""
-        return self.step(start, np.linalg.solve(self._ridged(ridge), self.xy - self.xx @ start))
+        return self.step(start, np.asarray(np.linalg.solve(self._ridged(ridge), self.xy - self.xx @ start)))
 
     def inverse(self, ridge: float) -> FloatArray:
-        return np.linalg.inv(self._ridged(ridge))
+        return np.asarray(np.linalg.inv(self._ridged(ridge)), np.float64)
 
     def step(self, start: FloatArray, change: FloatArray) -> Fit:
         matrix = start + change
@@ -70,7 +70,7 @@ class Normal:
     def _ridged(self, ridge: float) -> FloatArray:
         size = self.xx.shape[1]
         scale = np.trace(self.xx, axis1=1, axis2=2) / size + 1e-12
-        return self.xx + ridge * scale[:, None, None] * np.eye(size)
+        return np.asarray(self.xx + ridge * scale[:, None, None] * np.eye(size))
 
 
 def fit(rows: Fitted, start: FloatArray) -> Fit:
@@ -94,17 +94,17 @@ def fit(rows: Fitted, start: FloatArray) -> Fit:
 def normal(x: FloatArray, y: FloatArray) -> Normal:
     n = len(x)
     mean_x, mean_y = x.mean(axis=0, dtype=np.float64), y.mean(axis=0, dtype=np.float64)
-    xx, xy = np.float64(0.0), np.float64(0.0)
+    xx, xy = np.zeros(()), np.zeros(())
     for a, b in _blocks(x, y, mean_x, mean_y):
         xx, xy = xx + product(a, a), xy + product(a, b)
-    return Normal(np.asarray(xx) / n, np.asarray(xy) / n, mean_x, mean_y)
+    return Normal(xx / n, xy / n, mean_x, mean_y)
 
 
 def product(a: FloatArray, b: FloatArray) -> FloatArray:
     """a^T b of every group, shape (groups, features of a, features of b). a, b: shape (rows, groups, features)."""
     if a.shape[1] == 1:  # numpy sees the symmetry of a product with itself, and does half of it
-        return (a[:, 0].T @ b[:, 0])[None].astype(np.float64)
-    return np.matmul(a.transpose(1, 2, 0), b.transpose(1, 0, 2)).astype(np.float64)
+        return np.asarray((a[:, 0].T @ b[:, 0])[None], np.float64)
+    return np.asarray(np.matmul(a.transpose(1, 2, 0), b.transpose(1, 0, 2)), np.float64)
 
 
 def error(rows: Fitted, found: Fit) -> float:
@@ -122,20 +122,21 @@ def error(rows: Fitted, found: Fit) -> float:
 def predicted(x: FloatArray, found: Fit) -> FloatArray:
     """Shape (rows, groups, outputs)."""
     matrix, bias = found.matrix.astype(np.float32), found.bias.astype(np.float32)
-    return np.matmul(x.transpose(1, 0, 2), matrix).transpose(1, 0, 2) + bias
+    rows: FloatArray = np.matmul(x.transpose(1, 0, 2), matrix).transpose(1, 0, 2) + bias
+    return rows
 
 
 def _towards(rows: Fitted, found: Fit, mean_x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The right-hand side for targets that are the prediction where both lie beyond a bound: x with y, x, y."""
     assert rows.bounds is not None
     lower, upper = rows.bounds
-    total, summed = np.float64(0.0), np.float64(0.0)
+    total, summed = np.zeros(()), np.zeros(())
     for x, y in _blocks(rows.x, rows.y):
         guess = predicted(x, found)
         target = np.where(y <= lower, np.minimum(guess, lower), np.where(y >= upper, np.maximum(guess, upper), y))
         total = total + product(x - mean_x.astype(np.float32), target)
         summed = summed + target.sum(axis=0, dtype=np.float64)
-    return np.asarray(total) / len(rows.x), mean_x, np.asarray(summed) / len(rows.x)
+    return total / len(rows.x), mean_x, summed / len(rows.x)
 
 
 def _blocks(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxsurgeon.consumers import ALWAYS, Consumer
+from onnxsurgeon.consumers import Consumer
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.statistics import Moments
@@ -42,7 +42,8 @@ class Part:
         blocks = self.inverse[at[:, :, None], at[:, None, :]]
         weights = self.weights[at]
         solved = np.linalg.solve(blocks, weights)
-        return np.einsum("umo,umo,uo->u", weights, solved, self.own[left], optimize=True) * self.scale
+        found: FloatArray = np.einsum("umo,umo,uo->u", weights, solved, self.own[left], optimize=True)
+        return found * self.scale
 
     def drop(self, units: IntArray) -> float:
         """Eliminates units together; what that adds to the error."""
@@ -119,6 +120,3 @@ class Reconstruction:
                 ridge = RIDGE * np.trace(covariance[group]) / len(covariance[group]) + 1e-12
                 inverse = np.linalg.inv(covariance[group] + ridge * np.eye(len(covariance[group])))
                 yield Part(inverse, matrix[group].copy(), where.reshape(len(roots), -1), own, scale)
-
-
-__all__ = ["ALWAYS", "Reconstruction"]

@@ -63,7 +63,7 @@ class Layer:
     def _shift(self, by: FloatArray) -> None:
         """Adds to the outputs of an operator without a bias: in the vertex behind it that adds one, or in a new one."""
         output = self.twin.node.outputs[0]
-        uses = output.uses()
+        uses = list(output.uses())
         if len(uses) == 1 and uses[0].node.op_type == "Add" and not output.is_graph_output():
             index = 1 - uses[0].idx
             tensor = constant(uses[0].node.inputs[index])
@@ -106,7 +106,7 @@ def layers(labels: Labels, keep: Mask, model: ir.Model) -> Iterator[Layer]:
     for consumer in consumers(labels):
         node = made.get(consumer.output)
         outputs = kept(keep, consumer.outputs)
-        groups = outputs.any(axis=1)
+        groups = np.asarray(outputs.any(axis=1))
         if node is None or node.op_type != consumer.node.op_type or not groups.any():
             continue
         features = np.repeat(kept(keep, consumer.inputs), consumer.kernel, axis=1)

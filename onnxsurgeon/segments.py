@@ -59,7 +59,8 @@ def serialised(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: 
         graph.input.append(onnx.helper.make_tensor_value_info(name, dtype, [None] * array.ndim))
     graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in outputs)
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
-    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version).SerializeToString()
+    found = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
+    return bytes(found.SerializeToString())
 
 
 class Piece:

@@ -85,7 +85,7 @@ class Statistics:
             arrays[f"loss {key}"] = np.array(sorted(points.items()), np.float64).reshape(-1, 2)
         try:
             with Path(path).open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+                np.savez(file, allow_pickle=False, **arrays)
         except OSError as problem:
             raise UsageError(f"can't write {path}", why=str(problem), fix="choose another name for --stats") from None
 
@@ -210,6 +210,6 @@ def _pass(labels: Labels, group: Sequence[Consumer], data: Samples, device: Devi
         arrays = piece.run(batch.feed)
         for consumer, total in zip(group, sums, strict=True):
             array = arrays[consumer.data]
-            chosen = picks(consumer, consumer.rows(array), batch, number, len(data), seed)
+            chosen = picks(consumer, consumer.linear.positions(consumer.call, array), batch, number, len(data), seed)
             total.add(consumer.linear.rows(consumer.call, array, chosen))
     return {c.key: total.done() for c, total in zip(group, sums, strict=True)}

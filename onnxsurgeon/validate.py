@@ -287,3 +287,25 @@ def require(proof: Proof, allowed: Tolerance) -> None:
         )
         error.proof = proof
         raise error
+
+
+def require_sound(
+    labels: Labels, bare: ir.Model, path: str | os.PathLike[str], *, device: Device = "auto", seed: int = 0
+) -> None:
+    """Raises ProofError unless the model at `path` runs, gives shapes as `bare` does, and numbers where that does."""
+    with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+        run = partial(_outputs, device=device, optimise=True)
+        feeds = [random_inputs(labels, labels.sizes[0], seed)]
+        expected = _made(run, Path(folder) / "bare.onnx", bare, feeds, "the pruned model")[0]
+        found = _expect(run, path, feeds, "the compensated model")[0]
+    for name, before in expected.items():
+        after = found.get(name)
+        if not isinstance(before, np.ndarray):
+            continue
+        same = after is not None and after.shape == before.shape
+        if not same or (before.dtype.kind == "f" and np.isfinite(before).all() > np.isfinite(np.asarray(after)).all()):
+            raise ProofError(
+                "the compensated model does not give what it must; nothing was written",
+                why=f"output {name} has another shape, or holds NaN or infinity",
+                fix="use --compensate none, and report this model",
+            )

@@ -13,7 +13,7 @@ ORDER = """
     solver
     edit wire load write inspection metrics reference session validate comparison evaluation
     consumers segments fit statistics refit reconstruction compensate measured observed calibrate
-    prune search sensitivity report plot tables cli
+    budgets prune search sensitivity report plot tables cli
 """.split()
 HOMES = {
     "highspy": {"solver"},

@@ -45,8 +45,9 @@ from onnxsurgeon.cli.tasks import arguments, tasks
 from onnxsurgeon.errors import ProofError, UsageError
 
 if TYPE_CHECKING:
+    from onnxsurgeon.budgets import Progress
     from onnxsurgeon.inspection import Model
-    from onnxsurgeon.prune import Progress, Result
+    from onnxsurgeon.prune import Result
 
 EPILOG = (
     EXIT_CODES

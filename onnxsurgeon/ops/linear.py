@@ -29,7 +29,7 @@ class Linear(NamedTuple):
     groups: independent parts that inputs and outputs fall into.
     kernel: features of one input neuron.
     channels: the axis of the output that its neurons lie on.
-    rows: the features of some rows, shape (picked, groups, features).
+    positions: how many rows there are. rows: the features of some, shape (picked, groups, features).
     matrix: the weight as coefficients, shape (groups, features, outputs); `weight_of` is its inverse.
     """
 
@@ -40,6 +40,7 @@ class Linear(NamedTuple):
     kernel: Callable[[Call], int]
     channels: int
     fits: Callable[[Call], bool]
+    positions: Callable[[Call, FloatArray], int]
     rows: Callable[[Call, FloatArray, Indices], FloatArray]
     matrix: Callable[[Call, FloatArray], FloatArray]
     weight_of: Callable[[Call, FloatArray, tuple[int, ...]], FloatArray]
@@ -54,32 +55,52 @@ class Linear(NamedTuple):
         """Some rows of an output, shape (picked, groups, outputs)."""
         moved = np.moveaxis(output, self.channels, -1)
         where = np.unravel_index(picked, moved.shape[:-1])
-        return moved[where].reshape(len(picked), self.groups(call), -1)
+        rows: FloatArray = moved[where].reshape(len(picked), self.groups(call), -1)
+        return rows
 
 
 # --- convolutions ----------------------------------------------------------------------------------------------------
 
 
-def _conv_rows(call: Call, x: FloatArray, picked: Indices) -> FloatArray:
-    """Patches, shape (picked, groups, channels of a group * kernel)."""
+class _Window(NamedTuple):
+    """Of a convolution, by spatial axis. reach: positions from the first to the last that a patch looks at."""
+
+    reach: list[int]
+    strides: list[int]
+    dilations: list[int]
+    before: list[int]
+    after: list[int]
+
+
+def _window(call: Call, size: Sequence[int]) -> _Window:
     kernel = call.shape(1)
     assert kernel is not None
-    size, rank = kernel[2:], len(kernel) - 2
-    strides = call.attributes.get("strides") or [1] * rank
-    dilations = call.attributes.get("dilations") or [1] * rank
-    reach = [d * (k - 1) + 1 for d, k in zip(dilations, size, strict=True)]
-    before, after = _pads(call, x.shape[2:], reach, strides)
-    padded = np.pad(x, [(0, 0), (0, 0), *zip(before, after, strict=True)]) if any((*before, *after)) else x
-    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(2, 2 + rank)))
-    steps = tuple(slice(None, None, s) for s in strides) + tuple(slice(None, None, d) for d in dilations)
+    rank = len(kernel) - 2
+    strides = list(call.attributes.get("strides") or [1] * rank)
+    dilations = list(call.attributes.get("dilations") or [1] * rank)
+    reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel[2:], strict=True)]
+    return _Window(reach, strides, dilations, *_pads(call, size, reach, strides))
+
+
+def _conv_positions(call: Call, x: FloatArray) -> int:
+    size = x.shape[2:]
+    parts = zip(size, *_window(call, size), strict=True)
+    return int(x.shape[0]) * prod((n + before + after - reach) // s + 1 for n, reach, s, _, before, after in parts)
+
+
+def _conv_rows(call: Call, x: FloatArray, picked: Indices) -> FloatArray:
+    """Patches, shape (picked, groups, channels of a group * kernel)."""
+    window, rank = _window(call, x.shape[2:]), x.ndim - 2
+    pads = [(0, 0), (0, 0), *zip(window.before, window.after, strict=True)]
+    padded = np.pad(x, pads) if any((*window.before, *window.after)) else x
+    windows = np.lib.stride_tricks.sliding_window_view(padded, window.reach, axis=tuple(range(2, 2 + rank)))
+    steps = tuple(slice(None, None, s) for s in (*window.strides, *window.dilations))
     windows = np.moveaxis(windows[(slice(None), slice(None), *steps)], 1, 1 + rank)  # n, *positions, c, *kernel
-    where = np.unravel_index(picked, windows.shape[: 1 + rank])
-    return windows[where].reshape(len(picked), int(call.attributes.get("group") or 1), -1)
+    rows: FloatArray = windows[np.unravel_index(picked, windows.shape[: 1 + rank])]
+    return rows.reshape(len(picked), int(call.attributes.get("group") or 1), -1)
 
 
-def _pads(
-    call: Call, size: Sequence[int], reach: Sequence[int], strides: Sequence[int]
-) -> tuple[list[int], list[int]]:
+def _pads(call: Call, size: Sequence[int], reach: Sequence[int], strides: Sequence[int]) -> tuple[list[int], list[int]]:
     """Padding before and after each spatial axis."""
     mode, rank = call.attributes.get("auto_pad") or "NOTSET", len(size)
     if mode in ("NOTSET", "VALID"):
@@ -111,7 +132,8 @@ def _one(call: Call) -> int:
 
 
 def _matmul_rows(call: Call, x: FloatArray, picked: Indices) -> FloatArray:
-    return x[np.unravel_index(picked, x.shape[:-1])][:, None, :]
+    rows: FloatArray = x[np.unravel_index(picked, x.shape[:-1])][:, None, :]
+    return rows
 
 
 def _matmul_fits(call: Call) -> bool:
@@ -119,7 +141,8 @@ def _matmul_fits(call: Call) -> bool:
 
 
 def _gemm_rows(call: Call, x: FloatArray, picked: Indices) -> FloatArray:
-    return (x.T if call.attributes.get("transA") else x)[picked][:, None, :]
+    rows: FloatArray = (x.T if call.attributes.get("transA") else x)[picked]
+    return rows[:, None, :]
 
 
 def _gemm_matrix(call: Call, weight: FloatArray) -> FloatArray:
@@ -146,6 +169,7 @@ LINEAR: dict[tuple[str, str], Linear] = {
         kernel=lambda call: prod((call.shape(1) or ())[2:]),
         channels=1,
         fits=lambda call: call.shape(0) is not None,
+        positions=_conv_positions,
         rows=_conv_rows,
         matrix=_conv_matrix,
         weight_of=_conv_weight,
@@ -160,6 +184,7 @@ LINEAR: dict[tuple[str, str], Linear] = {
         kernel=_one,
         channels=-1,
         fits=lambda call: len(call.shape(2) or ()) < 2 and bool(call.attributes.get("alpha", 1.0)),
+        positions=lambda call, x: x.shape[1 if call.attributes.get("transA") else 0],
         rows=_gemm_rows,
         matrix=_gemm_matrix,
         weight_of=_gemm_weight,
@@ -174,6 +199,7 @@ LINEAR: dict[tuple[str, str], Linear] = {
         kernel=_one,
         channels=-1,
         fits=_matmul_fits,
+        positions=lambda call, x: x.size // max(1, x.shape[-1]),
         rows=_matmul_rows,
         matrix=lambda call, weight: weight[None],
         weight_of=lambda call, matrix, shape: matrix[0],
@@ -204,3 +230,6 @@ BOUNDS: dict[tuple[str, str], Callable[[Call], tuple[float, float] | None]] = {
     ("", "Relu"): lambda call: (0.0, inf),
     ("", "Clip"): _clipped,
 }
+
+# The mean of a channel behind these is the mean before them.
+MEAN_KEEPING = frozenset({("", name) for name in "AveragePool Dropout GlobalAveragePool Identity".split()})
