@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -88,11 +91,17 @@ class Store:
     def __init__(self, limit: float) -> None:
         self.limit, self.used = limit, 0
         self.arrays: dict[tuple[str, int], np.ndarray | Path] = {}
-        self.folder = tempfile.TemporaryDirectory(prefix="onnxsurgeon-")
+
+    @cached_property
+    def folder(self) -> Path:
+        """Removed with the store."""
+        folder = Path(tempfile.mkdtemp(prefix="onnxsurgeon-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     def put(self, name: str, batch: int, array: np.ndarray) -> None:
         if self.used + array.nbytes > self.limit:
-            path = Path(self.folder.name) / f"{len(self.arrays)}-{abs(hash(name))}-{batch}.npy"
+            path = self.folder / f"{len(self.arrays)}-{abs(hash(name))}-{batch}.npy"
             np.save(path, array)
             self.arrays[name, batch] = path
         else:

@@ -164,14 +164,13 @@ def picks(
 
     total: rows of the batch, padding included. number: of the batch. samples: of all batches.
     """
-    size = max(len(a) for a in batch.feed.values())
-    wanted = max(rows.least, rows.per_feature * consumer.features) * size / samples
+    wanted = max(rows.least, rows.per_feature * consumer.features) * batch.size / samples
     if wanted >= total:
         chosen = np.arange(total)
     else:
         rng = np.random.default_rng([seed, number, *consumer.output.encode()])
         chosen = np.sort(rng.choice(total, max(1, round(wanted)), replace=False))
-    return chosen[chosen < total * batch.count / size]
+    return np.asarray(chosen[chosen < total * batch.count / batch.size])
 
 
 def moments(

@@ -84,8 +84,12 @@ def _window(call: Call, size: Sequence[int]) -> _Window:
 
 def _conv_positions(call: Call, x: FloatArray) -> int:
     size = x.shape[2:]
-    parts = zip(size, *_window(call, size), strict=True)
-    return int(x.shape[0]) * prod((n + before + after - reach) // s + 1 for n, reach, s, _, before, after in parts)
+    window = _window(call, size)
+    rows = int(x.shape[0])
+    for axis, n in enumerate(size):
+        free = n + window.before[axis] + window.after[axis] - window.reach[axis]
+        rows *= free // window.strides[axis] + 1
+    return rows
 
 
 def _conv_rows(call: Call, x: FloatArray, picked: Indices) -> FloatArray:
@@ -97,7 +101,7 @@ def _conv_rows(call: Call, x: FloatArray, picked: Indices) -> FloatArray:
     steps = tuple(slice(None, None, s) for s in (*window.strides, *window.dilations))
     windows = np.moveaxis(windows[(slice(None), slice(None), *steps)], 1, 1 + rank)  # n, *positions, c, *kernel
     rows: FloatArray = windows[np.unravel_index(picked, windows.shape[: 1 + rank])]
-    return rows.reshape(len(picked), int(call.attributes.get("group") or 1), -1)
+    return rows.reshape(len(picked), _conv_groups(call), -1)
 
 
 def _pads(call: Call, size: Sequence[int], reach: Sequence[int], strides: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -151,7 +155,7 @@ def _gemm_matrix(call: Call, weight: FloatArray) -> FloatArray:
 
 
 def _gemm_weight(call: Call, matrix: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    weight = matrix[0] / float(call.attributes.get("alpha", 1.0))
+    weight: FloatArray = matrix[0] / float(call.attributes.get("alpha", 1.0))
     return weight.T if call.attributes.get("transB") else weight
 
 
