@@ -106,7 +106,8 @@ class Calibration:
             return observed(self.labels, self.found, known, utility), None
         if utility not in TABLES:
             return scores(self.labels, utility, seed=self.request.seed), None
-        judge: Judge = Reconstruction(self.labels, self.found, known)
+        worth = scores(self.labels, WITHOUT_DATA)
+        judge: Judge = Reconstruction(self.labels, self.found, known, worth)
         if utility == "output-error":
             assert self.request.data is not None  # see `request`
             r = self.request
@@ -117,7 +118,7 @@ class Calibration:
                 return loss(keep)
 
             judge = measuring(self.labels, judge, self.statistics, told)
-        return scores(self.labels, WITHOUT_DATA), judge
+        return worth, judge
 
     def spaces(self, *, round_to: int, min_keep: float, pinned: Mask | None, overhead: float) -> Spaces:
         """The selection problem; see `spaces`. Statistics are saved, if there is a file for them."""

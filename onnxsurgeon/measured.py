@@ -118,11 +118,8 @@ def measuring(labels: Labels, judge: Judge, statistics: Statistics, loss: Callab
     """`judge`, its tables scaled to losses that are measured unless `statistics` know them."""
     root = labels.classes.root
 
-    def measured(roots: IntArray) -> tuple[IntArray, FloatArray] | None:
-        found = judge(roots)
-        if found is None or len(roots) < 2:
-            return found
-        order, table = found
+    def measured(roots: IntArray) -> tuple[IntArray, FloatArray]:
+        order, table = judge(roots)
         points = statistics.losses.setdefault(space_key(roots[order]), {})
         for count in sorted({max(1, round(share * len(roots))) for share in SHARES} - {len(roots)} - points.keys()):
             dropped = np.zeros(len(root), np.bool_)

@@ -28,31 +28,40 @@ STEPS = 48  # of a halving, there
 
 @dataclass
 class Part:
-    """One group of one consumer while units are eliminated: `features` of each unit, shape (units, m)."""
+    """One group of one consumer while units are eliminated.
 
-    inverse: FloatArray  # shape (features, features)
-    weights: FloatArray  # shape (features, outputs)
+    inverse: shape (features, features). weights: shape (features, outputs). place: of each unit of the space its number
+    here, -1 where it has no feature here. features: of each unit here, shape (units here, m). own: 0 where an output
+    goes with the unit, shape (units here, outputs).
+    """
+
+    inverse: FloatArray
+    weights: FloatArray
+    place: IntArray
     features: IntArray
-    own: FloatArray  # shape (units, outputs): 0 where the output goes with the unit
+    own: FloatArray
     scale: float
 
     def errors(self, left: IntArray) -> FloatArray:
         """By unit in `left`: what its loss adds, shape (left,)."""
-        at = self.features[left]
-        blocks = self.inverse[at[:, :, None], at[:, None, :]]
+        here = self.place[left]
+        present = here[here >= 0]
+        at = self.features[present]
         weights = self.weights[at]
-        solved = np.linalg.solve(blocks, weights)
-        found: FloatArray = np.einsum("umo,umo,uo->u", weights, solved, self.own[left], optimize=True)
-        return found * self.scale
+        solved = np.linalg.solve(self.inverse[at[:, :, None], at[:, None, :]], weights)
+        result = np.zeros(len(left))
+        result[here >= 0] = ((weights * solved).sum(axis=1) * self.own[present]).sum(axis=1) * self.scale
+        return result
 
     def drop(self, units: IntArray) -> float:
         """Eliminates units together; what that adds to the error."""
-        at = self.features[units].ravel()
-        gone = (self.own[units] == 0).any(axis=0)
-        self.weights[:, gone] = 0
-        block, columns = self.inverse[np.ix_(at, at)], self.inverse[:, at]
-        solved = np.linalg.solve(block, np.hstack([self.weights[at], columns.T]))
-        outputs = self.weights.shape[1]
+        here = self.place[units][self.place[units] >= 0]
+        if not len(here):
+            return 0.0
+        at = self.features[here].ravel()
+        self.weights[:, (self.own[here] == 0).any(axis=0)] = 0
+        outputs, columns = self.weights.shape[1], self.inverse[:, at]
+        solved = np.linalg.solve(self.inverse[np.ix_(at, at)], np.hstack([self.weights[at], columns.T]))
         added = float((self.weights[at] * solved[:, :outputs]).sum()) * self.scale
         self.weights -= columns @ solved[:, :outputs]
         self.inverse -= columns @ solved[:, outputs:]
@@ -63,60 +72,70 @@ class Part:
 class Reconstruction:
     """Order and table of a space, from the moments of its consumers' inputs.
 
-    weight: by consumer name, what a relative error of 1 in its output is worth.
+    worth: per neuron; where a space has no linear consumer, it stands in, as the share of it that is lost.
     """
 
     def __init__(
-        self,
-        labels: Labels,
-        found: Sequence[Consumer],
-        moments: Mapping[str, Moments],
-        weight: Mapping[str, float] | None = None,
+        self, labels: Labels, found: Sequence[Consumer], moments: Mapping[str, Moments], worth: FloatArray
     ) -> None:
-        self.root, self.found, self.moments = labels.classes.root, found, moments
-        self.weight = weight or {}
+        root = labels.classes.root
+        self.root, self.found, self.moments = np.append(root, len(root)), found, moments
+        self.worth = np.bincount(root, weights=worth, minlength=len(root))
 
-    def __call__(self, roots: IntArray) -> tuple[IntArray, FloatArray] | None:
-        """Positions in `roots`, best first, and the error by count that is kept, shape (units + 1,)."""
+    def __call__(self, roots: IntArray) -> tuple[IntArray, FloatArray]:
+        """Positions in `roots`, best first; and how much less is lost by count that is kept, shape (units + 1,)."""
         parts = list(self._parts(roots))
         if not parts:
-            return None
-        count = len(roots)
-        left, order, error = np.arange(count), list[int](), [0.0]
+            order = np.argsort(-self.worth[roots], kind="stable")
+            share = np.r_[0.0, np.cumsum(self.worth[roots][order])]
+            return order, share / max(float(share[-1]), 1e-30)
+        left, order_, error = np.arange(len(roots)), list[int](), [0.0]
         large = max(p.features.size for p in parts) > LARGE
         while len(left):
-            scores = sum(p.errors(left) for p in parts)
+            scores = np.sum([p.errors(left) for p in parts], axis=0)
             step = max(1, len(left) // STEPS) if large else 1
             first = left[np.argsort(scores, kind="stable")[:step]]
             added = sum(p.drop(first) for p in parts)
             error += [error[-1] + added * (k + 1) / len(first) for k in range(len(first))]
-            order += first.tolist()
+            order_ += first.tolist()
             left = np.setdiff1d(left, first)
-        return np.array(order[::-1], np.int64), error[-1] - np.maximum.accumulate(error)[::-1]
+        errors = np.maximum.accumulate(error)[::-1]
+        return np.array(order_[::-1], np.int64), errors[0] - errors
 
     def _parts(self, roots: IntArray) -> Iterator[Part]:
-        lookup = np.full(len(self.root) + 1, -1)
+        lookup = np.full(len(self.root), -1)
         lookup[roots] = np.arange(len(roots))
-        root = np.append(self.root, len(self.root))
         for consumer in self.found:
-            inputs, outputs = lookup[root[consumer.inputs]], lookup[root[consumer.outputs]]
-            touched = (inputs >= 0).any(axis=1)
-            alone = (inputs == inputs[:, :1]).all(axis=1) & (outputs == inputs[:, :1]).all(axis=1)
-            if not (touched & ~alone).any():
+            if consumer.key not in self.moments:
                 continue
-            covariance, matrix = self.moments[consumer.key].covariance, consumer.matrix()
-            total = float(np.einsum("gfo,gfe,geo->", matrix, covariance, matrix, optimize=True))
-            scale = self.weight.get(consumer.name, 1.0) / total if total > 0 else 0.0
-            for group in np.flatnonzero(touched & ~alone):
-                unit = np.repeat(inputs[group], consumer.kernel)
-                where = np.flatnonzero(unit >= 0)
-                where = where[np.argsort(unit[where], kind="stable")]
-                units, counts = np.unique(unit[where], return_counts=True)
-                if len(units) < len(roots) or len(set(counts.tolist())) > 1:
-                    continue  # TODO
-                own = np.ones((len(roots), matrix.shape[2]))
-                here = np.flatnonzero(outputs[group] >= 0)
-                own[outputs[group][here], here] = 0
-                ridge = RIDGE * np.trace(covariance[group]) / len(covariance[group]) + 1e-12
-                inverse = np.linalg.inv(covariance[group] + ridge * np.eye(len(covariance[group])))
-                yield Part(inverse, matrix[group].copy(), where.reshape(len(roots), -1), own, scale)
+            inputs, outputs = lookup[self.root[consumer.inputs]], lookup[self.root[consumer.outputs]]
+            together = (inputs == inputs[:, :1]).all(axis=1) & (outputs == inputs[:, :1]).all(axis=1)
+            groups = np.flatnonzero((inputs >= 0).any(axis=1) & ~together)
+            if len(groups):
+                matrix, covariance = consumer.matrix(), self.moments[consumer.key].covariance
+                total = float((matrix * (covariance @ matrix)).sum())
+                scale = 1.0 / total if total > 0 else 0.0
+                for group in groups.tolist():
+                    unit = np.repeat(inputs[group], consumer.kernel)
+                    part = _part(covariance[group], matrix[group], unit, outputs[group], len(roots), scale)
+                    if part is not None:
+                        yield part
+
+
+def _part(
+    covariance: FloatArray, matrix: FloatArray, unit: IntArray, output: IntArray, count: int, scale: float
+) -> Part | None:
+    """unit: of each feature, output: of each output; -1 where it is none of the space's `count`."""
+    where = np.flatnonzero(unit >= 0)
+    where = where[np.argsort(unit[where], kind="stable")]
+    units, counts = np.unique(unit[where], return_counts=True)
+    if len(set(counts.tolist())) > 1:  # no space of this graph has such units: they would not be exchangeable
+        return None
+    place = np.full(count, -1)
+    place[units] = np.arange(len(units))
+    own = np.ones((len(units), len(output)))
+    here = np.flatnonzero((output >= 0) & (place[output] >= 0))
+    own[place[output[here]], here] = 0
+    ridge = RIDGE * np.trace(covariance) / len(covariance) + 1e-12
+    inverse = np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
+    return Part(inverse, matrix.copy(), place, where.reshape(len(units), -1), own, scale)

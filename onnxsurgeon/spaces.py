@@ -20,8 +20,8 @@ from onnxsurgeon.ops.call import Factors
 from onnxsurgeon.problem import Cost, FloatArray, IntArray, Problem
 
 Terms = dict[tuple[int, ...], float]  # axes -> coefficient
-# Of the units (roots, ascending) of a space: their positions, best first, and the utility of every count; or None
-Judge = Callable[[IntArray], tuple[IntArray, FloatArray] | None]
+# Of the units (roots, ascending) of a space: their positions, best first, and the utility of every count
+Judge = Callable[[IntArray], tuple[IntArray, FloatArray]]
 
 
 @dataclass
@@ -140,12 +140,13 @@ def spaces(
     full = np.array([c + int(n.sum()) for c, n in zip(lengths.constant, lengths.counts, strict=True)], np.int64)
     tables, sizes = [], []
     for s, (low, high) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
-        own = judge(roots[np.sort(order[low:high])]) if judge else None
-        if own is None:
+        if judge is None:
             tables.append(np.r_[0.0, np.cumsum(utility[order[low:high]])])
         else:
-            order[low:high] = np.sort(order[low:high])[own[0]]
-            tables.append(own[1])
+            members = np.sort(order[low:high])
+            best, saved = judge(roots[members])
+            order[low:high] = members[best]
+            tables.append(saved)
         step = round_to // gcd(round_to, int(least[s]))
         sizes.append(np.union1d(np.arange(0, high - low + 1, step), [high - low]).astype(np.int64))
     problem = Problem(

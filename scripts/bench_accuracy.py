@@ -63,7 +63,7 @@ class Bench:
             spec = str(self.folder / f"digits_{half}.npz")
             with np.load(ROOT / "fixtures" / "digits_test.npz") as archive:
                 chosen = slice(0, None, 2) if half == "calibration" else slice(1, None, 2)
-                np.savez(spec, **{key: archive[key][chosen] for key in archive.files})  # type: ignore[arg-type]
+                np.savez(spec, **{key: archive[key][chosen] for key in archive.files})
         samples = SAMPLES if half == "calibration" else None
         return open_data(spec, inputs_of(self.model.graph), samples=samples)
 
@@ -112,7 +112,7 @@ def torch_pruning(bench: Bench, criterion: str, ratio: float) -> tuple[float, fl
     """The share of MACs that is left, as Torch-Pruning counts, and top-1."""
     import onnx2torch
     import torch
-    import torch_pruning as tp  # type: ignore[import-not-found]
+    import torch_pruning as tp
 
     word, _, scope = criterion.partition("-")
     importance = {
@@ -146,7 +146,7 @@ def torch_pruning(bench: Bench, criterion: str, ratio: float) -> tuple[float, fl
     right = 0
     with torch.no_grad():
         for batch in bench.score.batches():
-            found = model(torch.from_numpy(np.ascontiguousarray(next(iter(batch.feed.values()))))).numpy()
+            found: Any = model(torch.from_numpy(np.ascontiguousarray(next(iter(batch.feed.values()))))).numpy()
             right += int((found.reshape(len(found), -1).argmax(axis=1)[: batch.count] == batch.labels).sum())
     return left, right / len(bench.score)
 
