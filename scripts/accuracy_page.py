@@ -138,7 +138,7 @@ def _goals(table: dict[Any, Row], names: Sequence[str], residual: Sequence[str])
 def _verdict(lost: float, most: float | None) -> str:
     if most is None:
         return ""
-    return "met" if lost <= most else f"missed by {lost - most:.1f}"
+    return "met" if lost <= most + 1e-6 else f"missed by {lost - most:.1f}"
 
 
 def _methods(table: dict[Any, Row], names: Sequence[str]) -> str:

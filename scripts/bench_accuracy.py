@@ -115,7 +115,7 @@ def torch_pruning(bench: Bench, criterion: str, ratio: float) -> tuple[float, fl
     import torch_pruning as tp
 
     word, _, scope = criterion.partition("-")
-    importance = {
+    importance: Any = {
         "l1": lambda: tp.importance.GroupMagnitudeImportance(p=1),
         "l2": lambda: tp.importance.GroupMagnitudeImportance(p=2),
         "lamp": lambda: tp.importance.LAMPImportance(p=2),
