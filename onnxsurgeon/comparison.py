@@ -13,8 +13,9 @@ from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.graph import label
 from onnxsurgeon.inputs import Arrays, random_inputs
 from onnxsurgeon.inspection import load
+from onnxsurgeon.session import Device, Session
 from onnxsurgeon.signature import Shape
-from onnxsurgeon.validate import Device, Session, Tolerance, compare, tolerance
+from onnxsurgeon.validate import Tolerance, compare, tolerance
 
 
 @dataclass(frozen=True)

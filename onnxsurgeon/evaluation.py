@@ -15,8 +15,8 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.inputs import Arrays
 from onnxsurgeon.inspection import load
 from onnxsurgeon.metrics import CLASSES, LOWER, Pairs, known
+from onnxsurgeon.session import Device, Session
 from onnxsurgeon.signature import Shape
-from onnxsurgeon.validate import Device, Session
 
 Run = tuple[Batch, Arrays, Arrays | None]  # a batch, what the model makes of it, and what the other one does
 Counted = Callable[[int, int], None]  # (samples done, samples in all)

@@ -29,13 +29,13 @@ from onnxsurgeon.placing import placed
 from onnxsurgeon.proving import Proofs, prove
 from onnxsurgeon.requests import Request, asks, expanded, limits, opened, parse
 from onnxsurgeon.resize import Ask, Resized, Utility, select, value_axis
+from onnxsurgeon.session import Device
 from onnxsurgeon.spaces import spaces
 from onnxsurgeon.surgery import inserting, kernel, splicing, wiring
 from onnxsurgeon.surgery.blocks import Block, Start
 from onnxsurgeon.surgery.draft import Step, find, name_of, result_of
 from onnxsurgeon.surgery.multiplier import multiply
 from onnxsurgeon.surgery.wiring import Align, Choices
-from onnxsurgeon.validate import Device
 from onnxsurgeon.write import check_target, size, write
 
 

@@ -23,8 +23,9 @@ from onnxsurgeon.inputs import Arrays
 from onnxsurgeon.placing import placed
 from onnxsurgeon.reference import reference
 from onnxsurgeon.selection import Selection
+from onnxsurgeon.session import Device
 from onnxsurgeon.surgery.draft import Step
-from onnxsurgeon.validate import Comparison, Device, Tolerance, compare, runnable, tolerance
+from onnxsurgeon.validate import Comparison, Tolerance, compare, runnable, tolerance
 from onnxsurgeon.validate import outputs as outputs_of
 from onnxsurgeon.write import write
 

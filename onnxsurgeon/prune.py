@@ -5,67 +5,55 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import onnx_ir as ir
 
+from onnxsurgeon.budgets import Bound, Progress, bounds_of, check_request, solved, with_bounds
+from onnxsurgeon.calibrate import MEMORY, Calibration, request
+from onnxsurgeon.compensate import Change
 from onnxsurgeon.edit import cut
-from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
-from onnxsurgeon.graph import Labels, Weight, label, widths
-from onnxsurgeon.inspection import (
-    Measure,
-    Model,
-    count_params,
-    count_vertices,
-    is_whole,
-    matching,
-    measure,
-    weight_bytes,
-    why,
-)
+from onnxsurgeon.errors import InfeasibleError, UsageError
+from onnxsurgeon.graph import Labels, label, widths
+from onnxsurgeon.inspection import Measure, Model, count_params, count_vertices, matching, measure, weight_bytes
 from onnxsurgeon.neurons import Free, Mask
 from onnxsurgeon.problem import IntArray
 from onnxsurgeon.signature import Shape
-from onnxsurgeon.solver import Solution, least, solve
-from onnxsurgeon.spaces import Spaces, spaces
-from onnxsurgeon.utility import scores
+from onnxsurgeon.solver import Solution
+from onnxsurgeon.spaces import Spaces
+from onnxsurgeon.statistics import Samples
 from onnxsurgeon.write import check_target, size, write
 
 if TYPE_CHECKING:
-    from onnxsurgeon.validate import Device, Proof
+    from onnxsurgeon.session import Device
+    from onnxsurgeon.validate import Proof
 
 Metric = Literal["params", "macs", "size"]
-Progress = Callable[[str, str], None]  # (stage, detail)
-SLACK = 0.01  # of the original: how far below its budget a metric may fall where the widths allow better
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A budget on one metric: `upper` and `lower` in its unit (parameters, multiply-accumulates, bytes)."""
-
-    metric: str
-    upper: float
-    lower: float = 0.0
 
 
 @dataclass(frozen=True)
 class Result:
-    """A pruned model, not yet written. `seconds`: by stage."""
+    """A pruned model, not yet written.
+
+    bare: what the cut alone gives, which the proof is about. graph: that, with weights fitted anew where `fitted` says
+    so. seconds: by stage.
+    """
 
     source: Model
     labels: Labels
     spaces: Spaces
     counts: IntArray
     keep: Mask
+    bare: ir.Model
     graph: ir.Model
     solution: Solution
     before: Measure
     after: Measure
+    fitted: tuple[Change, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def changes(self) -> list[tuple[str, str, str, Shape, Shape]]:
@@ -94,18 +82,15 @@ class Result:
         """Writes the pruned model to `path`, once it is proven; returns the proof.
 
         The file is written beside its target and proven there: nothing appears at `path` where the proof fails
-        (ProofError).
-        Raises UsageError where `path` exists and `overwrite` is not given.
+        (ProofError). What was fitted anew is written over what was proven, and run again. Raises UsageError where
+        `path` exists and `overwrite` is not given.
         """
         target = check_target(path, overwrite=overwrite)
         report = progress or (lambda stage, detail: None)
         with tempfile.TemporaryDirectory(prefix=f".onnxsurgeon-{os.getpid()}-", dir=target.parent) as folder:
             draft = Path(folder) / target.name
             report("write", str(target))
-            try:
-                write(self.graph, draft, external=external)
-            except UsageError as error:  # of the draft, which its user has not named
-                raise UsageError(error.what.replace(str(draft), str(target)), why=error.why, fix=error.fix) from error
+            self._write(self.bare if proof else self.graph, draft, target, external=external)
             data = draft.with_name(draft.name + ".data")
             if data.exists():
                 check_target(target.with_name(data.name), overwrite=overwrite)
@@ -113,16 +98,25 @@ class Result:
             if proof:
                 report("prove", "")
                 from onnxsurgeon.network import on_disk
-                from onnxsurgeon.validate import prove, require, tolerance
+                from onnxsurgeon.validate import prove, require, require_sound, tolerance
 
                 allowed = tolerance(self.labels, atol, rtol)
                 with on_disk(self.source) as original:
                     result = prove(self.labels, self.keep, original, draft, allowed=allowed, device=device, seed=seed)
                 require(result, allowed)
+                if self.graph is not self.bare:
+                    self._write(self.graph, draft, target, external=external)
+                    require_sound(self.labels, self.bare, draft, device=device, seed=seed)
             if data.exists():
                 data.replace(target.with_name(data.name))
             draft.replace(target)
         return result
+
+    def _write(self, graph: ir.Model, draft: Path, target: Path, *, external: bool | None) -> None:
+        try:
+            write(graph, draft, overwrite=True, external=external)
+        except UsageError as error:  # of the draft, which its user has not named
+            raise UsageError(error.what.replace(str(draft), str(target)), why=error.why, fix=error.fix) from error
 
 
 def prune(
@@ -133,7 +127,12 @@ def prune(
     max_params: float | None = None,
     max_macs: float | None = None,
     max_size: float | None = None,
-    utility: str = "l2-norm",
+    data: Samples | None = None,
+    utility: str | None = None,
+    compensate: str | None = None,
+    stats: str | os.PathLike[str] | None = None,
+    memory: float = MEMORY,
+    device: Device = "auto",
     round_to: int = 1,
     min_keep: float = 0.0,
     exclude: Sequence[str] = (),
@@ -148,49 +147,45 @@ def prune(
     """The selection of most utility within the budgets, cut out of `model`.
 
     ratio: `metric` falls by at least this share, and by no more than the structure forces. max_params, max_macs (per
-    sample), max_size (bytes): budgets, any number at once. round_to: widths become multiples of it. min_keep: share of
-    each axis that stays. exclude, only: globs over vertex names. Raises UsageError for a request that makes no sense,
-    InfeasibleError where no selection fits.
+    sample), max_size (bytes): budgets, any number at once. data: samples without labels, from which `utility` is
+    `output-error` and `compensate` is `sequential` by default; without, they are `l2-norm` and `none`. stats: a file
+    that holds what is known from data, or will. memory: bytes for that. device: what runs the model on it. round_to:
+    widths become multiples of it. min_keep: share of each axis that stays. exclude, only: globs over vertex names.
+    Raises UsageError for a request that makes no sense, InfeasibleError where no selection fits.
     """
     clock, report = _Clock(), progress or (lambda stage, detail: None)
+    wanted = request(utility, compensate, data, stats, memory, device, seed)
     limits = {"params": max_params, "macs": max_macs, "size": max_size}
-    _check_request(ratio, limits, round_to, min_keep)
+    check_request(ratio, limits, round_to, min_keep)
     report("label", model.path.name)
     labels = label(model.graph, free=free, shapes=input_shape)
     clock("label")
     pinned = _pinned(labels, exclude, only)
-    report("weigh", utility)
-    values = scores(labels, utility, seed=seed)
+    calibration = Calibration(wanted, model, labels, report)
+    clock("calibrate")
+    report("weigh", wanted.utility)
+    overhead = model.bytes - weight_bytes(model.graph)
+    built = calibration.spaces(round_to=round_to, min_keep=min_keep, pinned=pinned, overhead=overhead)
     clock("weigh")
-    built = spaces(
-        labels,
-        values,
-        round_to=round_to,
-        min_keep=min_keep,
-        pinned=pinned,
-        overhead=model.bytes - weight_bytes(model.graph),
-    )
     before = measure(model, built)
-    bounds = _bounds(before, ratio, metric, limits)
+    bounds = bounds_of(before, ratio, metric, limits)
     clock("problem")
     found: Result | None = None
     asked, drift = bounds, dict[str, list[float]]()
     for _ in range(8):
         report("solve", "")
-        built = _with_bounds(built, asked)
-        solution = _solve(labels, built, before, asked, time_limit, gap, report)
+        built = with_bounds(built, asked)
+        solution = solved(labels, built, before, asked, time_limit, gap, report)
         clock("solve")
         report("cut", "")
         keep = built.keep(solution.counts, labels.classes.root)
         graph = cut(labels, keep)
-        after = Measure(count_params(graph), solution.costs["macs"], size(graph), count_vertices(graph))
+        after = _measured(graph, solution, calibration)
         clock("cut")
         if all(after.of(m) <= b.upper for m, b in bounds.items()):
             near = all(after.of(m) >= b.lower for m, b in bounds.items())
             if near or found is None or solution.objective > found.solution.objective:
-                found = Result(
-                    model, labels, built, solution.counts, keep, graph, solution, before, after, clock.seconds
-                )
+                found = Result(model, labels, built, solution.counts, keep, graph, graph, solution, before, after)
             if near:
                 break
         # Constants that unrelated vertices share are counted for each, but written once where they are cut alike.
@@ -206,7 +201,16 @@ def prune(
             why=", ".join(f"{m} is {after.of(m):,.0f}, wanted {b.upper:,.0f}" for m, b in bounds.items()),
             fix="ask for slightly less",
         )
-    return found
+    graph, fitted = calibration.compensated(found.bare, found.keep)
+    clock("compensate")
+    after = _measured(graph, found.solution)
+    return replace(found, graph=graph, fitted=fitted, after=after, seconds=clock.seconds)
+
+
+def _measured(graph: ir.Model, solution: Solution, calibration: Calibration | None = None) -> Measure:
+    """A cut model; with what compensation may add to it, where that is still to come."""
+    params, size_ = calibration.reserve if calibration else (0, 0)
+    return Measure(count_params(graph) + params, solution.costs["macs"], size(graph) + size_, count_vertices(graph))
 
 
 class _Clock:
@@ -220,108 +224,6 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[name] = self.seconds.get(name, 0.0) + now - self.last
         self.last = now
-
-
-def _check_request(ratio: float | None, limits: Mapping[str, float | None], round_to: int, min_keep: float) -> None:
-    if ratio is None and not any(v is not None for v in limits.values()):
-        raise UsageError(
-            "nothing to prune for",
-            why="no ratio and no budget",
-            fix="give --ratio, --max-drop, --max-params, --max-macs or --max-size",
-        )
-    for name, value, good in (
-        ("ratio", ratio, ratio is None or 0 <= ratio < 1),
-        ("round-to", round_to, round_to >= 1),
-        ("min-keep", min_keep, 0 <= min_keep <= 1),
-        *((f"max-{k}", v, v is None or v > 0) for k, v in limits.items()),
-    ):
-        if not good:
-            wanted = {"ratio": "0 <= ratio < 1", "round-to": "1 or more", "min-keep": "between 0 and 1"}
-            raise UsageError(
-                f"--{name} {value} makes no sense",
-                why=f"wanted: {wanted.get(name, 'more than 0')}",
-                fix="see onnxsurgeon prune --help",
-            )
-
-
-def _bounds(before: Measure, ratio: float | None, metric: str, limits: Mapping[str, float | None]) -> dict[str, Bound]:
-    bounds = {name: Bound(name, value) for name, value in limits.items() if value is not None}
-    if ratio is not None:
-        start = before.of(metric)
-        upper = min((1 - ratio) * start, bounds[metric].upper if metric in bounds else float("inf"))
-        bounds[metric] = Bound(metric, upper, max(0.0, upper - SLACK * start) if ratio else 0.0)
-    return bounds
-
-
-def _with_bounds(built: Spaces, bounds: Mapping[str, Bound]) -> Spaces:
-    costs = tuple(
-        replace(c, upper=bounds[c.name].upper, lower=bounds[c.name].lower) if c.name in bounds else c
-        for c in built.problem.costs
-    )
-    return replace(built, problem=replace(built.problem, costs=costs))
-
-
-def _solve(
-    labels: Labels,
-    built: Spaces,
-    before: Measure,
-    bounds: Mapping[str, Bound],
-    time_limit: float,
-    gap: float,
-    report: Progress,
-) -> Solution:
-    smallest = least(built.problem)
-    lengths = built.problem.lengths(smallest)
-    reached = {c.name: c.evaluate(lengths) for c in built.problem.costs}
-    short = [m for m, b in bounds.items() if reached[m] > b.upper]
-    held = "held back by:\n" + "\n".join(f"  {line}" for line in _held_back(labels, built, smallest)) if short else ""
-    if short and is_whole(labels):
-        unknown = [f"{name} ({count})" for name, count in sorted(labels.unknown.items())]
-        raise ModelError(
-            "nothing in this model can be cut",
-            why=f"operators without a rule: {', '.join(unknown)}\n{held}" if unknown else held,
-            fix="see onnxsurgeon inspect -v; export standard operators, and no inner states as inputs and outputs",
-        )
-    if short:
-        m = short[0]
-        start = before.of(m)
-        raise InfeasibleError(
-            f"{m} can't fall to {bounds[m].upper:,.0f}",
-            why=f"the least that the graph can give is {reached[m]:,.0f} of {start:,.0f}: "
-            f"the largest feasible ratio is {max(0.0, 1 - reached[m] / start) if start else 0:.4f}\n{held}",
-            fix="ask for less, lower --min-keep or --round-to, or lift --exclude",
-        )
-    return solve(
-        built.problem,
-        time_limit=time_limit,
-        gap=gap,
-        progress=lambda step: report("solve", f"utility {step.objective:.6g}, gap {step.gap:.2%}"),
-    )
-
-
-def _held_back(labels: Labels, built: Spaces, smallest: IntArray, most: int = 5) -> list[str]:
-    """The largest weights that are left at the smallest selection, and why."""
-    keep = built.keep(smallest, labels.classes.root)
-    left = sorted(
-        ((prod(widths(w.axes, keep, w.shape)), w) for w in labels.weights() if w.counts), key=lambda pair: -pair[0]
-    )
-    lines = []
-    for count, weight in left[:most]:
-        user = labels.calls.get(weight.uses[0][0]) if weight.uses else None
-        reason = _asked(labels, built, weight, keep) or why(labels, weight) or "every axis keeps at least one neuron"
-        place = f"{weight.value.name} ({user.name})" if user else weight.value.name
-        lines.append(f"{place}: {count:,} parameters; {reason}")
-    return lines
-
-
-def _asked(labels: Labels, built: Spaces, weight: Weight, keep: Mask) -> str:
-    """Which options hold a weight that could be smaller without them; empty where none do."""
-    axes = [axis for axis in weight.axes if axis is not None]
-    if any((built.frozen[axis] & ~labels.classes.frozen[axis]).any() for axis in axes):
-        return "kept by --exclude or --only"
-    left = [np.unique(labels.classes.root[axis[keep[axis] & ~built.frozen[axis]]]) for axis in axes]
-    held = any(len(units) > 1 for units in left)
-    return "kept by --min-keep or --round-to, or because other axes need one neuron" if held else ""
 
 
 def _pinned(labels: Labels, exclude: Sequence[str], only: Sequence[str]) -> Mask | None:

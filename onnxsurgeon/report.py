@@ -59,6 +59,7 @@ def pruned(
             {"vertex": vertex, "operator": operator, "weight": weight, "before": list(old), "after": list(new)}
             for vertex, operator, weight, old, new in result.changes()
         ],
+        "compensation": [{"vertex": row.vertex, "before": row.before, "after": row.after} for row in result.fitted],
         "solver": {
             "status": solution.status,
             "objective": solution.objective,

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from onnxsurgeon.budgets import Progress
 from onnxsurgeon.data import Data
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.evaluation import Score, evaluate
 from onnxsurgeon.inspection import Model
 from onnxsurgeon.metrics import DIFFERENCES
-from onnxsurgeon.prune import Progress, Result
-from onnxsurgeon.validate import Device
+from onnxsurgeon.prune import Result
+from onnxsurgeon.session import Device
 from onnxsurgeon.write import write
 
 RESOLUTION = 0.005  # of the ratio

@@ -20,10 +20,10 @@ from onnxsurgeon.inputs import Arrays
 from onnxsurgeon.inspection import Model, matching
 from onnxsurgeon.neurons import Free
 from onnxsurgeon.problem import IntArray
+from onnxsurgeon.session import Device, Session
 from onnxsurgeon.signature import Shape
 from onnxsurgeon.spaces import Spaces, spaces
 from onnxsurgeon.utility import scores
-from onnxsurgeon.validate import Device, Session
 from onnxsurgeon.write import write
 
 SHARES = (0.9, 0.75, 0.5, 0.25)

@@ -6,6 +6,7 @@ and which ones is a sort by utility.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import gcd, prod
 
@@ -19,6 +20,8 @@ from onnxsurgeon.ops.call import Factors
 from onnxsurgeon.problem import Cost, FloatArray, IntArray, Problem
 
 Terms = dict[tuple[int, ...], float]  # axes -> coefficient
+# Of the units (roots, ascending) of a space: their positions, best first, and the utility of every count
+Judge = Callable[[IntArray], tuple[IntArray, FloatArray]]
 
 
 @dataclass
@@ -107,11 +110,13 @@ def spaces(
     min_keep: float = 0.0,
     pinned: Mask | None = None,
     overhead: float = 0.0,
+    judge: Judge | None = None,
 ) -> Spaces:
     """The selection problem of a labelled graph, its costs `params`, `macs` and `size` without budgets.
 
     scores: utility per neuron. round_to: widths become multiples of it. min_keep: share of each axis that stays.
-    pinned: neurons that the user wants to stay. overhead: bytes that are no weights.
+    pinned: neurons that the user wants to stay. overhead: bytes that are no weights. judge: brings the order and the
+    table of a space, where the sum of its units' scores does not say it.
     """
     frozen = labels.classes.frozen if pinned is None else labels.classes.frozen | pinned
     lengths = Lengths(labels, frozen)
@@ -136,7 +141,13 @@ def spaces(
     full = np.array([c + int(n.sum()) for c, n in zip(lengths.constant, lengths.counts, strict=True)], np.int64)
     tables, sizes = [], []
     for s, (low, high) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
-        tables.append(np.r_[0.0, np.cumsum(utility[order[low:high]])])
+        if judge is None:
+            tables.append(np.r_[0.0, np.cumsum(utility[order[low:high]])])
+        else:
+            members = np.sort(order[low:high])
+            best, saved = judge(roots[members])
+            order[low:high] = members[best]
+            tables.append(saved)
         step = round_to // gcd(round_to, int(least[s]))
         sizes.append(np.union1d(np.arange(0, high - low + 1, step), [high - low]).astype(np.int64))
     problem = Problem(

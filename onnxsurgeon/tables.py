@@ -110,7 +110,12 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
             for c in report["changes"]
         ]
         parts += [_fill(widths, rows, None if verbose else ROWS, "weights"), ""]
+    if verbose and report["compensation"]:
+        fitted = _table("vertex", ">error before", ">after", title="Layers that were fitted anew")
+        errors = [(c["vertex"], f"{c['before']:.4f}", f"{c['after']:.4f}") for c in report["compensation"]]
+        parts += [_fill(fitted, errors, None, "layers"), ""]
     told = [_scored(report["score"])] if report["score"] else []
+    told += [_compensated(report["compensation"])] if report["compensation"] else []
     return [*parts, *told, _solver(report["solver"]), *_frozen(report, verbose=verbose), *_proof(report)]
 
 
@@ -119,6 +124,11 @@ def _scored(score: Report) -> RenderableType:
     change = f"{score['before']:.4g} -> {score['after']:.4g} ({score['after'] - score['before']:+.4g})"
     name = score["metric"] + " against the original" * bool(score["against"])
     return _line("score", f"{name} {change} on {score['samples']:,} samples{tried}")
+
+
+def _compensated(layers: list[Report]) -> RenderableType:
+    before, after = (sum(layer[key] for layer in layers) / len(layers) for key in ("before", "after"))
+    return _line("compensation", f"{len(layers)} layers fitted anew: mean relative error {before:.3g} -> {after:.3g}")
 
 
 def evaluated(report: Report) -> list[RenderableType]:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import ctypes
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from io import StringIO
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 
 from onnxsurgeon.edit import cut
-from onnxsurgeon.errors import ModelError, ProofError, UsageError
+from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.facts import Sizes
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.inputs import Arrays, random_inputs
@@ -26,12 +24,10 @@ from onnxsurgeon.load import release
 from onnxsurgeon.neurons import Mask
 from onnxsurgeon.reference import fixed_size, numbers, perturbed, reference
 from onnxsurgeon.samples import samples
+from onnxsurgeon.session import Device, Session
 from onnxsurgeon.visible import inner, shown, taken
 from onnxsurgeon.write import write
 
-ort.set_default_logger_severity(4)  # a machine without CUDA is no error: the session is asked what it runs on
-
-Device = Literal["auto", "cuda", "cpu"]
 Ran = tuple[list[Arrays], str]  # the outputs, for each set of inputs, and the provider that computed them
 COARSE = {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4}
 REWRITTEN = "the rewritten model, uncut,"
@@ -81,62 +77,6 @@ def tolerance(labels: Labels, atol: float | None, rtol: float | None) -> Toleran
     half = dtypes & {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
     default = 5e-2 if dtypes & COARSE else 2e-2 if half else 1e-3
     return Tolerance(1e-5 if atol is None else atol, default if rtol is None else rtol)
-
-
-@lru_cache(maxsize=1)
-def _preload() -> None:
-    """Finds the CUDA and cuDNN libraries of Python packages, where they are installed."""
-    if hasattr(ort, "preload_dlls"):
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it prints what it does not find
-            ort.preload_dlls()
-
-
-class Session:
-    """A model in onnxruntime. `provider` is what it runs on, asked of the session: onnxruntime falls back silently."""
-
-    def __init__(
-        self, path: str | os.PathLike[str], device: Device = "auto", *, optimise: bool = True, lean: bool = False
-    ) -> None:
-        """lean: for a few runs in little memory; weights are not packed for speed, none is kept for later."""
-        options = ort.SessionOptions()
-        if lean:
-            options.enable_cpu_mem_arena = options.enable_mem_pattern = False
-            options.add_session_config_entry("session.disable_prepacking", "1")
-        if not optimise:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 4
-        cuda = device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
-        if cuda:
-            _preload()
-        chosen: list[Any] = [("CUDAExecutionProvider", {"use_tf32": 0})] if cuda else []
-        try:
-            self.session = ort.InferenceSession(os.fspath(path), options, providers=[*chosen, "CPUExecutionProvider"])
-        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many types
-            raise ModelError(
-                f"onnxruntime can't load {path}", why=_first_line(problem), fix="check the model"
-            ) from None
-        self.provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
-        if device == "cuda" and self.provider != "CUDA":
-            raise UsageError(
-                "--device cuda, but no session runs on CUDA here",
-                why=f"onnxruntime {ort.__version__} fell back to {self.provider}",
-                fix="install onnxsurgeon[cuda], or use --device auto or cpu",
-            )
-
-    def run(self, feed: Mapping[str, np.ndarray]) -> Arrays:
-        names = [o.name for o in self.session.get_outputs()]
-        wanted = {i.name for i in self.session.get_inputs()}
-        try:
-            values = self.session.run(names, {k: v for k, v in feed.items() if k in wanted})
-        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many types
-            raise ModelError(
-                "onnxruntime can't run the model", why=_first_line(problem), fix="check its inputs"
-            ) from None
-        return dict(zip(names, values, strict=True))
-
-
-def _first_line(problem: Exception) -> str:
-    return str(problem).strip().splitlines()[0][:500] if str(problem).strip() else type(problem).__name__
 
 
 def compare(expected: Sequence[Arrays], found: Sequence[Arrays], allowed: Tolerance, provider: str) -> Comparison:
@@ -314,3 +254,25 @@ def require(proof: Proof, allowed: Tolerance) -> None:
         )
         error.proof = proof
         raise error
+
+
+def require_sound(
+    labels: Labels, bare: ir.Model, path: str | os.PathLike[str], *, device: Device = "auto", seed: int = 0
+) -> None:
+    """Raises ProofError unless the model at `path` runs, gives shapes as `bare` does, and numbers where that does."""
+    with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+        run = partial(outputs, labels, device=device, optimise=True)
+        feeds = [random_inputs(labels, labels.sizes[0], seed)]
+        expected = _made(run, Path(folder) / "bare.onnx", bare, feeds, "the pruned model")[0][0]
+        found = _expect(run, path, feeds, "the compensated model")[0][0]
+    for name, before in expected.items():
+        after = found.get(name)
+        if not isinstance(before, np.ndarray):
+            continue
+        same = after is not None and after.shape == before.shape
+        if not same or (before.dtype.kind == "f" and np.isfinite(before).all() > np.isfinite(np.asarray(after)).all()):
+            raise ProofError(
+                "the compensated model does not give what it must; nothing was written",
+                why=f"output {name} has another shape, or holds NaN or infinity",
+                fix="use --compensate none, and report this model",
+            )

@@ -271,7 +271,7 @@ def test_verbose_shows_the_traceback(folder: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_provider_is_what_really_ran(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    ort = module("validate").ort
+    ort = module("session").ort
     if (
         "CUDAExecutionProvider"
         in ort.InferenceSession(FIXTURES / "xor.onnx", providers=ort.get_available_providers()).get_providers()

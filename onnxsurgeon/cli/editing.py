@@ -131,7 +131,7 @@ def _edit(
     from onnxsurgeon.cli.edited import edited as tables
     from onnxsurgeon.network import Network as Unedited
     from onnxsurgeon.network import load
-    from onnxsurgeon.validate import Session
+    from onnxsurgeon.session import Session
 
     answer.tables = lambda found: tables(found, verbose=common.verbose)
     progress("read", model.name)

@@ -19,6 +19,7 @@ Metric = Literal["params", "macs", "size"]
 Free = Literal["auto", "heads", "head-size"]
 Device = Literal["auto", "cuda", "cpu"]
 Preset = Literal["imagenet", "cifar", "unit"]
+Compensation = Literal["none", "bias", "linear", "sequential"]
 
 EXIT_CODES = """\b
 Exit codes:
@@ -146,4 +147,19 @@ OutputName = Annotated[
     str | None, typer.Option("--output-name", metavar="NAME", help="The output to score, where there are several.")
 ]
 METRICS = "top1, top5, mse, cosine, psnr, or MODULE:FUNCTION"
-UTILITIES = "What neurons are worth: l1, l2, l2-norm, bn-scale, random, uniform, or file:scores.npz."
+UTILITIES = (
+    "What neurons are worth: l1, l2, l2-norm, bn-scale, random, uniform, or file:scores.npz; with --data also"
+    " activation, variance, wanda, reconstruction, output-error."
+)
+Compensate = Annotated[
+    Compensation | None,
+    typer.Option(
+        help="Fit the weights behind a cut anew, without training. [default: sequential with --data, else none]",
+        show_default=False,
+    ),
+]
+Stats = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Where to keep what --data tells of this model: the next ratio costs no pass."),
+]
+Memory = Annotated[str, typer.Option(metavar="SIZE", help="About so much for what --data makes, like 2GB.")]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,9 +20,11 @@ from onnxsurgeon.cli.options import (
     AsJson,
     Atol,
     BatchSize,
+    Compensate,
     Device,
     Free,
     Jobs,
+    Memory,
     Metric,
     Models,
     OnDevice,
@@ -35,6 +39,7 @@ from onnxsurgeon.cli.options import (
     Seed,
     Shapes,
     SomeData,
+    Stats,
     Verbose,
     examples,
     read_data,
@@ -45,8 +50,9 @@ from onnxsurgeon.cli.tasks import arguments, tasks
 from onnxsurgeon.errors import ProofError, UsageError
 
 if TYPE_CHECKING:
+    from onnxsurgeon.budgets import Progress
     from onnxsurgeon.inspection import Model
-    from onnxsurgeon.prune import Progress, Result
+    from onnxsurgeon.prune import Result
 
 EPILOG = (
     EXIT_CODES
@@ -99,7 +105,15 @@ def prune(
     preprocess: Preprocess = None,
     samples: Samples = None,
     batch: BatchSize = None,
-    utility: Annotated[str, typer.Option(metavar="WORD", help=UTILITIES)] = "l2-norm",
+    utility: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORD", help=f"{UTILITIES} [default: output-error with --data, else l2-norm]", show_default=False
+        ),
+    ] = None,
+    compensate: Compensate = None,
+    stats: Stats = None,
+    memory: Memory = "2GB",
     round_to: Annotated[int, typer.Option(metavar="N", min=1, help="Widths become multiples of N.")] = 1,
     min_keep: Annotated[
         float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of each axis that must stay.")
@@ -153,6 +167,9 @@ def prune(
                 for name, text in (("params", max_params), ("macs", max_macs), ("size", max_size))
             },
             "utility": utility,
+            "compensate": compensate,
+            "stats": None if stats is None else str(stats),
+            "memory": amounts.parse(memory, option="--memory", of_bytes=True),
             "round_to": round_to,
             "min_keep": min_keep,
             "exclude": exclude or [],
@@ -201,8 +218,6 @@ def _check(ratio: float | None, wanted: dict[str, Any]) -> None:
     given = [f"--{name.replace('_', '-')}" for name, value in wanted.items() if value is not None]
     if given and wanted["data"] is None:
         raise UsageError(f"{given[0]} needs samples", why="there is no --data", fix="give some with --data")
-    if given and wanted["score"] is None:
-        raise UsageError("--data without use", why="samples are for --max-drop and --score", fix="give one of these")
     if ratio is not None and wanted["max_drop"] is not None:
         raise UsageError(
             "--ratio and --max-drop exclude each other", why="both say how small the model gets", fix="give one of them"
@@ -215,8 +230,9 @@ def _prune(
 ) -> None:  # fmt: skip
     from onnxsurgeon.cli.progress import Stages
     from onnxsurgeon.inspection import frozen
+    from onnxsurgeon.session import Session
     from onnxsurgeon.tables import pruned, verdict
-    from onnxsurgeon.validate import Session, tolerance
+    from onnxsurgeon.validate import tolerance
     from onnxsurgeon.write import check_target
 
     answer.tables = lambda found: [*pruned(found, verbose=answer.verbose), verdict(found)]
@@ -272,14 +288,18 @@ def _chosen(
         asked = {name: wanted[name] for name in ("preprocess", "samples", "batch")}
         data = read_data(wanted["data"], source, requested["input_shape"], **asked, seed=requested["seed"])
 
-    def candidate(ratio: float | None) -> Result:
-        return run(source, **{**requested, "ratio": ratio}, progress=progress)
+    def candidate(ratio: float | None, stats: str | None = requested["stats"]) -> Result:
+        given = {**requested, "ratio": ratio, "stats": stats}
+        return run(source, **given, data=data, device=device, progress=progress)
 
     if data is None or wanted["score"] is None:
         return candidate(requested["ratio"]), None
     examiner = Examiner(source, data, wanted["score"], wanted["output_name"], device)
     if wanted["max_drop"] is not None:
-        found = smallest(candidate, examiner, max_drop=wanted["max_drop"], progress=progress)
+        with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:  # what data tell is the same for all
+            stats = requested["stats"] or str(Path(folder) / "stats.npz")
+            tried = partial(candidate, stats=stats)
+            found = smallest(tried, examiner, max_drop=wanted["max_drop"], progress=progress)
         return found.result, report.scored(found.before, found.after, found.trials)
     progress("score", source.path.name)
     before, result = examiner.file(source.path), candidate(requested["ratio"])

@@ -1,0 +1,160 @@
+"""What a pruning takes from calibration data: the worth of units, and the fit of what is left."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.compensate import COMPENSATIONS, Change, Compensation, Targets, from_moments, sequential
+from onnxsurgeon.consumers import Consumer, consumers
+from onnxsurgeon.edit import copied
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.graph import Labels
+from onnxsurgeon.inspection import Model
+from onnxsurgeon.measured import Loss, measuring
+from onnxsurgeon.neurons import Mask
+from onnxsurgeon.observed import OBSERVED, expected, observed
+from onnxsurgeon.problem import FloatArray
+from onnxsurgeon.reconstruction import Reconstruction
+from onnxsurgeon.spaces import Judge, Spaces, spaces
+from onnxsurgeon.statistics import Samples, Statistics, fingerprint, load_statistics, moments
+from onnxsurgeon.utility import scores
+from onnxsurgeon.vertices import constant
+
+if TYPE_CHECKING:
+    from onnxsurgeon.session import Device
+
+TABLES = ("reconstruction", "output-error")  # utilities that are a table for each space
+OF_DATA = (*OBSERVED, *TABLES)
+DEFAULT, WITHOUT_DATA = "output-error", "l2-norm"
+MEMORY = 2e9
+SPELLING = 256  # bytes of the names and the vertex that a new bias may need
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be done with data, and how. stats: a file to read statistics from, or to write them to.
+
+    memory: bytes that statistics and activations may take, about.
+    """
+
+    utility: str
+    compensate: Compensation
+    data: Samples | None = None
+    stats: Path | None = None
+    memory: float = MEMORY
+    device: Device = "auto"
+    seed: int = 0
+
+    @property
+    def needs_moments(self) -> bool:
+        return self.utility in OF_DATA or (self.data is not None and self.compensate in ("bias", "linear"))
+
+
+def request(
+    utility: str | None, compensate: str | None, data: Samples | None, stats: str | os.PathLike[str] | None,
+    memory: float, device: Device, seed: int,
+) -> Request:  # fmt: skip
+    """Defaults filled in; raises UsageError for what does not go together."""
+    known = data is not None or (stats is not None and Path(stats).exists())
+    utility = utility or (DEFAULT if data is not None else WITHOUT_DATA)
+    compensate = compensate or ("sequential" if data is not None else "none")
+    if compensate not in COMPENSATIONS:
+        raise UsageError(
+            f"unknown compensation {compensate!r}", why=f"known: {', '.join(COMPENSATIONS)}", fix="choose one of these"
+        )
+    for word, needs in ((f"--utility {utility}", utility in OF_DATA), ("--compensate linear", compensate == "linear")):
+        if needs and not known:
+            raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
+    for word, needs in (
+        ("--compensate sequential", compensate == "sequential"), ("--utility output-error", utility == "output-error")
+    ):  # fmt: skip
+        if needs and data is None:
+            raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
+    if memory < 2**20:
+        raise UsageError(f"--memory {memory:.0f} is too little", why="it is in bytes", fix="write it like 2GB")
+    return Request(utility, compensate, data, None if stats is None else Path(stats), memory, device, seed)  # type: ignore[arg-type]
+
+
+class Calibration:
+    """A request and a labelled model, with what is known of its layers so far."""
+
+    def __init__(self, request: Request, model: Model, labels: Labels, report: Callable[[str, str], None]) -> None:
+        self.request, self.labels, self.report = request, labels, report
+        self.found: list[Consumer] = consumers(labels)
+        self.statistics = Statistics(fingerprint([model.path, *model.data]) if request.stats else "")
+        if request.stats is not None and request.stats.exists():
+            self.statistics = load_statistics(request.stats, self.statistics.fingerprint)
+        self.targets: Targets | None = None
+        missing = [c for c in self.found if c.key not in self.statistics.moments]
+        if request.needs_moments and missing and request.data is not None:
+            report("calibrate", f"{len(request.data)} samples")
+            self.statistics.moments |= moments(
+                labels, missing, request.data, memory=request.memory, device=request.device, seed=request.seed
+            )
+
+    def weigh(self) -> tuple[FloatArray, Judge | None]:
+        """Utility of every neuron, shape (neurons,); and what brings the tables of spaces, where that is not all."""
+        utility, known = self.request.utility, self.statistics.moments
+        if utility in OBSERVED:
+            return observed(self.labels, self.found, known, utility), None
+        if utility not in TABLES:
+            return scores(self.labels, utility, seed=self.request.seed), None
+        worth = scores(self.labels, WITHOUT_DATA)
+        judge: Judge = Reconstruction(self.labels, self.found, known, worth)
+        if utility == "output-error":
+            assert self.request.data is not None  # see `request`
+            r = self.request
+            loss = Loss(self.labels, self.request.data, memory=r.memory, device=r.device, seed=r.seed)
+
+            def told(keep: Mask) -> float:
+                self.report("weigh", f"{utility}: {np.count_nonzero(~keep):,} neurons less")
+                return loss(keep)
+
+            judge = measuring(self.labels, judge, self.statistics, told)
+        return worth, judge
+
+    def spaces(self, *, round_to: int, min_keep: float, pinned: Mask | None, overhead: float) -> Spaces:
+        """The selection problem; see `spaces`. Statistics are saved, if there is a file for them."""
+        values, judge = self.weigh()
+        built = spaces(
+            self.labels, values, round_to=round_to, min_keep=min_keep, pinned=pinned, overhead=overhead, judge=judge
+        )
+        if self.request.stats is not None and self.statistics.moments:
+            self.statistics.save(self.request.stats)
+        return built
+
+    @property
+    def reserve(self) -> tuple[int, int]:
+        """Parameters and bytes that compensation may add, at most: biases where there were none."""
+        if self.request.compensate == "none":
+            return 0, 0
+        extra = sum(c.outputs.size for c in self.found if not self._has_bias(c))
+        return extra, 4 * extra + SPELLING * len(self.found)
+
+    def _has_bias(self, consumer: Consumer) -> bool:
+        index, inputs = consumer.linear.bias, consumer.node.inputs
+        return index is not None and index < len(inputs) and constant(inputs[index]) is not None
+
+    def compensated(self, graph: ir.Model, keep: Mask) -> tuple[ir.Model, tuple[Change, ...]]:
+        """`graph`, which `keep` was cut out of, fitted anew; and what that changed."""
+        how, data = self.request.compensate, self.request.data
+        if how == "none" or keep.all():
+            return graph, ()
+        graph = copied(graph)
+        if how == "sequential":
+            assert data is not None  # see `request`
+            if self.targets is None:
+                r = self.request
+                self.targets = Targets(self.labels, data, memory=r.memory, device=r.device, seed=r.seed)
+            return graph, tuple(
+                sequential(self.targets, keep, graph, progress=lambda name: self.report("compensate", name))
+            )
+        known = self.statistics.moments or expected(self.labels, self.found)
+        return graph, tuple(from_moments(self.labels, keep, graph, known, biases_only=how == "bias"))

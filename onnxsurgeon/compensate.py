@@ -1,0 +1,161 @@
+"""Compensation: the weights behind a cut fitted anew, in closed form, to what the original computes.
+
+bias: the mean of what is lost goes into the biases. linear: each consumer reproduces its output from the inputs that
+are left, both of the original (least squares on the Gram matrix, as in ThiNet and Optimal Brain Compression).
+sequential: in the graph's order, from the inputs that the cut model really has (as in the asymmetric reconstruction of
+Zhang et al. 2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.consumers import goals
+from onnxsurgeon.fit import Fit, Fitted, error, fit
+from onnxsurgeon.graph import Labels
+from onnxsurgeon.neurons import Mask
+from onnxsurgeon.problem import FloatArray, IntArray
+from onnxsurgeon.refit import Layer, layers
+from onnxsurgeon.segments import Piece, Store, Walk
+from onnxsurgeon.session import Device
+from onnxsurgeon.statistics import ENOUGH, Moments, Rows, Samples, picks
+
+Compensation = Literal["none", "bias", "linear", "sequential"]
+COMPENSATIONS = get_args(Compensation)
+RIDGE = 1e-3  # of the mean variance of a feature, where nothing is held out to choose it
+SAME = 1e-9  # a relative error below which a layer is left alone
+
+
+@dataclass(frozen=True)
+class Change:
+    """A layer that was fitted anew. before, after: its error beside the variance of what it is to reproduce."""
+
+    vertex: str
+    before: float
+    after: float
+
+
+def from_moments(
+    labels: Labels, keep: Mask, model: ir.Model, moments: Mapping[str, Moments], *, biases_only: bool = False
+) -> list[Change]:
+    """`bias` and `linear`: fits `model`, which `keep` was cut out of, to moments of the original."""
+    changes = []
+    for layer in layers(labels, keep, model):
+        consumer = layer.consumer
+        known = moments.get(consumer.key)
+        if known is None or layer.features.all():
+            continue
+        whole = consumer.matrix()[layer.groups]
+        part = _restricted(known, layer.groups)
+        before = layer.within(whole)
+        after = before if biases_only else _refitted(whole, part, layer.features)
+        bias = np.einsum("gf,gfo->go", part.mean, whole - after)
+        outputs = layer.outputs
+        layer.write(
+            np.stack([m[f][:, o] for m, f, o in zip(after, layer.features, outputs, strict=True)]),
+            layer.bias() + np.stack([b[o] for b, o in zip(bias, outputs, strict=True)]),
+        )
+        lost = [_energy(whole - m, part, outputs) for m in (before, after)]
+        total = _energy(whole, part, outputs)
+        changes.append(Change(consumer.name, *(e / total if total else 0.0 for e in lost)))
+    return changes
+
+
+def _restricted(known: Moments, groups: Mask) -> Moments:
+    return Moments(known.gram[groups], known.mean[groups], known.magnitude[groups])
+
+
+def _refitted(whole: FloatArray, known: Moments, features: Mask) -> FloatArray:
+    """The coefficients of what is left that reproduce the output best; 0 for what is gone."""
+    result = np.zeros_like(whole)
+    for group, (covariance, stays) in enumerate(zip(known.covariance, features, strict=True)):
+        ridge = RIDGE * np.trace(covariance) / len(covariance) + 1e-12
+        left = covariance[np.ix_(stays, stays)] + ridge * np.eye(stays.sum())
+        lost = covariance[np.ix_(stays, ~stays)] @ whole[group, ~stays]
+        result[group, stays] = whole[group, stays] + np.linalg.solve(left, lost)
+    return result
+
+
+def _energy(matrix: FloatArray, known: Moments, outputs: Mask) -> float:
+    energy = (matrix * (known.covariance @ matrix)).sum(axis=1)
+    return float(energy[outputs].sum())
+
+
+class Targets:
+    """Rows of what the layers of the original compute on `data`, which fitted layers are to reproduce.
+
+    memory: bytes that they may take; more of them lie in a temporary folder.
+    """
+
+    def __init__(
+        self, labels: Labels, data: Samples, *, memory: float, device: Device = "auto", seed: int = 0,
+        rows: Rows = ENOUGH,
+    ) -> None:  # fmt: skip
+        self.labels, self.data, self.memory, self.device = labels, data, memory, device
+        self.goals = {goal.consumer.output: goal for goal in goals(labels)}
+        self.picked: dict[str, list[IntArray]] = {name: [] for name in self.goals}
+        self.store, self.batches = Store(memory / 4), 0
+        piece = Piece(labels.model, [goal.value for goal in self.goals.values()], device)
+        for number, batch in enumerate(data.batches()):
+            arrays = piece.run(batch.feed)
+            for name, goal in self.goals.items():
+                consumer, value = goal.consumer, arrays[goal.value.name or ""]
+                chosen = picks(consumer, consumer.linear.count(value), batch, number, len(data), seed, rows)
+                self.picked[name].append(chosen)
+                self.store.put(name, number, consumer.linear.outputs(consumer.call, value, chosen))
+            self.batches += 1
+
+    def of(self, layer: Layer) -> FloatArray:
+        """Shape (rows, groups left, outputs left)."""
+        name = layer.consumer.output
+        rows = np.concatenate([self.store.get(name, batch) for batch in range(self.batches)])[:, layer.groups]
+        return rows[:, layer.outputs].reshape(len(rows), len(layer.outputs), -1)
+
+
+def sequential(
+    targets: Targets, keep: Mask, model: ir.Model, *, progress: Callable[[str], None] | None = None
+) -> list[Change]:
+    """Fits `model`, which `keep` was cut out of, layer after layer to what the original computes."""
+    feeds = (batch.feed for batch in targets.data.batches())
+    walk = Walk(model, feeds, limit=targets.memory / 2, device=targets.device)
+    made = {value.name: value for node in model.graph for value in node.outputs}
+    changes, changed = list[Change](), False
+    for layer in layers(targets.labels, keep, model):
+        changed = changed or not (layer.groups.all() and layer.features.all() and layer.outputs.all())
+        if changed:
+            if progress:
+                progress(layer.consumer.name)
+            changes += _refit(layer, _rows(layer, targets, walk, made))
+    return changes
+
+
+def _refit(layer: Layer, rows: Fitted) -> list[Change]:
+    now = Fit(layer.matrix(), layer.bias())
+    before = error(rows, now)
+    if before < SAME:
+        return []
+    found = fit(rows, now.matrix)
+    after = error(rows, found)
+    if after >= before:
+        return [Change(layer.consumer.name, before, before)]
+    layer.write(found.matrix, found.bias)
+    return [Change(layer.consumer.name, before, after)]
+
+
+def _rows(layer: Layer, targets: Targets, walk: Walk, made: Mapping[str | None, ir.Value]) -> Fitted:
+    """What the layer sees in the cut model, and what it is to make of it."""
+    linear, call, name = layer.consumer.linear, layer.twin.call, layer.consumer.output
+    goal, picked = targets.goals[name], targets.picked[name]
+    data = layer.twin.node.inputs[linear.data]
+    assert data is not None
+    x = [linear.rows(call, a, p) for a, p in zip(walk.to(data), picked, strict=True)]
+    y = targets.of(layer)
+    if goal.other is not None:
+        beside = walk.to(made[goal.other.name])
+        y = y - np.concatenate([linear.outputs(call, a, p) for a, p in zip(beside, picked, strict=True)])
+    return Fitted(np.concatenate(x), y, goal.bounds)

@@ -1,0 +1,115 @@
+"""The consumers of a cut model beside those of the original: which features and outputs stayed, and how to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.consumers import Consumer, consumers, kept
+from onnxsurgeon.graph import Labels
+from onnxsurgeon.neurons import Mask
+from onnxsurgeon.ops.linear import SUMS
+from onnxsurgeon.problem import FloatArray
+from onnxsurgeon.vertices import constant, domain_of
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A consumer of the original and its `twin` in the cut model.
+
+    groups: which of the original's stayed, shape (groups,). features, outputs: of those, which stayed, shape (groups
+    left, features or outputs).
+    """
+
+    model: ir.Model
+    consumer: Consumer
+    twin: Consumer
+    groups: Mask
+    features: Mask
+    outputs: Mask
+
+    def matrix(self) -> FloatArray:
+        return self.twin.matrix()
+
+    def within(self, whole: FloatArray) -> FloatArray:
+        """`whole`, of the original's groups that stayed, with 0 where features are gone."""
+        return whole * self.features[:, :, None]
+
+    def bias(self) -> FloatArray:
+        """What is added to the outputs, shape (groups left, outputs left)."""
+        linear, node = self.consumer.linear, self.twin.node
+        shape = len(self.outputs), int(self.outputs[0].sum())
+        given = node.inputs[linear.bias] if linear.bias is not None and linear.bias < len(node.inputs) else None
+        tensor = constant(given)
+        if tensor is None:
+            return np.zeros(shape)
+        flat = np.asarray(tensor.numpy(), np.float64).ravel() * linear.scale(self.twin.call)
+        return np.broadcast_to(flat, (shape[0] * shape[1],)).reshape(shape)
+
+    def write(self, matrix: FloatArray, bias: FloatArray) -> None:
+        """Gives the cut model new coefficients and biases."""
+        linear, node, call = self.consumer.linear, self.twin.node, self.twin.call
+        tensor = constant(node.inputs[linear.weight])
+        assert tensor is not None
+        shift = (bias - self.bias()).ravel()
+        self._put(node, linear.weight, linear.weight_of(call, matrix, tuple(tensor.shape.numpy())))
+        if linear.bias is not None:
+            self._put(node, linear.bias, (bias / linear.scale(call)).ravel())
+        else:
+            self._shift(shift)
+
+    def _shift(self, by: FloatArray) -> None:
+        """Adds to the outputs of an operator without a bias: in the vertex behind it that adds one, or in a new one."""
+        output = self.twin.node.outputs[0]
+        uses = list(output.uses())
+        adds = len(uses) == 1 and (domain_of(uses[0].node), uses[0].node.op_type) in SUMS
+        if adds and len(uses[0].node.inputs) == 2 and not output.is_graph_output():
+            index = 1 - uses[0].idx
+            tensor = constant(uses[0].node.inputs[index])
+            if tensor is not None and tensor.size == len(by) == (tensor.shape.numpy() or (0,))[-1]:
+                old = tensor.numpy()
+                self._put(uses[0].node, index, old + by.reshape(old.shape))
+                return
+        name = output.name or ""
+        add = ir.Node("", "Add", [output], name=f"{name}_compensated")
+        add.resize_inputs(2)
+        add.outputs[0].name, add.outputs[0].type, add.outputs[0].shape = name, output.type, output.shape
+        for number, value in enumerate(self.model.graph.outputs):
+            if value is output:
+                self.model.graph.outputs[number] = add.outputs[0]
+        for use in uses:
+            use.node.replace_input_with(use.idx, add.outputs[0])
+        output.name = f"{name}_before"
+        self.twin.node.append(add)
+        self._put(add, 1, by)
+
+    def _put(self, node: ir.Node, index: int, array: FloatArray) -> None:
+        """A weight of its own for one input."""
+        if index >= len(node.inputs):
+            node.resize_inputs(index + 1)
+        old = node.inputs[index]
+        name = f"{old.name if old is not None and old.name else f'{node.outputs[0].name}_{index}'}_fitted"
+        tensor = ir.Tensor(np.ascontiguousarray(array, np.float32), name=name)
+        value = ir.Value(
+            name=name, shape=ir.Shape(array.shape), type=ir.TensorType(ir.DataType.FLOAT), const_value=tensor
+        )
+        self.model.graph.initializers[name] = value
+        node.replace_input_with(index, value)
+        if old is not None and old.is_initializer() and not old.is_graph_input() and not old.uses():
+            del self.model.graph.initializers[old.name or ""]
+
+
+def layers(labels: Labels, keep: Mask, model: ir.Model) -> Iterator[Layer]:
+    """The consumers that are left in `model`, which `keep` was cut out of, in order."""
+    made = {value.name: node for node in model.graph for value in node.outputs}
+    for consumer in consumers(labels):
+        node = made.get(consumer.output)
+        outputs = kept(keep, consumer.outputs)
+        groups = np.asarray(outputs.any(axis=1))
+        if node is None or node.op_type != consumer.node.op_type or not groups.any():
+            continue
+        features = np.repeat(kept(keep, consumer.inputs), consumer.kernel, axis=1)
+        yield Layer(model, consumer, consumer.twin(node), groups, features[groups], outputs[groups])

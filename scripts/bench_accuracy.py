@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Prunes trained models without training, and scores them on samples that no method has seen.
+
+    scripts/bench_accuracy.py ZOO/real [--models NAME ...] [--ratios 0.35 ...] [--methods WORD ...] [--results FILE]
+    scripts/bench_accuracy.py ZOO/real --write docs/accuracy.md
+
+A method is UTILITY+COMPENSATION (see `onnxsurgeon prune`), `uniform` (the L2 norm, the same share of every space, no
+compensation) or `tp:CRITERION` (Torch-Pruning, through onnx2torch; needs the extra `accuracy`). Half of each labelled
+set calibrates, 512 samples at most and without their labels; the other half scores. What FILE holds already is not
+done again; --write makes the page from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import onnxsurgeon as osg
+from onnxsurgeon.data import Data, inputs_of, open_data
+from onnxsurgeon.edit import cut
+from onnxsurgeon.evaluation import evaluate
+from onnxsurgeon.graph import label
+from onnxsurgeon.spaces import spaces
+from onnxsurgeon.utility import scores
+from onnxsurgeon.write import write
+
+ROOT = Path(__file__).resolve().parent.parent
+RATIOS = (0.2, 0.35, 0.5, 0.65)
+SAMPLES = 512
+RESIDUAL = ("vnn_cifar10_resnet2b", "tinyml_cifar_fp32")
+MODELS = (
+    "digits", *RESIDUAL, "vnn_cifar_biasfield_base", "vnn_oval_cifar_deep", "vnn_marabou_cifar_medium",
+    "vnn_cifar10_vit_pgd", "vnn_mnist_avgpool", "vnn_mnist_fc_256x2", "mnist_cntk", "squeezenet_fp32_derived",
+    "mobilenetv2_zoo_fp32_derived",
+)  # fmt: skip
+LARGE = MODELS[-2:]  # pictures of 224x224
+OURS = ("output-error+sequential", "reconstruction+sequential")
+CRITERIA = ("tp:l1", "tp:l2", "tp:lamp", "tp:l2-global", "tp:lamp-global")
+Row = dict[str, Any]
+
+
+class Bench:
+    """One model, its two halves of the data, and a folder for what is made."""
+
+    def __init__(self, name: str, zoo: Path, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        self.path = ROOT / "fixtures" / "digits.onnx" if name == "digits" else zoo / "models" / f"{name}.onnx"
+        self.model = osg.load(self.path)
+        self.calibration, self.score = self._half("calibration"), self._half("score")
+
+    def _half(self, half: str) -> Data:
+        spec = f"zoo_data:{self.name}_{half}"
+        if self.name == "digits":
+            spec = str(self.folder / f"digits_{half}.npz")
+            with np.load(ROOT / "fixtures" / "digits_test.npz") as archive:
+                chosen = slice(0, None, 2) if half == "calibration" else slice(1, None, 2)
+                np.savez(spec, **{key: archive[key][chosen] for key in archive.files})
+        samples = SAMPLES if half == "calibration" else None
+        return open_data(spec, inputs_of(self.model.graph), samples=samples)
+
+    def top1(self, path: Path) -> float:
+        return evaluate(path, self.score, metric="top1").value
+
+    def run(self, method: str, ratio: float) -> Row:
+        began = time.perf_counter()
+        if method == "original":
+            left, top1 = 1.0, self.top1(self.path)
+        elif method.startswith("tp:"):
+            left, top1 = torch_pruning(self, method.removeprefix("tp:"), ratio)
+        else:
+            left, graph = self._uniform(ratio) if method == "uniform" else self._pruned(method, ratio)
+            path = self.folder / "pruned.onnx"
+            write(graph, path, overwrite=True)
+            top1 = self.top1(path)
+        seconds = time.perf_counter() - began
+        return {"model": self.name, "method": method, "ratio": ratio, "left": left, "top1": top1, "seconds": seconds}
+
+    def _pruned(self, method: str, ratio: float) -> tuple[float, Any]:
+        utility, compensate = method.split("+")
+        result = osg.prune(
+            self.model, ratio=ratio, metric="macs", data=self.calibration, utility=utility, compensate=compensate,
+            stats=self.folder / f"{self.name}.stats.npz",
+        )  # fmt: skip
+        return result.after.macs / result.before.macs, result.graph
+
+    def _uniform(self, ratio: float) -> tuple[float, Any]:
+        """The same share of every space, by the L2 norm."""
+        labels = label(self.model.graph)
+        built = spaces(labels, scores(labels, "l2"))
+        problem = built.problem
+        cost = next(c for c in problem.costs if c.name == "macs")
+        full = np.array([sizes[-1] for sizes in problem.sizes])
+        whole = cost.evaluate(problem.lengths(full))
+        for share in np.linspace(1, 0, 1001):
+            counts = np.maximum(1, np.round(full * share)).astype(np.int64)
+            left = cost.evaluate(problem.lengths(counts)) / whole
+            if left <= 1 - ratio:
+                break
+        return left, cut(labels, built.keep(counts, labels.classes.root))
+
+
+def torch_pruning(bench: Bench, criterion: str, ratio: float) -> tuple[float, float]:
+    """The share of MACs that is left, as Torch-Pruning counts, and top-1."""
+    import onnx2torch
+    import torch
+    import torch_pruning as tp
+
+    word, _, scope = criterion.partition("-")
+    importance: Any = {
+        "l1": lambda: tp.importance.GroupMagnitudeImportance(p=1),
+        "l2": lambda: tp.importance.GroupMagnitudeImportance(p=2),
+        "lamp": lambda: tp.importance.LAMPImportance(p=2),
+    }[word]
+    whole = onnx2torch.convert(str(bench.path)).eval()
+    size = [n or 1 for n in bench.score.expected.inputs[0].shape]
+    example = torch.zeros(size)
+    layers = [m for m in whole.modules() if isinstance(m, (torch.nn.Linear, torch.nn.Conv2d))]
+    macs = tp.utils.count_ops_and_params(whole, example)[0]
+
+    def pruned(share: float) -> tuple[float, Any]:
+        model = copy.deepcopy(whole)
+        last = [m for m in model.modules() if isinstance(m, (torch.nn.Linear, torch.nn.Conv2d))][len(layers) - 1]
+        tp.pruner.MetaPruner(
+            model, example, importance=importance(), pruning_ratio=share, ignored_layers=[last],
+            global_pruning=scope == "global",
+        ).step()  # fmt: skip
+        return tp.utils.count_ops_and_params(model, example)[0] / macs, model
+
+    low, high = 0.0, 1.0
+    for _ in range(9):  # the least share whose MACs fit
+        middle = (low + high) / 2
+        if pruned(middle)[0] <= 1 - ratio:
+            high = middle
+        else:
+            low = middle
+    left, model = pruned(high)
+    right = 0
+    with torch.no_grad():
+        for batch in bench.score.batches():
+            found: Any = model(torch.from_numpy(np.ascontiguousarray(next(iter(batch.feed.values()))))).numpy()
+            right += int((found.reshape(len(found), -1).argmax(axis=1)[: batch.count] == batch.labels).sum())
+    return left, right / len(bench.score)
+
+
+def measured(rows: Iterable[Row], bench: Callable[[], Bench], methods: list[str], ratios: list[float]) -> Iterable[Row]:
+    """The rows that are missing; a method that does not work on a model says so once."""
+    done = {(row["method"], row["ratio"]) for row in rows}
+    failed = {row["method"] for row in rows if "failed" in row}
+    for ratio in (0.0, *ratios):
+        for method in methods if ratio else ["original"]:
+            if (method, ratio) in done or method in failed:
+                continue
+            try:
+                yield bench().run(method, ratio)
+            except Exception as problem:  # noqa: BLE001 - converters raise many types
+                failed.add(method)
+                why = f"{type(problem).__name__}: {problem}".splitlines()[0][:200]
+                yield {"model": bench().name, "method": method, "ratio": ratio, "failed": why}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("zoo", type=Path)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+    parser.add_argument("--methods", nargs="+", default=["uniform", *OURS, *CRITERIA])
+    parser.add_argument("--ratios", nargs="+", type=float, default=RATIOS)
+    parser.add_argument("--results", type=Path, default=Path("accuracy.json"))
+    parser.add_argument("--write", type=Path)
+    options = parser.parse_args()
+    os.environ["ZOO"] = str(options.zoo.resolve())
+    rows: list[Row] = json.loads(options.results.read_text()) if options.results.exists() else []
+    if options.write:
+        from accuracy_page import page
+
+        options.write.write_text(page(rows, MODELS, RESIDUAL), encoding="utf-8")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.models:
+            made: list[Bench] = []
+
+            def bench(name: str = name, made: list[Bench] = made) -> Bench:
+                if not made:
+                    made.append(Bench(name, options.zoo, Path(folder)))
+                return made[0]
+
+            own = [row for row in rows if row["model"] == name]
+            for row in measured(own, bench, options.methods, list(options.ratios)):
+                rows.append(row)
+                options.results.write_text(json.dumps(rows, indent=1))
+                print(*row.values(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
