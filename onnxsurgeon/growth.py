@@ -133,6 +133,16 @@ class _Made:
         return self.alone[node]
 
 
+def normalised(labels: Labels, selection: Selection) -> list[str]:
+    """The vertices that normalise along new neurons: what they compute of the old ones changes."""
+    found = []
+    for node, call in labels.calls.items():
+        axes = ((labels.known(node, index) or ())[axis] for index, axis in call.soft)
+        if any(ids is not None and selection.new[ids].any() for ids in axes):
+            found.append(call.name)
+    return found
+
+
 def _anchored(positions: Ids) -> Ids:
     """Each new neuron's place is the one before it; of those at the start, the first one that was there."""
     kept = np.flatnonzero(positions >= 0)

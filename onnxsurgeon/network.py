@@ -25,6 +25,7 @@ from onnxsurgeon.growth import Growth, Init
 from onnxsurgeon.inspection import Measure, Model, count_params, measure
 from onnxsurgeon.load import read
 from onnxsurgeon.neurons import Free
+from onnxsurgeon.placing import placed
 from onnxsurgeon.proving import Proofs, prove
 from onnxsurgeon.requests import Request, asks, expanded, limits, opened, parse
 from onnxsurgeon.resize import Ask, Resized, Utility, select, value_axis
@@ -159,6 +160,9 @@ class Network(Model):
             raise
 
     def _do(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if step.selection is not None and step.selection.grows:
+                placed(step)
         if steps:
             self.graph = steps[-1].after
             self.steps += steps

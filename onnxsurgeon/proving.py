@@ -1,9 +1,8 @@
 """The proof of a sequence of edits: each step against the model before it, on the same inputs.
 
 A resize is proven from both ends: the model before it, with the dropped neurons silenced, computes what the model after
-it does with its new ones silenced; new ones that are copies share the work of the old ones, so they are not silenced. A
-change of structure must run, and is compared with the model before it: where it says that it changes nothing, the
-outputs must agree.
+it does with its new ones silenced. A change of structure must run, and is compared with the model before it: where it
+says that it changes nothing, the outputs must agree.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.edit import apply
 from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.graph import Labels, label
-from onnxsurgeon.growth import Growth
-from onnxsurgeon.neurons import Free, Mask
+from onnxsurgeon.placing import placed
 from onnxsurgeon.reference import reference
 from onnxsurgeon.selection import Selection
-from onnxsurgeon.surgery.draft import Step, name_of
+from onnxsurgeon.surgery.draft import Step
 from onnxsurgeon.validate import Arrays, Comparison, Device, Tolerance, compare, runnable, tolerance
 from onnxsurgeon.validate import outputs as outputs_of
 from onnxsurgeon.write import write
@@ -131,30 +128,15 @@ def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runne
         return Proven(step.what, moved.error if step.same else 0.0, moved.error, same)
     labels, selection = step.labels, step.selection
     silent = after
-    if selection.grows and step.growth.init != "duplicate":
-        silent = runner(_silenced(step, labels, selection), f"{step.what} (new neurons silenced)")
+    if selection.grows:
+        grown, keep = placed(step)
+        silent = runner(reference(grown, keep), f"{step.what} (new neurons silenced)")
     expected = before if selection.keep.all() else runner(reference(labels, selection.keep), "the reference")
     taken = partial(_taken, labels, selection)
     result = compare(taken(expected, old=True), taken(silent, old=False), allowed, runner.provider)
     _require(result, step.what, allowed)
     moved = compare(taken(before, old=True), taken(after, old=False), allowed, runner.provider)
     return Proven(step.what, result.error, moved.error, moved.error <= max(UNCHANGED, result.error))
-
-
-def _silenced(step: Step, labels: Labels, selection: Selection) -> ir.Model:
-    """The model after a step, its new neurons silenced. Raises ProofError where they can't be told from old ones."""
-    after = step.after
-    if step.growth.init == "duplicate":  # a copy can't be silenced without its original: its place is what is proven
-        after = apply(labels, selection, growth=Growth("zeros"))
-    choices: tuple[Free, ...] = ("auto", "heads", "head-size")
-    for free in choices:  # the factor of heads or groups that grew
-        grown = label(after, free=free, rewritten=False)
-        keep = old_ones(labels, selection, grown)
-        if keep is not None:
-            return reference(grown, keep)
-    raise ProofError(
-        f"{step.what}: new neurons and old ones stand in one place; nothing was written", fix="report this model"
-    )
 
 
 def _require(result: Comparison, what: str, allowed: Tolerance) -> None:
@@ -179,27 +161,3 @@ def _taken(labels: Labels, selection: Selection, results: Sequence[Arrays], *, o
                     cut[value.name or ""] = np.take(cut[value.name or ""], stay, axis)
         taken.append(cut)
     return taken
-
-
-def old_ones(labels: Labels, selection: Selection, grown: Labels) -> Mask | None:
-    """Which neurons of the grown model are not new, shape (neurons,); None where a new one is an old one, too."""
-    root = grown.classes.root
-    new, old = np.zeros(len(root), np.bool_), np.zeros(len(root), np.bool_)
-    twins = {name_of(node): node for node in grown.calls}
-    for node, call in labels.calls.items():
-        twin = twins.get(name_of(node))
-        if twin is None:
-            continue
-        pairs = [(labels.known(node, i), grown.known(twin, i)) for i in range(len(call.inputs))]
-        pairs += [(labels.axes.get(a), grown.axes.get(b)) for a, b in zip(node.outputs, twin.outputs, strict=False)]
-        for before, after in pairs:
-            for ids, others in zip(before or (), after or (), strict=False):
-                if others is None or ids is None:
-                    continue
-                positions = selection.positions(ids)
-                if positions is None and len(ids) == len(others):
-                    old[root[others]] = True
-                elif positions is not None and len(positions) == len(others):
-                    new[root[others[positions < 0]]] = True
-                    old[root[others[positions >= 0]]] = True
-    return None if (new & old).any() else ~new[root]

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1] / "onnxsurgeon"
 ORDER = """
     errors amounts neurons selection signature ops facts samples rewrites graph problem utility spaces
     solver
-    recipe growth edit resize wire load write surgery requests inspection reference validate proving network
+    recipe growth edit resize wire load write surgery requests inspection reference validate placing proving network
     comparison prune report changes tables cli
 """.split()
 HOMES = {

@@ -280,7 +280,8 @@ def slice_bounds(call: Call, keep: Keep) -> Changes:
         stay = keep(labels)
         low, high, _ = slice(starts[k], ends[k]).indices(size)
         starts[k] = int(stay[:low].sum())
-        ends[k] = ends[k] if ends[k] >= size else int(stay[:high].sum())
+        past = ends[k] >= max(size, int(stay.sum()))  # to the end, whatever that is
+        ends[k] = ends[k] if past else int(stay[:high].sum())
     return call.spelled("starts", 1, starts) | call.spelled("ends", 2, ends)
 
 

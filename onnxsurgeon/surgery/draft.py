@@ -226,7 +226,18 @@ def require_fit(before: Labels, model: ir.Model, what: str, outputs: Collection[
             why="\n".join(problems[:5]),
             fix="choose vertices whose outputs have the same shape, widths apart",
         )
+    _forget_stale(before, labels)
     return labels
+
+
+def _forget_stale(before: Labels, labels: Labels) -> None:
+    """Stated shapes that no longer hold are forgotten; onnxruntime would believe them."""
+    known = {v.name: f.shape for v, f in before.facts[0].items()}
+    for node in labels.model.graph.all_nodes():
+        for value in node.outputs:
+            fact = labels.facts[0].get(value)
+            if not value.is_graph_output() and (fact is None or known.get(value.name) != fact.shape):
+                value.shape = None
 
 
 def _refused(before: Labels, labels: Labels) -> str:
