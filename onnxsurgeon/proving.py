@@ -1,8 +1,9 @@
 """The proof of a sequence of edits: each step against the model before it, on the same inputs.
 
 A resize is proven from both ends: the model before it, with the dropped neurons silenced, computes what the model after
-it does with its new ones silenced. A change of structure must run, and is compared with the model before it: where it
-says that it changes nothing, the outputs must agree.
+it does with its new ones silenced; new ones that are copies share the work of the old ones and are not silenced. A
+change of structure must run, and is compared with the model before it: where it says that it changes nothing, the
+outputs must agree.
 """
 
 from __future__ import annotations
@@ -130,7 +131,8 @@ def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runne
     silent = after
     if selection.grows:
         grown, keep = placed(step)
-        silent = runner(reference(grown, keep), f"{step.what} (new neurons silenced)")
+        if step.growth.init != "duplicate":  # copies share the work of the old ones
+            silent = runner(reference(grown, keep), f"{step.what} (new neurons silenced)")
     expected = before if selection.keep.all() else runner(reference(labels, selection.keep), "the reference")
     taken = partial(_taken, labels, selection)
     result = compare(taken(expected, old=True), taken(silent, old=False), allowed, runner.provider)
