@@ -82,7 +82,14 @@ def prove(
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
         runner = _Runner(Path(folder) / "model.onnx", device)
         write(first.before, runner.path)
-        runner.feeds, before = runnable(labels, keep, runner.path, runner.run, seed)
+        try:
+            runner.feeds, before = runnable(labels, keep, runner.path, runner.run, seed)
+        except ModelError as problem:
+            raise ModelError(
+                "the model does not run in onnxruntime, as it is",
+                why=problem.why.replace(str(runner.path), "it"),
+                fix="check the model, or write without a proof",
+            ) from problem
         found: list[Proven] = []
         try:
             for step in steps:
@@ -120,13 +127,13 @@ def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runne
     if step.selection is None or step.labels is None:
         moved = compare(before, after, allowed, runner.provider)
         same = moved.error <= max(UNCHANGED, allowed.rtol if allowed.rtol > 1e-3 else 0.0)
-        if step.same and not same:
+        if step.same and not moved.passed:
             raise ProofError(
                 f"{step.what} changes what the model computes; nothing was written",
-                why=f"output {moved.worst} differs by {moved.error:.3g} of its magnitude",
+                why=f"output {moved.worst} differs by {moved.error:.3g} of its magnitude, {allowed.rtol:g} is allowed",
                 fix="report this model",
             )
-        return Proven(step.what, moved.error if step.same else 0.0, moved.error, same)
+        return Proven(step.what, moved.error if step.same else 0.0, moved.error, step.same or same)
     labels, selection = step.labels, step.selection
     silent = after
     if selection.grows:
