@@ -18,10 +18,14 @@ from onnxsurgeon.errors import InfeasibleError, ModelError, ProofError, SurgeonE
 
 if TYPE_CHECKING:
     from onnxsurgeon.comparison import Validation, validate
+    from onnxsurgeon.data import Data, inputs_of, open_data
+    from onnxsurgeon.evaluation import Score, evaluate
     from onnxsurgeon.inspection import Inspection, Model, inspect
     from onnxsurgeon.network import Network, load
     from onnxsurgeon.proving import Proofs
     from onnxsurgeon.prune import Result, prune
+    from onnxsurgeon.search import Examiner, Found, smallest
+    from onnxsurgeon.sensitivity import Sensitivity, sensitivity
     from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Conv, Linear, Pool
 
 __version__ = "0.1.0"
@@ -29,6 +33,9 @@ __all__ = [
     "Activation",
     "BatchNorm",
     "Conv",
+    "Data",
+    "Examiner",
+    "Found",
     "InfeasibleError",
     "Inspection",
     "Linear",
@@ -39,12 +46,19 @@ __all__ = [
     "ProofError",
     "Proofs",
     "Result",
+    "Score",
+    "Sensitivity",
     "SurgeonError",
     "UsageError",
     "Validation",
+    "evaluate",
+    "inputs_of",
     "inspect",
     "load",
+    "open_data",
     "prune",
+    "sensitivity",
+    "smallest",
     "validate",
 ]
 
@@ -52,6 +66,9 @@ _HOMES = {
     "Activation": "onnxsurgeon.surgery.blocks",
     "BatchNorm": "onnxsurgeon.surgery.blocks",
     "Conv": "onnxsurgeon.surgery.blocks",
+    "Data": "onnxsurgeon.data",
+    "Examiner": "onnxsurgeon.search",
+    "Found": "onnxsurgeon.search",
     "Inspection": "onnxsurgeon.inspection",
     "Linear": "onnxsurgeon.surgery.blocks",
     "Model": "onnxsurgeon.inspection",
@@ -59,10 +76,17 @@ _HOMES = {
     "Pool": "onnxsurgeon.surgery.blocks",
     "Proofs": "onnxsurgeon.proving",
     "Result": "onnxsurgeon.prune",
+    "Score": "onnxsurgeon.evaluation",
+    "Sensitivity": "onnxsurgeon.sensitivity",
     "Validation": "onnxsurgeon.comparison",
+    "evaluate": "onnxsurgeon.evaluation",
+    "inputs_of": "onnxsurgeon.data",
     "inspect": "onnxsurgeon.inspection",
     "load": "onnxsurgeon.network",
+    "open_data": "onnxsurgeon.data",
     "prune": "onnxsurgeon.prune",
+    "sensitivity": "onnxsurgeon.sensitivity",
+    "smallest": "onnxsurgeon.search",
     "validate": "onnxsurgeon.comparison",
 }
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.network import Network
 from onnxsurgeon.proving import Proofs, Proven
 from onnxsurgeon.report import Report, head
 from onnxsurgeon.resize import Resized, value_axis
 from onnxsurgeon.surgery.draft import Step, name_of
+from onnxsurgeon.vertices import constant
 
 
 def edited(

@@ -11,9 +11,10 @@ import numpy as np
 
 from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.graph import label
+from onnxsurgeon.inputs import Arrays, random_inputs
 from onnxsurgeon.inspection import load
 from onnxsurgeon.signature import Shape
-from onnxsurgeon.validate import Arrays, Device, Session, Tolerance, compare, random_inputs, tolerance
+from onnxsurgeon.validate import Device, Session, Tolerance, compare, tolerance
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,16 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.errors import ModelError, SurgeonError
-from onnxsurgeon.facts import Fact, Facts, constant
+from onnxsurgeon.facts import Facts
 from onnxsurgeon.graph import Labels, Use, Weight
 from onnxsurgeon.growth import NORMAL, Growth
 from onnxsurgeon.neurons import Mask
 from onnxsurgeon.ops import Call
-from onnxsurgeon.ops.call import Array, Changes
+from onnxsurgeon.ops.call import Array, Changes, Fact
 from onnxsurgeon.recipe import Recipe, take
 from onnxsurgeon.rewrites import prune_dead
 from onnxsurgeon.selection import Selection, cutting
+from onnxsurgeon.vertices import constant
 
 
 def cut(labels: Labels, keep: Mask, source: ir.Model | None = None) -> ir.Model:
@@ -158,6 +159,7 @@ class _Edit:
                     self._set_attribute(self.twin[node], name, new)
             for index in range(max([len(call.inputs), *(i + 1 for i in changes if isinstance(i, int))])):
                 self._settle(node, call, index, changes.get(index))
+            self.labels.evaluator.enter(self.twin[node], self.facts)
             for attribute in node.attributes.values():
                 if attribute.type == ir.AttributeType.GRAPH:
                     self._walk(attribute.value, changed)
@@ -259,7 +261,11 @@ class _Edit:
     def _drop_stale_shapes(self) -> None:
         """Intermediate shapes that no longer hold are forgotten; inputs and outputs have theirs."""
         for node in self.labels.model.graph.all_nodes():
-            for old, new in zip(node.outputs, self.twin[node].outputs, strict=True):
+            twin = self.twin[node]
+            pairs = list(zip(node.outputs, twin.outputs, strict=True))
+            for name, body in self.labels.evaluator.vertex(node).bodies.items():
+                pairs += zip(body.inputs, twin.attributes[name].value.inputs, strict=True)
+            for old, new in pairs:
                 axes = self.labels.axes.get(old)
                 if not axes or self.selection.stays(axes):
                     continue

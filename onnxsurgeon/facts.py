@@ -8,94 +8,25 @@ node.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from itertools import zip_longest
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
-from onnxsurgeon.ops import NARY, UNARY
-from onnxsurgeon.ops.call import Array, Tensor
-from onnxsurgeon.ops.shapes import SHAPES, STANDS_FOR, Known, inferred
-from onnxsurgeon.ops.values import COMPARISONS, VALUES
+from onnxsurgeon.ops.call import Array, Fact, Tensor
+from onnxsurgeon.ops.control import FLOWS, Flow
+from onnxsurgeon.ops.shapes import SHAPES, Known, Refused, inferred
+from onnxsurgeon.ops.values import FROM_SHAPE, VALUES
 from onnxsurgeon.signature import Shape
+from onnxsurgeon.vertices import attributes, constant, domain_of, is_constant, schema
 
 LARGEST_VALUE = 4096  # elements of an integer tensor that is carried as a value
 INDEX_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
-ONE_SHAPE = frozenset(UNARY.split())
-ELEMENTWISE = ONE_SHAPE | frozenset(NARY.split())
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """dtype: onnx' number of the element type, 0 where unknown. derived: the value comes from a shape."""
-
-    dtype: int = 0
-    shape: Shape | None = None
-    value: Array | None = None
-    derived: bool = False
-
 
 Facts = dict[ir.Value, Fact]
 Sizes = Mapping[tuple[str, int], int]  # (input, axis) -> size, for every dynamic dim
-
-
-def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
-    """The tensor behind an initializer or the output of a Constant vertex."""
-    if value is None:
-        return None
-    if value.const_value is not None and value.is_initializer():
-        return value.const_value
-    producer = value.producer()
-    if producer is None or producer.op_type != "Constant" or producer.domain not in ("", "ai.onnx"):
-        return None
-    attribute = next(iter(producer.attributes.values()), None)
-    if attribute is None:
-        return None
-    if attribute.type == ir.AttributeType.TENSOR:
-        tensor: ir.TensorProtocol = attribute.value
-        return tensor
-    if attribute.name in ("value_int", "value_ints"):
-        return ir.Tensor(np.asarray(attribute.value, np.int64), name=value.name)
-    if attribute.name in ("value_float", "value_floats"):
-        return ir.Tensor(np.asarray(attribute.value, np.float32), name=value.name)
-    return None
-
-
-@cache
-def schema(domain: str, operator: str, version: int) -> onnx.defs.OpSchema | None:
-    if (domain, operator) in STANDS_FOR:
-        (operator, version), domain = STANDS_FOR[domain, operator], ""
-    try:
-        return onnx.defs.get_schema(operator, version, domain)
-    except onnx.defs.SchemaError:
-        return None
-
-
-@cache
-def _defaults(domain: str, operator: str, version: int) -> dict[str, Any]:
-    found = schema(domain, operator, version)
-    if found is None:
-        return {}
-    given = {name: a.default_value for name, a in found.attributes.items() if a.default_value.name}
-    values = {name: onnx.helper.get_attribute_value(value) for name, value in given.items()}
-    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
-
-
-def domain_of(node: ir.Node) -> str:
-    return "" if node.domain == "ai.onnx" else node.domain
-
-
-def attributes(node: ir.Node, version: int) -> dict[str, Any]:
-    """The node's attributes as Python values, the schema's defaults included; tensors as arrays."""
-    values = dict(_defaults(domain_of(node), node.op_type, version))
-    for name, attribute in node.attributes.items():
-        value = attribute.value
-        values[name] = value.numpy() if attribute.type == ir.AttributeType.TENSOR else value
-    return values
 
 
 class Vertex(NamedTuple):
@@ -108,7 +39,7 @@ class Vertex(NamedTuple):
     version: int
     attributes: dict[str, Any]
     own: tuple[tuple[str, str], ...]
-    bodies: tuple[ir.Graph, ...]
+    bodies: dict[str, ir.Graph]
 
 
 class Evaluator:
@@ -133,8 +64,8 @@ class Evaluator:
         if found is None:
             version = self.version(node)
             given = attributes(node, version)
-            own = tuple(sorted((name, str(value)) for name, value in given.items()))
-            bodies = tuple(a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH)
+            bodies = {a.name: a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH}
+            own = tuple(sorted((name, str(value)) for name, value in given.items() if name not in bodies))
             found = self._vertices[node] = Vertex((domain_of(node), node.op_type), version, given, own, bodies)
         return found
 
@@ -183,10 +114,13 @@ class Evaluator:
     def visit(self, node: ir.Node, facts: Facts) -> None:
         """Adds the facts of the node's outputs."""
         vertex = self.vertex(node)
-        if vertex.key == ("", "Constant"):
+        if is_constant(node):
             return
         inputs = [None if v is None else self.fact(v, facts) for v in node.inputs]
-        outputs = self._branches(node, vertex, facts) if vertex.bodies else self._compute(node, vertex, inputs)
+        if vertex.bodies:
+            outputs: list[Fact] | None = self._through(node, vertex, inputs, facts)
+        else:
+            outputs = self._compute(node, vertex, inputs)
         outputs = outputs or self._shapes(node, vertex, inputs)
         for value, fact in zip(node.outputs, outputs, strict=False):
             facts[value] = fact if fact.shape is not None else self._declared(value, fact)
@@ -197,29 +131,52 @@ class Evaluator:
             return fact
         return Fact(fact.dtype or int(value.dtype or 0), value.shape.numpy(), fact.value)
 
-    def _branches(self, node: ir.Node, vertex: Vertex, facts: Facts) -> list[Fact]:
-        """The outputs of an If are what both branches agree on; other bodies are evaluated for their own sake."""
-        for body in vertex.bodies:
-            for value in body.inputs:
-                facts.setdefault(value, Fact(int(value.dtype or 0)))
+    def _flow(self, vertex: Vertex) -> Flow | None:
+        found = FLOWS.get(vertex.key)
+        return found if found is not None and vertex.version >= found.since else None
+
+    def enter(self, node: ir.Node, facts: Facts) -> None:
+        """Adds the facts of what goes into the vertex' bodies, the first time."""
+        vertex = self.vertex(node)
+        if not vertex.bodies:
+            return
+        flow, inputs = self._flow(vertex), [None if v is None else self.fact(v, facts) for v in node.inputs]
+        for body in vertex.bodies.values():
+            given = [] if flow is None else flow.enter(vertex.attributes, inputs, len(body.inputs))
+            for value, fact in zip_longest(body.inputs, given):
+                known = fact or Fact()
+                facts[value] = known if known.dtype else Fact(int(value.dtype or 0), known.shape, known.value)
+
+    def _through(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None], facts: Facts) -> list[Fact]:
+        """The outputs of a vertex with bodies; these are evaluated with what goes around in them."""
+        self.enter(node, facts)
+        flow, returned = self._flow(vertex), {}
+        for name, body in vertex.bodies.items():
             self.evaluate(body, facts)
-        if node.op_type != "If" or len(vertex.bodies) != 2:
+            while flow is not None and self._forget_varying(flow, vertex, body, facts):
+                self.evaluate(body, facts)
+            returned[name] = [self.fact(v, facts) for v in body.outputs]
+        if flow is None:
             return [Fact(int(v.dtype or 0)) for v in node.outputs]
-        then, other = node.attributes["then_branch"].value, node.attributes["else_branch"].value
-        condition = self.fact(node.inputs[0], facts).value if node.inputs[0] is not None else None
-        pairs = zip(then.outputs, other.outputs, strict=True)
-        facts_of = [(self.fact(a, facts), self.fact(b, facts)) for a, b in pairs]
-        if condition is not None:
-            return [a if bool(np.all(condition)) else b for a, b in facts_of]
-        return [Fact(a.dtype, a.shape if a.shape == b.shape else None) for a, b in facts_of]
+        return list(flow.leave(vertex.attributes, inputs, returned))
+
+    def _forget_varying(self, flow: Flow, vertex: Vertex, body: ir.Graph, facts: Facts) -> bool:
+        """Whether something comes out of a turn in another shape than it went in, which then is unknown."""
+        varying = False
+        for output, index in flow.carried(vertex.attributes, len(body.inputs)):
+            before, after = facts[body.inputs[index]], self.fact(body.outputs[output], facts)
+            if before.shape is not None and before.shape != after.shape:
+                facts[body.inputs[index]], varying = Fact(before.dtype), True
+        return varying
 
     def _compute(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None]) -> list[Fact] | None:
         """The outputs' values, where the operator is shape arithmetic on known values."""
         domain, operator = vertex.key
         if domain != "":
             return None
-        if operator in ("Shape", "Size"):
-            return self._sizes(node, inputs[0])
+        if operator in FROM_SHAPE and inputs[0] is not None and inputs[0].shape is not None:
+            size = np.asarray(self.sized(node, inputs[0].shape))
+            return [Fact(_dtype(size), size.shape, size, True)]
         compute = VALUES.get(operator)
         if compute is None or not any(f is not None for f in inputs) or not _is_arithmetic(inputs):
             return None
@@ -235,21 +192,27 @@ class Evaluator:
             return [Fact(_dtype(a), a.shape) for a in arrays]
         return [Fact(_dtype(a), a.shape, np.asarray(a), derived) for a in arrays]
 
-    def _sizes(self, node: ir.Node, data: Fact | None) -> list[Fact]:
-        if data is None or data.shape is None:
-            return [Fact(int(ir.DataType.INT64), None if node.op_type == "Shape" else ())]
-        given = self.attributes(node)
-        if node.op_type == "Size":
-            return [Fact(int(ir.DataType.INT64), (), np.asarray(prod(data.shape), np.int64), True)]
-        part = data.shape[given.get("start") or 0 : given.get("end")]
-        return [Fact(int(ir.DataType.INT64), (len(part),), np.asarray(part, np.int64), True)]
+    def sized(self, node: ir.Node, shape: Shape) -> Array | None:
+        """What the vertex gives of a tensor of this shape, where that is all that it reads."""
+        domain, operator = self.vertex(node).key
+        found = FROM_SHAPE.get(operator) if domain == "" else None
+        return None if found is None else found(self.attributes(node), shape)
+
+    def compute(self, node: ir.Node, inputs: list[Array | None]) -> Array | None:
+        """What the only output is when the inputs are these; None where numpy can't tell."""
+        vertex = self.vertex(node)
+        if vertex.key[0] != "" or vertex.key[1] not in VALUES or len(node.outputs) > 1:
+            return None
+        try:
+            found = VALUES[vertex.key[1]]({**vertex.attributes, "outputs": 1}, inputs, vertex.version)
+        except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
+            return None
+        return np.asarray(found[0] if isinstance(found, tuple) else found)
 
     def _shapes(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None]) -> list[Fact]:
         key, count = vertex.key, len(node.outputs)
         if key in SHAPES:
             return self._known(SHAPES[key], vertex, inputs, count) or [Fact()] * count
-        if key[0] == "" and key[1] in ELEMENTWISE:
-            return self._elementwise(vertex, inputs, count) or [Fact()] * count
         found = schema(*key, vertex.version)
         if found is None or any(f is not None and (f.shape is None or not f.dtype) for f in inputs):
             return [Fact()] * count
@@ -263,32 +226,23 @@ class Evaluator:
         return self._inferred[memo]
 
     def _known(self, known: Known, vertex: Vertex, inputs: list[Fact | None], count: int) -> list[Fact] | None:
-        """The outputs of an operator that onnx has no schema for."""
-        if any(f is not None and f.shape is None for f in inputs):
+        """The outputs of an operator that onnx has no schema for, or about which less is to be said."""
+        if any(f is not None and f.shape is None for f in (inputs if known.whole else inputs[:1])):
             return None
+        there = [f.shape or () if f is not None else () for f in inputs]
         try:
-            shapes = known.infer(vertex.attributes, [f.shape or () if f is not None else () for f in inputs])
+            shapes = known.infer(vertex.attributes, there)
+        except Refused:
+            raise
         except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):
             return None
-        types = [next((f.dtype for i in asked if (f := _at(inputs, i)) is not None), 0) for asked in known.types]
+        if known.cast is not None:
+            types = [known.cast(vertex.attributes)]
+        else:
+            types = [next((f.dtype for i in asked if (f := _at(inputs, i)) is not None), 0) for asked in known.types]
         types += types[-1:] * count
         found = [Fact(dtype, shape) for dtype, shape in zip(types, shapes, strict=False)]
         return (found + [Fact()] * count)[:count]
-
-    def _elementwise(self, vertex: Vertex, inputs: list[Fact | None], count: int) -> list[Fact] | None:
-        operator = vertex.key[1]
-        shapes = [f.shape for f in (inputs[:1] if operator in ONE_SHAPE else inputs) if f is not None]
-        if any(s is None for s in shapes):
-            return None
-        given = {s for s in shapes if s is not None}
-        shape = given.pop() if len(given) == 1 else np.broadcast_shapes(*given)
-        first = inputs[1] if operator in ("Where", "CastLike") else inputs[0]
-        dtype = 0 if first is None else first.dtype
-        if operator in COMPARISONS:
-            dtype = int(ir.DataType.BOOL)
-        elif operator == "Cast":
-            dtype = int(vertex.attributes["to"])
-        return [Fact(dtype, shape)] * count
 
 
 def _at(inputs: list[Fact | None], index: int) -> Fact | None:

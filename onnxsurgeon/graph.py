@@ -7,7 +7,7 @@ model itself is not changed.
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,13 +15,14 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, constant, domain_of, tensor
+from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, tensor
 from onnxsurgeon.neurons import INPUT, OUTPUT, Axes, Classes, Free, Relations
-from onnxsurgeon.ops import OPERATORS, Call, Operator, Tensor
-from onnxsurgeon.ops.call import Factors, run_rule
+from onnxsurgeon.ops import Call, Operator, Tensor
+from onnxsurgeon.ops.call import Array, Fact, Factors, run_rule
 from onnxsurgeon.rewrites import Known, rewrite
 from onnxsurgeon.samples import Samples, samples
 from onnxsurgeon.signature import Shape
+from onnxsurgeon.vertices import constant, is_constant, operator_of
 
 Use = tuple[ir.Node, int]  # one input of one vertex
 
@@ -70,7 +71,7 @@ class Labels:
     classes: Classes = field(init=False)
 
     def operator(self, node: ir.Node) -> Operator | None:
-        return OPERATORS.get((domain_of(node), node.op_type))
+        return operator_of(node)
 
     def known(self, node: ir.Node, index: int) -> Axes | None:
         """The neurons on an input, where some rule looked at them."""
@@ -167,6 +168,7 @@ class _Labeller:
     def __init__(self, labels: Labels, opened: Collection[str], parted: Collection[ir.Value]) -> None:
         self.labels, self.relations, self.opened, self.parted = labels, labels.relations, opened, parted
         self.tensors: dict[ir.Value, Tensor] = {}
+        self.returned: list[ir.Value] = []  # by graphs inside
 
     def run(self) -> None:
         self.relations.operator = "input"
@@ -180,14 +182,15 @@ class _Labeller:
                     self.relations.freeze(axis, INPUT)
         self._walk(self.labels.model.graph)
         self.relations.operator = "output"
-        for value in self.labels.model.graph.outputs:
+        constants = [value for value in self.returned if constant(value) is not None]
+        for value in (*self.labels.model.graph.outputs, *constants):
             self.relations.vertex = value.name or ""
             for axis in () if value.name in self.opened else self.labels.axes.get(value, ()):
                 self.relations.freeze(axis, OUTPUT)
 
     def _walk(self, graph: ir.Graph) -> None:
         for node in graph:
-            if node.op_type == "Constant" and domain_of(node) == "":
+            if is_constant(node):
                 continue
             if all(self._is_value(v) for v in node.outputs):
                 continue  # shape arithmetic: its result is a number that rules read, not a tensor with neurons
@@ -217,12 +220,49 @@ class _Labeller:
             labels.unknown[node.op_type] = labels.unknown.get(node.op_type, 0) + 1
         call.results = run_rule(known, call)
         labels.calls[node] = call
+        self._hold_sizes(node, call)
         for value, axes in zip(node.outputs, call.results, strict=False):
             if axes is not None:
                 labels.axes[value] = self._apart(axes) if value in self.parted else axes
 
     def _apart(self, axes: Axes) -> Axes:
         return tuple(None if axis is None else self.relations.fresh(len(axis)) for axis in axes)
+
+    def _hold_sizes(self, node: ir.Node, call: Call) -> None:
+        """Freezes what a size is worked out from that could not be put right after a cut: it depends on a dynamic dim,
+        too, and no -1 stands for it."""
+        for index, size in enumerate(call.inputs):
+            if size is None or size.weight or size.value is None or size.static is not None:
+                continue
+            operator, open_ = self.labels.operator(node), np.broadcast_to(~np.asarray(size.known), size.value.shape)
+            inferred = operator is not None and operator.inferred == index and not (size.value[~open_] == -1).any()
+            if inferred and open_.sum() == 1:
+                continue
+            found: list[Axes] = []
+            other = self._with_less(node.inputs[index], found)
+            if found and (other is None or not np.array_equal(other[open_], size.value[open_])):
+                for axis in (axis for axes in found for axis in axes):
+                    self.relations.freeze(axis, "its size, times a dynamic dim, goes into the computation")
+
+    def _with_less(self, value: ir.Value | None, found: list[Axes]) -> Array | None:
+        """A number, if each static axis with neurons that goes into it were shorter by one; those go to `found`."""
+        facts, evaluator = self.labels.facts[0], self.labels.evaluator
+        node = None if value is None else value.producer()
+        if value is None or node is None or constant(value) is not None or not node.inputs:
+            return None if value is None else evaluator.fact(value, facts).value
+        data = node.inputs[0]
+        axes = None if data is None else self.labels.axes.get(data)
+        fact = Fact() if data is None else evaluator.fact(data, facts)
+        if fact.shape is not None and (whole := evaluator.sized(node, fact.shape)) is not None:
+            dynamic = self._tensor(data).dynamic if data is not None else ()
+            static = tuple(None if d else a for a, d in zip(axes, dynamic, strict=True)) if axes else ()
+            if all(axis is None for axis in static):
+                return whole
+            found.append(static)
+            return evaluator.sized(node, tuple(n - (a is not None) for n, a in zip(fact.shape, static, strict=True)))
+        before = len(found)
+        inputs = [self._with_less(v, found) for v in node.inputs]
+        return evaluator.fact(value, facts).value if len(found) == before else evaluator.compute(node, inputs)
 
     def _tensor(self, value: ir.Value) -> Tensor:
         found = self.tensors.get(value)
@@ -252,10 +292,18 @@ class _Labeller:
     def _fresh(self, shape: Shape) -> Axes:
         return tuple(self.relations.fresh(n) if n > 1 and 0 not in shape else None for n in shape)
 
-    def _body(self, node: ir.Node, name: str) -> list[Axes | None]:
+    def _body(self, node: ir.Node, name: str, inputs: Sequence[Axes | None]) -> list[Axes | None]:
         graph: ir.Graph = node.attributes[name].value
+        for value, axes in zip(graph.inputs, inputs, strict=True):
+            blank = self._blank(value)
+            if axes is not None and blank is not None and len(axes) == len(blank):
+                self.labels.axes[value] = axes
+            elif axes is not None:
+                for axis in axes:
+                    self.relations.freeze(axis, "its shape changes in a loop")
         self._walk(graph)
         self.relations.vertex, self.relations.operator = node.name or "", node.op_type
+        self.returned += list(graph.outputs)
         return [self.labels.axes.get(v) or self._blank(v) for v in graph.outputs]
 
     def _capture(self, node: ir.Node, why: str) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import Labels, Weight, label
 from onnxsurgeon.load import EXTERNAL, read
 from onnxsurgeon.neurons import CARRIED, LAYOUT, POSITIONS, WORKED, Axes, Free, Reason
@@ -23,6 +22,7 @@ from onnxsurgeon.rewrites.packed import MOST
 from onnxsurgeon.signature import Shape
 from onnxsurgeon.solver import least
 from onnxsurgeon.spaces import Spaces, spaces
+from onnxsurgeon.vertices import constant
 
 
 @dataclass(eq=False)
@@ -116,12 +116,18 @@ def frozen(labels: Labels) -> list[Frozen]:
 
 
 def is_table(labels: Labels, weight: Weight) -> bool:
-    """Whether a weight runs along positions (of a picture, a sentence, heads that stay) and no axis of neurons."""
+    """Whether a weight runs along positions (of a picture, a sentence, heads that stay) and no axis of neurons.
+
+    Where it is multiplied out it must be known of an axis; an operator that only moves its elements works along nothing
+    else.
+    """
     reasons = [labels.classes.cause(axis) for axis in weight.axes if axis is not None]
     if not all(axis is None or labels.classes.frozen[axis].all() for axis in weight.axes):
         return False
     texts = {reason.text for reason in reasons if reason is not None}
-    return POSITIONS in texts and texts <= {POSITIONS, CARRIED, LAYOUT, WORKED}
+    operators = [labels.operator(node) for node, _ in weight.uses]
+    moved = bool(operators) and all(o is not None and o.silence == "none" and o.macs is None for o in operators)
+    return (POSITIONS in texts or (moved and WORKED in texts)) and texts <= {POSITIONS, CARRIED, LAYOUT, WORKED}
 
 
 def _held(labels: Labels, weight: Weight) -> int:
@@ -143,6 +149,12 @@ def why(labels: Labels, weight: Weight) -> str:
     if not any(n > 1 for n in weight.shape):
         return "a scalar"
     return "" if any(axis is not None for axis in weight.axes) else "no rule reads it"
+
+
+def is_whole(labels: Labels) -> bool:
+    """Whether nothing can be cut, whatever is asked for."""
+    built = spaces(labels, np.zeros(labels.relations.count))
+    return bool(built.keep(least(built.problem), labels.classes.root).all())
 
 
 def matching(labels: Labels, patterns: Sequence[str], option: str) -> list[ir.Node]:

@@ -27,6 +27,7 @@ from onnxsurgeon.errors import ModelError, UsageError
 OLDEST_OPSET = 7
 SOURCE = "onnxsurgeon.source"  # in graph.meta: the ModelProto that was read, without its large weights
 EXTERNAL = "onnxsurgeon.external"  # in graph.meta: the names of the data files that hold weights
+MAPPED = "onnxsurgeon.mapped"  # in graph.meta: the maps of the files that hold weights
 
 Maps: TypeAlias = "dict[str, mmap.mmap | bytes]"  # by the location that tensors give
 
@@ -57,9 +58,17 @@ def read(path: str | os.PathLike[str]) -> ir.Model:
         _map_weights(path, graph, maps)
     model.graph.meta[SOURCE] = proto
     model.graph.meta[EXTERNAL] = tuple(sorted(maps.keys() - {path.name}))
+    model.graph.meta[MAPPED] = tuple(maps.values())
     if model.functions:
         _inline(path, model)
     return model
+
+
+def release(model: ir.Model) -> None:
+    """Gives back the memory that the model's weights take; they are read again when they are needed."""
+    for data in model.graph.meta.get(MAPPED, ()):
+        if hasattr(data, "madvise"):
+            data.madvise(mmap.MADV_DONTNEED)
 
 
 def skim(path: str | os.PathLike[str]) -> onnx.ModelProto:

@@ -20,11 +20,12 @@ import onnx_ir as ir
 
 from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.graph import Labels, label
+from onnxsurgeon.inputs import Arrays
 from onnxsurgeon.placing import placed
 from onnxsurgeon.reference import reference
 from onnxsurgeon.selection import Selection
 from onnxsurgeon.surgery.draft import Step
-from onnxsurgeon.validate import Arrays, Comparison, Device, Tolerance, compare, runnable, tolerance
+from onnxsurgeon.validate import Comparison, Device, Tolerance, compare, runnable, tolerance
 from onnxsurgeon.validate import outputs as outputs_of
 from onnxsurgeon.write import write
 
@@ -80,8 +81,8 @@ def prove(
     allowed = tolerance(labels, atol, rtol)
     keep = np.ones(labels.relations.count, np.bool_) if first.selection is None else first.selection.keep
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
-        runner = _Runner(Path(folder) / "model.onnx", device)
-        write(first.before, runner.path)
+        runner = _Runner(labels, Path(folder) / "model.onnx", device)
+        write(first.before, runner.path, external=True)
         try:
             runner.feeds, before = runnable(labels, keep, runner.path, runner.run, seed)
         except ModelError as problem:
@@ -106,15 +107,16 @@ def prove(
 class _Runner:
     """Runs models on the same inputs."""
 
-    def __init__(self, path: Path, device: Device) -> None:
-        self.path, self.provider = path, "CPU"
+    def __init__(self, labels: Labels, path: Path, device: Device) -> None:
+        self.path, self.provider = path, ""
         self.feeds: list[Arrays] = []
-        self.run = partial(outputs_of, device=device, optimise=False)
+        self.run = partial(outputs_of, labels, device=device, optimise=False)
 
     def __call__(self, model: ir.Model, what: str) -> list[Arrays]:
-        write(model, self.path, overwrite=True)
+        write(model, self.path, overwrite=True, external=True)
         try:
-            return self.run(self.path, self.feeds)
+            results, self.provider = self.run(self.path, self.feeds)
+            return results
         except ModelError as problem:
             raise ProofError(
                 f"{what}: the model does not run in onnxruntime; nothing was written",

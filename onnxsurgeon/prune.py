@@ -17,7 +17,17 @@ import onnx_ir as ir
 from onnxsurgeon.edit import cut
 from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
 from onnxsurgeon.graph import Labels, Weight, label, widths
-from onnxsurgeon.inspection import Measure, Model, count_params, count_vertices, matching, measure, weight_bytes, why
+from onnxsurgeon.inspection import (
+    Measure,
+    Model,
+    count_params,
+    count_vertices,
+    is_whole,
+    matching,
+    measure,
+    weight_bytes,
+    why,
+)
 from onnxsurgeon.neurons import Free, Mask
 from onnxsurgeon.problem import IntArray
 from onnxsurgeon.signature import Shape
@@ -217,7 +227,7 @@ def _check_request(ratio: float | None, limits: Mapping[str, float | None], roun
         raise UsageError(
             "nothing to prune for",
             why="no ratio and no budget",
-            fix="give --ratio, --max-params, --max-macs or --max-size",
+            fix="give --ratio, --max-drop, --max-params, --max-macs or --max-size",
         )
     for name, value, good in (
         ("ratio", ratio, ratio is None or 0 <= ratio < 1),
@@ -264,12 +274,13 @@ def _solve(
     lengths = built.problem.lengths(smallest)
     reached = {c.name: c.evaluate(lengths) for c in built.problem.costs}
     short = [m for m, b in bounds.items() if reached[m] > b.upper]
-    if short and not built.problem.sizes and labels.unknown:
+    held = "held back by:\n" + "\n".join(f"  {line}" for line in _held_back(labels, built, smallest)) if short else ""
+    if short and is_whole(labels):
+        unknown = [f"{name} ({count})" for name, count in sorted(labels.unknown.items())]
         raise ModelError(
             "nothing in this model can be cut",
-            why="operators without a rule freeze it: "
-            + ", ".join(f"{name} ({count})" for name, count in sorted(labels.unknown.items())),
-            fix="see onnxsurgeon inspect; export with standard operators where that is possible",
+            why=f"operators without a rule: {', '.join(unknown)}\n{held}" if unknown else held,
+            fix="see onnxsurgeon inspect -v; export standard operators, and no inner states as inputs and outputs",
         )
     if short:
         m = short[0]
@@ -277,9 +288,7 @@ def _solve(
         raise InfeasibleError(
             f"{m} can't fall to {bounds[m].upper:,.0f}",
             why=f"the least that the graph can give is {reached[m]:,.0f} of {start:,.0f}: "
-            f"the largest feasible ratio is {max(0.0, 1 - reached[m] / start) if start else 0:.4f}\n"
-            + "held back by:\n"
-            + "\n".join(f"  {line}" for line in _held_back(labels, built, smallest)),
+            f"the largest feasible ratio is {max(0.0, 1 - reached[m] / start) if start else 0:.4f}\n{held}",
             fix="ask for less, lower --min-keep or --round-to, or lift --exclude",
         )
     return solve(

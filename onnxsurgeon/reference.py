@@ -119,6 +119,9 @@ class _Reference:
         for use in list(value.uses()):
             if use.node is not spread:
                 use.node.replace_input_with(use.idx, spread.outputs[0])
+        for number, returned in enumerate(node.graph.outputs if node.graph is not None else ()):
+            if returned is value:  # by a graph inside
+                node.graph.outputs[number] = spread.outputs[0]  # type: ignore[union-attr]
 
     def _before(
         self, node: ir.Node, index: int, operator: str, inputs: Sequence[ir.Value], axis: int | None = None

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxsurgeon.comparison import Validation
+    from onnxsurgeon.evaluation import Score
     from onnxsurgeon.inspection import Axed, Frozen, Inspection, Measure, Vertex
     from onnxsurgeon.neurons import Reason
     from onnxsurgeon.prune import Result
+    from onnxsurgeon.search import Trial
+    from onnxsurgeon.sensitivity import Sensitivity
     from onnxsurgeon.validate import Proof, Tolerance
 
 SCHEMA = 1
@@ -38,7 +41,9 @@ def head(command: str) -> Report:
     return {"schema": SCHEMA, "command": command, "version": onnxsurgeon.__version__}
 
 
-def pruned(result: Result, *, output: Path, requested: Mapping[str, Any], frozen: Iterable[Frozen]) -> Report:
+def pruned(
+    result: Result, *, output: Path, requested: Mapping[str, Any], frozen: Iterable[Frozen], score: Report | None = None
+) -> Report:
     """The report of a pruning; its proof, status and seconds are still to come."""
     solution, before, after = result.solution, result.before, result.after
     rows = list(frozen)
@@ -65,7 +70,65 @@ def pruned(result: Result, *, output: Path, requested: Mapping[str, Any], frozen
         },
         "frozen": [_frozen(row) for row in rows],
         "free": free_share(rows, before.params),
+        "score": score,
         "proof": None,
+    }
+
+
+def scored(before: Score, after: Score, trials: Iterable[Trial] = ()) -> Report:
+    """How good a model is before and after; trials: what was tried on the way to it."""
+    return {
+        **_score(after),
+        "before": before.value,
+        "after": after.value,
+        "drop": before.loss(after),
+        "trials": [{"ratio": trial.ratio, "drop": trial.drop} for trial in trials],
+    }
+
+
+def evaluated(found: Score, model: Path, data: str) -> Report:
+    return {
+        **head("evaluate"),
+        "model": str(model),
+        "data": data,
+        **_score(found),
+        "score": found.value,
+        "status": "done",
+        "exit_code": 0,
+    }
+
+
+def sensitive(found: Sensitivity, model: Path, data: str, utility: str) -> Report:
+    return {
+        **head("sensitivity"),
+        "model": str(model),
+        "data": data,
+        "utility": utility,
+        "shares": list(found.shares),
+        "samples": found.samples,
+        "provider": found.provider,
+        "layers": [
+            {
+                "vertices": list(layer.vertices),
+                "operator": layer.operator,
+                "units": layer.units,
+                "points": [{"share": p.share, "units": p.units, "error": p.error} for p in layer.points],
+            }
+            for layer in found.layers
+        ],
+        "status": "done",
+        "exit_code": 0,
+    }
+
+
+def _score(found: Score) -> Report:
+    return {
+        "metric": found.metric,
+        "higher_is_better": found.higher,
+        "output_name": found.output or None,
+        "against": found.against or None,
+        "samples": found.samples,
+        "provider": found.provider,
     }
 
 
@@ -219,21 +282,22 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def check_report(path: Path, *others: Path) -> None:
-    """Raises UsageError where `save` could not write to `path`, or would destroy something that is no report."""
+def check_report(path: Path, *others: Path, option: str = "--report", begins: str = "{") -> None:
+    """Raises UsageError where `save` could not write to `path`, or would destroy something else.
+
+    begins: how a file starts that was written for the same option, and may be replaced.
+    """
     if any(path.absolute() == other.absolute() or (path.exists() and _same(path, other)) for other in others):
-        raise UsageError(
-            f"--report {path} is another file of this command", fix="choose another name, like report.json"
-        )
-    if path.exists() and not (path.is_file() and _first_byte(path) in (b"", b"{")):
-        raise UsageError(f"{path} exists", why="it is no JSON report", fix="choose another name")
+        raise UsageError(f"{option} {path} is another file of this command", fix="choose another name")
+    if path.exists() and not (path.is_file() and _start(path, len(begins)) in (b"", begins.encode())):
+        raise UsageError(f"{path} exists", why=f"{option} did not write it", fix="choose another name")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise UsageError(f"can't write {path}", why=f"there is no writable folder {path.parent}", fix="create it first")
 
 
-def _first_byte(path: Path) -> bytes:
+def _start(path: Path, length: int) -> bytes:
     with path.open("rb") as file:
-        return file.read(1)
+        return file.read(length)
 
 
 def _same(a: Path, b: Path) -> bool:
@@ -241,10 +305,15 @@ def _same(a: Path, b: Path) -> bool:
 
 
 def save(report: Report, path: Path) -> None:
-    """Writes the report; a file of that name is replaced at once or not at all."""
+    """Writes the report."""
+    save_text(to_json(report) + "\n", path)
+
+
+def save_text(text: str, path: Path) -> None:
+    """Writes a file; one of that name is replaced at once or not at all."""
     draft = path.with_name(f".onnxsurgeon-{secrets.token_hex(8)}.tmp")
     try:
-        draft.write_text(to_json(report) + "\n", encoding="utf-8")
+        draft.write_text(text, encoding="utf-8")
         draft.replace(path)
     except OSError as problem:
         why = problem.strerror or str(problem)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxsurgeon import amounts
+from onnxsurgeon.plot import percent
 from onnxsurgeon.report import Report
 
 ROWS = 20  # of a table without --verbose
@@ -109,7 +110,23 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
             for c in report["changes"]
         ]
         parts += [_fill(widths, rows, None if verbose else ROWS, "weights"), ""]
-    return [*parts, _solver(report["solver"]), *_frozen(report, verbose=verbose), *_proof(report)]
+    told = [_scored(report["score"])] if report["score"] else []
+    return [*parts, *told, _solver(report["solver"]), *_frozen(report, verbose=verbose), *_proof(report)]
+
+
+def _scored(score: Report) -> RenderableType:
+    tried = f", {len(score['trials'])} candidates tried" if score["trials"] else ""
+    change = f"{score['before']:.4g} -> {score['after']:.4g} ({score['after'] - score['before']:+.4g})"
+    name = score["metric"] + " against the original" * bool(score["against"])
+    return _line("score", f"{name} {change} on {score['samples']:,} samples{tried}")
+
+
+def evaluated(report: Report) -> list[RenderableType]:
+    """A score, in a row."""
+    table = _table("model", "metric", ">score", ">samples", "output", "ran on")
+    name = report["metric"] + (f" against {report['against']}" if report["against"] else "")
+    row = (report["model"], name, f"{report['score']:.4f}", f"{report['samples']:,}", report["output_name"] or "all")
+    return [_fill(table, [(*row, report["provider"])], None, "")]
 
 
 def counts(report: Report) -> list[RenderableType]:
@@ -290,6 +307,19 @@ def _cause(axis: Report) -> str:
         return "free" if axis["units"] else "no neurons: batch, space or size 1"
     part = "" if axis["free"] == 0 else "in part: "
     return f"{part}{why['reason']}" + (f" ({why['operator']} {why['vertex']})" if why["vertex"] else "")
+
+
+def sensitive(report: Report) -> list[RenderableType]:
+    """A row for each layer, a column for each share of its width."""
+    shares = report["shares"]
+    title = f"Error of the outputs by the width of one layer, {report['samples']:,} samples on {report['provider']}"
+    table = _table("layer", "operator", ">width", *(f">{share:.0%}" for share in shares), title=title)
+    for layer in report["layers"]:
+        errors = {point["share"]: percent(point["error"]) for point in layer["points"]}
+        more = f" and {len(layer['vertices']) - 1} more" if layer["vertices"][1:] else ""
+        cells = (layer["vertices"][0] + more, layer["operator"], layer["units"], *(errors.get(s, "-") for s in shares))
+        table.add_row(*map(plain, cells))
+    return [table]
 
 
 def validated(report: Report) -> list[RenderableType]:

@@ -13,10 +13,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from onnxsurgeon.errors import ModelError, UsageError
-from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import Labels, Weight
-from onnxsurgeon.ops.reduction import SCALES
 from onnxsurgeon.problem import FloatArray
+from onnxsurgeon.vertices import constant
 
 Criterion = Literal["l1", "l2", "l2-norm", "bn-scale", "random", "uniform"]
 CHUNK = 1 << 24  # bytes of a weight that are looked at together
@@ -101,7 +100,8 @@ def _scales(labels: Labels) -> FloatArray:
     result, fallback = np.zeros(labels.relations.count), _norms(labels, "l2-norm")
     scaled = np.zeros(labels.relations.count, np.bool_)
     for (node, index), axes in labels.uses.items():
-        if SCALES.get(node.op_type) == index and axes and axes[-1] is not None:
+        operator = labels.operator(node)
+        if operator is not None and operator.scale == index and axes and axes[-1] is not None:
             tensor = constant(node.inputs[index])
             assert tensor is not None  # only constants are labelled by use
             np.add.at(result, axes[-1], np.abs(tensor.numpy()).astype(np.float64))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from io import StringIO
@@ -20,16 +21,18 @@ from onnxsurgeon.edit import cut
 from onnxsurgeon.errors import ModelError, ProofError, UsageError
 from onnxsurgeon.facts import Sizes
 from onnxsurgeon.graph import Labels
+from onnxsurgeon.inputs import Arrays, random_inputs
+from onnxsurgeon.load import release
 from onnxsurgeon.neurons import Mask
-from onnxsurgeon.ops.indexing import LOOKUPS
 from onnxsurgeon.reference import fixed_size, numbers, perturbed, reference
 from onnxsurgeon.samples import samples
+from onnxsurgeon.visible import inner, shown, taken
 from onnxsurgeon.write import write
 
 ort.set_default_logger_severity(4)  # a machine without CUDA is no error: the session is asked what it runs on
 
 Device = Literal["auto", "cuda", "cpu"]
-Arrays = dict[str, np.ndarray]
+Ran = tuple[list[Arrays], str]  # the outputs, for each set of inputs, and the provider that computed them
 COARSE = {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4}
 REWRITTEN = "the rewritten model, uncut,"
 VISIBLE = 10.0  # a reference that moved from the original by less than this many tolerances shows too little
@@ -91,8 +94,14 @@ def _preload() -> None:
 class Session:
     """A model in onnxruntime. `provider` is what it runs on, asked of the session: onnxruntime falls back silently."""
 
-    def __init__(self, path: str | os.PathLike[str], device: Device = "auto", *, optimise: bool = True) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], device: Device = "auto", *, optimise: bool = True, lean: bool = False
+    ) -> None:
+        """lean: for a few runs in little memory; weights are not packed for speed, none is kept for later."""
         options = ort.SessionOptions()
+        if lean:
+            options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+            options.add_session_config_entry("session.disable_prepacking", "1")
         if not optimise:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
@@ -128,51 +137,6 @@ class Session:
 
 def _first_line(problem: Exception) -> str:
     return str(problem).strip().splitlines()[0][:500] if str(problem).strip() else type(problem).__name__
-
-
-def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = False) -> Arrays:
-    """Inputs that respect types and dims: normal floats; indices below the tables that they look up; ones for masks.
-
-    positive: floats above 0, for what takes logarithms or roots of them.
-    """
-    rng = np.random.default_rng(seed)
-    feed = {}
-    for value in labels.model.graph.inputs:
-        if value.is_initializer():
-            continue
-        fact = labels.evaluator.input_fact(value, sizes)
-        if fact.shape is None or not fact.dtype:
-            raise ModelError(
-                f"input {value.name} is no tensor of known rank", why=f"its type is {value.type}", fix="use --no-proof"
-            )
-        dtype = ir.DataType(fact.dtype).numpy()
-        if np.issubdtype(dtype, np.integer):
-            limit = _index_limit(labels, value)
-            feed[value.name or ""] = (rng.integers(0, limit, fact.shape) if limit else np.ones(fact.shape)).astype(
-                dtype
-            )
-        elif dtype == np.bool_:
-            feed[value.name or ""] = np.ones(fact.shape, np.bool_)
-        else:
-            drawn = rng.standard_normal(fact.shape)
-            feed[value.name or ""] = (np.abs(drawn) + 0.1 if positive else drawn).astype(dtype)
-    return feed
-
-
-def _index_limit(labels: Labels, value: ir.Value, depth: int = 4) -> int:
-    """The smallest table that `value` indexes, through a few vertices; 0 where it indexes none."""
-    limits = []
-    for use in value.uses():
-        node = use.node
-        table = LOOKUPS.get(node.op_type, {}).get(use.idx)
-        looked_up = None if table is None else node.inputs[table]
-        if looked_up is not None:
-            shape = labels.evaluator.fact(looked_up, labels.facts[0]).shape
-            if shape:
-                limits.append(shape[int(labels.evaluator.attributes(node).get("axis") or 0)])
-        elif depth and use.idx == 0:
-            limits += [_index_limit(labels, out, depth - 1) for out in node.outputs]
-    return min((n for n in limits if n), default=0)
 
 
 def compare(expected: Sequence[Arrays], found: Sequence[Arrays], allowed: Tolerance, provider: str) -> Comparison:
@@ -231,11 +195,12 @@ def prove(
     """The surgery proof: the edited file computes what the original does when the dropped neurons contribute nothing.
 
     At both sizes of the dynamic dims. Where silencing hardly shows, it is done again with tiny tensors made visible,
-    alike in both. Where the labelled model is a rewritten one, that must compute what the original does, too.
+    alike in both, and results of layers are compared, too. Where the labelled model is a rewritten one, that must
+    compute what the original does, too.
     Raises ModelError where the original itself does not run.
     """
     exact = not _quantised(labels)  # fused integer kernels round at other places: compare what the graph itself says
-    run = partial(outputs, device=device, optimise=exact)
+    run = partial(outputs, labels, device=device, optimise=exact)
     rewritten = labels.model is not labels.original
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
         made = partial(_made, run, Path(folder) / "model.onnx")
@@ -246,24 +211,26 @@ def prove(
                 why="all that the original computes of random inputs is NaN or infinite",
                 fix="use --no-proof, and compare the models on inputs of your own",
             )
-        found = _expect(run, edited, feeds, "the pruned model")
-        provider = Session(edited, device).provider
-        expected = made(reference(labels, keep), feeds, "the reference")
+        found, provider = _expect(run, edited, feeds, "the pruned model")
+        if not exact:
+            _expect(partial(run, optimise=True), edited, [], "the pruned model")  # its users' kernels are fused
+        expected, _ = made(reference(labels, keep), feeds, "the reference")
         result, moved = compare(expected, found, allowed, provider), compare(before, expected, allowed, provider)
         results = [result]
         if rewritten:
-            results.append(compare(before, made(labels.model, feeds, REWRITTEN), allowed, provider))
+            results.append(compare(before, made(labels.model, feeds, REWRITTEN)[0], allowed, provider))
         weak = result.passed and not keep.all() and moved.margin < VISIBLE
         if weak:
-            spared = numbers(labels)
-            source = perturbed(labels.model, seed, spared)
-            expected = made(reference(labels, keep, source), feeds, "the reference")
-            found = made(cut(labels, keep, source), feeds, "the pruned model")
+            spared, names = numbers(labels), inner(labels, keep)
+            source = shown(perturbed(labels.model, seed, spared), names)
+            expected = taken(made(reference(labels, keep, source), feeds, "the reference")[0], names)
+            found, _ = made(cut(labels, keep, source), feeds, "the pruned model")
             results.append(compare(expected, found, allowed, provider))
-            whole = made(source, feeds, REWRITTEN)
+            whole = taken(made(source, feeds, REWRITTEN)[0], names)
             moved = max(moved, compare(whole, expected, allowed, provider), key=lambda c: c.margin)
             if rewritten:
-                before = made(perturbed(labels.original, seed, spared), feeds, "the original")
+                before, _ = made(perturbed(labels.original, seed, spared), feeds, "the original")
+                whole = [{name: arrays[name] for name in before[0]} for arrays in whole]
                 results.append(compare(before, whole, allowed, provider))
         result = max(results, key=lambda c: c.margin)
     near = moved.margin < VISIBLE and moved.error <= 100 * result.error  # a wrong cut would be as far off as that
@@ -276,7 +243,7 @@ def _quantised(labels: Labels) -> bool:
 
 
 def runnable(
-    labels: Labels, keep: Mask, original: str | os.PathLike[str], run: Callable[..., list[Arrays]], seed: int
+    labels: Labels, keep: Mask, original: str | os.PathLike[str], run: Callable[..., Ran], seed: int
 ) -> tuple[list[Arrays], list[Arrays]]:
     """Two sets of inputs that the original accepts, of different sizes where it has dynamic dims; and what it makes
     of them."""
@@ -289,11 +256,11 @@ def runnable(
     for sizes in choices:
         feeds = [random_inputs(labels, size, seed + i) for i, size in enumerate(sizes)]
         try:
-            results = run(original, feeds)
+            results, _ = run(original, feeds)
             if _numbers(results) == 1:
                 return feeds, results
             above = [random_inputs(labels, size, seed + i, positive=True) for i, size in enumerate(sizes)]
-            return max((feeds, results), (above, run(original, above)), key=lambda pair: _numbers(pair[1]))
+            return max((feeds, results), (above, run(original, above)[0]), key=lambda pair: _numbers(pair[1]))
         except ModelError as error:
             problem = problem or error
             if "load" in error.what:
@@ -308,22 +275,26 @@ def _numbers(results: Sequence[Arrays]) -> float:
     return float(np.mean([a.size == 0 or bool(np.isfinite(a).any()) for a in floats])) if floats else 1.0
 
 
-def outputs(path: str | os.PathLike[str], feeds: Sequence[Arrays], *, device: Device, optimise: bool) -> list[Arrays]:
-    session = Session(path, device, optimise=optimise)
-    return [session.run(feed) for feed in feeds]
+def outputs(
+    labels: Labels, path: str | os.PathLike[str], feeds: Sequence[Arrays], *, device: Device, optimise: bool
+) -> Ran:
+    """What a model makes of the inputs. One session at a time holds the weights, and nothing else does."""
+    release(labels.original)
+    session = Session(path, device, optimise=optimise, lean=True)
+    results, provider = [session.run(feed) for feed in feeds], session.provider
+    del session
+    with suppress(OSError, AttributeError, TypeError):  # glibc keeps what a session has freed
+        ctypes.CDLL(None).malloc_trim(0)
+    return results, provider
 
 
-def _made(
-    run: Callable[..., list[Arrays]], path: Path, model: ir.Model, feeds: Sequence[Arrays], what: str
-) -> list[Arrays]:
-    """What a model that is written for the proof alone makes of the inputs."""
-    write(model, path, overwrite=True)
+def _made(run: Callable[..., Ran], path: Path, model: ir.Model, feeds: Sequence[Arrays], what: str) -> Ran:
+    """What a model that is written for the proof alone makes of the inputs; its weights are mapped from a file."""
+    write(model, path, overwrite=True, external=True)
     return _expect(run, path, feeds, what)
 
 
-def _expect(
-    run: Callable[..., list[Arrays]], path: Path | str | os.PathLike[str], feeds: Sequence[Arrays], what: str
-) -> list[Arrays]:
+def _expect(run: Callable[..., Ran], path: Path | str | os.PathLike[str], feeds: Sequence[Arrays], what: str) -> Ran:
     """What must run, since the original does."""
     try:
         return run(path, feeds)

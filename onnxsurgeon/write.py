@@ -22,7 +22,7 @@ import onnx_ir as ir
 
 from onnxsurgeon import wire
 from onnxsurgeon.errors import ModelError, SurgeonError, UsageError
-from onnxsurgeon.load import EXTERNAL, SOURCE, graphs, root_cause
+from onnxsurgeon.load import EXTERNAL, SOURCE, graphs, release, root_cause
 
 LIMIT = 2**31 - 1  # bytes; protobuf takes no longer message
 HOLE = "\0"  # starts the location of a weight that goes into the .onnx; no file name does
@@ -51,7 +51,7 @@ def write(
     if external is not True and not (external is None and model.graph.meta.get(EXTERNAL)):
         parts = _embedded(model, slots)
         if wire.size(parts) <= LIMIT:
-            return _write_embedded(path, parts, slots)
+            return _write_embedded(path, parts, model, slots)
         if external is False:
             raise UsageError(
                 f"{path} can't hold its weights",
@@ -114,11 +114,12 @@ def _embedded(model: ir.Model, slots: list[_Slot]) -> list[wire.Part]:
     return wire.splice(proto.SerializeToString(), token.encode(), [slot.tensor.nbytes for slot in slots])
 
 
-def _write_embedded(path: Path, parts: list[wire.Part], slots: list[_Slot]) -> int:
+def _write_embedded(path: Path, parts: list[wire.Part], model: ir.Model, slots: list[_Slot]) -> int:
     with _appearing(path) as file:
         for part in parts:
             if isinstance(part, wire.Hole):
                 _pour(slots[part.number].tensor, file)
+                release(model)
             else:
                 file.write(part)
         return file.tell()
@@ -136,6 +137,7 @@ def _write_external(data_path: Path, path: Path, model: ir.Model, slots: list[_S
         for slot, offset in zip(slots, offsets, strict=True):
             data.write(bytes(offset - data.tell()))
             _pour(slot.tensor, data)
+            release(model)
         return file.tell() + data.tell()
 
 

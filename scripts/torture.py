@@ -18,11 +18,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.errors import InfeasibleError, SurgeonError, UsageError
-from onnxsurgeon.facts import constant
 from onnxsurgeon.inspection import Model
 from onnxsurgeon.network import Network, load
+from onnxsurgeon.ops.kinds import ACTIVATIONS as KINDS
 from onnxsurgeon.surgery.blocks import ACTIVATIONS, Activation, BatchNorm, Block, Conv, Linear, Pool
-from onnxsurgeon.surgery.inserting import KINDS
+from onnxsurgeon.vertices import constant
 
 REFUSALS = 400  # in a row: the graph has become too small to edit
 

@@ -96,6 +96,7 @@ def attention() -> Iterator[Case]:
     cache = [(b, h, 3, d), (b, h, 3, d)]
     yield own("MultiHeadAttention", q, q, q, None, None, None, *cache, outputs=3, **wide)
     yield own("MultiHeadAttention", (b, s, h, 3, d), **wide)
+    yield own("Attention", (b, s, 5), (5, 3 * h * d), (3 * h * d,), outputs=2, scale=0.3, **wide)
     yield own("QAttention", *integers(b, s, h, d), None, BYTE, np.array(0, np.int8), **wide)
     yield own("QAttention", *integers(b, s, h, d), None, BYTE, np.array(5, np.int8), scale=0.4, **wide)
     yield from grouped()
@@ -132,6 +133,16 @@ def grouped() -> Iterator[Case]:
     yield own("GroupQueryAttention", q1, k1, k1, *cache, *later, outputs=3, **shape)
     angles = [(8, d // 2), (8, d // 2)]
     yield own("GroupQueryAttention", q1, k1, k1, *cache, *later, *angles, do_rotary=1, outputs=3, **shape)
+    for interleaved in (0, 1):
+        for size, rotated in ((32, 32), (48, 32)):
+            q2, k2 = (b, s, h * r * size), (b, s, h * size)
+            angles = [(8, rotated // 2), (8, rotated // 2)]
+            extra = {"do_rotary": 1, "rotary_interleaved": interleaved, "outputs": 3}
+            yield own("GroupQueryAttention", q2, k2, k2, None, None, *first, *angles, **extra, **shape)
+    wide = [(b, h, old, 32)] * 2
+    q2, k2 = (b, 1, h * r * 32), (b, 1, h * 32)
+    yield own("GroupQueryAttention", q2, k2, k2, *wide, *later, scale=0.2, outputs=3, **shape)
+    yield own("GroupQueryAttention", (b, s, (h * r + 2 * h) * 32), None, None, None, None, *first, outputs=1, **shape)
     packed = (b, s, (h * r + 2 * h) * d)
     yield own("GroupQueryAttention", packed, None, None, None, None, *first, outputs=3, **shape)
     bias = [None, None, None, (b, h * r, s, s)]
@@ -214,10 +225,21 @@ def blocks() -> Iterator[Case]:
         yield own("MatMulNBits", (2, 3, k), packed, s, **plain)
         yield own("MatMulNBits", (3, k), packed, s, p, None, (n,), **plain)
         yield own("MatMulNBits", (3, k), packed, s, s * 40, **plain)
+    k, packed = 96, below(256, (n, 6, size // 2), np.uint8)
+    scales, points = RNG.uniform(0.1, 0.2, (n, 6)).astype(np.float32), below(256, (n, 3), np.uint8)
+    plain["K"] = k
+    for flat in (False, True):
+        s, p = (scales.ravel(), points.ravel()) if flat else (scales, points)
+        yield own("MatMulNBits", (2, 3, k), packed, s, **plain)
+        yield own("MatMulNBits", (3, k), packed, s, p, None, (n,), **plain)
+        yield own("MatMulNBits", (3, k), packed, s, s * 40, **plain)
     group = (np.arange(k) // size).astype(np.int32)
     yield own("MatMulNBits", (3, k), packed, scales, points, group, **plain)
     wide = {"N": n, "K": k, "bits": 8, "block_size": size}
     yield own("MatMulNBits", (3, k), below(256, (n, k // size, size), np.uint8), scales, **wide)
+    points = below(256, (n, k // size), np.uint8)
+    yield own("MatMulNBits", (3, k), below(256, (n, k // size, size), np.uint8), scales, points, **wide)
+    yield own("MatMulNBits", (3, 40), packed[:, :3], scales[:, :3], **{**plain, "K": 40})
 
 
 def old() -> Iterator[Case]:

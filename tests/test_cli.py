@@ -74,8 +74,8 @@ def test_pruning_passes_and_says_so(run: Run, folder: Path) -> None:
 
 
 DOCUMENTED = """
-    schema command version model output before after ratio requested changes solver frozen free proof seconds status
-    exit_code
+    schema command version model output before after ratio requested changes solver frozen free score proof seconds
+    status exit_code
 """.split()
 
 
@@ -370,3 +370,21 @@ def test_the_api_has_the_same_names(folder: Path) -> None:
     assert onnxsurgeon.validate("net.onnx", "small.onnx", shapes_only=True).passed
     assert onnxsurgeon.inspect(model).whole == result.before
     assert callable(onnxsurgeon.load)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--help"], 0), ([*PRUNE, "--no-proof", "-v"], 0), (["inspect", "missing.onnx"], 2), (["nonsense"], 2)],
+    ids=lambda value: " ".join(value)[:20] if isinstance(value, list) else "",
+)
+def test_a_reader_that_leaves_early_changes_nothing(folder: Path, arguments: list[str], code: int) -> None:
+    """Both streams go into a pipe that nobody reads; the exit code is still that of the work."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "onnxsurgeon", *arguments], stdout=writer, stderr=writer, cwd=folder,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert done.returncode == code

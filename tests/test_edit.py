@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper, parser
 from selection import random_selection
 
 from onnxsurgeon.edit import cut
@@ -79,6 +80,39 @@ def test_a_wrong_rule_is_caught_before_anything_is_written(monkeypatch: pytest.M
     assert not proof.passed
     with pytest.raises(ProofError, match="nothing was written"):
         require(proof, allowed)
+
+
+def test_a_wrong_rule_is_caught_though_the_outputs_are_saturated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    #  x > MatMul > Relu > MatMul > Relu > MatMul > Add 1000 > Clip to [0, 1] > y, which is 1 whatever is cut
+    rng = np.random.default_rng(0)
+    net = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 5] x) => (float[N, 3] y)
+        <float[1] far = {1000}, float low = {0}, float high = {1}> {
+            a = MatMul(x, u) b = Relu(a) c = MatMul(b, v) d = Relu(c) e = MatMul(d, w) f = Add(e, far)
+            y = Clip(f, low, high)
+        }"""
+    )
+    for name, shape in {"u": (5, 8), "v": (8, 6), "w": (6, 3)}.items():
+        weight = rng.standard_normal(shape).astype(np.float32)
+        net.graph.initializer.append(numpy_helper.from_array(weight, name))
+    path, written = tmp_path / "net.onnx", tmp_path / "cut.onnx"
+    onnx.save(net, path)
+    rule = OPERATORS["", "Relu"]
+    wrong = rule._replace(
+        rule=lambda call: [tuple(a if a is None else a[::-1] for a in axes or ()) for axes in rule.rule(call)]
+    )
+    for known, right in ((rule, True), (wrong, False)):
+        monkeypatch.setitem(OPERATORS, ("", "Relu"), known)
+        labels = label(read(path))
+        keep = random_selection(labels, 0.4, 0)
+        assert not keep.all()
+        write(cut(labels, keep), written, overwrite=True)
+        proof = prove(labels, keep, path, written, allowed=tolerance(labels, None, None), device="cpu")
+        assert proof.passed == right
+        assert proof.perturbed
+        assert not proof.weak
 
 
 def test_a_rule_that_forgets_an_axis_is_caught_while_cutting(monkeypatch: pytest.MonkeyPatch) -> None:

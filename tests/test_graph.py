@@ -89,7 +89,7 @@ def test_a_constant_that_unrelated_vertices_share_ties_nothing() -> None:
 
 
 def test_a_shape_chain_of_a_dynamic_batch_is_followed() -> None:
-    #  x > MatMul > Reshape to [Shape(x)[0], 4, 6] > Transpose > Reshape [0, -1] > MatMul > y
+    #  x > MatMul > Reshape to [Shape(x)[0], 4, 6] > Relu > Transpose > Reshape [0, -1] > MatMul > y
     labels = labelled(
         """<ir_version: 8, opset_import: ["" : 17]>
         g (float[N, 5] x) => (float[N, 3] y)
@@ -99,7 +99,8 @@ def test_a_shape_chain_of_a_dynamic_batch_is_followed() -> None:
             n = Slice(s, zero, one)
             t = Concat<axis = 0>(n, four, six)
             r = Reshape(a, t)
-            p = Transpose<perm = [0, 2, 1]>(r)
+            q = Relu(r)
+                p = Transpose<perm = [0, 2, 1]>(q)
             f = Reshape(p, flat)
             y = MatMul(f, w2)
         }""",
@@ -110,3 +111,21 @@ def test_a_shape_chain_of_a_dynamic_batch_is_followed() -> None:
     columns, rows = labels.classes.root[w1.axes[1]], labels.classes.root[w2.axes[0]]
     assert len(np.unique(columns)) == 6
     assert np.array_equal(columns.reshape(4, 6).T.ravel(), rows)
+
+
+def test_a_size_that_depends_on_a_dynamic_dim_too_stays_where_it_is_data() -> None:
+    #  x > MatMul > a; a / Size(a) > MatMul > y, and likewise where the batch alone is read
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[N, 5] x) => (float[N, 3] y) <int64 zero = {0}> {
+            a = MatMul(x, w1)
+            s = %s
+            f = Cast<to = 1>(s)
+            b = Div(a, f)
+            y = MatMul(b, w2)
+        }"""
+    weights = {"w1": np.ones((5, 8), np.float32), "w2": np.ones((8, 3), np.float32)}
+    for size, free in (("Size(a)", 0), ("Size(x)", 8), ("Shape<end = 1>(a)", 8), ("Shape<start = 1>(a)", 8)):
+        labels = labelled(text % size, **weights)
+        weight = next(w for w in labels.weights() if w.value.name == "w1")
+        assert weight.axes[1] is not None
+        assert (~labels.classes.frozen[weight.axes[1]]).sum() == free

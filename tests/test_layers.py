@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import onnx
 import pytest
+
+from onnxsurgeon.ops import OPERATORS
 
 ROOT = Path(__file__).parents[1] / "onnxsurgeon"
 ORDER = """
-    errors amounts neurons selection signature ops facts samples rewrites graph problem utility spaces
+    errors amounts data neurons selection signature ops vertices facts samples rewrites graph problem utility spaces
     solver
-    recipe growth edit resize wire load write surgery requests inspection reference validate placing proving network
-    comparison prune report changes tables cli
+    recipe growth edit resize wire load write surgery requests inspection metrics reference inputs visible validate
+    placing proving network comparison evaluation prune search sensitivity report changes plot tables cli
 """.split()
 HOMES = {
     "highspy": {"solver"},
@@ -25,6 +28,8 @@ LIGHT = {"errors", "amounts", "report", "cli"}  # what --help imports: nothing h
 LATE = {"progress.py", "batch.py", "edited.py"}  # what the command line imports when it is needed
 HEAVY = {"highspy", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "yaml"}
 LINES = 350
+MAKERS = {"Node", "add", "node", "_node", "_before"}  # make a vertex: what they are given names what is made
+WORDS = {"surgery/blocks.py", "cli/operations.py"}  # of users, for what is to be made
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem not in ("__init__", "__main__"))
 
@@ -81,6 +86,19 @@ def test_the_problem_knows_no_solver_and_the_solver_no_graph() -> None:
 
 def test_every_layer_exists() -> None:
     assert {layer(path) for path in FILES} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_ops_tells_operators_apart(path: Path) -> None:
+    """No other module knows one by its name; it may make a vertex of it."""
+    if layer(path) == "ops" or path.relative_to(ROOT).as_posix() in WORDS:
+        return
+    known = {schema.name for schema in onnx.defs.get_all_schemas()} | {name for _, name in OPERATORS}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    made = {id(a) for c in calls if {getattr(c.func, key, None) for key in ("id", "attr")} & MAKERS for a in c.args}
+    named = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value in known]
+    assert not [(node.lineno, node.value) for node in named if id(node) not in made]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

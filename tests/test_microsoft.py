@@ -10,11 +10,14 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import onnxsurgeon as osg
 from onnxsurgeon.edit import attribute, cut
+from onnxsurgeon.errors import ModelError
 from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.load import read
 from onnxsurgeon.neurons import Mask
 from onnxsurgeon.ops.shapes import MICROSOFT
+from onnxsurgeon.ops.whole import NCHWC
 from onnxsurgeon.validate import prove, tolerance
 from onnxsurgeon.write import write
 
@@ -162,3 +165,20 @@ def test_an_attribute_is_of_the_type_of_its_numbers(value: object, expected: ir.
     made = attribute("name", value)
     assert made.type == expected
     assert made.value == value or tuple(made.value) == tuple(value)  # type: ignore[arg-type]
+
+
+def test_what_is_laid_out_for_one_processor_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    """x > Conv > Relu > Conv > y, as onnxruntime writes it at its highest level: channels are in blocks."""
+    weights = {"a": noise(32, 16, 3, 3), "b": noise(16, 32, 1, 1)}
+    kept = {"auto_pad": "NOTSET", "dilations": [1, 1], "strides": [1, 1], "group": 1}
+    nodes = [
+        helper.make_node("ReorderInput", ["x"], ["r"], domain=NCHWC, channels_last=0),
+        helper.make_node("Conv", ["r", "a"], ["h"], name="c", domain=NCHWC, pads=[1] * 4, kernel_shape=[3, 3], **kept),
+        helper.make_node("Conv", ["h", "b"], ["g"], name="d", domain=NCHWC, pads=[0] * 4, kernel_shape=[1, 1], **kept),
+        helper.make_node("ReorderOutput", ["g"], ["y"], domain=NCHWC, channels=16),
+    ]
+    made = model(nodes, weights, 8, opset=17)
+    made.opset_import.append(helper.make_opsetid(NCHWC, 1))
+    onnx.save(made, tmp_path / "blocked.onnx")
+    with pytest.raises(ModelError, match=r"nothing in[\s\S]*one kind of processor: optimise to the level ext"):
+        osg.prune(osg.load(tmp_path / "blocked.onnx"), ratio=0.1)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import parser
 
 import onnxsurgeon as osg
-from onnxsurgeon.errors import InfeasibleError, SurgeonError, UsageError
+from onnxsurgeon.errors import InfeasibleError, ModelError, SurgeonError, UsageError
 
 FIXTURES = sorted((Path(__file__).parent.parent / "fixtures").glob("*.onnx"))
 LIGHT = sorted(Path(onnx.__file__).parent.glob("backend/test/data/light/*.onnx"))
@@ -55,6 +56,24 @@ def test_an_infeasible_ratio_names_the_largest_and_what_holds_it_back() -> None:
     osg.prune(osg.load(FIXTURES[0].parent / "plain.onnx"), ratio=largest - 0.001)
 
 
+def test_a_model_of_which_nothing_can_be_cut_is_refused_with_the_causes(tmp_path: Path) -> None:
+    """x, h > RNN > h, y: the state is an input and an output."""
+    net = parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1, N, 3] x, float[1, N, 5] h) => (float[1, N, 5] state)
+        <float[1, 5, 3] w = {0,1,2,3,4,5,6,7,8,9,0,1,2,3,4}> {
+            r = Constant <value = float[1, 5, 5] {0,1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7,8,9,1,1,1,1,1}> ()
+            all, state = RNN <hidden_size = 5> (x, w, r, , , h)
+        }"""
+    )
+    onnx.save(net, tmp_path / "state.onnx")
+    for request in ({"ratio": 0.1}, {"ratio": 0.9, "metric": "macs"}, {"max_params": 1}):
+        with pytest.raises(
+            ModelError, match=r"nothing in this model can be cut[\s\S]*an input of the graph \(input h\)"
+        ):
+            osg.prune(osg.load(tmp_path / "state.onnx"), **request)  # type: ignore[arg-type]
+
+
 def test_only_and_exclude_choose_what_may_change() -> None:
     model = osg.load(FIXTURES[0].parent / "residual.onnx")
     chosen = osg.prune(model, ratio=0.2, only=["layer2.0.conv1"]).changes()
@@ -94,7 +113,7 @@ def test_classic_structures_are_pruned_and_proven_or_refused(path: Path, tmp_pat
     """Their weights are made by ConstantOfShape: channels are cut there, and the sizes of what it makes follow."""
     model = osg.load(path)
     if osg.inspect(model).most["macs"] < 0.1:
-        with pytest.raises(InfeasibleError, match="held back by"):
+        with pytest.raises((InfeasibleError, ModelError), match="held back by"):
             osg.prune(model, ratio=0.1, metric="macs")
         return
     result = osg.prune(model, ratio=0.1, metric="macs")

@@ -22,7 +22,7 @@ from selection import random_selection
 
 import onnxsurgeon as osg
 from onnxsurgeon.edit import cut
-from onnxsurgeon.errors import InfeasibleError
+from onnxsurgeon.errors import InfeasibleError, ModelError
 from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.load import read
@@ -646,8 +646,12 @@ def feed(running: ort.InferenceSession, batch: int) -> dict[str, Array]:
 
 
 def zeroed(labels: Labels, keep: Mask) -> onnx.ModelProto | None:
-    """The labelled model with every tensor zero where it carries a dropped neuron; None where something normalises."""
-    for call in labels.calls.values():
+    """The labelled model with every tensor zero where it carries a dropped neuron; None where something normalises, or
+    where such a tensor is in a graph inside."""
+    for node, call in labels.calls.items():
+        inner = [axis for axes in call.results for axis in axes or () if node.graph is not labels.model.graph]
+        if any(axis is not None and not keep[axis].all() for axis in inner):
+            return None
         for index, axis in call.soft:
             labelled = (call.axes(index) or ())[axis]
             if labelled is not None and not keep[labelled].all():
@@ -778,6 +782,10 @@ def attempt(seed: int, folder: Path, size: int = 14) -> int:
     try:
         result = osg.prune(osg.load(path), free=free, time_limit=2.0, **options)  # type: ignore[arg-type]
     except InfeasibleError:
+        return cuts
+    except ModelError as refused:
+        if not refused.what.startswith("nothing in this model"):
+            raise
         return cuts
     result.save(written, overwrite=True, device="cpu")
     check(path, written, result.labels, result.keep)

@@ -33,6 +33,10 @@ PRUNED: report.Report = {
             "table": False,
         }
     ],
+    "score": {
+        "metric": "top1", "before": 0.9, "after": 0.89, "samples": 450, "against": None,
+        "trials": [{"ratio": 0.5, "drop": 0.01}],
+    },
     "proof": {
         "passed": True, "error": 1e-7, "margin": 1e-4, "atol": 1e-5, "rtol": 1e-3, "moved": 0.5,
         "perturbed": False, "weak": False,
@@ -151,7 +155,7 @@ def test_a_report_is_written_whole_and_spares_models(tmp_path: Path) -> None:
             report.check_report(path, model)
     other = tmp_path / "other.onnx"
     other.write_bytes(b"\x08\x07")
-    with pytest.raises(UsageError, match="no JSON"):
+    with pytest.raises(UsageError, match="did not write it"):
         report.check_report(other, model)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link.json", "m.onnx", "other.onnx", "r.json"]
 

@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
-from onnx import numpy_helper, parser
+from onnx import helper, numpy_helper, parser
 
 from onnxsurgeon.edit import cut
 from onnxsurgeon.graph import Labels, label
@@ -140,6 +140,17 @@ def independent(labels: Labels, *names: str) -> bool:
         ids = np.concatenate([axis for axis in labels.axes[values[name]] if axis is not None])
         roots.append(set(labels.classes.root[ids][~labels.classes.frozen[ids]].tolist()))
     return all(roots) and len(set().union(*roots)) == sum(map(len, roots))
+
+
+def last_axis(labels: Labels, name: str) -> np.ndarray:
+    axis = next(axes for value, axes in labels.axes.items() if value.name == name)[-1]
+    assert axis is not None
+    return axis
+
+
+def units(labels: Labels, name: str) -> int:
+    """Into how many units the last axis of a value falls."""
+    return len(np.unique(labels.classes.root[last_axis(labels, name)]))
 
 
 def is_kept(proto: onnx.ModelProto) -> bool:
@@ -283,6 +294,98 @@ def test_two_dynamic_dims() -> None:
     weights: dict[str, object] = {"i0": 0, "i1": 1, "i2": 2, "six": 6, "last": [1, 2], "one": [0, 2], "none": [0, 1]}
     weights |= {"minus": [-1], "v": np.ones((6, 4), np.float32)}
     check_law(complete(proto, weights), [(2, 6, 3), (7, 6, 1)])
+
+
+# --- branches that are always taken ----------------------------------------------------------------------------------
+
+# x > MatMul > f > If (the last dim is 8) { If (the rank is 3) { Squeeze of one axis } else f } else f > MatMul > y
+BRANCHES = """f = MatMul(x, w) s = Shape(f) {condition} g = If(yes) <
+        then_branch = taken () => (float g1) <float[1] two = {{2}}> {{
+            rank = Size(s) is3 = Equal(rank, three)
+            g0 = If(is3) <then_branch = a () => (float a1) {{ a0 = Unsqueeze(f, axis) a1 = Squeeze(a0, axis) }},
+                          else_branch = b () => (float b1) {{ b0 = ReduceMax<keepdims=0>(f) b1 = Unsqueeze(b0, axis) }}>
+            g1 = Mul(g0, two)
+        }},
+        else_branch = other () => (float h1) {{ h0 = MatMul(f, u) h1 = ReduceMax<keepdims = 0, axes = [0]>(h0) }}
+    > y = MatMul(g, v)"""
+
+
+def branching(condition: str) -> onnx.ModelProto:
+    weights: dict[str, np.ndarray] = {
+        "w": np.random.default_rng(0).standard_normal((6, 8)).astype(np.float32),
+        "u": np.ones((8, 8), np.float32), "v": np.ones((8, 3), np.float32), "axis": np.array([0]),
+        "three": np.array(3), "last": np.array(2), "first": np.array(0), "eight": np.array(8), "one": np.array(1),
+    }  # fmt: skip
+    text = BRANCHES.format(condition=condition)
+    used = set(re.findall(r"\w+", text))
+    proto = model(text, 13, {name: array for name, array in weights.items() if name in used})
+    proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", 1, ["batch", TOKENS, 3]))
+    for number, graph in enumerate(inside(proto.graph)):
+        del graph.value_info[:]
+        for info in graph.output:
+            info.type.tensor_type.ClearField("shape")
+        for k, node in enumerate(graph.node):
+            node.name = f"inner_{number}_{k}"
+    return proto
+
+
+def inside(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
+    found = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    return found + [inner for graph in found for inner in inside(graph)]
+
+
+def test_a_branch_that_is_always_taken_takes_the_place_of_its_vertex() -> None:
+    labels = check_law(branching("n = Gather<axis = 0>(s, last) yes = Equal(n, eight)"))
+    operators = [node.op_type for node in labels.model.graph.all_nodes()]
+    assert "If" not in operators
+    assert operators.count("MatMul") == 2
+    assert "u" not in labels.model.graph.initializers
+    assert units(labels, "f") == 8
+    assert not any(labels.classes.frozen[axis].any() for axis in [last_axis(labels, "f")])
+
+
+@pytest.mark.parametrize("compared", ["one", "eight"])
+def test_a_condition_that_depends_on_a_dynamic_dim_stays(compared: str) -> None:
+    """It comes out alike at both samples of the batch, 2 and 3; the branch inside is always taken."""
+    labels = label(ir.from_proto(branching(f"n = Gather<axis = 0>(s, first) yes = Equal(n, {compared})")))
+    assert [node.op_type for node in labels.model.graph.all_nodes()].count("If") == 1
+
+
+# --- channels in another order ---------------------------------------------------------------------------------------
+
+
+def shuffling(last: str, *, computed: bool = False) -> onnx.ModelProto:
+    """x > MatMul > f [batch, TOKENS, 8] > two groups, interleaved > MatMul > y"""
+    weights = {"w": np.ones((6, 8), np.float32), "v": np.ones((8, 3), np.float32), "minus": np.array([-1])}
+    weights |= {"first": np.array([0]), "split": np.array([0, 0, 2, 4]), "merge": np.array([0, 0, 8])}
+    weights |= {"four": np.array([TOKENS, 2, 4])}
+    size = "all = Shape(f) b = Gather<axis=0>(all, first) target = Concat<axis=0>(b, four)" if computed else ""
+    text = f"""f = MatMul(x, w) {size} r = Reshape(f, {"target" if computed else "split"})
+        t = Transpose<perm=[0, 1, 3, 2]>(r) {last} y = MatMul(s, v)"""
+    used = set(re.findall(r"\w+", text))
+    return model(text, 17, {name: weight for name, weight in weights.items() if name in used})
+
+
+@pytest.mark.parametrize("computed", [False, True], ids=["constant", "computed"])
+def test_groups_that_are_shuffled_are_cut_independently(computed: bool) -> None:  # noqa: FBT001
+    labels = check_law(shuffling("s = Reshape(t, merge)", computed=computed))
+    assert units(labels, "f") == 8
+    assert not any(node.op_type == "Transpose" for node in labels.model.graph)
+
+
+@pytest.mark.parametrize("joined", ["u0, u1", "u1, u0"])
+def test_what_is_interleaved_is_cut_independently(joined: str) -> None:
+    text = f"""a = MatMul(x, w0) b = MatMul(x, w1) u0 = Unsqueeze(a, two) u1 = Unsqueeze(b, two)
+        c = Concat<axis=2>({joined}) t = Transpose<perm=[0, 1, 3, 2]>(c) s = Reshape(t, merge) y = MatMul(s, v)"""
+    rng = np.random.default_rng(0)
+    weights = {f"w{i}": rng.standard_normal((6, 5)).astype(np.float32) for i in range(2)}
+    weights |= {"two": np.array([2]), "merge": np.array([0, 0, 10]), "v": np.ones((10, 3), np.float32)}
+    assert independent(check_law(model(text, 17, weights)), "a", "b")
+
+
+@pytest.mark.parametrize("last", ["s = Reshape(t, merge) o = Relu(t)", "s0 = Relu(t) s = Reshape(s0, merge)"])
+def test_a_shuffle_that_is_more_than_that_stays(last: str) -> None:
+    assert is_kept(shuffling(last))
 
 
 def test_a_constant_prepared_for_several_layers_ties_none_of_them() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import time
 import traceback
@@ -73,10 +72,6 @@ def answering(answer: Answer) -> Iterator[Answer]:
     """Turns whatever goes wrong into words and an exit code (SystemExit)."""
     try:
         yield answer
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has seen enough
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  the interpreter flushes it at exit
-        raise SystemExit(0) from None
     except KeyboardInterrupt:
         _interrupt(answer)
     except Exception as problem:

@@ -11,12 +11,14 @@ import typer
 from onnxsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
+    from onnxsurgeon.data import Data
     from onnxsurgeon.inspection import Model
 
 # As in the package, which is not imported for them: --help is to be quick.
 Metric = Literal["params", "macs", "size"]
 Free = Literal["auto", "heads", "head-size"]
 Device = Literal["auto", "cuda", "cpu"]
+Preset = Literal["imagenet", "cifar", "unit"]
 
 EXIT_CODES = """\b
 Exit codes:
@@ -24,7 +26,7 @@ Exit codes:
   1    an internal error
   2    wrong usage: bad options, an existing output, nowhere to write
   3    infeasible: the graph can't give what was asked for
-  4    the model can't be read, or isn't supported
+  4    the model or the data can't be read, isn't supported, or nothing can be cut
   5    the proof or the comparison failed; nothing was written
   130  interrupted; nothing was written
 """
@@ -68,6 +70,17 @@ def read_model(path: Path, stated: Mapping[str, tuple[int, ...]]) -> Model:
                 fix="name an input and give all its dims; only dynamic ones can be chosen",
             )  # fmt: skip
     return model
+
+
+def read_data(
+    spec: str, model: Model, stated: Mapping[str, tuple[int, ...]], *,
+    preprocess: Preset | None, samples: int | None, batch: int | None, seed: int,
+) -> Data:  # fmt: skip
+    """Data for `model`, whose inputs have the `stated` shapes; raises UsageError or ModelError where they are bad."""
+    from onnxsurgeon.data import inputs_of, open_data
+
+    wanted = inputs_of(model.graph, stated)
+    return open_data(spec, wanted, preprocess=preprocess, samples=samples, batch=batch, seed=seed)
 
 
 Models = Annotated[
@@ -119,3 +132,18 @@ ReportTo = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing unless it fails.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Whole tables, progress as lines, tracebacks.")]
+DATA = "An .npz or .npy file, a folder of pictures, or a function that yields batches."
+DataSpec = Annotated[str, typer.Option("--data", metavar="FILE|DIR|MODULE:FUNCTION", help=DATA, show_default=False)]
+SomeData = Annotated[
+    str | None, typer.Option("--data", metavar="FILE|DIR|MODULE:FUNCTION", help=DATA, show_default=False)
+]
+Preprocess = Annotated[Preset | None, typer.Option(help="How a folder of pictures becomes numbers.")]
+Samples = Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many, drawn by --seed.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch", metavar="N", min=1, help="Samples at a time. [default: 32, or the model's own]")
+]
+OutputName = Annotated[
+    str | None, typer.Option("--output-name", metavar="NAME", help="The output to score, where there are several.")
+]
+METRICS = "top1, top5, mse, cosine, psnr, or MODULE:FUNCTION"
+UTILITIES = "What neurons are worth: l1, l2, l2-norm, bn-scale, random, uniform, or file:scores.npz."

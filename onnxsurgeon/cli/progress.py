@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
@@ -38,17 +39,40 @@ class Stages:
             self.status.stop()
 
 
+def _bar(screen: Console, *, live: bool) -> Progress:
+    """A bar with a number of a number, the time, and a text."""
+    names = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    return Progress(
+        MofNCompleteColumn(), BarColumn(bar_width=24), TimeElapsedColumn(), names, console=screen, transient=True,
+        disable=not (live and screen.is_terminal),
+    )  # fmt: skip
+
+
+class Bar:
+    """Progress over samples or other steps: a bar on stderr, where that is a terminal."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.bar = _bar(console(sys.stderr), live=not quiet)
+        self.task = self.bar.add_task("", total=None)
+
+    def __call__(self, done: int, total: int, text: str = "") -> None:
+        self.bar.update(self.task, completed=done, total=total, description=plain(text).plain)
+
+    def __enter__(self) -> Bar:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+
 class Count:
     """Progress over several models on stderr: a bar on a terminal, a line a model with `verbose`, nothing otherwise."""
 
     def __init__(self, total: int, done: int, *, verbose: bool, quiet: bool) -> None:
         self.console = console(sys.stderr)
         self.lines = verbose and not quiet
-        names = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
-        self.bar = Progress(
-            MofNCompleteColumn(), BarColumn(bar_width=24), TimeElapsedColumn(), names, console=self.console,
-            transient=True, disable=not self.console.is_terminal or quiet or self.lines,
-        )  # fmt: skip
+        self.bar = _bar(self.console, live=not quiet and not self.lines)
         self.task = self.bar.add_task("", total=total, completed=done)
         self.running: list[str] = []
 

@@ -126,8 +126,9 @@ def tie_angles(call: Call, flat: Axis, angle: Axis, count: int) -> None:
     if count > 1:
         head = call.relations.fresh(len(flat) // count)
         call.relations.product(flat, [call.relations.fresh(count), head])
-    rotated = head[: heads(call, "rotary_embedding_dim") or len(head)]
-    pairs = rotated.reshape(-1, 2).T if call.attributes.get("interleaved") else rotated.reshape(2, -1)
+    rotated = head[: heads(call, "rotary_embedding_dim") or len(head)] if angle is None else head[: 2 * len(angle)]
+    interleaved = call.attributes.get("interleaved") or call.attributes.get("rotary_interleaved")
+    pairs = rotated.reshape(-1, 2).T if interleaved else rotated.reshape(2, -1)
     call.relations.same(pairs[0], pairs[1])
     if angle is None:
         call.relations.freeze(pairs[0], POSITIONS)

@@ -31,6 +31,16 @@ Factors = list[tuple[int, Axis]]  # axes whose lengths are multiplied: (length, 
 Macs = Callable[["Call"], list[Factors]]
 
 
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """dtype: onnx' number of the element type, 0 where unknown. derived: the value comes from a shape."""
+
+    dtype: int = 0
+    shape: Shape | None = None
+    value: Array | None = None
+    derived: bool = False
+
+
 @dataclass(frozen=True)
 class Tensor:
     """What is known of an input or output before labelling.
@@ -66,9 +76,10 @@ class Call:
     inputs: Sequence[Tensor | None]
     outputs: Sequence[Tensor]
     relations: Relations
-    label: Callable[[int], Axes | None]
-    body: Callable[[str], list[Axes | None]]  # labels the graph in an attribute; the neurons of its outputs
-    capture: Callable[[str], None]  # freezes what graphs in attributes use from outside, with a reason
+    label: Callable[[int], Axes | None] = lambda index: None
+    body: Callable[[str, Sequence[Axes | None]], list[Axes | None]] = lambda name, inputs: []
+    """Labels the graph in an attribute, whose inputs have these neurons; the neurons of its outputs."""
+    capture: Callable[[str], None] = lambda why: None  # freezes what graphs in attributes use from outside
     results: list[Axes | None] = field(default_factory=list)
     soft: list[tuple[int, int]] = field(default_factory=list)  # (input, axis): the operator normalises along it
     read: set[int] = field(default_factory=set)  # inputs whose neurons the rule looked at
@@ -155,6 +166,7 @@ def blocks(keep: Keep, axis: Ids, size: int) -> int:
 
 
 Silence = Literal["none", "data", "all"]
+Moves = Literal["no", "rearranged", "joined", "parted"]
 
 
 class Operator(NamedTuple):
@@ -166,6 +178,10 @@ class Operator(NamedTuple):
     zeros: where zero is another input's value (quantisation).
     inferred: the input in which a -1 stands for a size that the operator works out.
     ignores: inputs of which it reads the type or the sizes alone, so that they may be cut whatever its rule says.
+    moves: whether it does no more than rearrange the elements of its first input, take part of them, or join those of
+    all its inputs.
+    looks_up: inputs that hold indices, and the table that each looks up.
+    scale: the input that scales each channel, of a normalisation.
     """
 
     rule: Rule
@@ -175,9 +191,13 @@ class Operator(NamedTuple):
     zeros: Mapping[int, int] = {}
     ignores: tuple[int, ...] = ()
     inferred: int | None = None
+    moves: Moves = "no"
+    looks_up: Mapping[int, int] = {}
+    scale: int | None = None
 
 
-OPERATORS: dict[tuple[str, str], Operator] = {}
+Key = tuple[str, str]  # domain, operator
+OPERATORS: dict[Key, Operator] = {}
 
 
 def run_rule(operator: Operator | None, call: Call) -> list[Axes | None]:
@@ -207,6 +227,9 @@ def register(
     zeros: Mapping[int, int] | None = None,
     ignores: tuple[int, ...] = (),
     inferred: int | None = None,
+    moves: Moves = "no",
+    looks_up: Mapping[int, int] | None = None,
+    scale: int | None = None,
 ) -> Callable[[Rule], Rule]:
     """Registers a rule for the operators of a space-separated list."""
 
@@ -214,7 +237,9 @@ def register(
         for name in names.split():
             if (domain, name) in OPERATORS:
                 raise ValueError(f"operator {domain}::{name} is registered twice")
-            OPERATORS[domain, name] = Operator(rule, resize, macs, silence, zeros or {}, ignores, inferred)
+            OPERATORS[domain, name] = Operator(
+                rule, resize, macs, silence, zeros or {}, ignores, inferred, moves, looks_up or {}, scale
+            )
         return rule
 
     return decorate

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from onnxsurgeon.neurons import Axes, Axis
-from onnxsurgeon.ops.attention import heads, left, same_scale
+from onnxsurgeon.ops.attention import heads, left, same_scale, tie_angles
 from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, register
 from onnxsurgeon.ops.shapes import MICROSOFT
 from onnxsurgeon.ops.table import connect, everything, read
 from onnxsurgeon.signature import Operand
+
+EIGHT = 8
 
 
 def parts(operand: Operand | None, sizes: Sequence[int]) -> list[Operand | None]:
@@ -72,25 +76,24 @@ def equal_sizes(call: Call, keep: Keep) -> Changes:
 
 @register("Attention", domain=MICROSOFT, resize=fused_sizes, macs=fused_macs)
 def attention(call: Call) -> Sequence[Axes | None]:
-    if call.has(4) or (call.outputs[1:2] and call.outputs[1].used):
-        return call.freeze_all("attention with a past")
     if call.attributes.get("do_rotary"):
         return call.freeze_all("it rotates its heads")
     sizes = widths(call)
-    operands = [call.operand(0), *parts(call.operand(1), sizes), *parts(call.operand(2), sizes), call.operand(5)]
+    shared = [call.operand(i) for i in (5, 4)]
+    operands = [call.operand(0), *parts(call.operand(1), sizes), *parts(call.operand(2), sizes), *shared]
     if operands[0] is None or operands[1] is None or sum(sizes) != (call.shape(1) or (0, 0))[1]:
         return call.freeze_all("an input of unknown shape")
     bias = own_heads(len(call.shape(5) or ()))
-    text = f"_ _ i, i (h d), i (h d), i (h e), (h d), (h d), (h e), {bias} -> _ _ (h e)"
+    text = f"_ _ i, i (h d), i (h d), i (h e), (h d), (h d), (h e), {bias}, _ _ h _ d -> _ _ (h e), _ _ h _ d"
+    if call.has(4) or (call.outputs[1:2] and call.outputs[1].used):  # keys and values of one size in one tensor
+        text = text.replace("e", "d")
     return connect(call, text, operands, {"h": heads(call, "num_heads")})
 
 
 @register("QAttention", domain=MICROSOFT, zeros={0: 6, 1: 7}, resize=equal_sizes, macs=fused_macs)
 def quantised_attention(call: Call) -> Sequence[Axes | None]:
     """The same with a weight of integers; queries, keys and values are of one width."""
-    if call.has(8) or (call.outputs[1:2] and call.outputs[1].used):
-        return call.freeze_all("attention with a past")
-    text = "_ _ i, i (3 h d), (3 h d), , (3 h d), , , (3 h d) -> _ _ (h d)"
+    text = "_ _ i, i (3 h d), (3 h d), , (3 h d), , , (3 h d), _ _ h _ d -> _ _ (h d), _ _ h _ d"
     return read(call, text, h=heads(call, "num_heads"))
 
 
@@ -139,22 +142,44 @@ def separated(call: Call) -> list[Operand | None]:
 def grouped_sizes(call: Call, keep: Keep) -> Changes:
     changes: Changes = {}
     for operand, name in zip(separated(call), ("num_heads", "kv_num_heads"), strict=False):
-        count = heads(call, name)
-        number, _ = left(keep, last(operand), count, 1)
+        count, width = heads(call, name), 0 if operand is None else operand.shape[-1]
+        number, size = left(keep, last(operand), count, width // count)
         changes |= {} if number == count else {name: number}
+        changes |= same_scale(call, width // count, size)
     return changes
 
 
 @register("GroupQueryAttention", domain=MICROSOFT, resize=grouped_sizes, macs=scores_macs)
 def grouped_query(call: Call) -> Sequence[Axes | None]:
-    """r heads of queries for each head of keys and values. The head size stays: onnxruntime wants multiples of 8."""
+    """r heads of queries for each head of keys and values; of each head, parts of eight may go: onnxruntime takes no
+    other sizes."""
     count, shared = heads(call, "num_heads"), heads(call, "kv_num_heads")
     operands = separated(call)
     if operands[0] is None:
         return call.freeze_all("an input of unknown shape")
     size = operands[0].shape[-1] // count
-    keys = f"_ _ (g {size}), _ _ (g {size}), _ g _ _, _ g _ _"
-    text = f"_ _ (g r {size}), {keys}, _ (g r) _ _, (g r) -> _ _ (g r {size}), _ g _ _, _ g _ _, _ (g r) _ _"
-    operands += [call.operand(i) for i in (3, 4, 10, 11)]
+    head = call.relations.fresh(size)
+    keys = "_ _ (g d), _ _ (g d), _ g _ d, _ g _ d"
+    text = f"_ _ (g r d), {keys}, _ c, _ c, _ (g r) _ _, (g r), d -> _ _ (g r d), _ g _ d, _ g _ d, _ (g r) _ _"
+    operands += [*(call.operand(i) for i in (3, 4, 7, 8, 10, 11)), Operand((size,), (head,))]
     cache = (operands[0].shape[0], shared, 1, size)  # how long it is, an input says
-    return connect(call, text, operands, {"g": shared, "r": count // shared}, given={1: cache, 2: cache})
+    sizes = {"g": shared, "r": count // shared, "d": size}
+    results = connect(call, text, operands, sizes, given={1: cache, 2: cache})
+    if call.attributes.get("do_rotary"):  # then the whole is a multiple of sixteen
+        angle = (call.axes(7) or (None,))[-1]
+        in_blocks(call, angle, EIGHT)
+        tie_angles(call, head, angle, 1)
+        in_blocks(call, head if angle is None else head[2 * len(angle) :], 2 * EIGHT)
+    else:
+        in_blocks(call, head, EIGHT)
+    return results
+
+
+def in_blocks(call: Call, labels: Axis, size: int) -> None:
+    """So many neighbours stay or go together."""
+    if labels is not None and labels.size:
+        if len(labels) % size:
+            call.relations.freeze(labels, f"it takes multiples of {size}")
+        else:
+            blocks = labels.reshape(-1, size)
+            call.relations.same(blocks[:, 1:], np.repeat(blocks[:, :1], size - 1, axis=1))

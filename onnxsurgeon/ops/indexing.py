@@ -42,7 +42,7 @@ def renumber(call: Call, keep: Keep) -> Changes:
     return {1: (places + within).astype(index.dtype)}
 
 
-@register("Gather", silence="none", resize=renumber)
+@register("Gather", silence="none", resize=renumber, looks_up={1: 0})
 def gather(call: Call) -> Sequence[Axes | None]:
     axes, index, shape = call.axes(0), call.static(1), call.shape(1)
     if axes is None or shape is None:
@@ -68,7 +68,7 @@ def passing_letters(call: Call) -> list[str] | None:
     return letters(len(data), [a for a, n in enumerate(data) if a == axis_of(call) or n != index[a]])
 
 
-@register("GatherElements", silence="none")
+@register("GatherElements", silence="none", looks_up={1: 0})
 def gather_elements(call: Call) -> Sequence[Axes | None]:
     passing = passing_letters(call)
     if passing is None:
@@ -85,7 +85,7 @@ def scatter_elements(call: Call) -> Sequence[Axes | None]:
     return read(call, text(passing, passing, passing, passing))
 
 
-@register("GatherND", silence="none")
+@register("GatherND", silence="none", looks_up={1: 0})
 def gather_nd(call: Call) -> Sequence[Axes | None]:
     data, index, batch = call.shape(0), call.shape(1), int(call.attributes.get("batch_dims") or 0)
     if data is None or not index:
@@ -137,12 +137,3 @@ def ordered(call: Call) -> Sequence[Axes | None]:
     if call.operator != "TopK" and not call.attributes.get("keepdims", 1):
         del result[axis]
     return [tuple(result)] * len(call.outputs)
-
-
-# Inputs that hold indices, and the table that each looks up.
-LOOKUPS = {
-    "Gather": {1: 0},
-    "GatherElements": {1: 0},
-    "GatherND": {1: 0},
-    "EmbedLayerNormalization": {0: 2, 1: 4},
-}

@@ -85,7 +85,7 @@ register("ImageScaler", silence="none", resize=offsets)(signature("n c * -> n c 
 # --- normalisations --------------------------------------------------------------------------------------------------
 
 
-@register("SkipLayerNormalization SkipSimplifiedLayerNormalization", domain=MICROSOFT)
+@register("SkipLayerNormalization SkipSimplifiedLayerNormalization", domain=MICROSOFT, scale=2)
 def skip_norm(call: Call) -> Sequence[Axes | None]:
     """input + skip (+ bias), normalised along the last axis; output 3 is the sum."""
     results = read(call, ", ".join(["..."] * len(call.inputs)) + " -> ..., , , ...")
@@ -94,7 +94,7 @@ def skip_norm(call: Call) -> Sequence[Axes | None]:
     return [rows if i in (1, 2) else axes for i, axes in enumerate(results)]
 
 
-@register("EmbedLayerNormalization", domain=MICROSOFT)
+@register("EmbedLayerNormalization", domain=MICROSOFT, looks_up={0: 2, 1: 4}, scale=5)
 def embed(call: Call) -> Sequence[Axes | None]:
     """Tables of words, positions and segments, summed and normalised."""
     results = read(call, "_ _, _ _, _ d, _ d, _ d, d, d, _ _, _ _ -> _ _ d, , _ _ d")

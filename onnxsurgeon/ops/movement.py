@@ -127,7 +127,7 @@ def retarget(call: Call, keep: Keep) -> Changes:
     return call.spelled("shape", 1, new)
 
 
-@register("Reshape", silence="none", resize=retarget, inferred=1)
+@register("Reshape", silence="none", resize=retarget, inferred=1, moves="rearranged")
 def reshape(call: Call) -> Sequence[Axes | None]:
     axes, source, target = call.axes(0), call.inputs[0], call.outputs[0]
     if axes is None or source is None or source.shape is None or target.shape is None:
@@ -152,7 +152,7 @@ def squeezed(call: Call, keep: Keep) -> Changes:
     return {"axes": axes} if call.version < 13 else {1: np.array(axes)}
 
 
-@register("Flatten Squeeze Unsqueeze", silence="none", resize=squeezed)
+@register("Flatten Squeeze Unsqueeze", silence="none", resize=squeezed, moves="rearranged")
 def flatten(call: Call) -> Sequence[Axes | None]:
     axes, source, target = call.axes(0), call.inputs[0], call.outputs[0]
     if axes is None or source is None or source.shape is None or target.shape is None:
@@ -160,7 +160,7 @@ def flatten(call: Call) -> Sequence[Axes | None]:
     return [regroup(call, axes, source, target)]
 
 
-@register("Transpose", silence="none")
+@register("Transpose", silence="none", moves="rearranged")
 def transpose(call: Call) -> Sequence[Axes | None]:
     axes = call.axes(0)
     if axes is None:
@@ -183,7 +183,7 @@ def depth_to_space(call: Call) -> Sequence[Axes | None]:
 # --- joining and parting ---------------------------------------------------------------------------------------------
 
 
-@register("Concat", silence="none")
+@register("Concat", silence="none", moves="joined")
 def concat(call: Call) -> Sequence[Axes | None]:
     parts = [call.axes(i) for i in range(len(call.inputs))]
     target = call.outputs[0]
@@ -231,7 +231,7 @@ def split_sizes(call: Call, keep: Keep) -> Changes:
     return changes
 
 
-@register("Split", silence="none", resize=split_sizes)
+@register("Split", silence="none", resize=split_sizes, moves="parted")
 def split(call: Call) -> Sequence[Axes | None]:
     axes = call.axes(0)
     if axes is None or any(t.shape is None for t in call.outputs):
@@ -285,7 +285,7 @@ def slice_bounds(call: Call, keep: Keep) -> Changes:
     return call.spelled("starts", 1, starts) | call.spelled("ends", 2, ends)
 
 
-@register("Slice", silence="none", resize=slice_bounds)
+@register("Slice", silence="none", resize=slice_bounds, moves="parted")
 def slice_(call: Call) -> Sequence[Axes | None]:
     axes, target, found = call.axes(0), call.outputs[0], slice_parameters(call)
     if axes is None or target.shape is None:
@@ -301,7 +301,10 @@ def slice_(call: Call) -> Sequence[Axes | None]:
         labels = axes[a]
         if labels is None:
             continue
-        if abs(step) != 1 or (step == -1 and target.shape[a] != len(labels)):
+        if step > 1 and 0 <= low < step and target.shape[a] * step == len(labels):
+            blocks = labels.reshape(-1, step)  # are cut whole, so that the same step meets the same place in each
+            call.relations.same(blocks[:, 1:], np.repeat(blocks[:, :1], step - 1, axis=1))
+        elif abs(step) != 1 or (step == -1 and target.shape[a] != len(labels)):
             call.relations.freeze(labels, f"sliced with a step of {step}")
         piece = labels[slice(low, high if high > -(len(labels) + 1) else None, step)]
         result[a] = piece_of(call, piece)

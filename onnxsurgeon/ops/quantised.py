@@ -6,37 +6,61 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
+import numpy as np
+
 from onnxsurgeon.neurons import Axes
 from onnxsurgeon.ops.call import OPERATORS, Call, Changes, Factors, Keep, register, unchanged
 from onnxsurgeon.ops.microsoft import inner
 from onnxsurgeon.ops.shapes import MICROSOFT
-from onnxsurgeon.ops.table import conv_macs, counted, everything, group_share, matmul_text, read, signature
+from onnxsurgeon.ops.table import connect, conv_macs, counted, everything, group_share, matmul_text, read, signature
+from onnxsurgeon.signature import Operand
 
 # --- weights in blocks of few bits -----------------------------------------------------------------------------------
 
 
-def by_rows(call: Call, index: int) -> str:
+def shared(call: Call, index: int) -> int:
+    """How many blocks lie behind one element of the scales or zero points: several 4-bit ones are in one byte."""
+    shape, blocks = call.shape(index) or (), (call.shape(1) or (1, 1))[1]
+    there = prod(shape) // int(call.attributes["N"]) if shape else blocks
+    return -(-blocks // max(there, 1))
+
+
+def by_rows(call: Call, index: int, letter: str) -> str:
     """Scales or zero points, one for each row and block: in a matrix, or behind each other."""
-    shape, rows = call.shape(index) or (), int(call.attributes["N"])
-    return f"(j {prod(shape) // rows})" if len(shape) == 1 else "j *" if shape else ""
+    shape = call.shape(index) or ()
+    return f"(j {letter})" if len(shape) == 1 else f"j {letter}" if shape else ""
 
 
-def rows_left(call: Call, keep: Keep) -> Changes:
-    labels = call.result(0).axes[-1]
-    return {} if labels is None or unchanged(keep, labels) else {"N": int(keep(labels).sum())}
+def blocks_left(call: Call, keep: Keep) -> Changes:
+    rows, columns = call.result(0).axes[-1], (call.axes(0) or (None,))[-1]
+    changes: Changes = {}
+    for name, labels in (("N", rows), ("K", columns)):
+        changes |= {} if labels is None or unchanged(keep, labels) else {name: int(keep(labels).sum())}
+    return changes
 
 
-def rows_macs(call: Call) -> list[Factors]:
-    return [[*everything(call, call.result(0)), (int(call.attributes["K"]), None)]]
+def blocks_macs(call: Call) -> list[Factors]:
+    return [everything(call, call.result(0)) + everything(call, call.operand(0))[-1:]]
 
 
-@register("MatMulNBits", domain=MICROSOFT, silence="none", resize=rows_left, macs=rows_macs)
+@register("MatMulNBits", domain=MICROSOFT, silence="data", resize=blocks_left, macs=blocks_macs)
 def by_blocks(call: Call) -> Sequence[Axes | None]:
-    """A weight quantised in blocks along its columns: outputs may go, inputs stay."""
+    """A weight quantised in blocks along its columns: of its inputs, whole blocks may go."""
     if call.attributes.get("weight_prepacked"):
         return call.freeze_all("its weight is packed for one device")
-    text = f"... _, j *, {by_rows(call, 2)}, {by_rows(call, 3)}, _, j -> ... j"
-    return read(call, text, j=int(call.attributes["N"]))
+    blocks, together, size = (call.shape(1) or (1, 1))[1], shared(call, 3), int(call.attributes["block_size"])
+    points = call.relations.fresh(-(-blocks // together))  # the neurons of its zero points, in whichever form
+    operands = [*(call.operand(i) for i in range(6)), Operand((len(points),), (points,))]
+    text = f"... k, j b *, {by_rows(call, 2, 'b')}, {by_rows(call, 3, 'p')}, _, j, p -> ... j"
+    results = connect(call, text, operands, {"j": int(call.attributes["N"]), "b": blocks, "p": len(points)})
+    columns, block = (call.axes(0) or (None,))[-1], (call.axes(1) or (None, None))[1]
+    if columns is None or block is None or len(columns) != blocks * size or blocks % together or call.has(4):
+        for axis in (columns, block, points):
+            call.relations.freeze(axis, "the last block is not full, or blocks are not in order")
+        return results
+    call.relations.same(columns.reshape(-1, size), np.repeat(block[:, None], size, axis=1))
+    call.relations.same(block, np.repeat(points, together))
+    return results
 
 
 # --- products --------------------------------------------------------------------------------------------------------

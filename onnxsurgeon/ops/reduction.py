@@ -52,7 +52,7 @@ def along(call: Call) -> Sequence[Axes | None]:
     return [axes]
 
 
-@register("LayerNormalization RMSNormalization SimplifiedLayerNormalization")
+@register("LayerNormalization RMSNormalization SimplifiedLayerNormalization", scale=1)
 def layer_norm(call: Call) -> Sequence[Axes | None]:
     """The statistics run over the axes from `axis` on; outputs 1 and 2 are the statistics."""
     axis = int(call.attributes.get("axis", -1))
@@ -72,7 +72,7 @@ def mean_variance(call: Call) -> Sequence[Axes | None]:
     return results
 
 
-@register("BatchNormalization", silence="none")
+@register("BatchNormalization", silence="none", scale=1)
 def batch_norm(call: Call) -> Sequence[Axes | None]:
     results = read(call, "n c ..., c, c, c, c -> n c ..., c, c, c, c")
     if call.attributes.get("training_mode"):
@@ -80,7 +80,7 @@ def batch_norm(call: Call) -> Sequence[Axes | None]:
     return results
 
 
-@register("InstanceNormalization")
+@register("InstanceNormalization", scale=1)
 def instance_norm(call: Call) -> Sequence[Axes | None]:
     results = read(call, "n c ..., c, c -> n c ...")
     call.normalises(0, range(2, len(call.shape(0) or ())))
@@ -91,7 +91,7 @@ def norm_groups(call: Call) -> int:
     return int((call.shape(0) or (1, 1))[1]) // int(call.attributes["num_groups"])
 
 
-@register("GroupNormalization", resize=counted("num_groups", 0, 1, norm_groups))
+@register("GroupNormalization", resize=counted("num_groups", 0, 1, norm_groups), scale=1)
 def group_norm(call: Call) -> Sequence[Axes | None]:
     """Before opset 21 scale and shift are per group, from then on per channel."""
     groups = int(call.attributes["num_groups"])
@@ -132,13 +132,3 @@ def quantize(call: Call) -> Sequence[Axes | None]:
 def dynamic_quantize(call: Call) -> Sequence[Axes | None]:
     """The range of which it takes the scale holds 0, whether a neuron is silent or gone."""
     return read(call, "... -> ..., ,")
-
-
-# Which input of a normalisation scales each channel.
-SCALES = dict.fromkeys(
-    """
-    BatchNormalization InstanceNormalization GroupNormalization LayerNormalization RMSNormalization
-    SimplifiedLayerNormalization
-    """.split(),
-    1,
-) | {"SkipLayerNormalization": 2, "SkipSimplifiedLayerNormalization": 2, "EmbedLayerNormalization": 5}

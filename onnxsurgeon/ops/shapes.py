@@ -8,33 +8,61 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 
-from onnxsurgeon.ops.call import Array
+from onnxsurgeon.ops.call import Array, Key
+from onnxsurgeon.ops.table import NARY, UNARY
 from onnxsurgeon.signature import Shape
 
 MICROSOFT = "com.microsoft"
-Key = tuple[str, str]  # domain, operator
 Attributes = Mapping[str, Any]
 Shapes = Sequence[Shape]
 Infer = Callable[[Attributes, Shapes], Sequence[Shape]]
+
+
+class Refused(ValueError):
+    """Sizes on which no graph with this vertex runs."""
 
 
 class Known(NamedTuple):
     """`infer`: the attributes and the inputs' shapes, () where absent -> the outputs' shapes, of those that there are.
 
     types: for each output, the inputs of whose element type it is: of the first that is there. The last entry holds for
-    all outputs that follow. It may raise IndexError, KeyError or ValueError on what the operator refuses.
+    all outputs that follow. cast: the element type that the attributes say instead. whole: whether the shape of every
+    input matters (of the first alone otherwise, where there is no more to know). `infer` may raise IndexError, KeyError
+    or ValueError on what it knows nothing of, and Refused.
     """
 
     infer: Infer
     types: tuple[tuple[int, ...], ...] = ((0,),)
+    cast: Callable[[Attributes], int] | None = None
+    whole: bool = True
 
 
 def like(index: int) -> Infer:
     return lambda attributes, shapes: [shapes[index]]
 
 
+def mapped(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    """The result and, of what drops out, the mask."""
+    return [shapes[0], shapes[0]]
+
+
 def broadcast(*indices: int) -> Infer:
     return lambda attributes, shapes: [np.broadcast_shapes(*(shapes[i] for i in indices))]
+
+
+def elementwise(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    """All inputs broadcast."""
+    given = set(shapes)
+    if len(given) == 1:
+        return [given.pop()]
+    try:
+        return [np.broadcast_shapes(*given)]
+    except ValueError as problem:
+        raise Refused(str(problem)) from problem
+
+
+def truth(attributes: Attributes) -> int:
+    return int(onnx.TensorProto.BOOL)
 
 
 def product(a: int, b: int) -> Infer:
@@ -193,9 +221,17 @@ def _table(domain: str, entries: Mapping[str, Known]) -> dict[Key, Known]:
     return {(domain, name): known for names, known in entries.items() for name in names.split()}
 
 
+# Element by element; what these make of shapes is worth the short way.
 SHAPES: dict[Key, Known] = _table(
     "",
     {
+        UNARY: Known(mapped, whole=False),
+        NARY: Known(elementwise),
+        "Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor": Known(elementwise, cast=truth),
+        "Not IsNaN IsInf": Known(like(0), cast=truth, whole=False),
+        "Cast": Known(like(0), cast=lambda attributes: int(attributes["to"]), whole=False),
+        "CastLike": Known(like(0), ((1,),), whole=False),
+        "Where": Known(elementwise, ((1,),)),
         "SimplifiedLayerNormalization": Known(normalised),
         "GroupNormalization MeanVarianceNormalization": Known(like(0)),
         "Affine ImageScaler ParametricSoftplus ScaledTanh": Known(like(0)),

@@ -6,18 +6,18 @@ Each function takes the attributes, the inputs' values (None where absent) and t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 import onnx.helper
 
 from onnxsurgeon.ops.call import Array
+from onnxsurgeon.signature import Shape
 
 Attributes = Mapping[str, Any]
 Inputs = Sequence[Any]
 Compute = Callable[[Attributes, Inputs, int], Any]
-
-COMPARISONS = frozenset("Equal Greater GreaterOrEqual Less LessOrEqual Not And Or Xor IsNaN IsInf".split())
 
 
 def _given(attributes: Attributes, inputs: Inputs, name: str, index: int) -> Any:
@@ -80,7 +80,18 @@ def _constant_of_shape(attributes: Attributes, inputs: Inputs, version: int) -> 
 
 
 def _cast(attributes: Attributes, inputs: Inputs, version: int) -> Array:
-    return np.asarray(inputs[0]).astype(onnx.helper.tensor_dtype_to_np_dtype(int(attributes["to"])))
+    return _as(inputs[0], onnx.helper.tensor_dtype_to_np_dtype(int(attributes["to"])))
+
+
+def _as(value: Any, dtype: Any) -> Array:
+    if np.dtype(dtype).type.__module__ != "numpy":  # such as a float of 8 bits
+        raise ValueError("no size is of such a type")
+    return np.asarray(value).astype(dtype)
+
+
+def _clip(attributes: Attributes, inputs: Inputs, version: int) -> Array:
+    low, high = (_given(attributes, inputs, name, index) for name, index in (("min", 1), ("max", 2)))
+    return np.asarray(np.clip(inputs[0], low, high)).astype(inputs[0].dtype)
 
 
 def _reduce(function: Callable[..., Any]) -> Compute:
@@ -117,6 +128,21 @@ def _scatter_nd(attributes: Attributes, inputs: Inputs, version: int) -> Array:
     return result
 
 
+def _gather_nd(attributes: Attributes, inputs: Inputs, version: int) -> Array:
+    if attributes.get("batch_dims"):
+        raise ValueError("batches of their own")
+    return np.asarray(inputs[0][tuple(np.moveaxis(inputs[1], -1, 0))])
+
+
+def _one_hot(attributes: Attributes, inputs: Inputs, version: int) -> Array:
+    index, depth, (off, on) = inputs[0], int(np.ravel(inputs[1])[0]), inputs[2]
+    axis = int(attributes.get("axis", -1))
+    hot = np.expand_dims(index % depth, axis)
+    shape = [depth if a == axis % hot.ndim else 1 for a in range(hot.ndim)]
+    inside = np.expand_dims((index >= -depth) & (index < depth), axis)
+    return np.asarray(np.where(inside & (hot == np.arange(depth).reshape(shape)), on, off))
+
+
 def _pad(attributes: Attributes, inputs: Inputs, version: int) -> Array:
     pads = _given(attributes, inputs, "pads", 1).reshape(2, -1).T
     if attributes.get("mode", "constant") != "constant" or (len(inputs) > 3 and inputs[3] is not None):
@@ -139,9 +165,9 @@ VALUES: dict[str, Compute] = {
     "Add": _plain(np.add),
     "And": _plain(np.logical_and),
     "Cast": _cast,
-    "CastLike": lambda a, x, v: np.asarray(x[0]).astype(x[1].dtype),
+    "CastLike": lambda a, x, v: _as(x[0], x[1].dtype),
     "Ceil": _plain(np.ceil),
-    "Clip": lambda a, x, v: np.clip(x[0], *(_given(a, x, n, i) for n, i in (("min", 1), ("max", 2)))),
+    "Clip": _clip,
     "Concat": lambda a, x, v: np.concatenate(x, int(a["axis"])),
     "ConstantOfShape": _constant_of_shape,
     "Cos": _typed(np.cos),
@@ -156,6 +182,7 @@ VALUES: dict[str, Compute] = {
     "GatherElements": lambda a, x, v: np.take_along_axis(
         x[0], x[1] % x[0].shape[int(a.get("axis") or 0)], int(a.get("axis") or 0)
     ),
+    "GatherND": _gather_nd,
     "Greater": _plain(np.greater),
     "GreaterOrEqual": _plain(np.greater_equal),
     "Identity": lambda a, x, v: x[0],
@@ -167,7 +194,9 @@ VALUES: dict[str, Compute] = {
     "Mod": _mod,
     "Mul": _plain(np.multiply),
     "Neg": _plain(np.negative),
+    "NonZero": lambda a, x, v: np.asarray(np.nonzero(x[0]), np.int64),
     "Not": _plain(np.logical_not),
+    "OneHot": _one_hot,
     "Or": _plain(np.logical_or),
     "Pad": _pad,
     "Pow": _typed(np.power),
@@ -194,6 +223,22 @@ VALUES: dict[str, Compute] = {
     "Unsqueeze": _unsqueeze,
     "Where": _plain(np.where),
     "Xor": _plain(np.logical_xor),
+}
+
+
+# What follows from the shape of an input, whatever its values.
+FROM_SHAPE: dict[str, Callable[[Attributes, Shape], Array]] = {
+    "Shape": lambda a, shape: np.asarray(shape[a.get("start") or 0 : a.get("end")], np.int64),
+    "Size": lambda a, shape: np.asarray(prod(shape), np.int64),
+}
+
+# What is no computation but a constant that the graph spells as a vertex, and the types of its attributes of numbers.
+CONSTANT = "Constant"
+SPELLED: dict[str, Any] = {
+    "value_int": np.int64,
+    "value_ints": np.int64,
+    "value_float": np.float32,
+    "value_floats": np.float32,
 }
 
 

@@ -26,3 +26,16 @@ WHOLE = {
 @register(" ".join(WHOLE))
 def whole(call: Call) -> Sequence[Axes | None]:
     return call.freeze_all(WHOLE[call.operator])
+
+
+# What onnxruntime writes for the processor that it runs on: weights in blocks of as many channels as that takes at
+# once, which the file doesn't say.
+NCHWC = "com.microsoft.nchwc"
+
+
+@register(
+    "AveragePool Conv GlobalAveragePool GlobalMaxPool MaxPool ReorderInput ReorderOutput Upsample",
+    domain=NCHWC,
+)
+def blocked(call: Call) -> Sequence[Axes | None]:
+    return call.freeze_all("laid out for one kind of processor: optimise to the level extended, not all")

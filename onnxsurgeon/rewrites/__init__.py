@@ -6,7 +6,7 @@ module here recognises one such form and puts another in its place, before a gra
 
 from __future__ import annotations
 
-from onnxsurgeon.rewrites import packed, shared, strided
+from onnxsurgeon.rewrites import branches, packed, shared, shuffled, strided
 from onnxsurgeon.rewrites.draft import Draft, Known, prune_dead
 
 __all__ = ["Known", "prune_dead", "rewrite"]
@@ -15,14 +15,21 @@ __all__ = ["Known", "prune_dead", "rewrite"]
 def rewrite(known: Known) -> Known:
     """`known` itself where nothing is to be rewritten, else a changed copy of its model and the facts about that."""
     graph = known.model.graph
-    if not any(form.find(known, node) for node in graph for form in (packed, strided, shared)):
+    if not any(branches.find(known, node) for node in graph.all_nodes()) and not any(
+        form.find(known, node) for node in graph for form in (packed, strided, shuffled, shared)
+    ):
         return known
     draft = Draft(known)
+    for node in list(draft.known.model.graph.all_nodes()):
+        if node.graph is not None:
+            branches.inline(draft, node)
     for node in list(draft.known.model.graph):
         if node.graph is not None:  # a rewrite before it did not replace it
             packed.unpack(draft, node)
         if node.graph is not None:
             strided.restride(draft, node)
+        if node.graph is not None:
+            shuffled.reorder(draft, node)
         if node.graph is not None:
             shared.unshare(draft, node)
     return draft.known

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.facts import Evaluator, Facts
-from onnxsurgeon.ops.call import Array
+from onnxsurgeon.facts import Evaluator, Facts, tensor
+from onnxsurgeon.neurons import Relations
+from onnxsurgeon.ops.call import Array, Call
 from onnxsurgeon.signature import Shape
 
 
@@ -36,12 +37,12 @@ class Known:
         a, b = (self.evaluator.fact(value, facts).value for facts in self.facts)
         return a if a is not None and b is not None and np.array_equal(a, b) else None
 
-    def parameter(self, node: ir.Node, name: str, index: int) -> list[int] | None:
-        """What old opsets give as attribute `name` and new ones as input `index`, where it is static."""
-        given = self.evaluator.attributes(node).get(name)
-        if given is None:
-            given = self.static(node.inputs[index] if index < len(node.inputs) else None)
-        return None if given is None else [int(n) for n in np.ravel(given)]
+    def call(self, node: ir.Node) -> Call:
+        """The vertex as its operator sees it, without neurons."""
+        inputs = [None if v is None else tensor(v, *self.facts) for v in node.inputs]
+        outputs = [replace(tensor(v, *self.facts), used=bool(v.uses()) or v.is_graph_output()) for v in node.outputs]
+        version, attributes = self.evaluator.version(node), self.evaluator.attributes(node)
+        return Call(node.name or "", node.op_type, version, attributes, inputs, outputs, Relations())
 
     def is_tensor(self, value: ir.Value) -> bool:
         """Whether it holds data, not a number that follows from shapes."""
@@ -109,6 +110,11 @@ class Draft:
         value = ir.Value(name=unique, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
         self.known.model.graph.initializers[unique] = value
         return value
+
+    def adopt(self, value: ir.Value) -> None:
+        """Makes a weight of a graph inside one of the whole model."""
+        value.name = _unique(value.name or "weight", self.values - {value.name})
+        self.known.model.graph.initializers[value.name] = value
 
     def replace(self, old: ir.Value, new: ir.Value) -> None:
         """What read `old` reads `new`, which takes its name. The vertex of `old` goes where nothing else needs it."""

@@ -8,17 +8,18 @@ three keep the same positions of d; parted, each has its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.facts import constant, domain_of
-from onnxsurgeon.ops import NARY, UNARY
 from onnxsurgeon.ops.call import Array
 from onnxsurgeon.ops.movement import factor
+from onnxsurgeon.ops.packing import Step
+from onnxsurgeon.ops.packing import step as step_of
 from onnxsurgeon.rewrites.draft import Draft, Known, integers, prune_dead
+from onnxsurgeon.vertices import constant, domain_of, operator_of
 
 MOST = 8  # parts; what has more is no handful of projections
 
@@ -29,19 +30,6 @@ class Packed(NamedTuple):
     value: ir.Value
     axis: int | None
     parts: tuple[int, ...]
-
-
-class Step(NamedTuple):
-    """What a vertex does to a packed tensor.
-
-    results: its outputs. copied: whether it is done to each part (else the parts stay as they are); then `attributes`
-    and the constants in `inputs` are what the copies have in place of the vertex' own.
-    """
-
-    results: tuple[Packed, ...]
-    copied: bool = False
-    attributes: Mapping[str, Sequence[int]] = {}
-    inputs: Mapping[int, Sequence[int]] = {}
 
 
 class Site(NamedTuple):
@@ -60,7 +48,8 @@ class Site(NamedTuple):
 
 def find(known: Known, node: ir.Node) -> Site | None:
     """The axis of parts that a Reshape makes, where all its parts are taken, and nothing else reads the whole."""
-    if node.op_type != "Reshape" or domain_of(node) != "" or constant(node.inputs[0]) is not None:
+    operator = operator_of(node)
+    if operator is None or operator.inferred != 1 or constant(node.inputs[0]) is not None:
         return None
     before, after = known.shapes(node.inputs[0]), known.shapes(node.outputs[0])
     if before is None or after is None or not known.is_tensor(node.outputs[0]):
@@ -103,7 +92,7 @@ def _taken(known: Known, packed: Packed) -> set[int] | None:
         if step is None and not single:
             return None
         found.update(packed.parts if step is None else ())
-        for result in step.results if step is not None else ():
+        for result in _results(use.node, step) if step is not None else ():
             inner = _taken(known, result)
             if inner is None:
                 return None
@@ -111,112 +100,15 @@ def _taken(known: Known, packed: Packed) -> set[int] | None:
     return found
 
 
-# --- what vertices do to a packed tensor -----------------------------------------------------------------------------
-
-
 def _step(known: Known, node: ir.Node, packed: Packed) -> Step | None:
-    handle = STEPS.get(node.op_type)
-    if handle is None or domain_of(node) != "" or node.graph is not known.model.graph:
+    where = [index for index, value in enumerate(node.inputs) if value is packed.value]
+    if len(where) != 1 or packed.axis is None or domain_of(node) != "" or node.graph is not known.model.graph:
         return None
-    if sum(v is packed.value for v in node.inputs) != 1 or packed.axis is None:
-        return None
-    return handle(known, node, packed.value, packed.axis, packed.parts)
+    return step_of(known.call(node), where[0], packed.axis, packed.parts)
 
 
-Parts = tuple[int, ...]
-
-
-def _transpose(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
-    shapes = known.shapes(value)
-    if shapes is None:
-        return None
-    order = list(known.evaluator.attributes(node).get("perm") or range(len(shapes[0]))[::-1])
-    rest = [a - (a > axis) for a in order if a != axis]
-    results = (Packed(node.outputs[0], order.index(axis), parts),)
-    return Step(results, rest != sorted(rest), {"perm": rest})
-
-
-def _squeeze(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
-    shapes, axes = known.shapes(value), known.parameter(node, "axes", 1)
-    if shapes is None or axes is None:
-        return None
-    axes = [a % len(shapes[0]) for a in axes]
-    if axis in axes:
-        return Step((Packed(node.outputs[0], None, parts),)) if len(axes) == 1 else None
-    return _renumbered(known, node, axis - sum(a < axis for a in axes), [a - (a > axis) for a in axes], parts)
-
-
-def _unsqueeze(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
-    shapes, axes = known.shapes(node.outputs[0]), known.parameter(node, "axes", 1)
-    if shapes is None or axes is None:
-        return None
-    axes = [a % len(shapes[0]) for a in axes]
-    place = [a for a in range(len(shapes[0])) if a not in axes][axis]
-    return _renumbered(known, node, place, [a - (a > place) for a in axes], parts)
-
-
-def _renumbered(known: Known, node: ir.Node, place: int, axes: Sequence[int], parts: Parts) -> Step:
-    results = (Packed(node.outputs[0], place, parts),)
-    if known.evaluator.version(node) < 13:
-        return Step(results, True, {"axes": axes})
-    return Step(results, True, {}, {1: axes})
-
-
-def _gather(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
-    shapes, index = known.shapes(value), known.static(node.inputs[1])
-    given = int(known.evaluator.attributes(node).get("axis") or 0)
-    if shapes is None or index is None or given % len(shapes[0]) != axis or index.ndim > 1:
-        return None
-    chosen = tuple(parts[int(i)] for i in np.ravel(index))
-    return Step((Packed(node.outputs[0], axis if index.ndim else None, chosen),))
-
-
-def _slice(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
-    shapes, taken = known.shapes(value), known.shapes(node.outputs[0])
-    starts, ends = known.parameter(node, "starts", 1), known.parameter(node, "ends", 2)
-    axes, steps = known.parameter(node, "axes", 3), known.parameter(node, "steps", 4)
-    stated = sum(v is not None for v in node.inputs[3:])
-    if shapes is None or taken is None or starts is None or ends is None or len(starts) != 1:
-        return None
-    if stated > (axes is not None) + (steps is not None) or (steps or [1]) != [1]:
-        return None
-    if (axes or [0])[0] % len(shapes[0]) != axis:
-        return None
-    return Step((Packed(node.outputs[0], axis, parts[starts[0] : ends[0]]),))
-
-
-def _split(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
-    shapes = known.shapes(value)
-    if shapes is None or int(known.evaluator.attributes(node).get("axis") or 0) % len(shapes[0]) != axis:
-        return None
-    results, start = [], 0
-    for output in node.outputs:
-        taken = known.shapes(output)
-        if taken is None:
-            return None
-        results.append(Packed(output, axis, parts[start : start + taken[0][axis]]))
-        start += taken[0][axis]
-    return Step(tuple(results))
-
-
-def _elementwise(known: Known, node: ir.Node, value: ir.Value, axis: int, parts: Parts) -> Step | None:
-    """Everything but the packed tensor is a scalar."""
-    others = [known.shapes(v) for v in node.inputs if v is not None and v is not value]
-    if any(shapes is None or shapes[0] != () for shapes in others) or any(v.uses() for v in node.outputs[1:]):
-        return None
-    return Step((Packed(node.outputs[0], axis, parts),), True)
-
-
-Handle = Callable[[Known, ir.Node, ir.Value, int, Parts], Step | None]
-STEPS: dict[str, Handle] = {
-    **dict.fromkeys([*UNARY.split(), *NARY.split(), "QuantizeLinear", "DequantizeLinear"], _elementwise),
-    "Gather": _gather,
-    "Slice": _slice,
-    "Split": _split,
-    "Squeeze": _squeeze,
-    "Transpose": _transpose,
-    "Unsqueeze": _unsqueeze,
-}
+def _results(node: ir.Node, step: Step) -> list[Packed]:
+    return [Packed(value, *piece) for value, piece in zip(node.outputs, step.pieces, strict=False)]
 
 
 # --- taking it apart -------------------------------------------------------------------------------------------------
@@ -301,7 +193,7 @@ def _hand_over(draft: Draft, packed: Packed, parts: Mapping[int, ir.Value]) -> N
         step = _step(draft.known, node, packed)
         if step is not None:
             given = _copies(draft, node, value, step, parts) if step.copied else parts
-            for result in step.results:
+            for result in _results(node, step):
                 _hand_over(draft, result, given)
     if value.uses() or value.is_graph_output():  # read with its axis
         producer = value.producer()
@@ -321,7 +213,7 @@ def _copies(
     attributes = [a for a in node.attributes.values() if a.name not in step.attributes]
     attributes += [integers(key, values) for key, values in step.attributes.items()]
     copies = {}
-    for p in step.results[0].parts:
+    for p in step.pieces[0].parts:
         inputs = [parts[p] if v is value else fixed.get(i, v) for i, v in enumerate(node.inputs)]
         output = f"{node.outputs[0].name}.{p}"
         copies[p] = draft.add(node, node.op_type, inputs, attributes, f"{name}.{p}", [output])[0]

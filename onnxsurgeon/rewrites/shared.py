@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxsurgeon.facts import constant, domain_of
-from onnxsurgeon.ops import OPERATORS
 from onnxsurgeon.rewrites.draft import Draft, Known
+from onnxsurgeon.vertices import constant, domain_of, operator_of
 
 
 def find(known: Known, node: ir.Node) -> bool:
     """Whether `node` only maps or moves a small constant, and several vertices read what it makes."""
-    operator = OPERATORS.get((domain_of(node), node.op_type))
+    operator = operator_of(node)
     if operator is None or operator.silence != "none" or domain_of(node) or len(node.outputs) != 1:
         return False
     value = node.outputs[0]

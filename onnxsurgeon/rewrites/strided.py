@@ -14,11 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.facts import constant, domain_of
 from onnxsurgeon.ops.call import Array
-from onnxsurgeon.ops.values import VALUES
 from onnxsurgeon.rewrites.draft import Draft, Known, integers
 from onnxsurgeon.signature import Shape
+from onnxsurgeon.vertices import constant, domain_of, operator_of
 
 LARGEST = 1 << 22  # elements of an index that is computed
 
@@ -33,10 +32,12 @@ class Site(NamedTuple):
 
 def find(known: Known, node: ir.Node) -> Site | None:
     """What a Gather on a flattened tensor reads, where it reads all of it in the order of a Transpose."""
-    if node.op_type != "Gather" or domain_of(node) != "" or node.graph is not known.model.graph:
+    operator = operator_of(node)
+    if operator is None or operator.looks_up != {1: 0} or domain_of(node) or node.graph is not known.model.graph:
         return None
     flat = node.inputs[0].producer() if node.inputs[0] is not None else None
-    if flat is None or flat.op_type != "Reshape" or domain_of(flat) != "" or not known.is_tensor(node.outputs[0]):
+    before_it = None if flat is None else operator_of(flat)
+    if flat is None or before_it is None or before_it.moves != "rearranged" or not known.is_tensor(node.outputs[0]):
         return None
     source, index = flat.inputs[0], node.inputs[1]
     before, line, after = (known.shapes(v) for v in (source, node.inputs[0], node.outputs[0]))
@@ -80,16 +81,12 @@ def _evaluate(known: Known, value: ir.Value, sample: int, memo: dict[ir.Value, A
     held, node = constant(value), value.producer()
     if held is not None:
         return held.numpy()
-    if node is None or domain_of(node) != "" or node.op_type not in VALUES or len(node.outputs) > 1:
+    if node is None:
         return None
     inputs = [None if v is None else _compute(known, v, sample, memo) for v in node.inputs]
     if any(a is None and v is not None for a, v in zip(inputs, node.inputs, strict=True)):
         return None
-    try:
-        found = VALUES[node.op_type](known.evaluator.attributes(node), inputs, known.evaluator.version(node))
-    except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
-        return None
-    return np.asarray(found)
+    return known.evaluator.compute(node, inputs)
 
 
 def _order(index: Array | None, shape: Shape) -> tuple[int, ...] | None:

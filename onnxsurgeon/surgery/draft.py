@@ -12,12 +12,12 @@ import onnx_ir as ir
 
 from onnxsurgeon.edit import copied, with_free_initializers
 from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
-from onnxsurgeon.facts import constant, domain_of
 from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.growth import NORMAL, Growth, alone
 from onnxsurgeon.rewrites import prune_dead
 from onnxsurgeon.selection import Selection
 from onnxsurgeon.signature import Shape
+from onnxsurgeon.vertices import constant, domain_of
 
 
 @dataclass(frozen=True)
@@ -299,5 +299,6 @@ def refuse(what: str, why: str, fix: str = "") -> ModelError:
     return ModelError(f"{what}; nothing was changed", why=why, fix=fix)
 
 
-def is_operator(node: ir.Node, *names: str) -> bool:
-    return node.op_type in names and domain_of(node) == ""
+def is_of(node: ir.Node, kinds: Collection[str]) -> bool:
+    """Whether a vertex is of one of these standard operators."""
+    return node.op_type in kinds and domain_of(node) == ""

@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import Labels, label
+from onnxsurgeon.ops import kinds
 from onnxsurgeon.resize import value_axis
 from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Block, Conv, Linear, Site, Start
 from onnxsurgeon.surgery.draft import (
@@ -20,20 +20,14 @@ from onnxsurgeon.surgery.draft import (
     data_inputs,
     find,
     find_value,
-    is_operator,
+    is_of,
     name_of,
     require_fit,
     require_type,
     result_of,
     same_named,
 )
-
-KINDS = frozenset(
-    """
-    Relu Clip LeakyRelu PRelu Elu Selu Celu Sigmoid Tanh Softplus Softsign HardSigmoid HardSwish Swish Mish Gelu
-    ThresholdedRelu Identity
-    """.split()
-)
+from onnxsurgeon.vertices import constant
 
 
 def insert(
@@ -129,9 +123,11 @@ def replace(
 def activation(model: ir.Model, name: str, kind: str) -> list[Step]:
     """Another activation in the place of one. Raises UsageError where `name` is none."""
     node = find(model, name)
-    if node.op_type not in KINDS:
+    if node.op_type not in kinds.ACTIVATIONS:
         raise UsageError(
-            f"{name} ({node.op_type}) is no activation", why=f"these are: {', '.join(sorted(KINDS))}", fix="use replace"
+            f"{name} ({node.op_type}) is no activation",
+            why=f"these are: {', '.join(sorted(kinds.ACTIVATIONS))}",
+            fix="use replace",
         )
     return replace(model, name, Activation(kind), what=f"activation {name}: {kind}")
 
@@ -145,7 +141,11 @@ def separate(model: ir.Model, name: str, *, init: Literal["closest", "he"] = "cl
     node = find(model, name)
     tensor = constant(node.inputs[1]) if len(node.inputs) > 1 else None
     labels = label(model, rewritten=False)
-    if not is_operator(node, "Conv") or tensor is None or int(labels.evaluator.attributes(node).get("group") or 1) > 1:
+    if (
+        not is_of(node, kinds.CONVOLUTIONS)
+        or tensor is None
+        or int(labels.evaluator.attributes(node).get("group") or 1) > 1
+    ):
         raise UsageError(
             f"{name} ({node.op_type}) can't be made separable",
             why="it is no Conv of one group",

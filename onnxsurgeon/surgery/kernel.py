@@ -9,10 +9,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import label
+from onnxsurgeon.ops import kinds
 from onnxsurgeon.recipe import Places, take
-from onnxsurgeon.surgery.draft import Draft, Step, find, is_operator, require_fit
+from onnxsurgeon.surgery.draft import Draft, Step, find, is_of, require_fit
+from onnxsurgeon.vertices import constant
 
 MAX = 255  # along one axis
 
@@ -25,7 +26,7 @@ def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
     """
     node = find(model, name)
     tensor = constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    if not is_operator(node, "Conv", "ConvTranspose") or tensor is None:
+    if not is_of(node, kinds.CONVOLUTIONS | kinds.TRANSPOSED) or tensor is None:
         raise UsageError(f"{name} ({node.op_type}) is no convolution with constant weights", fix="name a Conv")
     labels = label(model, rewritten=False)
     old = tuple(tensor.shape.numpy())[2:]
@@ -106,7 +107,7 @@ def _shape(
 
 def _crop(draft: Draft, node: ir.Node, crop: Sequence[int]) -> None:
     """A smaller kernel without pads is to see less of the input."""
-    if node.op_type == "ConvTranspose":
+    if is_of(node, kinds.TRANSPOSED):
         raise UsageError(
             f"the kernel of {node.name} can't shrink so far",
             why="its output would be smaller, and it has no pads that could give way",

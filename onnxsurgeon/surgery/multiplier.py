@@ -7,13 +7,14 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import label
 from onnxsurgeon.growth import Growth
+from onnxsurgeon.ops import kinds
 from onnxsurgeon.recipe import Drawn, Fill, Places, take
 from onnxsurgeon.selection import Selection
-from onnxsurgeon.surgery.draft import Draft, Step, find, is_operator
+from onnxsurgeon.surgery.draft import Draft, Step, find, is_of
 from onnxsurgeon.surgery.wiring import applied
+from onnxsurgeon.vertices import constant
 
 
 def multiply(model: ir.Model, name: str, added: int, growth: Growth) -> Step | None:
@@ -22,7 +23,7 @@ def multiply(model: ir.Model, name: str, added: int, growth: Growth) -> Step | N
     What reads them sees neurons of its own, and gets zeros for them.
     """
     node = find(model, name)
-    if not is_operator(node, "Conv"):
+    if not is_of(node, kinds.CONVOLUTIONS):
         return None
     labels = label(model, parted=[node.outputs[0]], rewritten=False)
     group = int(labels.evaluator.attributes(node).get("group") or 1)

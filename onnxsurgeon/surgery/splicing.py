@@ -7,11 +7,11 @@ from difflib import get_close_matches
 import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.facts import constant
 from onnxsurgeon.graph import label
 from onnxsurgeon.resize import value_axis
 from onnxsurgeon.surgery.draft import Draft, Step, dynamic_axes, find_value, name_of, require_fit, same_named
 from onnxsurgeon.surgery.wiring import DEFAULT, Choices, align
+from onnxsurgeon.vertices import constant
 
 
 def splice(

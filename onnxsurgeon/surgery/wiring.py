@@ -14,6 +14,7 @@ from onnxsurgeon.errors import InfeasibleError, SurgeonError, UsageError
 from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.growth import NORMAL, Growth
 from onnxsurgeon.neurons import Ids
+from onnxsurgeon.ops import kinds
 from onnxsurgeon.resize import Limits, Utility, select, value_axis
 from onnxsurgeon.selection import Selection
 from onnxsurgeon.surgery.draft import (
@@ -22,7 +23,7 @@ from onnxsurgeon.surgery.draft import (
     data_inputs,
     find,
     find_value,
-    is_operator,
+    is_of,
     name_of,
     require_fit,
     require_type,
@@ -30,8 +31,6 @@ from onnxsurgeon.surgery.draft import (
 )
 
 Align = Literal["auto", "grow", "shrink", "both"]
-SUMS = ("Add", "Sum")
-VARIADIC = ("Sum", "Max", "Min", "Mean")
 
 
 @dataclass(frozen=True)
@@ -163,12 +162,12 @@ def connect(
         )
     given = find_value(model, source)
     require_type(label(model, rewritten=False), given, joint.outputs[0], f"connecting {source} to {target}")
-    if is_operator(joint, "Concat"):
+    if is_of(joint, kinds.STACKS):
         return [_extended(model, source, target, at, choices)]
-    if not is_operator(joint, *SUMS, *VARIADIC):
+    if not is_of(joint, kinds.JOINTS):
         raise UsageError(
             f"{target} ({joint.op_type}) takes no further input",
-            why=f"these do: Concat, {', '.join((*SUMS, *VARIADIC[1:]))}",
+            why=f"these do: {', '.join(sorted(kinds.STACKS | kinds.JOINTS))}",
             fix="insert one of them first",
         )
     probe = Draft(model)
@@ -183,8 +182,8 @@ def connect(
 def _widen(draft: Draft, joint: ir.Node, at: int, value: ir.Value) -> None:
     inputs = list(joint.inputs)
     inputs.insert(at, value)
-    if is_operator(joint, "Add"):
-        joint.op_type = "Sum"
+    if is_of(joint, kinds.SUMS):
+        joint.op_type = kinds.SUM
     joint.resize_inputs(len(inputs))
     for index, given in enumerate(inputs):
         joint.replace_input_with(index, given)
@@ -263,9 +262,9 @@ def disconnect(model: ir.Model, source: str, target: str) -> list[Step]:
         raise UsageError(f"{source} does not feed {target}", why=f"these do: {feeding}", fix="name one of these")
     if len(joint.inputs) < 2:
         raise UsageError(f"{source} is all that feeds {target}", fix=f"remove {target} instead")
-    if is_operator(joint, "Concat"):
+    if is_of(joint, kinds.STACKS):
         return [_shortened(model, source, target, places[-1])]
-    if not is_operator(joint, *SUMS, *VARIADIC):
+    if not is_of(joint, kinds.JOINTS):
         raise UsageError(f"{target} ({joint.op_type}) needs all of its inputs", fix=f"remove {target} instead")
     draft = Draft(model)
     twin = draft.find(target)

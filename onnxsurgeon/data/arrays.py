@@ -1,0 +1,136 @@
+"""Samples in .npz and .npy files, mapped into memory: what is not looked at is not read."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import struct
+import tempfile
+import weakref
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from onnxsurgeon.data.expected import LABELS, Expected, Piece, chosen
+from onnxsurgeon.errors import ModelError
+
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+BROKEN = (
+    OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, struct.error, zlib.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
+LOCAL = 30  # bytes of a zip member's own header, before its name
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An array in a file. It is mapped only while it is read: pages of a mapping stay in memory as long as it does."""
+
+    file: Any  # a path, or an open file
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+
+    def read(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """A copy of it all, or of some rows."""
+        if 0 in self.shape:
+            return np.empty(self.shape, self.dtype)
+        mapped = np.memmap(self.file, self.dtype, "r", self.offset, self.shape, "F" if self.fortran else "C")
+        return np.array(mapped if rows is None else mapped[rows])
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """The samples of a file of arrays. rows: those that were chosen, ascending, shape (samples,)."""
+
+    expected: Expected
+    arrays: Mapping[str, Stored]
+    labels: Stored | None
+    rows: np.ndarray
+    classes = None
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labelled(self) -> bool:
+        return self.labels is not None
+
+    def pieces(self, step: int) -> Iterator[Piece]:
+        for start in range(0, self.count, step):
+            rows = self.rows[start : start + step]
+            arrays = {n: a.read(rows if n in self.expected.sampled else None) for n, a in self.arrays.items()}
+            yield Piece(arrays, None if self.labels is None else self.labels.read(rows), len(rows))
+
+
+def open_arrays(path: Path, expected: Expected, samples: int | None, seed: int, step: int) -> ArrayFile:
+    """The samples of an .npz or .npy file, or some of them; all are as the model takes them.
+
+    Raises ModelError where it can't be read, UsageError where it is not what the model takes. step: samples to look
+    at together.
+    """
+    try:
+        found = {"": _single(path)} if path.suffix == ".npy" else _members(path)
+    except BROKEN as problem:
+        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:  # there is no room to unpack it
+            raise
+        raise ModelError(
+            f"{path} can't be read as {path.suffix}", why=str(problem),
+            fix="write it with numpy.savez or numpy.save, without pickled objects",
+        ) from None  # fmt: skip
+    keys = expected.named(found, str(path))
+    arrays = {name: found[key] for name, key in keys.items()}
+    labels = found.get(LABELS) if LABELS not in arrays else None
+    count = expected.check_forms(arrays, labels, str(path))
+    source = ArrayFile(expected, arrays, labels, chosen(count, samples, seed))
+    for piece in source.pieces(step):
+        expected.check_numbers(piece.arrays, piece.labels, str(path))
+    return source
+
+
+def _members(path: Path) -> dict[str, Stored]:
+    with zipfile.ZipFile(path) as archive:
+        return {info.filename.removesuffix(".npy"): _member(archive, info, path) for info in archive.infolist()}
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Stored:
+    """An array of an archive: where it lies, or in a nameless file that it is unpacked to."""
+    if info.compress_type == zipfile.ZIP_STORED:
+        with path.open("rb") as file:
+            file.seek(info.header_offset)
+            name, extra = struct.unpack("<26x2H", file.read(LOCAL))
+            file.seek(name + extra, 1)
+            return _array(file, path)
+    unpacked = tempfile.TemporaryFile()  # noqa: SIM115  it goes with what is stored in it
+    try:
+        with archive.open(info) as packed:
+            shutil.copyfileobj(packed, unpacked)
+        unpacked.seek(0)
+        found = _array(unpacked, unpacked)
+    except BaseException:
+        unpacked.close()
+        raise
+    weakref.finalize(found, unpacked.close)
+    return found
+
+
+def _single(path: Path) -> Stored:
+    with path.open("rb") as file:
+        return _array(file, path)
+
+
+def _array(file: IO[bytes], source: Any) -> Stored:
+    """The array whose .npy form begins where `file` stands, in `source`."""
+    shape, fortran, dtype = HEADERS[np.lib.format.read_magic(file)](file)
+    if dtype.hasobject:
+        raise ValueError("it has Python objects in it")
+    found = Stored(source, file.tell(), shape, dtype, fortran)
+    found.read(np.arange(0) if shape else None)  # is all of it there?
+    return found

@@ -1,0 +1,193 @@
+"""Samples in folders of pictures: decoded a batch at a time, scaled as the presets say."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from onnxsurgeon.data.expected import Expected, Input, Piece, chosen
+from onnxsurgeon.errors import ModelError, UsageError
+
+Preset = Literal["imagenet", "cifar", "unit"]
+SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a picture becomes numbers: (value / 255 - mean) / std, of the middle `share` of its shorter side."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    share: float = 1.0
+
+
+LOOKS: dict[str, Look] = {
+    "imagenet": Look((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224 / 256),
+    "cifar": Look((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "unit": Look((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where an input has its height, width and colours."""
+
+    height: int
+    width: int
+    colours: int
+    last: bool  # colours are the last axis
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of a folder. labels: shape (files,), or None. classes: folders that the labels were counted from."""
+
+    files: tuple[Path, ...]
+    labels: np.ndarray | None
+    classes: int | None
+    input: Input
+    layout: Layout
+    look: Look
+
+    @property
+    def count(self) -> int:
+        return len(self.files)
+
+    @property
+    def labelled(self) -> bool:
+        return self.labels is not None
+
+    def pieces(self, step: int) -> Iterator[Piece]:
+        for start in range(0, len(self.files), step):
+            files = self.files[start : start + step]
+            array = np.stack([self._decoded(path) for path in files])
+            labels = None if self.labels is None else self.labels[start : start + step]
+            yield Piece({self.input.name: array}, labels, len(files))
+
+    def _decoded(self, path: Path) -> np.ndarray:
+        """One picture: its shorter side resized, the middle cut out, scaled; shape as the model takes it."""
+        layout = self.layout
+        with _opened(path) as image:
+            picture = image.convert("RGB" if layout.colours == 3 else "L")
+        width, height = picture.size
+        scale = max(layout.height / height, layout.width / width) / self.look.share
+        size = max(layout.width, round(width * scale)), max(layout.height, round(height * scale))
+        if size != picture.size:
+            picture = picture.resize(size, 2)  # bilinear
+        left, top = (size[0] - layout.width) // 2, (size[1] - layout.height) // 2
+        pixels = np.asarray(picture.crop((left, top, left + layout.width, top + layout.height)), np.float32)
+        pixels = pixels.reshape(layout.height, layout.width, layout.colours)
+        mean, std = (np.array(v[: layout.colours], np.float32) for v in (self.look.mean, self.look.std))
+        scaled = ((pixels / 255 - mean) / std).astype(self.input.dtype)
+        return scaled if layout.last else np.ascontiguousarray(scaled.transpose(2, 0, 1))
+
+
+def open_pictures(
+    folder: Path, expected: Expected, preprocess: str | None, samples: int | None, seed: int
+) -> Pictures:  # fmt: skip
+    """The pictures of a folder, or some of them; each has a header that can be read.
+
+    Raises UsageError where they don't fit the model, ModelError where one can't be read.
+    """
+    if preprocess is None or preprocess not in LOOKS:
+        raise UsageError(
+            f"--data {folder} is a folder of pictures, and --preprocess is "
+            + ("missing" if preprocess is None else f"{preprocess!r}"),
+            why=f"known: {', '.join(LOOKS)}", fix="say how the model was trained to see them",
+        )  # fmt: skip
+    look = LOOKS[preprocess]
+    layout = _layout(expected, look)
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not files:
+        raise UsageError(
+            f"--data {folder} has no pictures in it", why=f"wanted: files named {', '.join(sorted(SUFFIXES))}",
+            fix="give another folder",
+        )  # fmt: skip
+    labels, classes = _labels(folder, files)
+    rows = chosen(len(files), samples, seed)
+    for row in rows:
+        with _opened(files[row]) as image:
+            image.verify()
+    picked = tuple(files[row] for row in rows)
+    return Pictures(picked, None if labels is None else labels[rows], classes, expected.inputs[0], layout, look)
+
+
+def _layout(expected: Expected, look: Look) -> Layout:
+    """Raises UsageError where the model has no single input of pictures in floats."""
+    wanted = expected.inputs[0] if len(expected.inputs) == 1 else None
+    if wanted is not None and len(wanted.shape) == 4 and np.issubdtype(wanted.dtype, np.floating):
+        sizes = {False: (*wanted.shape[2:], wanted.shape[1]), True: wanted.shape[1:]}
+        for last, (height, width, colours) in sizes.items():
+            if height and width and (colours == 3 or (colours == 1 and len(set(look.mean)) == 1)):
+                return Layout(height, width, colours, last)
+    raise UsageError(
+        "a folder of pictures does not fit the model's inputs", why="; ".join(map(str, expected.inputs)),
+        fix="wanted: one input of floats, [?, 3, height, width] or [?, height, width, 3] (1 colour with --preprocess "
+        "unit); state dynamic sizes with --input-shape, or give arrays or a function",
+    )  # fmt: skip
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """An open picture; raises ModelError where that, or what is done with it, fails."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise UsageError(
+            "pictures need Pillow", why="it is not installed", fix="pip install 'onnxsurgeon[images]'"
+        ) from None
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
+        why = str(problem).replace(repr(str(path)), "it")
+        raise ModelError(f"{path} can't be read as a picture", why=why, fix="repair it, or take it out") from None
+
+
+def _labels(folder: Path, files: Sequence[Path]) -> tuple[np.ndarray | None, int | None]:
+    """A number per file: from labels.csv or labels.txt, or the folder that it lies in; and how many folders there are.
+
+    Folders named by numbers are these classes; others are numbered in the order of their names.
+    """
+    for name, delimiter in (("labels.csv", ","), ("labels.txt", " ")):
+        if (folder / name).is_file():
+            return _listed(folder, folder / name, delimiter, files), None
+    parts = [path.relative_to(folder).parts for path in files]
+    if all(len(part) == 1 for part in parts):
+        return None, None
+    if any(len(part) == 1 for part in parts):
+        alone = next(path for path, part in zip(files, parts, strict=True) if len(part) == 1)
+        raise UsageError(
+            f"{alone} has no label", why="other pictures lie in a folder for their class",
+            fix="move it into one, or write labels.csv: file,number",
+        )  # fmt: skip
+    names = sorted({part[0] for part in parts})
+    if all(name.isdecimal() for name in names):
+        return np.array([int(part[0]) for part in parts]), None
+    return np.array([names.index(part[0]) for part in parts]), len(names)
+
+
+def _listed(folder: Path, path: Path, delimiter: str, files: Sequence[Path]) -> np.ndarray:
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            rows = [row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row]
+        if rows and not rows[0][-1].strip().isdecimal():
+            rows = rows[1:]  # names of columns
+        known = {row[0].strip(): int(row[-1]) for row in rows}
+    except (OSError, ValueError, csv.Error) as problem:
+        raise ModelError(
+            f"{path} can't be read", why=str(problem), fix=f"wanted: lines of file{delimiter}number"
+        ) from None
+    missing = [name for name in (p.relative_to(folder).as_posix() for p in files) if name not in known]
+    if missing:
+        raise UsageError(
+            f"{path} has no label for {missing[0]}", why=f"{len(missing)} of {len(files)} pictures are missing",
+            fix="write a line for each: the path below the folder, and the number of the class",
+        )  # fmt: skip
+    return np.array([known[p.relative_to(folder).as_posix()] for p in files])

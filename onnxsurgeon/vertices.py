@@ -1,0 +1,77 @@
+"""What a file says of a vertex: its operator, its attributes and the defaults of the schema, the constant it spells."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxsurgeon.ops import OPERATORS, Operator
+from onnxsurgeon.ops.shapes import STANDS_FOR
+from onnxsurgeon.ops.values import CONSTANT, SPELLED
+
+
+def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """The tensor behind an initializer or the output of a Constant vertex."""
+    if value is None:
+        return None
+    if value.const_value is not None and value.is_initializer():
+        return value.const_value
+    producer = value.producer()
+    if producer is None or not is_constant(producer):
+        return None
+    attribute = next(iter(producer.attributes.values()), None)
+    if attribute is None:
+        return None
+    if attribute.type == ir.AttributeType.TENSOR:
+        tensor: ir.TensorProtocol = attribute.value
+        return tensor
+    if attribute.name in SPELLED:
+        return ir.Tensor(np.asarray(attribute.value, SPELLED[attribute.name]), name=value.name)
+    return None
+
+
+def is_constant(node: ir.Node) -> bool:
+    """Whether a vertex computes nothing, but spells a constant."""
+    return node.op_type == CONSTANT and node.domain in ("", "ai.onnx")
+
+
+@cache
+def schema(domain: str, operator: str, version: int) -> onnx.defs.OpSchema | None:
+    if (domain, operator) in STANDS_FOR:
+        (operator, version), domain = STANDS_FOR[domain, operator], ""
+    try:
+        return onnx.defs.get_schema(operator, version, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
+@cache
+def _defaults(domain: str, operator: str, version: int) -> dict[str, Any]:
+    found = schema(domain, operator, version)
+    if found is None:
+        return {}
+    given = {name: a.default_value for name, a in found.attributes.items() if a.default_value.name}
+    values = {name: onnx.helper.get_attribute_value(value) for name, value in given.items()}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+def domain_of(node: ir.Node) -> str:
+    return "" if node.domain == "ai.onnx" else node.domain
+
+
+def operator_of(node: ir.Node) -> Operator | None:
+    """What is known of the vertex' operator; None where there is no rule."""
+    return OPERATORS.get((domain_of(node), node.op_type))
+
+
+def attributes(node: ir.Node, version: int) -> dict[str, Any]:
+    """The node's attributes as Python values, the schema's defaults included; tensors as arrays."""
+    values = dict(_defaults(domain_of(node), node.op_type, version))
+    for name, attribute in node.attributes.items():
+        value = attribute.value
+        values[name] = value.numpy() if attribute.type == ir.AttributeType.TENSOR else value
+    return values
