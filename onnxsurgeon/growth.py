@@ -19,7 +19,7 @@ import onnx_ir as ir
 from onnxsurgeon.graph import Labels, Weight
 from onnxsurgeon.neurons import Axes, Axis, Ids, Relations
 from onnxsurgeon.ops.call import run_rule
-from onnxsurgeon.ops.neutral import NEUTRAL, TABLES
+from onnxsurgeon.ops.neutral import NEUTRAL
 from onnxsurgeon.recipe import Drawn, Fill, Places, Recipe
 from onnxsurgeon.selection import Selection
 from onnxsurgeon.signature import Shape
@@ -92,8 +92,8 @@ class _Made:
         known = NEUTRAL.get(call.operator, {}).get(index)
         if known is not None:
             return known if floats or known == 0.0 else None
-        matrix = operator is not None and operator.macs is not None and len(weight.shape) > 1
-        if not floats or not (matrix or TABLES.get(call.operator) == index):
+        makes = operator is not None and (operator.macs is not None or index in operator.looks_up.values())
+        if not floats or not makes or len(weight.shape) < 2:
             return None
         if self.growth.init == "zeros":
             return 0.0

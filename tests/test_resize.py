@@ -361,3 +361,24 @@ def test_a_copy_is_independent_and_a_failed_transaction_is_undone(tmp_path: Path
         twice()
     assert net["v1"].width == 5
     assert not net.steps
+
+
+def test_utility_may_be_a_callable_and_what_is_not_finite_goes_first(tmp_path: Path) -> None:
+    d = Drawing()
+    d.av("v2", d.av("v1", d.input("in", 3), 6), 4)
+    net = d.network(tmp_path)
+    values = np.array([3.0, np.nan, 5, np.inf, 2, -np.inf])
+    net["v1"].resize(-3, utility=lambda name, width: values if (name, width) == ("v1", 6) else None)
+    assert positions(net, "v1") == [1, 3, 5]
+
+
+def test_copies_share_the_work_of_what_they_copy(tmp_path: Path) -> None:
+    d = Drawing()
+    d.av("v3", d.iv("r", d.bn("bn", d.av("v1", d.input("in", 3), 5, kernel=3))), 4)
+    net = d.network(tmp_path)
+    net["v1"].resize(+3, init="duplicate")
+    proofs = net.prove(device="cpu")
+    assert proofs is not None
+    assert proofs.unchanged
+    weight = find(net.graph, "v3").inputs[1].const_value.numpy()  # type: ignore[union-attr]
+    assert (np.abs(weight) > 0).all()

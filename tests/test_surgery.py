@@ -9,9 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from drawing import Drawing
+from onnx import TensorProto, helper, numpy_helper
 
 from onnxsurgeon.errors import InfeasibleError, SurgeonError, UsageError
-from onnxsurgeon.network import Network
+from onnxsurgeon.network import Network, load
 from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Conv, Pool
 from onnxsurgeon.write import write
 
@@ -204,6 +205,26 @@ def test_23_kernels(pads: int, stride: int, tmp_path: Path) -> None:
     assert shape(net, "v1") == (5, 3, 3, 4)
     proven(net)
     net.kernel("v1", (3, 5))
+    proven(net, unchanged=True)
+
+
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
+@pytest.mark.parametrize("space", [1, 2, 3])
+@pytest.mark.parametrize("size", [4, 5])
+def test_kernels_of_any_rank_grow_without_a_change(operator: str, space: int, size: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weight_ = rng.standard_normal((4, 4, *[3] * space)).astype(np.float32)
+    shapes = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 4, *[None] * space]) for n in "xy"]
+    shapes[0] = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, *[7] * space])
+    node = helper.make_node(operator, ["x", "w"], ["y"], "conv", pads=[1] * 2 * space, strides=[2] * space)
+    graph = helper.make_graph([node], "g", shapes[:1], shapes[1:], [numpy_helper.from_array(weight_, "w")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    net = load(tmp_path / "m.onnx")
+    net.kernel("conv", size)
+    assert shape(net, "conv")[2:] == (size,) * space
+    proven(net, unchanged=True)
+    net.kernel("conv", 3)
+    assert np.array_equal(weight(net, "conv"), weight_)
     proven(net, unchanged=True)
 
 

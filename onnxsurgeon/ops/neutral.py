@@ -18,4 +18,3 @@ _FAMILIES: tuple[tuple[str, dict[int, float]], ...] = (
     ("MultiHeadAttention", {3: 0.0}),
 )
 NEUTRAL = {operator: values for names, values in _FAMILIES for operator in names.split()}
-TABLES = {"Gather": 0, "EmbedLayerNormalization": 2}  # operators whose input is a table of learned rows

@@ -1,0 +1,79 @@
+"""What edits cost, `bench_edits.py MODEL`: one resize in process, a hundred in a row, how often weights are gathered.
+
+A weight is gathered when it is written: once, however many edits it went through.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from onnxsurgeon.errors import InfeasibleError, UsageError
+from onnxsurgeon.network import Network, load
+from onnxsurgeon.recipe import Taken
+from onnxsurgeon.write import write
+
+
+class Gathers:
+    """Counts how often each recipe is evaluated."""
+
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+        gather = Taken._gather
+
+        def counted(taken: Taken) -> Any:
+            self.count[taken.name or ""] += 1
+            return gather(taken)
+
+        Taken._gather = counted  # type: ignore[method-assign, assignment]
+
+
+def one_resize(network: Network, name: str) -> float:
+    """Seconds."""
+    other = network.copy()
+    began = time.perf_counter()
+    other[name].resize(-8)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--edits", type=int, default=100)
+    given = parser.parse_args()
+    began = time.perf_counter()
+    network, gathers = load(given.model), Gathers()
+    print(f"load                       {time.perf_counter() - began:6.2f} s")
+    names = [v.name for v in network if (v.width or 0) > 16 and v.operator in ("Conv", "MatMul", "Gemm")]
+    seconds = []
+    for name in names[:5]:
+        try:
+            seconds.append(one_resize(network, name))
+        except (InfeasibleError, UsageError):
+            continue
+    print(f"one resize                 {statistics.median(seconds):6.2f} s (median of {len(seconds)})")
+    began, done = time.perf_counter(), 0
+    while done < given.edits:
+        name = names[done % len(names)]
+        network.resize(f"{name}~{'-' if done % 2 else '+'}4", utility="uniform")
+        done += 1
+    print(
+        f"{done} resizes in a row      {time.perf_counter() - began:6.2f} s, weights gathered: {gathers.count.total()}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        write(network.graph, Path(folder) / "edited.onnx")
+        took = time.perf_counter() - began
+    most = max(gathers.count.values(), default=0)
+    print(
+        f"write                      {took:6.2f} s, {len(gathers.count)} weights gathered, each {most} time(s) at most"
+    )
+
+
+if __name__ == "__main__":
+    main()
