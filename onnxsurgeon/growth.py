@@ -72,7 +72,7 @@ class _Made:
         node, index = weight.uses[0]
         summed = (index, axis) in self._of(node).summed
         if self.growth.init == "duplicate":
-            places = _anchored(positions)
+            places = _copied(positions, self.selection.root[labels])
             scale = 1.0 / (1.0 + self.selection.new[labels][places].astype(np.float64)) if summed else None
             return Places(places, scale=scale)
         fill = 0.0 if summed else self._fill(weight, axis)
@@ -148,6 +148,17 @@ def _anchored(positions: Ids) -> Ids:
     kept = np.flatnonzero(positions >= 0)
     before = np.maximum.accumulate(np.where(positions >= 0, np.arange(len(positions)), -1))
     return positions[np.where(before < 0, kept[0], before)]
+
+
+def _copied(positions: Ids, root: Ids) -> Ids:
+    """Each new neuron's place is its twin: what follows a block of one class copies that, element by element."""
+    places, count = _anchored(positions), np.arange(len(positions))
+    first = np.r_[True, root[1:] != root[:-1]]
+    begin = np.flatnonzero(first)
+    block = (np.cumsum(first) - 1)[places]
+    length = np.diff(np.r_[begin, len(root)])[block]
+    since = count - np.maximum.accumulate(np.where(positions >= 0, count, -1)) - 1
+    return np.where(positions >= 0, places, begin[block] + since % length)
 
 
 @dataclass(frozen=True)

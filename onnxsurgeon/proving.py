@@ -1,8 +1,9 @@
 """The proof of a sequence of edits: each step against the model before it, on the same inputs.
 
 A resize is proven from both ends: the model before it, with the dropped neurons silenced, computes what the model after
-it does with its new ones silenced. A change of structure must run, and is compared with the model before it: where it
-says that it changes nothing, the outputs must agree.
+it does with its new ones silenced; new ones that are copies share the work of the old ones and are not silenced. A
+change of structure must run, and is compared with the model before it: where it says that it changes nothing, the
+outputs must agree.
 """
 
 from __future__ import annotations
@@ -83,7 +84,14 @@ def prove(
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
         runner = _Runner(labels, Path(folder) / "model.onnx", device)
         write(first.before, runner.path, external=True)
-        runner.feeds, before = runnable(labels, keep, runner.path, runner.run, seed)
+        try:
+            runner.feeds, before = runnable(labels, keep, runner.path, runner.run, seed)
+        except ModelError as problem:
+            raise ModelError(
+                "the model does not run in onnxruntime, as it is",
+                why=problem.why.replace(str(runner.path), "it"),
+                fix="check the model, or write without a proof",
+            ) from problem
         found: list[Proven] = []
         try:
             for step in steps:
@@ -122,18 +130,19 @@ def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runne
     if step.selection is None or step.labels is None:
         moved = compare(before, after, allowed, runner.provider)
         same = moved.error <= max(UNCHANGED, allowed.rtol if allowed.rtol > 1e-3 else 0.0)
-        if step.same and not same:
+        if step.same and not moved.passed:
             raise ProofError(
                 f"{step.what} changes what the model computes; nothing was written",
-                why=f"output {moved.worst} differs by {moved.error:.3g} of its magnitude",
+                why=f"output {moved.worst} differs by {moved.error:.3g} of its magnitude, {allowed.rtol:g} is allowed",
                 fix="report this model",
             )
-        return Proven(step.what, moved.error if step.same else 0.0, moved.error, same)
+        return Proven(step.what, moved.error if step.same else 0.0, moved.error, step.same or same)
     labels, selection = step.labels, step.selection
     silent = after
     if selection.grows:
         grown, keep = placed(step)
-        silent = runner(reference(grown, keep), f"{step.what} (new neurons silenced)")
+        if step.growth.init != "duplicate":  # copies share the work of the old ones
+            silent = runner(reference(grown, keep), f"{step.what} (new neurons silenced)")
     expected = before if selection.keep.all() else runner(reference(labels, selection.keep), "the reference")
     taken = partial(_taken, labels, selection)
     result = compare(taken(expected, old=True), taken(silent, old=False), allowed, runner.provider)

@@ -13,7 +13,7 @@ import pytest
 from drawing import Drawing
 
 from onnxsurgeon.errors import InfeasibleError, UsageError
-from onnxsurgeon.network import Network
+from onnxsurgeon.network import Network, load
 from onnxsurgeon.requests import parse
 from onnxsurgeon.resize import value_axis
 from onnxsurgeon.surgery.draft import find
@@ -273,6 +273,14 @@ def test_new_neurons_that_are_copies_share_the_work(tmp_path: Path) -> None:
     assert len(np.unique(weight, axis=0)) == 5
     net.resize("v1=-3", "v2=+1", init="duplicate")
     proven(net)
+
+
+def test_copies_of_a_channel_that_is_flattened_are_copies_of_its_pixels() -> None:
+    net = load(Path(__file__).parents[1] / "fixtures" / "flatten.onnx")
+    net.resize("conv1=+5", "conv2=+3", init="duplicate")
+    proofs = net.prove(device="cpu")
+    assert proofs is not None
+    assert proofs.unchanged
 
 
 def test_an_input_of_the_graph_is_named_as_such(tmp_path: Path) -> None:

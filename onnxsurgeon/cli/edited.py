@@ -40,7 +40,7 @@ def _changes(rows: Sequence[Report], *, verbose: bool) -> list[RenderableType]:
     shown = rows if verbose else [row for row in rows if not row["follows"]]
     cells = [(row["vertex"], *(_became(row, key) for key in ("operator", "width", "weight"))) for row in shown]
     left = len(rows) - len(shown)
-    following = [plain(f"... and {left:,} that only follow (see them with -v)")] if left else []
+    following = [plain(f"... and {left:,} that only follow{'s' * (left == 1)} (see them with -v)")] if left else []
     return [_fill(table, cells, None if verbose else ROWS, "vertices"), *following, ""]
 
 

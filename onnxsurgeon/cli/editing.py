@@ -6,7 +6,7 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -129,7 +129,6 @@ def _edit(
 ) -> None:
     from onnxsurgeon.changes import edited
     from onnxsurgeon.cli.edited import edited as tables
-    from onnxsurgeon.network import Network as Unedited
     from onnxsurgeon.network import load
     from onnxsurgeon.session import Session
 
@@ -142,7 +141,7 @@ def _edit(
     if common.device == "cuda" and proves:
         Session(model, "cuda")  # refused now, not after the work
     seconds = {"read": time.perf_counter() - answer.began}
-    old = Unedited(network.path, network.graph)
+    old = replace(network, steps=[])
     resized: list[Resized] = []
     for operation in todo:
         progress("edit", f"{operation.where}{operation.kind}")
