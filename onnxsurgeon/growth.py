@@ -133,6 +133,12 @@ class _Made:
         return self.alone[node]
 
 
+def alters(labels: Labels, selection: Selection) -> bool:
+    """Whether new neurons take part in what is computed of the old ones whatever they are made of: in statistics, or in
+    products of two activations."""
+    return bool(normalised(labels, selection) or _Made(NORMAL, labels, selection).makers)
+
+
 def normalised(labels: Labels, selection: Selection) -> list[str]:
     """The vertices that normalise along new neurons: what they compute of the old ones changes."""
     found = []

@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.graph import Labels, label
+from onnxsurgeon.growth import alters
 from onnxsurgeon.inputs import Arrays
 from onnxsurgeon.placing import placed
 from onnxsurgeon.reference import reference
@@ -139,10 +140,9 @@ def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runne
         return Proven(step.what, moved.error if step.same else 0.0, moved.error, step.same or same)
     labels, selection = step.labels, step.selection
     silent = after
-    if selection.grows:
+    if selection.grows and (step.growth.init != "duplicate" or alters(labels, selection)):
         grown, keep = placed(step)
-        if step.growth.init != "duplicate":  # copies share the work of the old ones
-            silent = runner(reference(grown, keep), f"{step.what} (new neurons silenced)")
+        silent = runner(reference(grown, keep), f"{step.what} (new neurons silenced)")
     expected = before if selection.keep.all() else runner(reference(labels, selection.keep), "the reference")
     taken = partial(_taken, labels, selection)
     result = compare(taken(expected, old=True), taken(silent, old=False), allowed, runner.provider)

@@ -49,7 +49,7 @@ def plain(text: Any) -> Text:
     )
 
 
-def _table(*columns: str, title: str = "") -> Table:
+def columns(*columns: str, title: str = "") -> Table:
     """A table; a column whose name starts with > is aligned to the right."""
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -71,7 +71,7 @@ def _title(text: str) -> Text:
     return title
 
 
-def _fill(table: Table, rows: Iterable[Sequence[Any]], most: int | None, what: str) -> RenderableType:
+def filled(table: Table, rows: Iterable[Sequence[Any]], most: int | None, what: str) -> RenderableType:
     rows = list(rows)
     for row in rows if most is None else rows[:most]:
         table.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
@@ -80,11 +80,11 @@ def _fill(table: Table, rows: Iterable[Sequence[Any]], most: int | None, what: s
     return Group(table, plain(f"... and {len(rows) - most:,} more {what} (see them with -v)"))
 
 
-def _shape(shape: Sequence[int | str | None] | None) -> str:
+def sized(shape: Sequence[int | str | None] | None) -> str:
     return "-" if shape is None else "x".join("?" if n is None else str(n) for n in shape) or "scalar"
 
 
-def _line(word: str, text: str) -> RenderableType:
+def said(word: str, text: str) -> RenderableType:
     line = Table.grid(padding=(0, 1))
     line.add_column(width=7, style="bold")
     line.add_column(overflow="fold")
@@ -104,16 +104,15 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
     parts = counts(report)
     if report["changes"]:
         title = f"Weights that changed: {len(report['changes']):,}"
-        widths = _table("vertex", "operator", "weight", ">before", ">after", title=title)
+        widths = columns("vertex", "operator", "weight", ">before", ">after", title=title)
         rows = [
-            (c["vertex"], c["operator"], c["weight"], _shape(c["before"]), _shape(c["after"]))
-            for c in report["changes"]
+            (c["vertex"], c["operator"], c["weight"], sized(c["before"]), sized(c["after"])) for c in report["changes"]
         ]
-        parts += [_fill(widths, rows, None if verbose else ROWS, "weights"), ""]
+        parts += [filled(widths, rows, None if verbose else ROWS, "weights"), ""]
     if verbose and report["compensation"]:
-        fitted = _table("vertex", ">error before", ">after", title="Layers that were fitted anew")
+        fitted = columns("vertex", ">error before", ">after", title="Layers that were fitted anew")
         errors = [(c["vertex"], f"{c['before']:.4f}", f"{c['after']:.4f}") for c in report["compensation"]]
-        parts += [_fill(fitted, errors, None, "layers"), ""]
+        parts += [filled(fitted, errors, None, "layers"), ""]
     told = [_scored(report["score"])] if report["score"] else []
     told += [_compensated(report["compensation"])] if report["compensation"] else []
     return [*parts, *told, _solver(report["solver"]), *_frozen(report, verbose=verbose), *_proof(report)]
@@ -123,26 +122,26 @@ def _scored(score: Report) -> RenderableType:
     tried = f", {len(score['trials'])} candidates tried" if score["trials"] else ""
     change = f"{score['before']:.4g} -> {score['after']:.4g} ({score['after'] - score['before']:+.4g})"
     name = score["metric"] + " against the original" * bool(score["against"])
-    return _line("score", f"{name} {change} on {score['samples']:,} samples{tried}")
+    return said("score", f"{name} {change} on {score['samples']:,} samples{tried}")
 
 
 def _compensated(layers: list[Report]) -> RenderableType:
     before, after = (sum(layer[key] for layer in layers) / len(layers) for key in ("before", "after"))
-    return _line("compensation", f"{len(layers)} layers fitted anew: mean relative error {before:.3g} -> {after:.3g}")
+    return said("compensation", f"{len(layers)} layers fitted anew: mean relative error {before:.3g} -> {after:.3g}")
 
 
 def evaluated(report: Report) -> list[RenderableType]:
     """A score, in a row."""
-    table = _table("model", "metric", ">score", ">samples", "output", "ran on")
+    table = columns("model", "metric", ">score", ">samples", "output", "ran on")
     name = report["metric"] + (f" against {report['against']}" if report["against"] else "")
     row = (report["model"], name, f"{report['score']:.4f}", f"{report['samples']:,}", report["output_name"] or "all")
-    return [_fill(table, [(*row, report["provider"])], None, "")]
+    return [filled(table, [(*row, report["provider"])], None, "")]
 
 
 def counts(report: Report) -> list[RenderableType]:
     """What became of the model's counts."""
     before, after = report["before"], report["after"]
-    table = _table("", ">before", ">after", ">change")
+    table = columns("", ">before", ">after", ">change")
     for key, word in NAMES.items():
         form = amounts.size if key == "size" else amounts.count
         table.add_row(word, form(before[key]), form(after[key]), amounts.change(before[key], after[key]))
@@ -162,7 +161,7 @@ def reason(report: Report) -> str:
 
 def several(report: Report) -> list[RenderableType]:
     """A row for each of several models."""
-    table = _table("model", "status", ">params", ">MACs", ">file", ">error", ">seconds")
+    table = columns("model", "status", ">params", ">MACs", ">file", ">error", ">seconds")
     styles = {"passed": "green", "not proven": "yellow", "dry run": "yellow", "skipped": "dim"}
     for row in report["models"]:
         known, proof = row["exit_code"] == 0, row.get("proof")
@@ -176,7 +175,7 @@ def several(report: Report) -> list[RenderableType]:
 def _solver(solver: Report) -> RenderableType:
     gap = solver["gap"]
     proven = f"proven gap {100 * gap:.3f} %" if gap is not None and gap < float("inf") else "no proven gap"
-    return _line(
+    return said(
         "solver",
         f"{solver['status']}: utility {solver['objective']:.6g}, {proven}, {solver['seconds']:.2f} s "
         f"({solver['spaces']:,} spaces of {solver['units']:,} units)",
@@ -187,15 +186,15 @@ def _frozen(report: Report, *, verbose: bool) -> list[RenderableType]:
     rows, total = report["frozen"], (report.get("before") or report)["params"]
     held = sum(row["params"] for row in rows)
     share = f" ({_percent(held / total)})" if total else ""
-    line = _line("frozen", f"{held:,} of {total:,} parameters{share} can't be cut")
+    line = said("frozen", f"{held:,} of {total:,} parameters{share} can't be cut")
     if not rows:
         return [line]
-    table = _table(">params", "operator", "reason", "first vertex")
+    table = columns(">params", "operator", "reason", "first vertex")
     cells = (
         (f"{r['params']:,}", r["operator"], r["reason"] + " (a table along positions)" * r["table"], r["vertex"])
         for r in rows
     )
-    return [line, Padding(_fill(table, cells, None if verbose else CAUSES, "causes"), (0, 0, 0, 8))]
+    return [line, Padding(filled(table, cells, None if verbose else CAUSES, "causes"), (0, 0, 0, 8))]
 
 
 def _proof(report: Report) -> list[RenderableType]:
@@ -210,7 +209,7 @@ def _proof(report: Report) -> list[RenderableType]:
         + (": so little that the proof shows little" if proof["weak"] else "")
         + f"; {sizes}, ran on {proof['provider']}"
     )
-    return [_line("proof", text)]
+    return [said("proof", text)]
 
 
 def verdict(report: Report) -> RenderableType:
@@ -231,17 +230,17 @@ def inspected(report: Report, *, verbose: bool, pattern: str | None) -> list[Ren
     if pattern is not None:
         return [part for layer in report["layers"] for part in (_axes(layer), "")]
     parts: list[RenderableType] = [_facts(report), "", _interface(report), ""]
-    table = _table("weight", "operator", "vertex", "shape", "free", ">params", ">frozen", title="Largest weights")
+    table = columns("weight", "operator", "vertex", "shape", "free", ">params", ">frozen", title="Largest weights")
     rows = (
-        (w["weight"], w["operator"], w["vertex"], _shape([a["size"] for a in w["axes"]]), _free_axes(w["axes"]),
+        (w["weight"], w["operator"], w["vertex"], sized([a["size"] for a in w["axes"]]), _free_axes(w["axes"]),
          amounts.count(w["params"]), amounts.count(w["frozen"]) if w["frozen"] else "-")
         for w in report["weights"]
     )  # fmt: skip
-    parts += [_fill(table, rows, None if verbose else ROWS // 2, "weights"), ""]
+    parts += [filled(table, rows, None if verbose else ROWS // 2, "weights"), ""]
     parts += [_free(report), *_frozen(report, verbose=verbose)]
     if report["unknown"]:
         names = ", ".join(f"{name} ({n})" for name, n in sorted(report["unknown"].items()))
-        parts.append(_line("no rule", f"nothing that these operators touch is cut: {names}"))
+        parts.append(said("no rule", f"nothing that these operators touch is cut: {names}"))
     return [*parts, "", _layers(report)] if verbose else parts
 
 
@@ -264,10 +263,10 @@ def _facts(report: Report) -> RenderableType:
 
 
 def _interface(report: Report) -> RenderableType:
-    table = _table("", "name", "type", "shape")
+    table = columns("", "name", "type", "shape")
     for kind in ("inputs", "outputs"):
         for value in report[kind]:
-            table.add_row(kind.removesuffix("s"), plain(value["name"]), value["type"], plain(_shape(value["shape"])))
+            table.add_row(kind.removesuffix("s"), plain(value["name"]), value["type"], plain(sized(value["shape"])))
     return table
 
 
@@ -275,7 +274,7 @@ def _free(report: Report) -> RenderableType:
     free = report["free"]
     most = ", ".join(f"{NAMES[m]} {_percent(share)}" for m, share in free["largest_ratio"].items())
     units = f"{free['units']:,} units in {free['spaces']:,} spaces"
-    return _line("free", f"{_percent(free['share'])} of the parameters: {units}; the largest ratios are {most}")
+    return said("free", f"{_percent(free['share'])} of the parameters: {units}; the largest ratios are {most}")
 
 
 def _free_axes(axes: Sequence[Report]) -> str:
@@ -283,13 +282,13 @@ def _free_axes(axes: Sequence[Report]) -> str:
 
 
 def _layers(report: Report) -> RenderableType:
-    table = _table("vertex", "operator", "output", "shape", "units", title="Vertices")
+    table = columns("vertex", "operator", "output", "shape", "units", title="Vertices")
     for layer in report["layers"]:
         for output in layer["outputs"] or [{"name": "-", "axes": []}]:
             units = "x".join(
                 str(a["units"]) + ("" if a["free"] else "!") if a["units"] else "-" for a in output["axes"]
             )
-            shape = _shape([a["size"] for a in output["axes"]])
+            shape = sized([a["size"] for a in output["axes"]])
             table.add_row(*map(plain, (layer["vertex"], layer["operator"], output["name"], shape, units)))
     return Group(
         table, plain("units: -: an axis that carries no neurons (batch, space, size 1); !: none of them is free")
@@ -298,7 +297,7 @@ def _layers(report: Report) -> RenderableType:
 
 def _axes(layer: Report) -> RenderableType:
     said = "" if layer["rule"] else ", an operator without a rule"
-    table = _table(
+    table = columns(
         "tensor", ">axis", ">size", ">units", ">free", "why", title=f"{layer['vertex']} ({layer['operator']}{said})"
     )
     for kind in ("outputs", "weights"):
@@ -323,7 +322,7 @@ def sensitive(report: Report) -> list[RenderableType]:
     """A row for each layer, a column for each share of its width."""
     shares = report["shares"]
     title = f"Error of the outputs by the width of one layer, {report['samples']:,} samples on {report['provider']}"
-    table = _table("layer", "operator", ">width", *(f">{share:.0%}" for share in shares), title=title)
+    table = columns("layer", "operator", ">width", *(f">{share:.0%}" for share in shares), title=title)
     for layer in report["layers"]:
         errors = {point["share"]: percent(point["error"]) for point in layer["points"]}
         more = f" and {len(layer['vertices']) - 1} more" if layer["vertices"][1:] else ""
@@ -335,12 +334,12 @@ def sensitive(report: Report) -> list[RenderableType]:
 def validated(report: Report) -> list[RenderableType]:
     """Two models side by side."""
     parts: list[RenderableType] = [_title(f"{report['original']} and {report['edited']}")]
-    parts += [_line("differs", line) for line in report["differences"]]
-    table = _table("output", ">original", ">edited", ">error", ">of tolerance", "")
+    parts += [said("differs", line) for line in report["differences"]]
+    table = columns("output", ">original", ">edited", ">error", ">of tolerance", "")
     for row in report["outputs"]:
         values = ("", "") if report["shapes_only"] else (f"{row['error']:.2g}", f"{row['margin']:.2g}")
-        table.add_row(*map(plain, (row["name"], _shape(row["before"]), _shape(row["after"]), *values, row["note"])))
+        table.add_row(*map(plain, (row["name"], sized(row["before"]), sized(row["after"]), *values, row["note"])))
     if report["outputs"]:
         sets = f"{report['samples']} set{'s' if report['samples'] > 1 else ''} of inputs on {report['provider']}"
-        parts += [table, _line("ran", f"{sets}; atol {report['atol']:g}, rtol {report['rtol']:g}")]
+        parts += [table, said("ran", f"{sets}; atol {report['atol']:g}, rtol {report['rtol']:g}")]
     return parts

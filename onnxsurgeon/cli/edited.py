@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from onnxsurgeon.report import Report
-from onnxsurgeon.tables import ROWS, _fill, _line, _shape, _table, counts, plain, verdict
+from onnxsurgeon.tables import ROWS, columns, counts, filled, plain, said, sized, verdict
 
 NAMED = 8  # vertices that come or go, without --verbose
 
@@ -25,10 +25,8 @@ def edited(report: Report, *, verbose: bool) -> list[RenderableType]:
         ]
         if names:
             more = [] if verbose or len(names) <= NAMED else [f"and {len(names) - NAMED} more (see them with -v)"]
-            parts.append(_line(word, ", ".join([*(names if verbose else names[:NAMED]), *more])))
-    parts += [
-        _line("relaxed" if row["relaxed"] else "nearest", text) for row in report["widths"] if (text := _off(row))
-    ]
+            parts.append(said(word, ", ".join([*(names if verbose else names[:NAMED]), *more])))
+    parts += [said("relaxed" if row["relaxed"] else "nearest", text) for row in report["widths"] if (text := _off(row))]
     return [*parts, _steps(report), *_proof(report), verdict(report)]
 
 
@@ -36,12 +34,12 @@ def _changes(rows: Sequence[Report], *, verbose: bool) -> list[RenderableType]:
     rows = [row for row in rows if row["before"] and row["after"]]
     if not rows:
         return []
-    table = _table("vertex", "operator", "width", "weight", title=f"Vertices that changed: {len(rows):,}")
+    table = columns("vertex", "operator", "width", "weight", title=f"Vertices that changed: {len(rows):,}")
     shown = rows if verbose else [row for row in rows if not row["follows"]]
     cells = [(row["vertex"], *(_became(row, key) for key in ("operator", "width", "weight"))) for row in shown]
     left = len(rows) - len(shown)
     following = [plain(f"... and {left:,} that only follow{'s' * (left == 1)} (see them with -v)")] if left else []
-    return [_fill(table, cells, None if verbose else ROWS, "vertices"), *following, ""]
+    return [filled(table, cells, None if verbose else ROWS, "vertices"), *following, ""]
 
 
 def _became(row: Report, key: str) -> str:
@@ -50,7 +48,7 @@ def _became(row: Report, key: str) -> str:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else _shape(value) if isinstance(value, list) else str(value)
+    return "" if value is None else sized(value) if isinstance(value, list) else str(value)
 
 
 def _off(row: Report) -> str:
@@ -94,4 +92,4 @@ def _proof(report: Report) -> list[RenderableType]:
     sizes = "two sizes of the dynamic dims" if proof["samples"] == 2 else f"{proof['samples']} set of inputs"
     allowed = f"allowed: atol {proof['atol']:g}, rtol {proof['rtol']:g}"
     text = f"relative to the largest output; {allowed}; {sizes}, ran on {proof['provider']}"
-    return [_line("proof", text)]
+    return [said("proof", text)]

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.edit import copied, with_free_initializers
-from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
+from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.growth import NORMAL, Growth, alone
 from onnxsurgeon.rewrites import prune_dead
@@ -210,6 +210,7 @@ def require_fit(before: Labels, model: ir.Model, what: str, outputs: Collection[
 
     outputs: names of the graph's outputs whose shape may differ.
     """
+    _forget_stated(before.model, model)
     try:
         labels = label(model, rewritten=False)
         refused = _refused(before, labels) if before.facts[0] and not labels.facts[0] else ""
@@ -226,18 +227,26 @@ def require_fit(before: Labels, model: ir.Model, what: str, outputs: Collection[
             why="\n".join(problems[:5]),
             fix="choose vertices whose outputs have the same shape, widths apart",
         )
-    _forget_stale(before, labels)
     return labels
 
 
-def _forget_stale(before: Labels, labels: Labels) -> None:
-    """Stated shapes that no longer hold are forgotten; onnxruntime would believe them."""
-    known = {v.name: f.shape for v, f in before.facts[0].items()}
-    for node in labels.model.graph.all_nodes():
-        for value in node.outputs:
-            fact = labels.facts[0].get(value)
-            if not value.is_graph_output() and (fact is None or known.get(value.name) != fact.shape):
+def _forget_stated(before: ir.Model, model: ir.Model) -> None:
+    """Shapes that the file states are forgotten behind what changed: they may no longer hold, and would be believed."""
+    old = {name_of(node): [v and v.name for v in node.inputs] for node in before.graph}
+    touched: set[ir.Value] = set()
+    for node in model.graph:
+        inside = [inner for graph in _bodies(node) for inner in graph.all_nodes()]
+        read = [v for n in (node, *inside) for v in n.inputs]
+        if old.get(name_of(node)) == [v and v.name for v in node.inputs] and touched.isdisjoint(read):
+            continue
+        for value in (v for n in (node, *inside) for v in n.outputs):
+            touched.add(value)
+            if not value.is_graph_output():
                 value.shape = None
+
+
+def _bodies(node: ir.Node) -> list[ir.Graph]:
+    return [a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
 
 
 def _refused(before: Labels, labels: Labels) -> str:
@@ -292,11 +301,6 @@ def _parted(before: Labels, labels: Labels) -> Iterator[str]:
 
 def _text(shape: Shape | None) -> str:
     return "of unknown shape" if shape is None else str(list(shape))
-
-
-def refuse(what: str, why: str, fix: str = "") -> ModelError:
-    """What can't be done to this model."""
-    return ModelError(f"{what}; nothing was changed", why=why, fix=fix)
 
 
 def is_of(node: ir.Node, kinds: Collection[str]) -> bool:
