@@ -49,7 +49,7 @@ def plain(text: Any) -> Text:
     )
 
 
-def columns(*columns: str, title: str = "") -> Table:
+def columns(*names: str, title: str = "") -> Table:
     """A table; a column whose name starts with > is aligned to the right."""
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -59,7 +59,7 @@ def columns(*columns: str, title: str = "") -> Table:
         pad_edge=False,
     )
     table.title_style = "bold"
-    for name in columns:
+    for name in names:
         right = name.startswith(">")
         table.add_column(name.removeprefix(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
     return table
