@@ -198,16 +198,17 @@ class Evaluator:
         found = FROM_SHAPE.get(operator) if domain == "" else None
         return None if found is None else found(self.attributes(node), shape)
 
-    def compute(self, node: ir.Node, inputs: list[Array | None]) -> Array | None:
-        """What the only output is when the inputs are these; None where numpy can't tell."""
+    def compute(self, node: ir.Node, inputs: list[Array | None], output: int = 0) -> Array | None:
+        """What an output is when the inputs are these; None where numpy can't tell."""
         vertex = self.vertex(node)
-        if vertex.key[0] != "" or vertex.key[1] not in VALUES or len(node.outputs) > 1:
+        if vertex.key[0] != "" or vertex.key[1] not in VALUES:
             return None
+        given = {**vertex.attributes, "outputs": len(node.outputs)}
         try:
-            found = VALUES[vertex.key[1]]({**vertex.attributes, "outputs": 1}, inputs, vertex.version)
+            found = VALUES[vertex.key[1]](given, inputs, vertex.version)
         except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
             return None
-        return np.asarray(found[0] if isinstance(found, tuple) else found)
+        return np.asarray(found[output] if isinstance(found, tuple) else found)
 
     def _shapes(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None]) -> list[Fact]:
         key, count = vertex.key, len(node.outputs)

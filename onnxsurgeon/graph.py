@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnxsurgeon.facts import INDEX_TYPES, Evaluator, Facts, tensor
 from onnxsurgeon.neurons import INPUT, OUTPUT, Axes, Classes, Free, Relations
 from onnxsurgeon.ops import Call, Operator, Tensor
-from onnxsurgeon.ops.call import Array, Fact, Factors, run_rule
+from onnxsurgeon.ops.call import Array, Factors, run_rule
 from onnxsurgeon.rewrites import Known, rewrite
 from onnxsurgeon.samples import Samples, samples
 from onnxsurgeon.signature import Shape
@@ -238,31 +238,36 @@ class _Labeller:
             inferred = operator is not None and operator.inferred == index and not (size.value[~open_] == -1).any()
             if inferred and open_.sum() == 1:
                 continue
-            found: list[Axes] = []
-            other = self._with_less(node.inputs[index], found)
-            if found and (other is None or not np.array_equal(other[open_], size.value[open_])):
-                for axis in (axis for axes in found for axis in axes):
-                    self.relations.freeze(axis, "its size, times a dynamic dim, goes into the computation")
+            found: list[tuple[ir.Value, int]] = []
+            self._with_less(node.inputs[index], found, None)
+            for data, axis in found:
+                other = self._with_less(node.inputs[index], [], (data, axis))
+                if other is None or other.shape != open_.shape or (other[open_] != size.value[open_]).any():
+                    why = "its size, times a dynamic dim, goes into the computation"
+                    self.relations.freeze(self.labels.axes[data][axis], why)
 
-    def _with_less(self, value: ir.Value | None, found: list[Axes]) -> Array | None:
-        """A number, if each static axis with neurons that goes into it were shorter by one; those go to `found`."""
+    def _with_less(
+        self, value: ir.Value | None, found: list[tuple[ir.Value, int]], shorter: tuple[ir.Value, int] | None
+    ) -> Array | None:
+        """A number, were one axis shorter by one. The static axes with neurons that it is worked out from go to
+        `found`."""
         facts, evaluator = self.labels.facts[0], self.labels.evaluator
         node = None if value is None else value.producer()
         if value is None or node is None or constant(value) is not None or not node.inputs:
             return None if value is None else evaluator.fact(value, facts).value
         data = node.inputs[0]
-        axes = None if data is None else self.labels.axes.get(data)
-        fact = Fact() if data is None else evaluator.fact(data, facts)
-        if fact.shape is not None and (whole := evaluator.sized(node, fact.shape)) is not None:
-            dynamic = self._tensor(data).dynamic if data is not None else ()
-            static = tuple(None if d else a for a, d in zip(axes, dynamic, strict=True)) if axes else ()
-            if all(axis is None for axis in static):
+        shape = None if data is None else evaluator.fact(data, facts).shape
+        if data is not None and shape is not None and (whole := evaluator.sized(node, shape)) is not None:
+            axes = zip(self.labels.axes.get(data, ()), self._tensor(data).dynamic, strict=False)
+            found += [(data, a) for a, (axis, dynamic) in enumerate(axes) if axis is not None and not dynamic]
+            if shorter is None or shorter[0] is not data:
                 return whole
-            found.append(static)
-            return evaluator.sized(node, tuple(n - (a is not None) for n, a in zip(fact.shape, static, strict=True)))
-        before = len(found)
-        inputs = [self._with_less(v, found) for v in node.inputs]
-        return evaluator.fact(value, facts).value if len(found) == before else evaluator.compute(node, inputs)
+            return evaluator.sized(node, tuple(n - (a == shorter[1]) for a, n in enumerate(shape)))
+        inputs = [self._with_less(v, found, shorter) for v in node.inputs]
+        known = [None if v is None else evaluator.fact(v, facts).value for v in node.inputs]
+        if shorter is None or all(np.array_equal(a, b) for a, b in zip(inputs, known, strict=True)):  # type: ignore[arg-type]
+            return evaluator.fact(value, facts).value
+        return evaluator.compute(node, inputs, value.index() or 0)
 
     def _tensor(self, value: ir.Value) -> Tensor:
         found = self.tensors.get(value)

@@ -129,3 +129,23 @@ def test_a_size_that_depends_on_a_dynamic_dim_too_stays_where_it_is_data() -> No
         weight = next(w for w in labels.weights() if w.value.name == "w1")
         assert weight.axes[1] is not None
         assert (~labels.classes.frozen[weight.axes[1]]).sum() == free
+
+
+def test_only_the_axes_that_go_into_such_a_size_stay() -> None:
+    #  x [N, 5, 4] > MatMul > a [N, 5, 8]; a / (N * 5) > MatMul > y
+    labels = labelled(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[N, 5, 4] x) => (float[N, 5, 3] y) {
+            a = MatMul(x, w1)
+            s = Shape<end = 2>(a)
+            p = ReduceProd<keepdims = 0>(s)
+            f = Cast<to = 1>(p)
+            b = Div(a, f)
+            y = MatMul(b, w2)
+        }""",
+        w1=np.ones((4, 8), np.float32),
+        w2=np.ones((8, 3), np.float32),
+    )
+    weight = next(w for w in labels.weights() if w.value.name == "w1")
+    assert weight.axes[1] is not None
+    assert not labels.classes.frozen[weight.axes[1]].any()

@@ -85,7 +85,7 @@ def _depends(known: Known, value: ir.Value) -> Array:
     if operator is not None and (operator.moves != "no" or operator.looks_up == {1: 0}):
         rest = [None if v is None else evaluator.fact(v, facts).value for v in node.inputs[1:]]
         given = inputs if operator.moves == "joined" else [inputs[0], *rest]
-        moved = evaluator.compute(node, given)
+        moved = evaluator.compute(node, given, value.index() or 0)
         if moved is not None and not any(a is not None and a.any() for a in inputs[1:] if operator.moves != "joined"):
             return moved
     return np.full(fact.shape or (), any(a is not None and a.any() for a in inputs))

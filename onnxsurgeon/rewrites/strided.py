@@ -86,7 +86,7 @@ def _evaluate(known: Known, value: ir.Value, sample: int, memo: dict[ir.Value, A
     inputs = [None if v is None else _compute(known, v, sample, memo) for v in node.inputs]
     if any(a is None and v is not None for a, v in zip(inputs, node.inputs, strict=True)):
         return None
-    return known.evaluator.compute(node, inputs)
+    return known.evaluator.compute(node, inputs, value.index() or 0)
 
 
 def _order(index: Array | None, shape: Shape) -> tuple[int, ...] | None:
