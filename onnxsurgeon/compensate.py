@@ -130,12 +130,16 @@ def sequential(
         if changed:
             if progress:
                 progress(layer.consumer.name)
-            changes += _refit(layer, _rows(layer, targets, walk, made))
+            shift = targets.goals[layer.consumer.output].shift
+            changes += _refit(layer, _rows(layer, targets, walk, made), shift)
     return changes
 
 
-def _refit(layer: Layer, rows: Fitted) -> list[Change]:
-    now = Fit(layer.matrix(), layer.bias())
+def _refit(layer: Layer, rows: Fitted, shift: FloatArray | None) -> list[Change]:
+    """shift: what the vertex behind adds, shape (groups, outputs) of the original."""
+    bias = layer.bias()
+    added = np.zeros_like(bias) if shift is None else shift[layer.groups][layer.outputs].reshape(bias.shape)
+    now = Fit(layer.matrix(), bias + added)
     before = error(rows, now)
     if before < SAME:
         return []
@@ -143,7 +147,7 @@ def _refit(layer: Layer, rows: Fitted) -> list[Change]:
     after = error(rows, found)
     if after >= before:
         return [Change(layer.consumer.name, before, before)]
-    layer.write(found.matrix, found.bias)
+    layer.write(found.matrix, found.bias - added)
     return [Change(layer.consumer.name, before, after)]
 
 

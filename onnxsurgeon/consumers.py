@@ -82,7 +82,8 @@ class Consumer:
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """What a consumer is to reproduce: `value` of the original, which is its output plus `other` if there is one.
+    """What a consumer is to reproduce: `value` of the original, which is its output plus `other` if there is one, or
+    plus `shift`, shape (groups, outputs).
 
     bounds: what the only user of `value` lets through unchanged.
     """
@@ -90,6 +91,7 @@ class Goal:
     consumer: Consumer
     value: ir.Value
     other: ir.Value | None
+    shift: FloatArray | None
     bounds: Bounds | None
 
 
@@ -136,19 +138,34 @@ def goals(labels: Labels) -> list[Goal]:
 
 
 def _goal(labels: Labels, consumer: Consumer, order: dict[ir.Node, int]) -> Goal:
-    value, other = consumer.node.outputs[0], None
+    value, other, shift = consumer.node.outputs[0], None, None
     user = _user(value)
     if user is not None and (domain_of(user), user.op_type) in SUMS and len(user.inputs) == 2:
         term = user.inputs[1 if user.inputs[0] is value else 0]
         assert term is not None
         producer, call = term.producer(), labels.calls.get(user)
         shapes = {call.shape(0), call.shape(1)} if call else set()
-        if len(shapes) == 1 and producer is not None and order.get(producer, len(order)) < order[consumer.node]:
+        if constant(term) is not None:
+            shift = _by_output(consumer, term)
+            value = value if shift is None else user.outputs[0]
+        elif len(shapes) == 1 and producer is not None and order.get(producer, len(order)) < order[consumer.node]:
             value, other = user.outputs[0], term
     user = _user(value)
     find = BOUNDS.get((domain_of(user), user.op_type)) if user is not None else None
     bounds = find(labels.calls[user]) if find and user in labels.calls else None
-    return Goal(consumer, value, other, bounds)
+    return Goal(consumer, value, other, shift, bounds)
+
+
+def _by_output(consumer: Consumer, term: ir.Value) -> FloatArray | None:
+    """A constant that is added to an output, shape (groups, outputs); None where it isn't one number a neuron."""
+    tensor = constant(term)
+    assert tensor is not None
+    shape, at = tuple(tensor.shape.numpy()), consumer.linear.channels
+    rank = len(consumer.call.outputs[0].shape or ())
+    padded = (1,) * (rank - len(shape)) + shape
+    if len(padded) != rank or padded[at] != consumer.outputs.size or tensor.size != consumer.outputs.size:
+        return None
+    return np.asarray(tensor.numpy(), np.float64).reshape(consumer.outputs.shape)
 
 
 def _user(value: ir.Value) -> ir.Node | None:

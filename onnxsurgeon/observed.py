@@ -28,7 +28,7 @@ def _variance(consumer: Consumer, moments: Moments) -> FloatArray:
 
 def _wanda(consumer: Consumer, moments: Moments) -> FloatArray:
     """sum of |w| * ||x||: Sun et al., A Simple and Effective Pruning Approach for Large Language Models (2024)."""
-    norm: FloatArray = np.sqrt(np.diagonal(moments.gram, axis1=1, axis2=2).clip(0))
+    norm = np.sqrt(np.diagonal(moments.gram, axis1=1, axis2=2).clip(0))
     return np.asarray(norm * np.abs(consumer.matrix()).sum(axis=2))
 
 
@@ -64,7 +64,7 @@ def expected(labels: Labels, found: Sequence[Consumer]) -> dict[str, Moments]:
         mean = _mean(labels, consumer.node.inputs[consumer.linear.data])
         if mean is not None and len(mean) == consumer.inputs.size:
             features = np.repeat(mean.reshape(consumer.inputs.shape), consumer.kernel, axis=1)
-            blank = np.zeros((*features.shape, features.shape[1]))
+            blank = np.zeros((*features.shape, features.shape[1]), np.float32)
             result[consumer.key] = Moments(blank, features, np.abs(features))
     return result
 

@@ -10,10 +10,12 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxsurgeon.consumers import Consumer
@@ -44,25 +46,26 @@ class Rows:
     per_feature: int
 
 
-ENOUGH = Rows(16384, 12)
-FEW = Rows(3072, 2)
+ENOUGH = Rows(16384, 12)  # to fit weights to
+SOME = Rows(8192, 4)  # to tell how inputs go together
+FEW = Rows(3072, 2)  # to compare selections
 
 
 @dataclass(frozen=True)
 class Moments:
     """Of the rows of one consumer, a group apart.
 
-    gram: mean of feature x feature, shape (groups, features, features). mean, magnitude (the mean of |x|): shape
-    (groups, features).
+    gram: mean of feature x feature, shape (groups, features, features), float32 (they are large). mean, magnitude (the
+    mean of |x|): shape (groups, features).
     """
 
-    gram: FloatArray
+    gram: npt.NDArray[np.float32]
     mean: FloatArray
     magnitude: FloatArray
 
     @property
     def covariance(self) -> FloatArray:
-        return self.gram - self.mean[:, :, None] * self.mean[:, None, :]
+        return self.gram.astype(np.float64) - self.mean[:, :, None] * self.mean[:, None, :]
 
 
 @dataclass
@@ -79,7 +82,7 @@ class Statistics:
     def save(self, path: str | os.PathLike[str]) -> None:
         arrays: dict[str, np.ndarray] = {"format": np.array(FORMAT), "model": np.array(self.fingerprint)}
         for number, (key, moments) in enumerate(self.moments.items()):
-            arrays |= {f"{number} key": np.array(key), f"{number} gram": moments.gram.astype(np.float32)}
+            arrays |= {f"{number} key": np.array(key), f"{number} gram": moments.gram}
             arrays |= {f"{number} mean": moments.mean, f"{number} magnitude": moments.magnitude}
         for key, points in self.losses.items():
             arrays[f"loss {key}"] = np.array(sorted(points.items()), np.float64).reshape(-1, 2)
@@ -107,8 +110,9 @@ def load_statistics(path: str | os.PathLike[str], fingerprint: str) -> Statistic
     for name, array in found.items():
         number, _, what = name.partition(" ")
         if what == "key":
-            gram = found[f"{number} gram"].astype(np.float64)
-            result.moments[str(array)] = Moments(gram, found[f"{number} mean"], found[f"{number} magnitude"])
+            result.moments[str(array)] = Moments(
+                found[f"{number} gram"], found[f"{number} mean"], found[f"{number} magnitude"]
+            )
         elif number == "loss":
             result.losses[what] = {int(count): float(loss) for count, loss in array}
     return result
@@ -154,7 +158,8 @@ class Sums:
         if self.waiting:
             self.flush()
         n = max(1, self.rows)
-        return Moments(self.gram / n, self.mean / n, self.magnitude / n)
+        self.gram /= n
+        return Moments(self.gram.astype(np.float32), self.mean / n, self.magnitude / n)
 
 
 def picks(
@@ -181,21 +186,23 @@ def moments(
     for consumer in found:
         first.setdefault(consumer.key, consumer)
     result: dict[str, Moments] = {}
-    for group in _groups(list(first.values()), memory / 2):
+    batch = next(iter(data.batches()))
+    for group in _groups(list(first.values()), batch.size, memory / 2):
         result |= _pass(labels, group, data, device, seed)
     return result
 
 
-def _groups(found: Sequence[Consumer], limit: float) -> Iterator[list[Consumer]]:
-    """Consumers whose Gram matrices fit the memory together."""
-    group, size = list[Consumer](), 0.0
+def _groups(found: Sequence[Consumer], size: int, limit: float) -> Iterator[list[Consumer]]:
+    """Consumers whose Gram matrices and data, of `size` samples, fit the memory together."""
+    group, used = list[Consumer](), 0.0
     for consumer in found:
-        own = 8.0 * consumer.features**2 * len(consumer.inputs)
-        if group and size + own > limit:
+        shape = consumer.call.shape(consumer.linear.data) or (1,)
+        own = 8.0 * consumer.features**2 * len(consumer.inputs) + 4.0 * size * prod(shape) / max(1, shape[0])
+        if group and used + own > limit:
             yield group
-            group, size = [], 0.0
+            group, used = [], 0.0
         group.append(consumer)
-        size += own
+        used += own
     if group:
         yield group
 
@@ -209,6 +216,8 @@ def _pass(labels: Labels, group: Sequence[Consumer], data: Samples, device: Devi
         arrays = piece.run(batch.feed)
         for consumer, total in zip(group, sums, strict=True):
             array = arrays[consumer.data]
-            chosen = picks(consumer, consumer.linear.positions(consumer.call, array), batch, number, len(data), seed)
+            chosen = picks(
+                consumer, consumer.linear.positions(consumer.call, array), batch, number, len(data), seed, SOME
+            )
             total.add(consumer.linear.rows(consumer.call, array, chosen))
     return {c.key: total.done() for c, total in zip(group, sums, strict=True)}

@@ -54,8 +54,27 @@ Where to cut how much, sequential compensation throughout (top-1 at 35 % / 50 %)
 | at 0.7, 0.4 and 0.2 of the width (`output-error`) | 68.5 / 66.1 | |
 | scaled again at the selection that was found, three rounds | 68.1 / 65.7 | |
 
-What the figures are worth: 1,500 pictures score a CIFAR network; differences below about a point are noise, as the two
-draws show.
+BatchNormalization is left as it is: the layer before one is fitted to what it made before, so that its statistics
+still hold. Where no method loses anything (the MNIST networks) a quarter of that says nothing.
+
+Where we are not ahead, and what may be the cause (none of it was tested):
+
+- mnist_cntk: its last weight comes out of a Reshape of a constant. Such weights are not fitted, and the units before
+  them are weighed by norms alone.
+- MobileNetV2, SqueezeNet: 250 pictures calibrate, and `output-error` was not run.
+- the ViT: its queries and keys meet in a product of two activations, which is not fitted, and which no table of errors
+  is made for (a share of norms stands in).
+
+What the figures are worth:
+
+- 1,500 pictures score a CIFAR network, 250 an ImageNet one, each once: differences below about a point (three for
+  ImageNet) are noise, as the two draws show.
+- The defaults were chosen by scores on the other draw. It is of the same pictures, so about half of those that score
+  here had a say in that choice, on resnet2b and tinyml.
+- resnet2b, digits, marabou, the ViT and mnist_cntk (default and `reconstruction`, at 35 % and 50 %) were measured last.
+  All other rows are from before three late changes: Gram matrices from fewer rows, a table for spaces without a linear
+  consumer, and biases that are added apart. Where both were measured they differ by 0.6 points at most, but for the ViT
+  at 50 % (3.1 better now) and `reconstruction` of resnet2b at 50 % (2.7 better) and of marabou at 35 % (1.7 better).
 """
 
 
@@ -101,10 +120,12 @@ def _main(table: dict[Any, Row], names: Sequence[str], ratios: Sequence[float]) 
             others = [x for x in (uniform, best[1] if best else None) if x is not None]
             quotient = f"{ours[1] / min(others):.2f}" if others and min(others) > 0 else ""
             mark = " r" if ours[0] == CHEAP else ""
+            tried = any(n == name and method.startswith("tp:") for n, method, _ in table)
+            other = f"{best[1]:.1f} ({best[0][3:]})" if best else "does not load" if tried else "not run"
             lines.append(
                 f"| {name} | {100 * whole['top1']:.1f} | {ratio:.0%} | {table[name, ours[0], ratio]['left']:.1%} "
                 f"| {ours[1]:.1f}{mark} | {_points(uniform)} "
-                f"| {f'{best[1]:.1f} ({best[0][3:]})' if best else 'does not load'} | {quotient} |"
+                f"| {other} | {quotient} |"
             )
     return "\n".join(lines) + "\n"
 

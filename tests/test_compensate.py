@@ -152,6 +152,16 @@ def test_a_sum_corrects_what_the_path_beside_it_lost() -> None:
     assert all(goal.bounds == (0.0, np.inf) for goal in bounded)
 
 
+def test_a_bias_that_is_added_apart_hides_no_activation() -> None:
+    labels = label(osg.load(FIXTURES / "attention.onnx").graph)
+    apart = [goal for goal in goals(labels) if goal.shift is not None]
+    assert apart
+    for goal in apart:
+        assert goal.value.producer().op_type == "Add"  # type: ignore[union-attr]
+        assert goal.shift is not None
+        assert goal.shift.shape == goal.consumer.outputs.shape
+
+
 def test_means_between_bounds_are_those_of_samples() -> None:
     mean, deviation = np.array([-1.0, 0.2, 5.0]), np.array([0.5, 2.0, 3.0])
     drawn = (mean + deviation * np.random.default_rng(0).standard_normal((200_000, 3))).clip(0, 6).mean(axis=0)

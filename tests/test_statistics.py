@@ -50,7 +50,7 @@ def test_neither_memory_nor_padding_changes_moments(labels: Labels, data: Drawn,
 def test_some_rows_tell_nearly_what_all_tell(labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
     first = consumers(labels)[0]
     whole = moments(labels, [first], DATA, memory=1e9)[first.key]
-    monkeypatch.setattr(statistics.picks, "__defaults__", (Rows(1000, 1),))
+    monkeypatch.setattr(statistics, "SOME", Rows(1000, 1))
     some = moments(labels, [first], DATA, memory=1e9)[first.key]
     assert not _same(whole, some)
     assert np.abs(whole.gram - some.gram).max() < 0.25 * np.abs(whole.gram).max()
