@@ -132,6 +132,8 @@ def reshape(call: Call) -> Sequence[Axes | None]:
     axes, source, target = call.axes(0), call.inputs[0], call.outputs[0]
     if axes is None or source is None or source.shape is None or target.shape is None:
         return call.freeze_all("an input or output of unknown shape")
+    if prod(source.shape) != prod(target.shape):
+        call.misfit = f"{list(source.shape)} can't be reshaped to {list(target.shape)}"
     raw = call.inputs[1].value if call.has(1) and call.inputs[1] is not None else None
     result = list(regroup(call, axes, source, target))
     several = sum(target.dynamic) > 1
