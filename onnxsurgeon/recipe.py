@@ -72,11 +72,11 @@ class Taken(ir.LazyTensor):
             if places is not None:
                 array = np.take(array, np.maximum(places.positions, 0), axis)
         array = np.ascontiguousarray(array).reshape(self.shape.numpy())
+        self._fill(array, before)
         for axis, places in enumerate(self.recipe):
-            if places is not None and places.scale is not None:
+            if places is not None and places.scale is not None:  # of what was drawn before, too
                 factors = places.scale.reshape([-1 if a == axis else 1 for a in range(array.ndim)])
                 array = (array * factors).astype(array.dtype)
-        self._fill(array, before)
         return ir.Tensor(array, dtype=self.dtype, name=self.name)
 
     def _fill(self, array: Any, before: tuple[int, ...]) -> None:

@@ -382,3 +382,15 @@ def test_copies_share_the_work_of_what_they_copy(tmp_path: Path) -> None:
     assert proofs.unchanged
     weight = find(net.graph, "v3").inputs[1].const_value.numpy()  # type: ignore[union-attr]
     assert (np.abs(weight) > 0).all()
+
+
+def test_copies_of_neurons_that_were_drawn_share_their_work_too(tmp_path: Path) -> None:
+    d = Drawing()
+    d.av("v3", d.av("v2", d.av("v1", d.input("in", 3), 5), 4), 2)
+    net = d.network(tmp_path)
+    net.resize("v1=+2", "v2=+2")
+    net["v1"].resize(+7, init="duplicate")
+    net["v2"].resize(+6, init="duplicate")
+    proofs = net.prove(device="cpu")
+    assert proofs is not None
+    assert proofs.unchanged
