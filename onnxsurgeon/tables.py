@@ -127,7 +127,7 @@ def _scored(score: Report) -> RenderableType:
 
 def _compensated(layers: list[Report]) -> RenderableType:
     before, after = (sum(layer[key] for layer in layers) / len(layers) for key in ("before", "after"))
-    return said("compensation", f"{len(layers)} layers fitted anew: mean relative error {before:.3g} -> {after:.3g}")
+    return said("refit", f"{len(layers)} layers fitted anew: mean relative error {before:.3g} -> {after:.3g}")
 
 
 def evaluated(report: Report) -> list[RenderableType]:
