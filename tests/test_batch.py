@@ -139,7 +139,7 @@ def test_a_stop_ends_all_and_leaves_nothing(number: signal.Signals, folder: Path
     while len(list(Path("started").iterdir())) < 2 and time.monotonic() < end:
         time.sleep(0.02)
     parent.send_signal(number)
-    said, errors = parent.communicate(timeout=20)
+    said, errors = parent.communicate(timeout=120)
     assert parent.returncode == 130
     assert json.loads(said)["exit_code"] == 130
     assert "interrupted\n  nothing was written" in errors
