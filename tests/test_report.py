@@ -34,7 +34,6 @@ PRUNED: report.Report = {
             "table": False,
         }
     ],
-    "compensation": [{"vertex": f"/[b]{k}/größe\x1b[31m", "before": 0.3, "after": 0.1} for k in range(3)],
     "score": {
         "metric": "top1", "before": 0.9, "after": 0.89, "samples": 450, "against": None,
         "trials": [{"ratio": 0.5, "drop": 0.01}],

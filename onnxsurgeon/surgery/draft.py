@@ -274,6 +274,8 @@ def _misfits(before: Labels, labels: Labels, outputs: Collection[str]) -> Iterat
         if (fact is None or fact.shape is None) and (old is None or old.shape is not None):
             producer = value.producer()
             yield f"{name_of(producer) if producer else ''}: the shape of {value.name} can't be inferred"
+        elif fact is not None and 0 in (fact.shape or ()) and (old is None or 0 not in (old.shape or ())):
+            yield f"{value.name} would be empty: {_text(fact.shape)}"
         elif value.name in moving and dynamic_axes(labels, value) not in (moving[value.name], None):
             yield f"{value.name} would depend on the dynamic dims along other axes"
     for value in labels.model.graph.outputs:
