@@ -205,16 +205,13 @@ class Draft:
         return with_free_initializers(self.model)
 
 
-def require_fit(before: Labels, model: ir.Model, what: str, outputs: Collection[str] = ()) -> Labels:
-    """The labels of a changed model. Raises InfeasibleError where its shapes don't fit together.
-
-    outputs: names of the graph's outputs whose shape may differ.
-    """
+def require_fit(before: Labels, model: ir.Model, what: str) -> None:
+    """Raises InfeasibleError where the shapes of a changed model don't fit together, or its outputs have others."""
     _forget_stated(before.model, model)
     try:
         labels = label(model, rewritten=False)
         refused = _refused(before, labels) if before.facts[0] and not labels.facts[0] else ""
-        problems = [refused] if refused else [*_misfits(before, labels, outputs), *_parted(before, labels)]
+        problems = [refused] if refused else [*_misfits(before, labels), *_parted(before, labels)]
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # of some rule
         raise InfeasibleError(
             f"{what}: the shapes would not fit; nothing was changed",
@@ -227,7 +224,6 @@ def require_fit(before: Labels, model: ir.Model, what: str, outputs: Collection[
             why="\n".join(problems[:5]),
             fix="choose vertices whose outputs have the same shape, widths apart",
         )
-    return labels
 
 
 def _forget_stated(before: ir.Model, model: ir.Model) -> None:
@@ -262,7 +258,7 @@ def _refused(before: Labels, labels: Labels) -> str:
     return ""
 
 
-def _misfits(before: Labels, labels: Labels, outputs: Collection[str]) -> Iterator[str]:
+def _misfits(before: Labels, labels: Labels) -> Iterator[str]:
     known = {v.name: f for v, f in before.facts[0].items()}
     moving = {v.name: dynamic_axes(before, v) for v in before.facts[0]}
     misfits = {call.name for call in before.calls.values() if call.misfit}
@@ -280,7 +276,7 @@ def _misfits(before: Labels, labels: Labels, outputs: Collection[str]) -> Iterat
             yield f"{value.name} would depend on the dynamic dims along other axes"
     for value in labels.model.graph.outputs:
         shapes = [None if f is None else f.shape for f in (known.get(value.name), labels.facts[0].get(value))]
-        if shapes[0] != shapes[1] and value.name not in outputs:
+        if shapes[0] != shapes[1]:
             yield f"output {value.name} would be {_text(shapes[1])} instead of {_text(shapes[0])}"
 
 

@@ -83,13 +83,12 @@ def _frozen(labels: Labels, a: Ids, b: Ids) -> str:
 
 
 def _aligned(
-    model: ir.Model, first: ir.Value, second: ir.Value, names: tuple[str, str], choices: Choices
-) -> tuple[list[Step], ir.Model]:
-    """Makes two values of `model` equally wide; the steps, and the model after them."""
-    labels = label(model, rewritten=False)
+    labels: Labels, first: ir.Value, second: ir.Value, names: tuple[str, str], choices: Choices
+) -> tuple[list[Step], Labels]:
+    """Makes two values of a labelled model equally wide; the steps, and the labels after them."""
     a, b = value_axis(labels, first), value_axis(labels, second)
     step = align(labels, [(a[1], b[1])], names, choices) if a is not None and b is not None else None
-    return ([step], step.after) if step is not None else ([], model)
+    return ([step], label(step.after, rewritten=False)) if step is not None else ([], labels)
 
 
 def remove(model: ir.Model, name: str, *, through: str | None = None, choices: Choices = DEFAULT) -> list[Step]:
@@ -100,15 +99,15 @@ def remove(model: ir.Model, name: str, *, through: str | None = None, choices: C
     labels, node = label(model, rewritten=False), find(model, name)
     source, result = _passage(labels, node, through), result_of(node)
     require_type(labels, source, result, f"removing {name}")
-    steps, model = _aligned(model, source, result, (_maker(source), name), choices)
-    draft = Draft(model)
+    steps, labels = _aligned(labels, source, result, (_maker(source), name), choices)
+    draft = Draft(labels.model)
     twin = draft.find(name)
     index = next(i for i, v in enumerate(node.inputs) if v is source)
     old, new = result_of(twin), twin.inputs[index]
     assert new is not None
     draft.stand_in(old, new)
     draft.sweep(old)
-    return [*steps, _checked(draft, model, f"remove {name}")]
+    return [*steps, _checked(draft, labels, f"remove {name}")]
 
 
 def _passage(labels: Labels, node: ir.Node, through: str | None) -> ir.Value:
@@ -140,10 +139,10 @@ def _maker(value: ir.Value) -> str:
     return name_of(producer) if producer is not None else value.name or ""
 
 
-def _checked(draft: Draft, before: ir.Model, what: str, outputs: Sequence[str] = ()) -> Step:
+def _checked(draft: Draft, before: Labels, what: str) -> Step:
     after = draft.sorted()
-    require_fit(label(before, rewritten=False), after, what, outputs)
-    return Step(what, before, after)
+    require_fit(before, after, what)
+    return Step(what, before.model, after)
 
 
 def connect(
@@ -160,8 +159,8 @@ def connect(
         raise UsageError(
             f"{target} has no position {position}", why=f"it has {len(joint.inputs)} inputs", fix="count from 0"
         )
-    given = find_value(model, source)
-    require_type(label(model, rewritten=False), given, joint.outputs[0], f"connecting {source} to {target}")
+    labels, given = label(model, rewritten=False), find_value(model, source)
+    require_type(labels, given, joint.outputs[0], f"connecting {source} to {target}")
     if is_of(joint, kinds.STACKS):
         return [_extended(model, source, target, at, choices)]
     if not is_of(joint, kinds.JOINTS):
@@ -170,13 +169,11 @@ def connect(
             why=f"these do: {', '.join(sorted(kinds.STACKS | kinds.JOINTS))}",
             fix="insert one of them first",
         )
-    probe = Draft(model)
-    ends = find_value(probe.model, source), probe.find(target).outputs[0]
-    steps, model = _aligned(probe.model, *ends, (source, target), choices)
-    draft = Draft(model)
+    steps, labels = _aligned(labels, given, joint.outputs[0], (source, target), choices)
+    draft = Draft(labels.model)
     twin = draft.find(target)
     _widen(draft, twin, at, find_value(draft.model, source))
-    return [*steps, _checked(draft, model, f"connect {source} to {target}")]
+    return [*steps, _checked(draft, labels, f"connect {source} to {target}")]
 
 
 def _widen(draft: Draft, joint: ir.Node, at: int, value: ir.Value) -> None:
@@ -277,7 +274,7 @@ def disconnect(model: ir.Model, source: str, target: str) -> list[Step]:
     else:
         _narrow(twin, rest)
     draft.sweep(gone)
-    return [_checked(draft, model, f"disconnect {source} from {target}")]
+    return [_checked(draft, label(model, rewritten=False), f"disconnect {source} from {target}")]
 
 
 def _narrow(joint: ir.Node, rest: Sequence[ir.Value | None]) -> None:
