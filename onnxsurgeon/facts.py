@@ -222,7 +222,9 @@ class Evaluator:
         memo = (*key, vertex.own, types, values, count)
         if memo not in self._inferred:
             given = [None if f is None else (f.dtype, f.shape or (), f.value) for f in inputs]
-            protos = [ir.serde.serialize_attribute(a) for name, a in node.attributes.items() if name in found.attributes]
+            protos = [
+                ir.serde.serialize_attribute(a) for name, a in node.attributes.items() if name in found.attributes
+            ]
             self._inferred[memo] = [Fact(*f) for f in inferred(found, protos, given, count, self.versions)]
         return self._inferred[memo]
 

@@ -54,33 +54,42 @@ class Selection:
         return tuple(self.width(n, axis) for n, axis in zip(shape, axes, strict=True))
 
     def positions(self, axis: Axis) -> Ids | None:
-        """Old positions in their new order, `NEW` for a new neuron; None where nothing changes.
-
-        A class that fills several places in a row is a block (a channel's pixels, a head's dims): what follows it
-        follows the block, as a block of the same length.
-        """
+        """Old positions in their new order, `NEW` for a new neuron; None where nothing changes."""
         if axis is None or not self.changes(axis):
             return None
-        kept, root = self.keep[axis], self.root[axis]
         if not self.grows:
-            return np.flatnonzero(kept)
-        last = np.r_[root[1:] != root[:-1], True]
-        first = np.r_[True, last[:-1]]
-        block = np.cumsum(first) - 1
-        following = np.where(last, _sums(block, self.new[axis]), 0)
-        leading = np.where(first, _sums(block, self.front[axis]), 0) if self.front is not None else np.zeros_like(block)
-        places = np.repeat(np.arange(len(axis)), leading + kept + following)
-        within = np.arange(len(places)) - np.searchsorted(places, places)
-        return np.where(kept[places] & (within == leading[places]), places, NEW)
+            return np.flatnonzero(self.keep[axis])
+        old, copy = self.origins(axis)
+        return np.where(copy == 0, old, NEW)
+
+    def origins(self, axis: Ids) -> tuple[Ids, Ids]:
+        """Of each place afterwards, the old position that it comes from, and which copy of it: 0 is itself.
+
+        A new neuron is a copy from 1 on, one of those in front from -1 down. A class that fills several places in a
+        row is a block (a channel's pixels, a head's dims): what follows it follows the block, as a block of the same
+        length.
+        """
+        front = np.zeros(len(axis), np.int64) if self.front is None else self.front[axis]
+        kept, counts = self.keep[axis], self(axis)
+        old = np.repeat(np.arange(len(axis)), counts)
+        copy = np.arange(len(old)) - np.repeat(np.cumsum(counts) - counts + front, counts)
+        copy += (copy >= 0) & ~kept[old]
+        order = np.lexsort((old, copy, np.cumsum(self._starts(axis))[old]))
+        return old[order], copy[order]
+
+    def parts(self, axis: Ids, bounds: Ids) -> bool:
+        """Whether a bound between two positions parts a block that grows: either side has its own new neurons."""
+        inside = bounds[(bounds > 0) & (bounds < len(axis))]
+        return bool((~self._starts(axis)[inside] & (self(axis) > 1)[inside]).any())
+
+    def _starts(self, axis: Ids) -> Mask:
+        """Where a block starts."""
+        root = self.root[axis]
+        return np.r_[True, root[1:] != root[:-1]]
 
     def stays(self, axes: Axes) -> bool:
         """Whether a tensor with these axes is as it was."""
         return not any(self.changes(axis) for axis in axes)
-
-
-def _sums(block: Ids, values: Ids) -> Ids:
-    """Of each position, the sum of `values` over its block."""
-    return np.bincount(block, weights=values).astype(np.int64)[block]
 
 
 def cutting(classes: Classes, keep: Mask) -> Selection:

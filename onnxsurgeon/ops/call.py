@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.neurons import Axes, Axis, Ids, Mask, Relations
 from onnxsurgeon.signature import Operand, Shape
 
@@ -17,12 +18,20 @@ Changes = dict[str | int, Any]  # attribute name or input index -> its new value
 
 
 class Keep(Protocol):
-    """A selection. root: the class of each neuron. Called: how many neurons of an axis stand in each one's place."""
+    """A selection. root: the class of each neuron. Called: how many neurons of an axis stand in each one's place.
+
+    origins: of each place afterwards, the old position and which copy of it. parts: whether bounds part a block that
+    grows.
+    """
 
     @property
     def root(self) -> Ids: ...
 
     def __call__(self, axis: Ids, /) -> npt.NDArray[Any]: ...
+
+    def origins(self, axis: Ids, /) -> tuple[Ids, Ids]: ...
+
+    def parts(self, axis: Ids, bounds: Ids, /) -> bool: ...
 
 
 Rule = Callable[["Call"], Sequence[Axes | None]]
@@ -154,6 +163,16 @@ def kept(keep: Keep, size: int, axis: Axis) -> int:
 def unchanged(keep: Keep, axis: Ids) -> bool:
     """Whether an axis stays as it is."""
     return bool((keep(axis) == 1).all())
+
+
+def require_whole(call: Call, keep: Keep, axis: Axis, bounds: Sequence[int]) -> None:
+    """Raises InfeasibleError where `bounds` part a block that grows: its new neurons would have no place."""
+    if axis is not None and keep.parts(axis, np.asarray(bounds, np.int64)):
+        raise InfeasibleError(
+            f"what {call.name} ({call.operator}) parts or joins can't grow so",
+            why="neurons that grow together lie on both sides of a bound",
+            fix="grow another vertex",
+        )
 
 
 def blocks(keep: Keep, axis: Ids, size: int) -> int:

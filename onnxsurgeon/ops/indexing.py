@@ -32,14 +32,15 @@ def renumber(call: Call, keep: Keep) -> Changes:
     labels = data.axes[axis_of(call)] if data else None
     if labels is None or index is None or unchanged(keep, labels):
         return {}
-    counts = keep(labels).astype(np.int64)
     wanted = index.astype(np.int64) % len(labels)
-    first = (np.cumsum(counts) - counts)[wanted]
+    old, copy = keep.origins(labels)
     if not index.ndim:
-        return {1: first.astype(index.dtype)}
-    places = np.repeat(first, counts[wanted])
-    within = np.arange(len(places)) - np.repeat(np.cumsum(counts[wanted]) - counts[wanted], counts[wanted])
-    return {1: (places + within).astype(index.dtype)}
+        return {1: np.flatnonzero((old == wanted) & (copy == 0))[0].astype(index.dtype)}
+    place = {origin: k for k, origin in enumerate(zip(old.tolist(), copy.tolist(), strict=True))}
+    taken, which = keep.origins(labels[wanted])
+    return {
+        1: np.array([place[origin] for origin in zip(wanted[taken].tolist(), which.tolist(), strict=True)], index.dtype)
+    }
 
 
 @register("Gather", silence="none", resize=renumber, looks_up={1: 0})

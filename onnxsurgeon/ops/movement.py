@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from onnxsurgeon.neurons import Axes, Axis, Ids
-from onnxsurgeon.ops.call import Call, Changes, Keep, Tensor, kept, register, unchanged
+from onnxsurgeon.ops.call import Call, Changes, Keep, Tensor, kept, register, require_whole, unchanged
 from onnxsurgeon.ops.table import read
 from onnxsurgeon.signature import Shape
 
@@ -185,7 +185,18 @@ def depth_to_space(call: Call) -> Sequence[Axes | None]:
 # --- joining and parting ---------------------------------------------------------------------------------------------
 
 
-@register("Concat", silence="none", moves="joined")
+def require_apart(call: Call, keep: Keep) -> Changes:
+    """Nothing of a Concat changes; but what grows must not go from one input into the next."""
+    axes = call.result(0).axes
+    if axes:
+        axis = int(call.attributes.get("axis", 1)) % len(axes)
+        require_whole(
+            call, keep, axes[axis], np.cumsum([(call.shape(i) or ())[axis] for i in range(len(call.inputs))]).tolist()
+        )
+    return {}
+
+
+@register("Concat", silence="none", resize=require_apart, moves="joined")
 def concat(call: Call) -> Sequence[Axes | None]:
     parts = [call.axes(i) for i in range(len(call.inputs))]
     target = call.outputs[0]
@@ -227,6 +238,8 @@ def split_sizes(call: Call, keep: Keep) -> Changes:
     sizes = [kept(keep, p.shape[axis], p.axes[axis]) for p in pieces]
     if sizes == [p.shape[axis] for p in pieces]:
         return {}
+    data = call.operand(0)
+    require_whole(call, keep, data and data.axes[axis], np.cumsum([p.shape[axis] for p in pieces]).tolist())
     changes: Changes = call.spelled("split", 1, sizes) if call.version >= 13 else {"split": sizes}
     if call.attributes.get("num_outputs") is not None:
         changes["num_outputs"] = None
@@ -281,6 +294,7 @@ def slice_bounds(call: Call, keep: Keep) -> Changes:
             continue
         stay = keep(labels)
         low, high, _ = slice(starts[k], ends[k]).indices(size)
+        require_whole(call, keep, labels, [low, high])
         starts[k] = int(stay[:low].sum())
         past = ends[k] >= max(size, int(stay.sum()))  # to the end, whatever that is
         ends[k] = ends[k] if past else int(stay[:high].sum())
