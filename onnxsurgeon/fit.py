@@ -8,7 +8,8 @@ of squares never grows (it is majorised at the current prediction).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from onnxsurgeon.problem import FloatArray
 
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the mean variance of a feature: the best on held-out rows is taken
 HELD = 0.3  # share of the rows that the ridge is chosen on
-ROUNDS = 8  # of solving with targets beyond the bounds replaced
+OUTPUTS = 64  # that the ridge is chosen on
+ROUNDS = 8  # of solving with targets beyond the bounds replaced, at most
+SLOW = 0.02  # of the error: a round that gains less is the last
 BLOCK = 8192  # rows that are multiplied in float32 before they are added in float64
 
 
@@ -43,12 +46,25 @@ class Fit:
 
 @dataclass(frozen=True)
 class Normal:
-    """The normal equations of centred rows: covariances of x with x and with y, a group apart, and means."""
+    """The normal equations of centred rows: covariances of x with x and with y, a group apart, means, and how many."""
 
     xx: FloatArray
     xy: FloatArray
     x: FloatArray
     y: FloatArray
+    count: int
+
+    def __add__(self, other: Normal) -> Normal:
+        """Those of the rows of both."""
+        a, b = self.count / (self.count + other.count), other.count / (self.count + other.count)
+        x, y = other.x - self.x, other.y - self.y
+        xx = a * self.xx + b * other.xx + a * b * x[:, :, None] * x[:, None, :]
+        xy = a * self.xy + b * other.xy + a * b * x[:, :, None] * y[:, None, :]
+        return Normal(xx, xy, a * self.x + b * other.x, a * self.y + b * other.y, self.count + other.count)
+
+    def some(self, step: int) -> Normal:
+        """Those of every `step`th output."""
+        return Normal(self.xx, self.xy[:, :, ::step], self.x, self.y[:, ::step], self.count)
 
     def solve(self, start: FloatArray, ridge: float) -> Fit:
         """The least squares, drawn towards `start` by `ridge`."""
@@ -77,18 +93,33 @@ def fit(rows: Fitted, start: FloatArray) -> Fit:
     """The best matrix and bias for `rows`; where the rows don't tell, it stays near `start`."""
     count = len(rows.x)
     cut = round(count * (1 - HELD))
-    ridge = RIDGES[len(RIDGES) // 2]
     if 1 < cut < count - 1:
         seen, held = normal(rows.x[:cut], rows.y[:cut]), normal(rows.x[cut:], rows.y[cut:])
-        ridge = min(RIDGES, key=lambda r: held.loss(seen.solve(start, r)))
-    equations = normal(rows.x, rows.y)
-    found = equations.solve(start, ridge)
-    if rows.bounds is not None:
-        inverse = equations.inverse(ridge)
-        for _ in range(ROUNDS):
-            again = Normal(equations.xx, *_towards(rows, found, equations.x))
-            found = again.step(start, inverse @ (again.xy - again.xx @ start))
+        ridge, equations = _ridge(seen, held, start), seen + held
+    else:
+        ridge, equations = RIDGES[len(RIDGES) // 2], normal(rows.x, rows.y)
+    if rows.bounds is None:
+        return equations.solve(start, ridge)
+    inverse, pull = equations.inverse(ridge), equations.xx @ start
+    found, before = equations.step(start, inverse @ (equations.xy - pull)), np.inf
+    for _ in range(ROUNDS):
+        xy, y, loss = _towards(rows, found, equations.x)
+        if loss > (1 - SLOW) * before:
+            break
+        found, before = replace(equations, y=y).step(start, inverse @ (xy - pull)), loss
     return found
+
+
+def _ridge(seen: Normal, held: Normal, start: FloatArray) -> float:
+    """The ridge whose fit to what is seen is best for what is held out: down from the middle, or up."""
+    step = -(-start.shape[2] // OUTPUTS)
+    seen, held, start = seen.some(step), held.some(step), start[:, :, ::step]
+    losses = cache(lambda k: held.loss(seen.solve(start, RIDGES[k])))
+    at = len(RIDGES) // 2
+    for way in (-1, 1):
+        while 0 <= at + way < len(RIDGES) and losses(at + way) < losses(at):
+            at += way
+    return RIDGES[at]
 
 
 def normal(x: FloatArray, y: FloatArray) -> Normal:
@@ -97,7 +128,7 @@ def normal(x: FloatArray, y: FloatArray) -> Normal:
     xx, xy = np.zeros(()), np.zeros(())
     for a, b in _blocks(x, y, mean_x, mean_y):
         xx, xy = xx + product(a, a), xy + product(a, b)
-    return Normal(xx / n, xy / n, mean_x, mean_y)
+    return Normal(xx / n, xy / n, mean_x, mean_y, n)
 
 
 def product(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -122,21 +153,25 @@ def error(rows: Fitted, found: Fit) -> float:
 def predicted(x: FloatArray, found: Fit) -> FloatArray:
     """Shape (rows, groups, outputs)."""
     matrix, bias = found.matrix.astype(np.float32), found.bias.astype(np.float32)
+    if len(matrix) == 1:
+        return np.asarray((x[:, 0] @ matrix[0] + bias[0])[:, None])
     rows: FloatArray = np.matmul(x.transpose(1, 0, 2), matrix).transpose(1, 0, 2) + bias
     return rows
 
 
-def _towards(rows: Fitted, found: Fit, mean_x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The right-hand side for targets that are the prediction where both lie beyond a bound: x with y, x, y."""
+def _towards(rows: Fitted, found: Fit, mean_x: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    """Targets that are the prediction where both lie beyond a bound: their covariance with x, means, squared errors."""
     assert rows.bounds is not None
     lower, upper = rows.bounds
-    total, summed = np.zeros(()), np.zeros(())
+    total, summed, loss = np.zeros(()), np.zeros(()), 0.0
     for x, y in _blocks(rows.x, rows.y):
         guess = predicted(x, found)
-        target = np.where(y <= lower, np.minimum(guess, lower), np.where(y >= upper, np.maximum(guess, upper), y))
+        target = y if upper == np.inf else np.where(y >= upper, np.maximum(guess, upper), y)
+        target = target if lower == -np.inf else np.where(y <= lower, np.minimum(guess, lower), target)
         total = total + product(x - mean_x.astype(np.float32), target)
         summed = summed + target.sum(axis=0, dtype=np.float64)
-    return total / len(rows.x), mean_x, summed / len(rows.x)
+        loss += float(np.vdot(target - guess, target - guess))
+    return total / len(rows.x), summed / len(rows.x), loss
 
 
 def _blocks(

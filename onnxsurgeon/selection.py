@@ -85,7 +85,7 @@ class Selection:
     def _starts(self, axis: Ids) -> Mask:
         """Where a block starts."""
         root = self.root[axis]
-        return np.r_[True, root[1:] != root[:-1]]
+        return np.asarray(np.r_[True, root[1:] != root[:-1]], np.bool_)
 
     def stays(self, axes: Axes) -> bool:
         """Whether a tensor with these axes is as it was."""

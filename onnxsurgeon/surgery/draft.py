@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.edit import copied, with_free_initializers
 from onnxsurgeon.errors import InfeasibleError, UsageError
+from onnxsurgeon.facts import Facts
 from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.growth import NORMAL, Growth, alone
 from onnxsurgeon.rewrites import prune_dead
@@ -211,7 +212,9 @@ def require_fit(before: Labels, model: ir.Model, what: str) -> None:
     try:
         labels = label(model, rewritten=False)
         refused = _refused(before, labels) if before.facts[0] and not labels.facts[0] else ""
-        problems = [refused] if refused else [*_misfits(before, labels), *_parted(before, labels)]
+        problems = (
+            [refused] if refused else [*_misfits(before, labels), *_emptied(before, labels), *_parted(before, labels)]
+        )
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # of some rule
         raise InfeasibleError(
             f"{what}: the shapes would not fit; nothing was changed",
@@ -270,14 +273,27 @@ def _misfits(before: Labels, labels: Labels) -> Iterator[str]:
         if (fact is None or fact.shape is None) and (old is None or old.shape is not None):
             producer = value.producer()
             yield f"{name_of(producer) if producer else ''}: the shape of {value.name} can't be inferred"
-        elif fact is not None and 0 in (fact.shape or ()) and (old is None or 0 not in (old.shape or ())):
-            yield f"{value.name} would be empty: {_text(fact.shape)}"
         elif value.name in moving and dynamic_axes(labels, value) not in (moving[value.name], None):
             yield f"{value.name} would depend on the dynamic dims along other axes"
     for value in labels.model.graph.outputs:
         shapes = [None if f is None else f.shape for f in (known.get(value.name), labels.facts[0].get(value))]
         if shapes[0] != shapes[1]:
             yield f"output {value.name} would be {_text(shapes[1])} instead of {_text(shapes[0])}"
+
+
+def _emptied(before: Labels, labels: Labels) -> Iterator[str]:
+    """What would be empty, and was not, where every dynamic dim is 1."""
+    try:
+        old = {v.name: f.shape or () for v, f in _smallest(before).items()}
+    except ValueError:  # it has never worked on so little
+        return
+    for value, fact in _smallest(labels).items():
+        if value.producer() is not None and 0 in (fact.shape or ()) and 0 not in old.get(value.name, ()):
+            yield f"{value.name} would be empty: {_text(fact.shape)}"
+
+
+def _smallest(labels: Labels) -> Facts:
+    return labels.evaluator.run({}) if labels.sizes[0] else labels.facts[0]
 
 
 def _parted(before: Labels, labels: Labels) -> Iterator[str]:
