@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
+from onnxsurgeon.facts import Evaluator
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import Axis, Ids, Mask
 from onnxsurgeon.ops import Call
 from onnxsurgeon.ops.linear import BOUNDS, LINEAR, SUMS, Linear
 from onnxsurgeon.problem import FloatArray
-from onnxsurgeon.vertices import constant, domain_of
+from onnxsurgeon.vertices import constant, domain_of, operator_of
 
 ALWAYS = -1  # in place of a neuron, on an axis that carries none: it stays
 Bounds = tuple[float, float]
@@ -24,6 +26,7 @@ class Consumer:
     """One vertex that is linear in its data, with a weight of its own.
 
     inputs: neurons of each group's inputs, shape (groups, inputs). outputs: likewise, shape (groups, outputs).
+    tensor: what gives its weight, as `weight_tensor` does.
     """
 
     node: ir.Node
@@ -31,6 +34,7 @@ class Consumer:
     linear: Linear
     inputs: Ids
     outputs: Ids
+    tensor: Callable[[ir.Value | None], ir.TensorProtocol | None]
 
     @property
     def name(self) -> str:
@@ -63,13 +67,13 @@ class Consumer:
 
     def matrix(self) -> FloatArray:
         """The weight as coefficients, shape (groups, features, outputs)."""
-        tensor = constant(self.node.inputs[self.linear.weight])
+        tensor = self.tensor(self.node.inputs[self.linear.weight])
         assert tensor is not None  # see `consumers`
         return self.linear.matrix(self.call, tensor.numpy()).astype(np.float64)
 
     def twin(self, node: ir.Node) -> Consumer:
         """The same consumer as a cut model has it, in `node`; its neurons are not told."""
-        tensor = constant(node.inputs[self.linear.weight])
+        tensor = self.tensor(node.inputs[self.linear.weight])
         assert tensor is not None
         weight = self.call.inputs[self.linear.weight]
         assert weight is not None
@@ -101,13 +105,14 @@ def consumers(labels: Labels) -> list[Consumer]:
 
 
 def _consumers(labels: Labels) -> Iterator[Consumer]:
+    of = partial(weight_tensor, labels.evaluator)
     for node in labels.model.graph:
         call = labels.calls.get(node)
         linear = LINEAR.get((domain_of(node), node.op_type))
         if call is None or linear is None or not call.results or call.results[0] is None or not linear.fits(call):
             continue
         weight = node.inputs[linear.weight]
-        tensor = constant(weight)
+        tensor = of(weight)
         if weight is None or tensor is None or len(weight.uses()) > 1 or tensor.dtype != ir.DataType.FLOAT:
             continue
         if constant(node.inputs[linear.data]) is not None or call.shape(linear.data) is None:
@@ -115,7 +120,20 @@ def _consumers(labels: Labels) -> Iterator[Consumer]:
         groups, shape = linear.groups(call), tuple(tensor.shape.numpy())
         features, outputs = linear.matrix(call, np.empty(shape, np.int8)).shape[1:]
         inputs = _ids(linear.inputs(call), groups, features // linear.kernel(call))
-        yield Consumer(node, call, linear, inputs, _ids(call.results[0][linear.channels], groups, outputs))
+        yield Consumer(node, call, linear, inputs, _ids(call.results[0][linear.channels], groups, outputs), of)
+
+
+def weight_tensor(evaluator: Evaluator, value: ir.Value | None) -> ir.TensorProtocol | None:
+    """A constant, or what vertices that only rearrange their input make of one."""
+    found, node = constant(value), None if value is None else value.producer()
+    operator = None if node is None else operator_of(node)
+    if found is not None or node is None or operator is None or operator.moves != "rearranged":
+        return found
+    given = [weight_tensor(evaluator, v) for v in node.inputs]
+    if any(tensor is None and v is not None for tensor, v in zip(given, node.inputs, strict=True)):
+        return None
+    array = evaluator.compute(node, [None if tensor is None else tensor.numpy() for tensor in given])
+    return None if array is None else ir.Tensor(array)
 
 
 def _ids(axis: Axis, groups: int, size: int) -> Ids:

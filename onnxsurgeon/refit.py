@@ -13,6 +13,7 @@ from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import Mask
 from onnxsurgeon.ops.linear import SUMS
 from onnxsurgeon.problem import FloatArray
+from onnxsurgeon.rewrites import prune_dead
 from onnxsurgeon.vertices import constant, domain_of
 
 
@@ -52,10 +53,10 @@ class Layer:
     def write(self, matrix: FloatArray, bias: FloatArray) -> None:
         """Gives the cut model new coefficients and biases."""
         linear, node, call = self.consumer.linear, self.twin.node, self.twin.call
-        tensor = constant(node.inputs[linear.weight])
-        assert tensor is not None
+        shape = call.shape(linear.weight)
+        assert shape is not None
         shift = (bias - self.bias()).ravel()
-        self._put(node, linear.weight, linear.weight_of(call, matrix, tuple(tensor.shape.numpy())))
+        self._put(node, linear.weight, linear.weight_of(call, matrix, shape))
         if linear.bias is not None:
             self._put(node, linear.bias, (bias / linear.scale(call)).ravel())
         else:
@@ -98,8 +99,8 @@ class Layer:
         )
         self.model.graph.initializers[name] = value
         node.replace_input_with(index, value)
-        if old is not None and old.is_initializer() and not old.is_graph_input() and not old.uses():
-            del self.model.graph.initializers[old.name or ""]
+        if old is not None:
+            prune_dead(old)
 
 
 def layers(labels: Labels, keep: Mask, model: ir.Model) -> Iterator[Layer]:

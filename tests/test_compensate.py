@@ -32,8 +32,11 @@ def outputs(model: ir.Model, feed: dict[str, np.ndarray]) -> np.ndarray:
     return np.asarray(session.run(None, feed)[0])
 
 
-def twins(operator: str, *, biased: bool) -> Labels:
-    """x > layer > relu > layer: unit 4 of the hidden ones says twice what unit 0 says, unit 5 is constant."""
+def twins(operator: str, *, biased: bool, behind: bool = False) -> Labels:
+    """x > layer > relu > layer: unit 4 of the hidden ones says twice what unit 0 says, unit 5 is constant.
+
+    behind: the last weight is spelled in another shape, and reshaped.
+    """
     rng = np.random.default_rng(0)
     first, second = rng.standard_normal((3, 6)).astype(np.float32), rng.standard_normal((6, 2)).astype(np.float32)
     shift = np.array([0.1, 0.2, 0.3, 0.4, 0.2, 1.5], np.float32)
@@ -47,6 +50,10 @@ def twins(operator: str, *, biased: bool) -> Labels:
     if biased:
         weights["b2"] = np.array([1.0, -1.0], np.float32)
     nodes.append(helper.make_node(operator, ["r", "w2", *bias], ["y"], name="second"))
+    if behind:
+        weights |= {"w2": weights["w2"].reshape(1, 6, 2), "to": np.array([6, 2])}
+        nodes[-1].input[1] = "w"
+        nodes.insert(0, helper.make_node("Reshape", ["w2", "to"], ["w"], name="reshape"))
     shape: list[int | str] = ["batch", 3, 4, 4] if operator == "Conv" else ["batch", 3]
     graph = helper.make_graph(
         nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
@@ -62,10 +69,16 @@ def without(labels: Labels, gone: Sequence[int]) -> np.ndarray:
     return ~np.isin(labels.classes.root, hidden[list(gone)])
 
 
-@pytest.mark.parametrize(("operator", "biased"), [("Gemm", True), ("Gemm", False), ("MatMul", False), ("Conv", False)])
+@pytest.mark.parametrize(
+    ("operator", "biased", "behind"),
+    [
+        ("Gemm", True, False), ("Gemm", False, False), ("MatMul", False, False), ("Conv", False, False),
+        ("MatMul", False, True),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("how", ["linear", "sequential"])
-def test_nothing_is_lost_that_others_say_too(operator: str, biased: bool, how: str) -> None:  # noqa: FBT001
-    labels = twins(operator, biased=biased)
+def test_nothing_is_lost_that_others_say_too(operator: str, biased: bool, behind: bool, how: str) -> None:  # noqa: FBT001
+    labels = twins(operator, biased=biased, behind=behind)
     data = Drawn("x", (3, 4, 4) if operator == "Conv" else (3,), 200)
     keep = without(labels, [4, 5])
     model = cut(labels, keep)
