@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,9 @@ class _Edit:
     def _slice_weights(self) -> None:
         by_value: dict[ir.Value, list[Weight]] = {}
         for weight in self.labels.weights():
-            if weight.uses:
+            for use in weight.uses if self.selection.grows else ():  # what makes a new one there may read it here
+                by_value.setdefault(weight.value, []).append(replace(weight, uses=(use,)))
+            if weight.uses and not self.selection.grows:
                 by_value.setdefault(weight.value, []).append(weight)
         recipes = self.growth.recipes(self.labels, self.selection)
         for value, weights in by_value.items():

@@ -14,8 +14,9 @@ from onnxsurgeon.edit import copied, with_free_initializers
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.facts import Facts
 from onnxsurgeon.graph import Labels, label
-from onnxsurgeon.growth import NORMAL, Growth, alone
+from onnxsurgeon.growth import NORMAL, Growth
 from onnxsurgeon.rewrites import prune_dead
+from onnxsurgeon.roles import alone
 from onnxsurgeon.selection import Selection
 from onnxsurgeon.signature import Shape
 from onnxsurgeon.vertices import constant, domain_of
