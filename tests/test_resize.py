@@ -486,3 +486,13 @@ def test_copies_beside_what_goes(tmp_path: Path) -> None:
     assert np.array_equal(np.unique(weight, axis=0), np.unique(kept, axis=0))
     with pytest.raises(InfeasibleError):
         net.resize("v1=+1", drop={"v1": list(range(8))}, init="duplicate")
+
+
+@pytest.mark.parametrize("change", ["=+2", "=-1"])
+def test_the_classes_of_a_head_that_are_normalised(change: str, tmp_path: Path) -> None:
+    d = Drawing()
+    d.add("Softmax", "p", d.av("v1", d.input("in", 3), 5), axis=1)
+    net = d.network(tmp_path)
+    net.remove("p_end")
+    net.resize(f"p{change}")
+    proven(net)
