@@ -503,3 +503,15 @@ def test_the_classes_of_a_head_that_are_normalised(change: int, tmp_path: Path) 
     net = load(tmp_path / "head.onnx")
     net["logits"].resize(change)
     proven(net)
+
+
+def test_groups_are_as_many_in_what_is_read_as_in_what_is_given(tmp_path: Path) -> None:
+    """All outputs of v1 are tied (each is added to the next), its inputs are those of the graph."""
+    d = Drawing()
+    v1 = d.av("v1", d.input("in", 8), 8, groups=4)
+    d.weights.append(numpy_helper.from_array(np.roll(np.arange(8), 1), "next"))
+    d.av("v2", d.iv("sum", v1, d.add("Gather", "rolled", v1, "next", axis=1)), 3)
+    net = d.network(tmp_path)
+    with pytest.raises(InfeasibleError, match="groups"):
+        net["v1"].resize(+8)
+    assert not net.steps
