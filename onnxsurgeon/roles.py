@@ -70,7 +70,8 @@ class Roles:
 
     def alone(self, node: ir.Node) -> Alone:
         if node not in self._alone:
-            self._alone[node] = alone(self.labels, node, self.made)
+            known = node in self.labels.calls  # else it asks for sizes
+            self._alone[node] = alone(self.labels, node, self.made) if known else Alone(frozenset(), frozenset())
         return self._alone[node]
 
     def effect(self, node: ir.Node, index: int, axis: int) -> Effect:

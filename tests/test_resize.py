@@ -515,3 +515,28 @@ def test_groups_are_as_many_in_what_is_read_as_in_what_is_given(tmp_path: Path) 
     with pytest.raises(InfeasibleError, match="groups"):
         net["v1"].resize(+8)
     assert not net.steps
+
+
+@pytest.mark.parametrize("init", ["normal", "duplicate"])
+def test_a_weight_whose_size_is_asked_for(init: Any, tmp_path: Path) -> None:
+    """Shape(w) -> the channels of a Reshape of what w makes"""
+    text = """<ir_version: 8, opset_import: ["": 17]>
+        drawn (float[n, 3, 4, 4] x) => (float[n, 2, 16] y)
+        <int64[1] zero = {0}, int64[1] one = {1}, int64[1] rest = {-1}> {
+            made = Conv (x, w)
+            sizes = Shape (w)
+            out = Slice (sizes, zero, one)
+            target = Concat <axis = 0> (zero, out, rest)
+            flat = Reshape (made, target)
+            y = Conv (flat, v)
+        }"""
+    model = onnx.parser.parse_model(text)
+    for name, shape in (("w", (5, 3, 1, 1)), ("v", (2, 5, 1))):
+        array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    onnx.save(model, tmp_path / "size.onnx")
+    net = load(tmp_path / "size.onnx")
+    net["made"].resize(+3, init=init)
+    proofs = net.prove(device="cpu")
+    assert proofs is not None
+    assert proofs.unchanged
