@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ class _Edit:
         by_value: dict[ir.Value, list[Weight]] = {}
         for weight in self.labels.weights():
             if weight.uses:
-                by_value.setdefault(weight.value, []).append(weight)
+                by_value.setdefault(weight.value, []).extend(self._by_reader(weight))
         recipes = self.growth.recipes(self.labels, self.selection)
         for value, weights in by_value.items():
             made: dict[bytes, tuple[Recipe | None, list[Use]]] = {}
@@ -100,6 +101,14 @@ class _Edit:
                 recipe = None if self.selection.stays(weight.axes) else recipes(weight)
                 made.setdefault(pickle.dumps(recipe), (recipe, []))[1].extend(weight.uses)
             self._place(value, list(made.values()))
+
+    def _by_reader(self, weight: Weight) -> list[Weight]:
+        """One for each vertex that reads it where it grows: what makes a new neuron there may sum over it here."""
+        readers = [use for use in weight.uses if use[0] in self.labels.calls]
+        if not self.selection.grows or len(weight.uses) < 2 or not readers:
+            return [weight]
+        rest = tuple(use for use in weight.uses if use not in readers)  # that ask for its size
+        return [replace(weight, uses=(use, *(rest if use is readers[0] else ()))) for use in readers]
 
     def _place(self, value: ir.Value, groups: list[tuple[Recipe | None, list[Use]]]) -> None:
         """One tensor per group of uses that change alike: the first takes the name, the others get copies."""

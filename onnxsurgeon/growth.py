@@ -8,7 +8,7 @@ Source: Chen et al., Net2Net, ICLR 2016 (`duplicate`); the rest as in NaiveNASfl
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Literal
 from zlib import crc32
@@ -16,13 +16,13 @@ from zlib import crc32
 import numpy as np
 import onnx_ir as ir
 
+from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.graph import Labels, Weight
-from onnxsurgeon.neurons import Axes, Axis, Ids, Relations
-from onnxsurgeon.ops.call import run_rule
+from onnxsurgeon.neurons import Axis, Ids
 from onnxsurgeon.ops.neutral import NEUTRAL
 from onnxsurgeon.recipe import Drawn, Fill, Places, Recipe
+from onnxsurgeon.roles import Effect, Roles
 from onnxsurgeon.selection import Selection
-from onnxsurgeon.signature import Shape
 
 Init = Literal["normal", "zeros", "he", "duplicate"]
 
@@ -55,7 +55,7 @@ class _Made:
 
     def __init__(self, growth: Growth, labels: Labels, selection: Selection) -> None:
         self.growth, self.labels, self.selection = growth, labels, selection
-        self.alone: dict[ir.Node, Alone] = {}
+        self.roles = Roles(labels)
         self.makers = self._makers()
 
     def recipe(self, weight: Weight) -> Recipe:
@@ -69,30 +69,58 @@ class _Made:
         new = positions < 0
         if not new.any():
             return Places(positions)
-        node, index = weight.uses[0]
-        summed = (index, axis) in self._of(node).summed
+        effect = self.roles.effect(*weight.uses[0], axis)
         if self.growth.init == "duplicate":
-            places = _copied(positions, self.selection.root[labels])
-            scale = 1.0 / (1.0 + self.selection.new[labels][places].astype(np.float64)) if summed else None
-            return Places(places, scale=scale)
-        fill = 0.0 if summed else self._fill(weight, axis)
+            return self._copies(weight, labels, effect)
+        silent = effect.sums == "yes" or (effect.sums == "partly" and effect.index == 0)
+        fill = self._zero(weight) if silent else self._fill(weight, axis, effect)
         if fill is None:
             return Places(_anchored(positions))
         if isinstance(fill, float):
             return Places(positions, (fill,))
-        muted = self._muted(node, labels[_anchored(positions)][new])
+        muted = self._muted(effect.node, labels[_anchored(positions)][new])
         fills = tuple(0.0 if quiet else fill._replace(seed=(*fill.seed, k)) for k, quiet in enumerate(muted))
         return Places(np.where(new, -np.cumsum(new, dtype=np.int64), positions), fills)
 
-    def _fill(self, weight: Weight, axis: int) -> Fill | None:
+    def _copies(self, weight: Weight, labels: Ids, effect: Effect) -> Places:
+        """Twins; what sums over them shares what it multiplied the one by."""
+        places, copy = self.selection.origins(labels)
+        if effect.sums == "no":
+            return Places(places)
+        name, kept = weight.value.name, self.selection.keep[labels]
+        refused = f"{name} can't be shared among copies; nothing was changed"
+        if effect.sums == "partly":
+            why = f"{effect.node.name} ({effect.node.op_type}) makes of it what others sum over"
+            raise InfeasibleError(refused, why=why, fix="choose --init normal")
+        if not weight.tensor.dtype.is_floating_point():
+            why = f"it is quantised ({weight.tensor.dtype}): a part of it would be rounded"
+            raise InfeasibleError(
+                refused, why=why, fix="choose --init normal, or edit the model before it is quantised"
+            )
+        if (copy[~kept[places]] != 0).any():
+            why = "what is to be copied is to go"
+            raise InfeasibleError(refused, why=why, fix="keep one at least, or choose --init normal")
+        return Places(places, scale=1.0 / self.selection(labels)[places])
+
+    def _zero(self, weight: Weight) -> float:
+        """What counts as zero in a weight that is summed over: the zero point, where it is quantised."""
+        found = self.roles.zero_point(*weight.uses[0])
+        if found is None:
+            raise InfeasibleError(
+                f"{weight.value.name} can't take new neurons; nothing was changed",
+                why="it is quantised by several zero points, or by one that is computed",
+                fix="edit the model before it is quantised",
+            )
+        return found
+
+    def _fill(self, weight: Weight, axis: int, effect: Effect) -> Fill | None:
         """What a new row is; None: what its neighbour is."""
-        node, index = weight.uses[0]
-        call, operator = self.labels.calls[node], self.labels.operator(node)
+        call, operator = self.labels.calls[effect.node], self.labels.operator(effect.node)
         floats = weight.tensor.dtype.is_floating_point()
-        known = NEUTRAL.get(call.operator, {}).get(index)
+        known = NEUTRAL.get(call.operator, {}).get(effect.index)
         if known is not None:
-            return known if floats or known == 0.0 else None
-        makes = operator is not None and (operator.macs is not None or index in operator.looks_up.values())
+            return known if floats else self._zero(weight) if known == 0.0 else None
+        makes = operator is not None and (operator.macs is not None or effect.index in operator.looks_up.values())
         if not floats or not makes or len(weight.shape) < 2:
             return None
         if self.growth.init == "zeros":
@@ -112,25 +140,24 @@ class _Made:
         found: dict[int, list[ir.Node]] = {}
         for node, call in calls.items():
             for index, tensor in enumerate(call.inputs):
-                if tensor is None or tensor.weight:
+                if tensor is None or self.roles.is_weight(node, index):
                     continue
                 for axis, labels in enumerate(self.labels.known(node, index) or ()):
-                    if labels is not None and self.selection.new[labels].any() and (index, axis) in self._of(node).bare:
+                    if (
+                        labels is not None
+                        and self.selection.new[labels].any()
+                        and (index, axis) in self.roles.alone(node).bare
+                    ):
                         found.update((r, []) for r in root[labels].tolist())
         for weight in self.labels.weights() if found else ():
             for axis, labels in enumerate(weight.axes):
                 if labels is None or len(weight.shape) < 2:
                     continue
                 for node, index in weight.uses:
-                    if (index, axis) not in self._of(node).summed:
+                    if (index, axis) not in self.roles.alone(node).summed:
                         for r in found.keys() & set(root[labels].tolist()):
                             found[r].append(node)
         return found
-
-    def _of(self, node: ir.Node) -> Alone:
-        if node not in self.alone:
-            self.alone[node] = alone(self.labels, node)
-        return self.alone[node]
 
 
 def alters(labels: Labels, selection: Selection) -> bool:
@@ -154,71 +181,3 @@ def _anchored(positions: Ids) -> Ids:
     kept = np.flatnonzero(positions >= 0)
     before = np.maximum.accumulate(np.where(positions >= 0, np.arange(len(positions)), -1))
     return positions[np.where(before < 0, kept[0], before)]
-
-
-def _copied(positions: Ids, root: Ids) -> Ids:
-    """Each new neuron's place is its twin: what follows a block of one class copies that, element by element."""
-    places, count = _anchored(positions), np.arange(len(positions))
-    first = np.r_[True, root[1:] != root[:-1]]
-    begin = np.flatnonzero(first)
-    block = (np.cumsum(first) - 1)[places]
-    length = np.diff(np.r_[begin, len(root)])[block]
-    since = count - np.maximum.accumulate(np.where(positions >= 0, count, -1)) - 1
-    return np.where(positions >= 0, places, begin[block] + since % length)
-
-
-@dataclass(frozen=True)
-class Alone:
-    """What a vertex does with axes, looked at by itself; (input, axis) each.
-
-    summed: those that it sums over. bare: those of activations among them along which no weight takes part. tied:
-    groups of those that carry the same neurons.
-    """
-
-    summed: frozenset[tuple[int, int]]
-    bare: frozenset[tuple[int, int]]
-    tied: tuple[tuple[tuple[int, int], ...], ...] = ()
-
-
-def alone(labels: Labels, node: ir.Node) -> Alone:
-    """Runs the vertex' rule on neurons of its own, so that ties elsewhere in the graph say nothing."""
-    call, operator = labels.calls[node], labels.operator(node)
-    if operator is None or any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values()):
-        return Alone(frozenset(), frozenset())
-    relations = Relations()
-    given = [_fresh(relations, tensor.shape if tensor else None) for tensor in call.inputs]
-    again = replace(call, relations=relations, label=given.__getitem__, results=[], soft=[], read=set())
-    results = run_rule(operator, again)
-    root = relations.resolve().root
-    made = _roots(root, [axes for axes in results if axes])
-    summed, bare, covered = set[tuple[int, int]](), set[tuple[int, int]](), set[int]()
-    for index, axes in enumerate(given):
-        tensor = call.inputs[index]
-        seen: set[int] = set()
-        for axis, ids in enumerate(axes or ()):
-            if ids is None or tensor is None:
-                continue
-            own = set(root[ids].tolist())
-            if not own & made or (tensor.weight and own & seen):  # of a recurrent matrix, the last of two equal axes
-                summed.add((index, axis))
-                covered |= own if tensor.weight else set()
-            seen |= own
-    for index, axis in summed:
-        ids, tensor = (given[index] or ())[axis], call.inputs[index]
-        if tensor is not None and not tensor.weight and ids is not None and not covered & set(root[ids].tolist()):
-            bare.add((index, axis))
-    alike: dict[bytes, list[tuple[int, int]]] = {}
-    for index, axes in enumerate(given):
-        for axis, ids in enumerate(axes or ()):
-            if ids is not None:
-                alike.setdefault(root[ids].tobytes(), []).append((index, axis))
-    tied = tuple(tuple(group) for group in alike.values() if len(group) > 1)
-    return Alone(frozenset(summed), frozenset(bare), tied)
-
-
-def _fresh(relations: Relations, shape: Shape | None) -> Axes | None:
-    return None if shape is None else tuple(relations.fresh(n) if n > 1 else None for n in shape)
-
-
-def _roots(root: Ids, tensors: list[Axes]) -> set[int]:
-    return {r for axes in tensors for axis in axes if axis is not None for r in root[axis].tolist()}

@@ -120,8 +120,11 @@ class _Reference:
             if use.node is not spread:
                 use.node.replace_input_with(use.idx, spread.outputs[0])
         for number, returned in enumerate(node.graph.outputs if node.graph is not None else ()):
-            if returned is value:  # by a graph inside
-                node.graph.outputs[number] = spread.outputs[0]  # type: ignore[union-attr]
+            if returned is value:  # and is called so
+                new = spread.outputs[0]
+                new.type, new.shape = value.type, value.shape
+                new.name, value.name = value.name, new.name
+                node.graph.outputs[number] = new  # type: ignore[union-attr]
 
     def _before(
         self, node: ir.Node, index: int, operator: str, inputs: Sequence[ir.Value], axis: int | None = None

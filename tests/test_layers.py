@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1] / "onnxsurgeon"
 ORDER = """
     errors amounts data neurons selection signature ops vertices facts samples rewrites graph problem utility spaces
     solver
-    recipe growth edit resize wire load write surgery requests inspection metrics reference inputs visible session
+    recipe roles growth edit resize wire load write surgery requests inspection metrics reference inputs visible session
     validate placing proving network comparison evaluation
     consumers segments fit statistics refit reconstruction compensate measured observed calibrate
     budgets prune search sensitivity report changes plot tables cli

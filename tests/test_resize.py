@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from drawing import Drawing
+from onnx import numpy_helper
 
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.network import Network, load
@@ -391,6 +393,150 @@ def test_copies_of_neurons_that_were_drawn_share_their_work_too(tmp_path: Path) 
     net.resize("v1=+2", "v2=+2")
     net["v1"].resize(+7, init="duplicate")
     net["v2"].resize(+6, init="duplicate")
+    proofs = net.prove(device="cpu")
+    assert proofs is not None
+    assert proofs.unchanged
+
+
+def through(d: Drawing, name: str, x: str, width: int, weight: str) -> str:
+    """A layer whose weight is what other vertices make of a constant."""
+    return d.add("Conv", name, x, weight, width=width)
+
+
+def test_copies_share_the_work_of_a_weight_that_is_reshaped_first(tmp_path: Path) -> None:
+    """w(5x4) -> Transpose -> Reshape -> weight of v2(4x5x1x1)"""
+    d = Drawing()
+    v1 = d.av("v1", d.input("in", 3), 5)
+    d.weights.append(numpy_helper.from_array(np.array([4, 5, 1, 1]), "shape"))
+    d.width["w"] = 0
+    d.add("Transpose", "turned", d.weight("w", (5, 4)), perm=[1, 0])
+    through(d, "v2", v1, 4, d.add("Reshape", "weight", "turned", "shape"))
+    net = d.network(tmp_path)
+    net["v1"].resize(+7, init="duplicate")
+    proofs = net.prove(device="cpu")
+    assert proofs is not None
+    assert proofs.unchanged
+    assert find(net.graph, "turned").inputs[0].shape == (12, 4)  # type: ignore[union-attr]
+
+
+def quantised(tmp_path: Path, *points: int) -> Network:
+    """v1 -> v2, whose weight is dequantised: one zero point, or one for each output."""
+    d = Drawing()
+    v1 = d.av("v1", d.input("in", 3), 5)
+    per = (len(points),) if len(points) > 1 else ()
+    array = d.rng.integers(-90, 90, (4, 5, 1, 1)).astype(np.int8)
+    d.weights.append(numpy_helper.from_array(array, "w"))
+    d.weights.append(numpy_helper.from_array(np.full(per, 0.01, np.float32), "scale"))
+    d.weights.append(numpy_helper.from_array(np.reshape(points, per).astype(np.int8), "point"))
+    d.width["w"] = 0
+    through(d, "v2", v1, 4, d.add("DequantizeLinear", "weight", "w", "scale", "point", axis=0))
+    return d.network(tmp_path)
+
+
+def test_quantised_weights_multiply_what_is_new_by_their_zero_point(tmp_path: Path) -> None:
+    net = quantised(tmp_path, 3)
+    net["v1"].resize(+2)
+    proofs = net.prove(device="cpu")
+    assert proofs is not None
+    assert proofs.unchanged
+    weight = find(net.graph, "weight").inputs[0].const_value.numpy()  # type: ignore[union-attr]
+    assert (weight[:, 5:] == 3).all()
+    net["v2"].resize(+2)
+    assert (find(net.graph, "v1").inputs[1].const_value.numpy()[5:] != 0).all()  # type: ignore[union-attr]
+    proven(net)
+
+
+def test_what_quantised_weights_can_not_do_is_refused(tmp_path: Path) -> None:
+    net = quantised(tmp_path, 3)
+    with pytest.raises(InfeasibleError, match=r"shared among copies[\s\S]*quantised"):
+        net["v1"].resize(+2, init="duplicate")
+    several = quantised(tmp_path, 3, 4, 5, 6)
+    with pytest.raises(InfeasibleError, match="several zero points"):
+        several["v1"].resize(+2)
+    assert not net.steps
+    assert not several.steps
+
+
+def test_a_weight_that_is_read_in_two_ways_grows_in_each_as_it_must(tmp_path: Path) -> None:
+    """w(5x3x1x1) makes v1, and, transposed, is summed over in v2: afterwards there are two."""
+    d = Drawing()
+    w = d.weight("w", (5, 3, 1, 1))
+    d.width["w"] = 0
+    v1 = d.add("Conv", "v1", d.input("in", 3), w, width=5)
+    v2 = through(d, "v2", d.iv("r", v1), 3, d.add("Transpose", "turned", w, perm=[1, 0, 2, 3]))
+    d.av("v3", v2, 4)
+    for init in ("normal", "duplicate"):
+        net = d.network(tmp_path)
+        net["v1"].resize(+3, init=init)
+        proofs = net.prove(device="cpu")
+        assert proofs is not None
+        assert proofs.unchanged
+
+
+def test_copies_beside_what_goes(tmp_path: Path) -> None:
+    """What is left is copied; where nothing is, nothing can be."""
+    d = Drawing()
+    d.av("v2", d.iv("r", d.av("v1", d.input("in", 3), 5)), 4)
+    net = d.network(tmp_path)
+    dropped = net.copy()
+    dropped.resize("v1=-2", drop={"v1": [0, 3]})
+    net.resize("v1=+3", drop={"v1": [0, 3]}, init="duplicate")
+    proven(net)
+    weight = find(net.graph, "v1").inputs[1].const_value.numpy()  # type: ignore[union-attr]
+    kept = find(dropped.graph, "v1").inputs[1].const_value.numpy()  # type: ignore[union-attr]
+    assert np.array_equal(np.unique(weight, axis=0), np.unique(kept, axis=0))
+    with pytest.raises(InfeasibleError):
+        net.resize("v1=+1", drop={"v1": list(range(8))}, init="duplicate")
+
+
+@pytest.mark.parametrize("change", [+2, -2])
+def test_the_classes_of_a_head_that_are_normalised(change: int, tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]>
+        drawn (float[n, 3] x) => (float[n, 5] y) {
+            logits = MatMul (x, w)
+            y = Softmax <axis = -1> (logits)
+        }"""
+    model = onnx.parser.parse_model(text)
+    weight = np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+    onnx.save(model, tmp_path / "head.onnx")
+    net = load(tmp_path / "head.onnx")
+    net["logits"].resize(change)
+    proven(net)
+
+
+def test_groups_are_as_many_in_what_is_read_as_in_what_is_given(tmp_path: Path) -> None:
+    """All outputs of v1 are tied (each is added to the next), its inputs are those of the graph."""
+    d = Drawing()
+    v1 = d.av("v1", d.input("in", 8), 8, groups=4)
+    d.weights.append(numpy_helper.from_array(np.roll(np.arange(8), 1), "next"))
+    d.av("v2", d.iv("sum", v1, d.add("Gather", "rolled", v1, "next", axis=1)), 3)
+    net = d.network(tmp_path)
+    with pytest.raises(InfeasibleError, match="groups"):
+        net["v1"].resize(+8)
+    assert not net.steps
+
+
+@pytest.mark.parametrize("init", ["normal", "duplicate"])
+def test_a_weight_whose_size_is_asked_for(init: Any, tmp_path: Path) -> None:
+    """Shape(w) -> the channels of a Reshape of what w makes"""
+    text = """<ir_version: 8, opset_import: ["": 17]>
+        drawn (float[n, 3, 4, 4] x) => (float[n, 2, 16] y)
+        <int64[1] zero = {0}, int64[1] one = {1}, int64[1] rest = {-1}> {
+            made = Conv (x, w)
+            sizes = Shape (w)
+            out = Slice (sizes, zero, one)
+            target = Concat <axis = 0> (zero, out, rest)
+            flat = Reshape (made, target)
+            y = Conv (flat, v)
+        }"""
+    model = onnx.parser.parse_model(text)
+    for name, shape in (("w", (5, 3, 1, 1)), ("v", (2, 5, 1))):
+        array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    onnx.save(model, tmp_path / "size.onnx")
+    net = load(tmp_path / "size.onnx")
+    net["made"].resize(+3, init=init)
     proofs = net.prove(device="cpu")
     assert proofs is not None
     assert proofs.unchanged

@@ -380,3 +380,26 @@ def test_looking_around(tmp_path: Path) -> None:
     assert "layer1.conv" in net.summary()
     with pytest.raises(SurgeonError, match="nearest names"):
         net["layer1.con"]
+
+
+def test_what_a_branch_gives_keeps_its_rank_at_all_sizes(tmp_path: Path) -> None:
+    """c(kernel 16, stride 16) -> If one is left: squeezed, else as it is. Without c, one would never be left of 17."""
+    text = """<ir_version: 8, opset_import: ["": 17]>
+        drawn (float[1,3,n] x) => (float y) <int64[1] last = {2}, int64 two = {2}, int64 one = {1}> {
+            c = Conv <kernel_shape = [16], strides = [16]> (x, w)
+            sizes = Shape (c)
+            left = Gather (sizes, two)
+            alone = Equal (left, one)
+            chosen = If (alone) <
+                then_branch = yes () => (squeezed) { squeezed = Squeeze (c, last) },
+                else_branch = no () => (same) { same = Identity (c) }
+            >
+            y = ReduceMean <keepdims = 0> (chosen)
+        }"""
+    model = onnx.parser.parse_model(text)
+    weight = np.random.default_rng(0).standard_normal((3, 3, 16)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "w"))
+    onnx.save(model, tmp_path / "branch.onnx")
+    net = load(tmp_path / "branch.onnx")
+    with pytest.raises(InfeasibleError, match="instead of"):
+        net.remove("c")

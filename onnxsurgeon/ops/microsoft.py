@@ -15,11 +15,11 @@ from onnxsurgeon.ops.shapes import MICROSOFT
 from onnxsurgeon.ops.table import (
     conv,
     conv_macs,
-    counted,
     everything,
     gemm_macs,
     gemm_text,
     group_share,
+    groups,
     read,
     signature,
 )  # fmt: skip
@@ -28,7 +28,7 @@ register(
     "FusedConv",
     domain=MICROSOFT,
     silence="data",
-    resize=counted("group", 1, 0, group_share(1)),
+    resize=groups(1, 0, group_share(1)),
     macs=conv_macs(1),
 )(signature(conv("n (g i) *, (g o) i *, (g o), n (g o) * -> n (g o) *"), g="group"))
 

@@ -18,3 +18,17 @@ _FAMILIES: tuple[tuple[str, dict[int, float]], ...] = (
     ("MultiHeadAttention", {3: 0.0}),
 )
 NEUTRAL = {operator: values for names, values in _FAMILIES for operator in names.split()}
+
+# Operators whose output is proportional to their first input, where the others are constants.
+PROPORTIONAL = frozenset(
+    "Reshape Flatten Squeeze Unsqueeze Transpose Identity Cast Slice Split DequantizeLinear".split()
+)
+# Of quantised weights, the input that says what counts as zero, by operator and input.
+_POINTS: tuple[tuple[str, dict[int, int]], ...] = (
+    ("DequantizeLinear", {0: 2}),
+    ("ConvInteger MatMulInteger", {1: 3}),
+    ("QLinearConv QLinearMatMul QGemm", {3: 5}),
+    ("MatMulIntegerToFloat", {1: 5}),
+    ("QAttention", {1: 7}),
+)
+ZERO_POINTS = {operator: points for names, points in _POINTS for operator in names.split()}

@@ -12,7 +12,17 @@ from onnxsurgeon.neurons import Axes
 from onnxsurgeon.ops.call import OPERATORS, Call, Changes, Factors, Keep, register, unchanged
 from onnxsurgeon.ops.microsoft import inner
 from onnxsurgeon.ops.shapes import MICROSOFT
-from onnxsurgeon.ops.table import connect, conv_macs, counted, everything, group_share, matmul_text, read, signature
+from onnxsurgeon.ops.table import (
+    connect,
+    conv_macs,
+    counted,
+    everything,
+    group_share,
+    groups,
+    matmul_text,
+    read,
+    signature,
+)
 from onnxsurgeon.signature import Operand
 
 # --- weights in blocks of few bits -----------------------------------------------------------------------------------
@@ -86,9 +96,7 @@ def gemm_text(call: Call) -> str:
 register("QGemm", domain=MICROSOFT, zeros={0: 2}, macs=inner(0))(signature(gemm_text))
 
 
-@register(
-    "QLinearConv", domain=MICROSOFT, zeros={0: 2}, resize=counted("group", 3, 0, group_share(3)), macs=conv_macs(3)
-)
+@register("QLinearConv", domain=MICROSOFT, zeros={0: 2}, resize=groups(3, 0, group_share(3)), macs=conv_macs(3))
 def conv(call: Call) -> Sequence[Axes | None]:
     x, y = ("n * (g i)", "n * (g o)") if call.attributes.get("channels_last") else ("n (g i) *", "n (g o) *")
     text = f"{x}, , , (g o) i *, (g o), (g o), , , (g o) -> {y}"

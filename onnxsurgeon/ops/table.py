@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
+from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.neurons import Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Macs, Resize, Rule, blocks, register
 from onnxsurgeon.signature import Operand, Shape, Unsolved, parse, relate
@@ -71,6 +72,28 @@ def counted(attribute: str, index: int, axis: int, share: Callable[[Call], int])
         return {} if count == len(labels) // share(call) else {attribute: count}
 
     return resize
+
+
+def groups(weight: int, axis: int, share: Callable[[Call], int]) -> Resize:
+    """The number of groups of a convolution, which what it reads and what it gives must agree on."""
+    resize = counted("group", weight, axis, share)
+
+    def resized(call: Call, keep: Keep) -> Changes:
+        changes, group = resize(call, keep), int(call.attributes.get("group") or 1)
+        channels = -1 if call.operator == "NhwcConv" or call.attributes.get("channels_last") else 1
+        for operand in (call.operand(0), call.result(0)) if group > 1 else ():
+            labels = operand.axes[channels] if operand is not None and len(operand.axes) > 1 else None
+            if labels is None or len(labels) % group:
+                continue
+            if blocks(keep, labels, len(labels) // group) != changes.get("group", group):
+                raise InfeasibleError(
+                    f"{call.name} ({call.operator}) can't change so",
+                    why="what it reads and what it gives would be in different numbers of groups",
+                    fix="ask for another width, or change another vertex",
+                )
+        return changes
+
+    return resized
 
 
 def everything(call: Call, *operands: Any) -> Factors:
@@ -141,16 +164,16 @@ def input_share(call: Call) -> int:
     return int((call.shape(0) or (1, 1))[1]) // int(call.attributes.get("group") or 1)
 
 
-register("Conv", silence="data", resize=counted("group", 1, 0, group_share(1)), macs=conv_macs(1))(
+register("Conv", silence="data", resize=groups(1, 0, group_share(1)), macs=conv_macs(1))(
     signature(conv("n (g i) *, (g o) i *, (g o) -> n (g o) *"), g="group")
 )
-register("ConvInteger", zeros={0: 2}, resize=counted("group", 1, 0, group_share(1)), macs=conv_macs(1))(
+register("ConvInteger", zeros={0: 2}, resize=groups(1, 0, group_share(1)), macs=conv_macs(1))(
     signature(conv("n (g i) *, (g o) i *, , (g o) -> n (g o) *"), g="group")
 )
-register("QLinearConv", zeros={0: 2}, resize=counted("group", 3, 0, group_share(3)), macs=conv_macs(3))(
+register("QLinearConv", zeros={0: 2}, resize=groups(3, 0, group_share(3)), macs=conv_macs(3))(
     signature(conv("n (g i) *, , , (g o) i *, (g o), (g o), , , (g o) -> n (g o) *"), g="group")
 )
-register("ConvTranspose", silence="data", resize=counted("group", 0, 1, input_share), macs=transposed_macs)(
+register("ConvTranspose", silence="data", resize=groups(0, 1, input_share), macs=transposed_macs)(
     signature("n (g i) *, (g i) o *, (g o) -> n (g o) *", g="group")
 )
 
@@ -294,7 +317,7 @@ def columns(call: Call) -> Sequence[Axes | None]:
     return read(call, f"n (c {prod(block.tolist())}) _ -> n c *")
 
 
-@register("DeformConv", silence="data", resize=counted("group", 1, 0, group_share(1)), macs=conv_macs(1))
+@register("DeformConv", silence="data", resize=groups(1, 0, group_share(1)), macs=conv_macs(1))
 def deformable(call: Call) -> Sequence[Axes | None]:
     if int(call.attributes.get("offset_group") or 1) > 1:
         return call.freeze_all("its channels share offsets in groups")

@@ -12,10 +12,12 @@ import onnx_ir as ir
 
 from onnxsurgeon.edit import copied, with_free_initializers
 from onnxsurgeon.errors import InfeasibleError, UsageError
-from onnxsurgeon.facts import Facts
+from onnxsurgeon.facts import Sizes
 from onnxsurgeon.graph import Labels, label
-from onnxsurgeon.growth import NORMAL, Growth, alone
+from onnxsurgeon.growth import NORMAL, Growth
 from onnxsurgeon.rewrites import prune_dead
+from onnxsurgeon.roles import alone
+from onnxsurgeon.samples import samples
 from onnxsurgeon.selection import Selection
 from onnxsurgeon.signature import Shape
 from onnxsurgeon.vertices import constant, domain_of
@@ -213,7 +215,7 @@ def require_fit(before: Labels, model: ir.Model, what: str) -> None:
         labels = label(model, rewritten=False)
         refused = _refused(before, labels) if before.facts[0] and not labels.facts[0] else ""
         problems = (
-            [refused] if refused else [*_misfits(before, labels), *_emptied(before, labels), *_parted(before, labels)]
+            [refused] if refused else [*_misfits(before, labels), *_elsewhere(before, labels), *_parted(before, labels)]
         )
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # of some rule
         raise InfeasibleError(
@@ -281,19 +283,40 @@ def _misfits(before: Labels, labels: Labels) -> Iterator[str]:
             yield f"output {value.name} would be {_text(shapes[1])} instead of {_text(shapes[0])}"
 
 
-def _emptied(before: Labels, labels: Labels) -> Iterator[str]:
-    """What would be empty, and was not, where every dynamic dim is 1."""
-    try:
-        old = {v.name: f.shape or () for v, f in _smallest(before).items()}
-    except ValueError:  # it has never worked on so little
+def _elsewhere(before: Labels, labels: Labels) -> Iterator[str]:
+    """What would be empty, or of another rank, where the dynamic dims are others than those that were labelled."""
+    for sizes in _others(before):
+        try:
+            old = {v.name: f.shape for v, f in before.evaluator.run(sizes).items()}
+        except ValueError:  # it has never worked on these
+            continue
+        said = f" where dims of the inputs are {', '.join(map(str, dict.fromkeys(sizes.values())))}" if sizes else ""
+        try:
+            new = labels.evaluator.run(sizes)
+        except ValueError as error:
+            yield f"{error}{said}"
+            continue
+        for value, fact in new.items():
+            was = old.get(value.name)
+            if value.producer() is None or fact.shape is None:
+                continue
+            if 0 in fact.shape and 0 not in (was or ()):
+                yield f"{value.name} would be empty: {_text(fact.shape)}{said}"
+            elif was is not None and len(was) != len(fact.shape):
+                yield f"{value.name} would be {_text(fact.shape)} instead of {_text(was)}{said}"
+
+
+def _others(before: Labels) -> Iterator[Sizes]:
+    """Sizes of the dynamic dims to look at: all ones, and those of all samples where the graph has bodies to choose."""
+    if not before.sizes[0]:
         return
-    for value, fact in _smallest(labels).items():
-        if value.producer() is not None and 0 in (fact.shape or ()) and 0 not in old.get(value.name, ()):
-            yield f"{value.name} would be empty: {_text(fact.shape)}"
-
-
-def _smallest(labels: Labels) -> Facts:
-    return labels.evaluator.run({}) if labels.sizes[0] else labels.facts[0]
+    yield {}
+    if any(_bodies(node) for node in before.model.graph):
+        seen = [before.sizes[0]]
+        for sizes in (sizes for sample in samples(before.model, {}) for sizes in sample):
+            if sizes not in seen:
+                seen.append(sizes)
+                yield sizes
 
 
 def _parted(before: Labels, labels: Labels) -> Iterator[str]:

@@ -217,6 +217,8 @@ def applied(labels: Labels, selection: Selection, source: ir.Model, growth: Grow
     """`source` after the selection. Raises InfeasibleError where what reads a vertex also makes it."""
     try:
         return apply(labels, selection, source, growth)
+    except InfeasibleError:
+        raise
     except SurgeonError as error:
         raise InfeasibleError(
             f"{what}; nothing was changed",
