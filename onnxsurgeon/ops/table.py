@@ -104,7 +104,7 @@ def everything(call: Call, *operands: Any) -> Factors:
 
 UNARY = """
     Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu HardSigmoid
-    HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh
+    HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh
     Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu BitwiseNot CastLike
 """
 NARY = """
@@ -113,7 +113,6 @@ NARY = """
 """
 register(UNARY, silence="none", ignores=(1,))(signature("... -> ..., ..."))
 
-register("Identity", silence="none", moves="rearranged")(signature("... -> ..."))
 register("BitCast Bernoulli RandomNormalLike RandomUniformLike", silence="none")(signature("... -> ..."))
 
 
