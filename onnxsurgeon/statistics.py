@@ -21,13 +21,12 @@ import onnx_ir as ir
 from onnxsurgeon.consumers import Consumer
 from onnxsurgeon.data import Batch
 from onnxsurgeon.errors import ModelError, UsageError
-from onnxsurgeon.fit import product
+from onnxsurgeon.fit import BLOCK, product
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.segments import Piece
 from onnxsurgeon.session import Device
 
-BLOCK = 8192  # rows that are multiplied in float32 before they are added in float64
 FORMAT = "1"
 
 

@@ -305,6 +305,24 @@ def test_what_would_not_fit_is_named(tmp_path: Path) -> None:
         net.remove("v1")
 
 
+def test_a_tensor_that_would_be_empty_is_refused(tmp_path: Path) -> None:
+    """What a Slice takes is what a Pad added; no dim is dynamic."""
+    numbers = {"pads": [0, 0, 0, 0, 0, 0, 2, 0], "low": [3], "high": [5], "axes": [2]}
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["p"], name="pad"),
+        helper.make_node("Slice", ["p", "low", "high", "axes"], ["c"], name="slice"),
+        helper.make_node("ReduceSum", ["c", "axes"], ["y"], name="sum"),
+    ]
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 3, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 1, 3])],
+        [numpy_helper.from_array(np.array(array), name) for name, array in numbers.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    with pytest.raises(InfeasibleError, match="c would be empty"):
+        load(tmp_path / "m.onnx").remove("pad")
+
+
 @pytest.mark.parametrize("kind", ["Silu", "Gelu", "HardSwish", "Relu6", "LeakyRelu", "PRelu", "Tanh"])
 def test_an_activation_becomes_another(kind: str, tmp_path: Path) -> None:
     d = Drawing()

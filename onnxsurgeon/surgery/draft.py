@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.edit import copied, with_free_initializers
 from onnxsurgeon.errors import InfeasibleError, UsageError
-from onnxsurgeon.facts import Sizes
+from onnxsurgeon.facts import Facts, Sizes
 from onnxsurgeon.graph import Labels, label
 from onnxsurgeon.growth import NORMAL, Growth
 from onnxsurgeon.rewrites import prune_dead
@@ -215,7 +215,7 @@ def require_fit(before: Labels, model: ir.Model, what: str) -> None:
         labels = label(model, rewritten=False)
         refused = _refused(before, labels) if before.facts[0] and not labels.facts[0] else ""
         problems = (
-            [refused] if refused else [*_misfits(before, labels), *_elsewhere(before, labels), *_parted(before, labels)]
+            [refused] if refused else [*_misfits(before, labels), *_at_sizes(before, labels), *_parted(before, labels)]
         )
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # of some rule
         raise InfeasibleError(
@@ -283,16 +283,16 @@ def _misfits(before: Labels, labels: Labels) -> Iterator[str]:
             yield f"output {value.name} would be {_text(shapes[1])} instead of {_text(shapes[0])}"
 
 
-def _elsewhere(before: Labels, labels: Labels) -> Iterator[str]:
-    """What would be empty, or of another rank, where the dynamic dims are others than those that were labelled."""
-    for sizes in _others(before):
+def _at_sizes(before: Labels, labels: Labels) -> Iterator[str]:
+    """What would be empty, or of another rank, at these sizes of the dynamic dims."""
+    for sizes in _sizes(before):
         try:
-            old = {v.name: f.shape for v, f in before.evaluator.run(sizes).items()}
+            old = {v.name: f.shape for v, f in _facts(before, sizes).items()}
         except ValueError:  # it has never worked on these
             continue
         said = f" where dims of the inputs are {', '.join(map(str, dict.fromkeys(sizes.values())))}" if sizes else ""
         try:
-            new = labels.evaluator.run(sizes)
+            new = _facts(labels, sizes)
         except ValueError as error:
             yield f"{error}{said}"
             continue
@@ -306,12 +306,14 @@ def _elsewhere(before: Labels, labels: Labels) -> Iterator[str]:
                 yield f"{value.name} would be {_text(fact.shape)} instead of {_text(was)}{said}"
 
 
-def _others(before: Labels) -> Iterator[Sizes]:
+def _facts(labels: Labels, sizes: Sizes) -> Facts:
+    return labels.facts[0] if sizes == labels.sizes[0] else labels.evaluator.run(sizes)
+
+
+def _sizes(before: Labels) -> Iterator[Sizes]:
     """Sizes of the dynamic dims to look at: all ones, and those of all samples where the graph has bodies to choose."""
-    if not before.sizes[0]:
-        return
     yield {}
-    if any(_bodies(node) for node in before.model.graph):
+    if before.sizes[0] and any(_bodies(node) for node in before.model.graph):
         seen = [before.sizes[0]]
         for sizes in (sizes for sample in samples(before.model, {}) for sizes in sample):
             if sizes not in seen:
