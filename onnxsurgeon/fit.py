@@ -17,7 +17,7 @@ import numpy as np
 from onnxsurgeon.problem import FloatArray
 
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the mean variance of a feature: the best on held-out rows is taken
-TOLD = 8192  # rows that an error is told of
+TOLD = 4096  # rows that an error is told of
 HELD = 0.3  # share of the rows that the ridge is chosen on
 FEATURES, OUTPUTS = 512, 64  # that the ridge is chosen on
 ROUNDS = 8  # of solving with targets beyond the bounds replaced, at most
@@ -36,6 +36,11 @@ class Fitted:
     x: FloatArray
     y: FloatArray
     bounds: tuple[float, float] | None = None
+
+    def some(self, count: int) -> Fitted:
+        """About `count` of the rows."""
+        step = -(-len(self.x) // count)
+        return Fitted(self.x[::step], self.y[::step], self.bounds)
 
 
 @dataclass(frozen=True)
@@ -107,12 +112,15 @@ def fit(rows: Fitted, start: FloatArray) -> Fit:
     if rows.bounds is None:
         return equations.solve(start, ridge)
     inverse, pull = equations.inverse(ridge), equations.xx @ start
-    found, before = equations.step(start, inverse @ (equations.xy - pull)), np.inf
+    found, some = equations.step(start, inverse @ (equations.xy - pull)), rows.some(TOLD)
+    before = _beyond(some, found)
     for _ in range(ROUNDS):
-        xy, y, loss = _towards(rows, found, equations.x)
+        xy, y = _towards(rows, found, equations.x)
+        found = replace(equations, y=y).step(start, inverse @ (xy - pull))
+        loss = _beyond(some, found)
         if loss > (1 - SLOW) * before:
             break
-        found, before = replace(equations, y=y).step(start, inverse @ (xy - pull)), loss
+        before = loss
     return found
 
 
@@ -171,8 +179,8 @@ def error(rows: Fitted, found: Fit) -> float:
     lower, upper = rows.bounds or (-np.inf, np.inf)
     wrong = spread = 0.0
     mean = rows.y.clip(lower, upper).mean(axis=0, dtype=np.float64)
-    step = -(-len(rows.x) // TOLD)
-    for x, y in _blocks(rows.x[::step], rows.y[::step]):
+    some = rows.some(TOLD)
+    for x, y in _blocks(some.x, some.y):
         y = y.clip(lower, upper)
         wrong += float(((predicted(x, found).clip(lower, upper) - y) ** 2).sum(dtype=np.float64))
         spread += float(((y - mean) ** 2).sum(dtype=np.float64))
@@ -188,20 +196,28 @@ def predicted(x: FloatArray, found: Fit) -> FloatArray:
     return rows
 
 
-def _towards(rows: Fitted, found: Fit, mean_x: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-    """Targets that are the prediction where both lie beyond a bound: their covariance with x, means, squared errors."""
-    assert rows.bounds is not None
-    lower, upper = rows.bounds
-    total, summed, loss = np.zeros(()), np.zeros(()), 0.0
+def _towards(rows: Fitted, found: Fit, mean_x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Targets that are the prediction where both lie beyond a bound: their covariance with x, and means."""
+    total, summed = np.zeros(()), np.zeros(())
     for x, y in _blocks(rows.x, rows.y):
-        guess = predicted(x, found)
-        target = y if upper == np.inf else np.where(y >= upper, np.maximum(guess, upper), y)
-        target = target if lower == -np.inf else np.where(y <= lower, np.minimum(guess, lower), target)
-        total = total + product(x, target)
-        summed = summed + target.sum(axis=0, dtype=np.float64)
-        loss += float(np.vdot(target - guess, target - guess))
+        target = _met(y, predicted(x, found), rows.bounds)
+        total, summed = total + product(x, target), summed + target.sum(axis=0, dtype=np.float64)
     mean = summed / len(rows.x)
-    return total / len(rows.x) - mean_x[:, :, None] * mean[:, None, :], mean, loss
+    return total / len(rows.x) - mean_x[:, :, None] * mean[:, None, :], mean
+
+
+def _met(y: FloatArray, guess: FloatArray, bounds: tuple[float, float] | None) -> FloatArray:
+    """`y`, and `guess` where both lie beyond a bound."""
+    lower, upper = bounds or (-np.inf, np.inf)
+    target = y if upper == np.inf else np.where(y >= upper, np.maximum(guess, upper), y)
+    return target if lower == -np.inf else np.where(y <= lower, np.minimum(guess, lower), target)
+
+
+def _beyond(rows: Fitted, found: Fit) -> float:
+    """The squared error, where a prediction beyond a bound is as good as a target there."""
+    guess = predicted(rows.x, found)
+    gap = _met(rows.y, guess, rows.bounds) - guess
+    return float(np.vdot(gap, gap))
 
 
 def _blocks(

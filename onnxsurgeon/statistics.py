@@ -45,7 +45,7 @@ class Rows:
     per_feature: int
 
 
-ENOUGH = Rows(16384, 4)  # to fit weights to
+ENOUGH = Rows(8192, 4)  # to fit weights to
 SOME = Rows(8192, 4)  # to tell how inputs go together
 FEW = Rows(3072, 2)  # to compare selections
 
