@@ -2,12 +2,13 @@
 """Prunes trained models without training, and scores them on samples that no method has seen.
 
     scripts/bench_accuracy.py ZOO/real [--models NAME ...] [--ratios 0.35 ...] [--methods WORD ...] [--results FILE]
+                              [--stats FOLDER]
     scripts/bench_accuracy.py ZOO/real --write docs/accuracy.md
 
 A method is UTILITY+COMPENSATION (see `onnxsurgeon prune`), `uniform` (the L2 norm, the same share of every space, no
 compensation) or `tp:CRITERION` (Torch-Pruning, through onnx2torch; needs the extra `accuracy`). Half of each labelled
 set calibrates, 512 samples at most and without their labels; the other half scores. What FILE holds already is not
-done again; --write makes the page from it.
+done again, nor is what FOLDER knows measured again; --write makes the page from FILE.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ Row = dict[str, Any]
 class Bench:
     """One model, its two halves of the data, and a folder for what is made."""
 
-    def __init__(self, name: str, zoo: Path, folder: Path) -> None:
-        self.name, self.folder = name, folder
+    def __init__(self, name: str, zoo: Path, folder: Path, stats: Path) -> None:
+        self.name, self.folder, self.stats = name, folder, stats / f"{name}.stats.npz"
         self.path = ROOT / "fixtures" / "digits.onnx" if name == "digits" else zoo / "models" / f"{name}.onnx"
         self.model = osg.load(self.path)
         self.calibration, self.score = self._half("calibration"), self._half("score")
@@ -88,7 +89,7 @@ class Bench:
         utility, compensate = method.split("+")
         result = osg.prune(
             self.model, ratio=ratio, metric="macs", data=self.calibration, utility=utility, compensate=compensate,
-            stats=self.folder / f"{self.name}.stats.npz",
+            stats=self.stats,
         )  # fmt: skip
         return result.after.macs / result.before.macs, result.graph
 
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["uniform", *OURS, *CRITERIA])
     parser.add_argument("--ratios", nargs="+", type=float, default=RATIOS)
     parser.add_argument("--results", type=Path, default=Path("accuracy.json"))
+    parser.add_argument("--stats", type=Path)
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     os.environ["ZOO"] = str(options.zoo.resolve())
@@ -189,7 +191,7 @@ def main() -> None:
 
             def bench(name: str = name, made: list[Bench] = made) -> Bench:
                 if not made:
-                    made.append(Bench(name, options.zoo, Path(folder)))
+                    made.append(Bench(name, options.zoo, Path(folder), options.stats or Path(folder)))
                 return made[0]
 
             own = [row for row in rows if row["model"] == name]
