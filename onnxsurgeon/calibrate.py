@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.compensate import COMPENSATIONS, Change, Compensation, Targets, from_moments, sequential
 from onnxsurgeon.consumers import Consumer, consumers
+from onnxsurgeon.data import Samples, inputs_of, mirrored
 from onnxsurgeon.edit import copied
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.graph import Labels
@@ -20,10 +22,11 @@ from onnxsurgeon.inspection import Model
 from onnxsurgeon.measured import Loss, measuring
 from onnxsurgeon.neurons import Mask
 from onnxsurgeon.observed import OBSERVED, expected, observed
-from onnxsurgeon.problem import FloatArray
+from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.reconstruction import Reconstruction
 from onnxsurgeon.spaces import Judge, Spaces, spaces
-from onnxsurgeon.statistics import Samples, Statistics, fingerprint, load_statistics, moments
+from onnxsurgeon.statistics import Statistics, fingerprint, load_statistics, moments
+from onnxsurgeon.trials import tried
 from onnxsurgeon.utility import scores
 from onnxsurgeon.vertices import constant
 
@@ -34,6 +37,7 @@ TABLES = ("reconstruction", "output-error")  # utilities that are a table for ea
 OF_DATA = (*OBSERVED, *TABLES)
 DEFAULT, WITHOUT_DATA = "output-error", "l2-norm"
 MEMORY = 2e9
+TRIALS = 16
 SPELLING = 256  # bytes of the names and the vertex that a new bias may need
 
 
@@ -41,7 +45,8 @@ SPELLING = 256  # bytes of the names and the vertex that a new bias may need
 class Request:
     """What is to be done with data, and how. stats: a file to read statistics from, or to write them to.
 
-    memory: bytes that statistics and activations may take, about.
+    memory: bytes that statistics and activations may take, about. mirror: data are pictures, and what holds for them
+    holds for their mirror images. trials: selections that are tried as a whole.
     """
 
     utility: str
@@ -51,6 +56,8 @@ class Request:
     memory: float = MEMORY
     device: Device = "auto"
     seed: int = 0
+    mirror: bool = False
+    trials: int = TRIALS
 
     @property
     def needs_moments(self) -> bool:
@@ -59,7 +66,8 @@ class Request:
 
 def request(
     utility: str | None, compensate: str | None, data: Samples | None, stats: str | os.PathLike[str] | None,
-    memory: float, device: Device, seed: int,
+    memory: float, device: Device, seed: int, *, mirror: bool = False,
+    trials: int | None = None,
 ) -> Request:  # fmt: skip
     """Defaults filled in; raises UsageError for what does not go together."""
     known = data is not None or (stats is not None and Path(stats).exists())
@@ -79,7 +87,13 @@ def request(
             raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
     if memory < 2**20:
         raise UsageError(f"--memory {memory:.0f} is too little", why="it is in bytes", fix="write it like 2GB")
-    return Request(utility, compensate, data, None if stats is None else Path(stats), memory, device, seed)  # type: ignore[arg-type]
+    if mirror and data is None:
+        raise UsageError("--mirror needs samples", why="there is no data", fix="give some with --data")
+    trials = TRIALS if trials is None else trials
+    if trials < 0:
+        raise UsageError(f"--trials {trials} makes no sense", why="wanted: 0 or more", fix="0 tries nothing")
+    path = None if stats is None else Path(stats)
+    return Request(utility, compensate, data, path, memory, device, seed, mirror, trials)  # type: ignore[arg-type]
 
 
 class Calibration:
@@ -91,13 +105,33 @@ class Calibration:
         self.statistics = Statistics(fingerprint([model.path, *model.data]) if request.stats else "")
         if request.stats is not None and request.stats.exists():
             self.statistics = load_statistics(request.stats, self.statistics.fingerprint)
-        self.targets: Targets | None = None
+        data = request.data
+        self.samples = mirrored(data, inputs_of(model.graph)) if request.mirror and data is not None else data
+        self.targets = self._targets(self.samples) if self.samples and request.compensate == "sequential" else None
         missing = [c for c in self.found if c.key not in self.statistics.moments]
-        if request.needs_moments and missing and request.data is not None:
-            report("calibrate", f"{len(request.data)} samples")
+        if request.needs_moments and missing and self.samples is not None:
+            report("calibrate", f"{len(self.samples)} samples")
             self.statistics.moments |= moments(
-                labels, missing, request.data, memory=request.memory, device=request.device, seed=request.seed
-            )
+                labels, missing, self.samples, memory=request.memory, device=request.device, seed=request.seed,
+                onlooker=self.targets,
+            )  # fmt: skip
+
+    def _targets(self, samples: Samples) -> Targets:
+        r = self.request
+        return Targets(self.labels, samples, memory=r.memory, device=r.device, seed=r.seed)
+
+    @cached_property
+    def loss(self) -> Callable[[Mask], float]:
+        """What the outputs lose when only some neurons stay, measured."""
+        r = self.request
+        assert r.data is not None  # see `request`
+        measured = Loss(self.labels, r.data, memory=r.memory, device=r.device, seed=r.seed)
+
+        def told(keep: Mask) -> float:
+            self.report("weigh", f"{r.utility}: {np.count_nonzero(~keep):,} neurons less")
+            return measured(keep)
+
+        return told
 
     def weigh(self) -> tuple[FloatArray, Judge | None]:
         """Utility of every neuron, shape (neurons,); and what brings the tables of spaces, where that is not all."""
@@ -109,15 +143,7 @@ class Calibration:
         worth = scores(self.labels, WITHOUT_DATA)
         judge: Judge = Reconstruction(self.labels, self.found, known, worth)
         if utility == "output-error":
-            assert self.request.data is not None  # see `request`
-            r = self.request
-            loss = Loss(self.labels, self.request.data, memory=r.memory, device=r.device, seed=r.seed)
-
-            def told(keep: Mask) -> float:
-                self.report("weigh", f"{utility}: {np.count_nonzero(~keep):,} neurons less")
-                return loss(keep)
-
-            judge = measuring(self.labels, judge, self.statistics, told)
+            judge = measuring(self.labels, judge, self.statistics, lambda keep: self.loss(keep))
         return worth, judge
 
     def spaces(self, *, round_to: int, min_keep: float, pinned: Mask | None, overhead: float) -> Spaces:
@@ -129,6 +155,13 @@ class Calibration:
         if self.request.stats is not None and self.statistics.moments:
             self.statistics.save(self.request.stats)
         return built
+
+    def tried(self, built: Spaces, select: Callable[[Spaces], IntArray]) -> Spaces:
+        """`built` with the tables that turn out best when whole selections are measured; see `trials`."""
+        r = self.request
+        if r.utility != "output-error" or not r.trials or not len(built.roots):
+            return built
+        return tried(built, self.labels.classes.root, select, self.loss, trials=r.trials, seed=r.seed)
 
     @property
     def reserve(self) -> tuple[int, int]:
@@ -144,15 +177,12 @@ class Calibration:
 
     def compensated(self, graph: ir.Model, keep: Mask) -> tuple[ir.Model, tuple[Change, ...]]:
         """`graph`, which `keep` was cut out of, fitted anew; and what that changed."""
-        how, data = self.request.compensate, self.request.data
+        how = self.request.compensate
         if how == "none" or keep.all():
             return graph, ()
         graph = copied(graph)
         if how == "sequential":
-            assert data is not None  # see `request`
-            if self.targets is None:
-                r = self.request
-                self.targets = Targets(self.labels, data, memory=r.memory, device=r.device, seed=r.seed)
+            assert self.targets is not None  # see `request`
             return graph, tuple(
                 sequential(self.targets, keep, graph, progress=lambda name: self.report("compensate", name))
             )

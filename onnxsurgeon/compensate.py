@@ -16,14 +16,16 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.consumers import goals
+from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.fit import Fit, Fitted, error, fit
 from onnxsurgeon.graph import Labels
+from onnxsurgeon.inputs import Arrays
 from onnxsurgeon.neurons import Mask
 from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.refit import Layer, layers
 from onnxsurgeon.segments import Piece, Store, Walk
 from onnxsurgeon.session import Device
-from onnxsurgeon.statistics import ENOUGH, Moments, Rows, Samples, picks
+from onnxsurgeon.statistics import ENOUGH, Moments, Rows, picks
 
 Compensation = Literal["none", "bias", "linear", "sequential"]
 COMPENSATIONS = get_args(Compensation)
@@ -89,26 +91,41 @@ def _energy(matrix: FloatArray, known: Moments, outputs: Mask) -> float:
 class Targets:
     """Rows of what the layers of the original compute on `data`, which fitted layers are to reproduce.
 
-    memory: bytes that they may take; more of them lie in a temporary folder.
+    memory: bytes that they may take; more of them lie in a temporary folder. They are seen when the original runs,
+    which may be for another purpose (see `statistics.Onlooker`), or is done by `gather`.
     """
 
     def __init__(
         self, labels: Labels, data: Samples, *, memory: float, device: Device = "auto", seed: int = 0,
         rows: Rows = ENOUGH,
     ) -> None:  # fmt: skip
-        self.labels, self.data, self.memory, self.device = labels, data, memory, device
+        self.labels, self.data, self.memory, self.device, self.seed, self.rows = (
+            labels, data, memory, device, seed, rows,
+        )  # fmt: skip
         self.goals = {goal.consumer.output: goal for goal in goals(labels)}
         self.picked: dict[str, list[IntArray]] = {name: [] for name in self.goals}
         self.store, self.batches = Store(memory / 4), 0
-        piece = Piece(labels.model, [goal.value for goal in self.goals.values()], device)
-        for number, batch in enumerate(data.batches()):
-            arrays = piece.run(batch.feed)
-            for name, goal in self.goals.items():
-                consumer, value = goal.consumer, arrays[goal.value.name or ""]
-                chosen = picks(consumer, consumer.linear.count(value), batch, number, len(data), seed, rows)
-                self.picked[name].append(chosen)
-                self.store.put(name, number, consumer.linear.outputs(consumer.call, value, chosen))
-            self.batches += 1
+
+    @property
+    def values(self) -> list[ir.Value]:
+        return [goal.value for goal in self.goals.values()]
+
+    def gather(self) -> None:
+        """All of them, unless they are known."""
+        if not self.batches:
+            piece = Piece(self.labels.model, self.values, self.device)
+            for number, batch in enumerate(self.data.batches()):
+                self.take(number, batch, piece.run(batch.feed))
+
+    def take(self, number: int, batch: Batch, arrays: Arrays) -> None:
+        """Those of one batch."""
+        for name, goal in self.goals.items():
+            consumer, value = goal.consumer, arrays[goal.value.name or ""]
+            count = consumer.linear.count(value)
+            chosen = picks(consumer, count, batch, number, len(self.data), self.seed, self.rows)
+            self.picked[name].append(chosen)
+            self.store.put(name, number, consumer.linear.outputs(consumer.call, value, chosen))
+        self.batches += 1
 
     def of(self, layer: Layer) -> FloatArray:
         """Shape (rows, groups left, outputs left)."""
@@ -121,6 +138,7 @@ def sequential(
     targets: Targets, keep: Mask, model: ir.Model, *, progress: Callable[[str], None] | None = None
 ) -> list[Change]:
     """Fits `model`, which `keep` was cut out of, layer after layer to what the original computes."""
+    targets.gather()
     feeds = (batch.feed for batch in targets.data.batches())
     walk = Walk(model, feeds, limit=targets.memory / 2, device=targets.device)
     made = {value.name: value for node in model.graph for value in node.outputs}

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.compensate import Targets, sequential
-from onnxsurgeon.data import Batch
+from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.edit import cut
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import Mask
@@ -24,7 +24,7 @@ from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.segments import Piece
 from onnxsurgeon.session import Device
 from onnxsurgeon.spaces import Judge
-from onnxsurgeon.statistics import FEW, Samples, Statistics, space_key
+from onnxsurgeon.statistics import FEW, Statistics, space_key
 from onnxsurgeon.vertices import domain_of
 
 SHARES = (0.7, 0.4, 0.2)  # of a space's units that stay

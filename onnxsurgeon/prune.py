@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnxsurgeon.budgets import Bound, Progress, bounds_of, check_request, solved, with_bounds
 from onnxsurgeon.calibrate import MEMORY, Calibration, request
 from onnxsurgeon.compensate import Change
+from onnxsurgeon.data import Samples
 from onnxsurgeon.edit import cut
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.graph import Labels, label, widths
@@ -25,7 +26,6 @@ from onnxsurgeon.problem import IntArray
 from onnxsurgeon.signature import Shape
 from onnxsurgeon.solver import Solution
 from onnxsurgeon.spaces import Spaces
-from onnxsurgeon.statistics import Samples
 from onnxsurgeon.write import check_target, size, write
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ def prune(
     utility: str | None = None,
     compensate: str | None = None,
     stats: str | os.PathLike[str] | None = None,
+    mirror: bool = False,
+    trials: int | None = None,
     memory: float = MEMORY,
     device: Device = "auto",
     round_to: int = 1,
@@ -149,12 +151,16 @@ def prune(
     ratio: `metric` falls by at least this share, and by no more than the structure forces. max_params, max_macs (per
     sample), max_size (bytes): budgets, any number at once. data: samples without labels, from which `utility` is
     `output-error` and `compensate` is `sequential` by default; without, they are `l2-norm` and `none`. stats: a file
-    that holds what is known from data, or will. memory: bytes for that. device: what runs the model on it. round_to:
-    widths become multiples of it. min_keep: share of each axis that stays. exclude, only: globs over vertex names.
+    that holds what is known from data, or will. mirror: data are pictures; fit to their mirror images, too. trials:
+    selections that `output-error` measures as a whole, to take the best; 16 by default. memory: bytes for all that.
+    device: what runs the model on it. round_to: widths become multiples of it. min_keep: share of each axis that stays.
+    exclude, only: globs over vertex names.
     Raises UsageError for a request that makes no sense, InfeasibleError where no selection fits.
     """
     clock, report = _Clock(), progress or (lambda stage, detail: None)
-    wanted = request(utility, compensate, data, stats, memory, device, seed)
+    wanted = request(
+        utility, compensate, data, stats, memory, device, seed, mirror=mirror, trials=trials
+    )  # fmt: skip
     limits = {"params": max_params, "macs": max_macs, "size": max_size}
     check_request(ratio, limits, round_to, min_keep)
     report("label", model.path.name)
@@ -170,6 +176,11 @@ def prune(
     before = measure(model, built)
     bounds = bounds_of(before, ratio, metric, limits)
     clock("problem")
+    built = calibration.tried(
+        with_bounds(built, bounds),
+        lambda b: solved(labels, b, before, bounds, min(time_limit, 2.0), max(gap, 0.01), report).counts,
+    )
+    clock("weigh")
     found: Result | None = None
     asked, drift = bounds, dict[str, list[float]]()
     for _ in range(8):

@@ -19,10 +19,11 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxsurgeon.consumers import Consumer
-from onnxsurgeon.data import Batch
+from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.fit import BLOCK, product
 from onnxsurgeon.graph import Labels
+from onnxsurgeon.inputs import Arrays
 from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.segments import Piece
 from onnxsurgeon.session import Device
@@ -30,11 +31,12 @@ from onnxsurgeon.session import Device
 FORMAT = "1"
 
 
-class Samples(Protocol):
-    """Calibration data, or a part of them."""
+class Onlooker(Protocol):
+    """What wants to see values of the original, too, when it runs over all batches."""
 
-    def __len__(self) -> int: ...
-    def batches(self) -> Iterator[Batch]: ...
+    @property
+    def values(self) -> Sequence[ir.Value]: ...
+    def take(self, number: int, batch: Batch, arrays: Arrays) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,9 @@ def picks(
 
 
 def moments(
-    labels: Labels, found: Sequence[Consumer], data: Samples, *, memory: float, device: Device = "auto", seed: int = 0
-) -> Mapping[str, Moments]:
+    labels: Labels, found: Sequence[Consumer], data: Samples, *, memory: float, device: Device = "auto", seed: int = 0,
+    onlooker: Onlooker | None = None,
+) -> Mapping[str, Moments]:  # fmt: skip
     """Moments by consumer key. memory: bytes that Gram matrices and activations may take, about."""
     first: dict[str, Consumer] = {}
     for consumer in found:
@@ -187,7 +190,8 @@ def moments(
     result: dict[str, Moments] = {}
     batch = next(iter(data.batches()))
     for group in _groups(list(first.values()), batch.size, memory / 2):
-        result |= _pass(labels, group, data, device, seed)
+        result |= _pass(labels, group, data, device, seed, onlooker)
+        onlooker = None
     return result
 
 
@@ -206,10 +210,13 @@ def _groups(found: Sequence[Consumer], size: int, limit: float) -> Iterator[list
         yield group
 
 
-def _pass(labels: Labels, group: Sequence[Consumer], data: Samples, device: Device, seed: int) -> dict[str, Moments]:
+def _pass(
+    labels: Labels, group: Sequence[Consumer], data: Samples, device: Device, seed: int, onlooker: Onlooker | None
+) -> dict[str, Moments]:
     """One run of the original over all data."""
-    values = {c.data: c.node.inputs[c.linear.data] for c in group}
-    piece = Piece(labels.model, [v for v in values.values() if isinstance(v, ir.Value)], device)
+    values = [c.node.inputs[c.linear.data] for c in group]
+    wanted = [v for v in values if v is not None] + list(onlooker.values if onlooker else ())
+    piece = Piece(labels.model, wanted, device)
     sums = [Sums(consumer) for consumer in group]
     for number, batch in enumerate(data.batches()):
         arrays = piece.run(batch.feed)
@@ -219,4 +226,6 @@ def _pass(labels: Labels, group: Sequence[Consumer], data: Samples, device: Devi
                 consumer, consumer.linear.positions(consumer.call, array), batch, number, len(data), seed, SOME
             )
             total.add(consumer.linear.rows(consumer.call, array, chosen))
+        if onlooker:
+            onlooker.take(number, batch, arrays)
     return {c.key: total.done() for c, total in zip(group, sums, strict=True)}
