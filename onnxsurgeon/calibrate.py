@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.compensate import COMPENSATIONS, Change, Compensation, Targets, from_moments, sequential
 from onnxsurgeon.consumers import Consumer, consumers
-from onnxsurgeon.data import Samples, inputs_of, mirrored
+from onnxsurgeon.data import Samples
 from onnxsurgeon.edit import copied
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.graph import Labels
@@ -22,11 +22,10 @@ from onnxsurgeon.inspection import Model
 from onnxsurgeon.measured import Loss, measuring
 from onnxsurgeon.neurons import Mask
 from onnxsurgeon.observed import OBSERVED, expected, observed
-from onnxsurgeon.problem import FloatArray, IntArray
+from onnxsurgeon.problem import FloatArray
 from onnxsurgeon.reconstruction import Reconstruction
 from onnxsurgeon.spaces import Judge, Spaces, spaces
 from onnxsurgeon.statistics import Statistics, fingerprint, load_statistics, moments
-from onnxsurgeon.trials import tried
 from onnxsurgeon.utility import scores
 from onnxsurgeon.vertices import constant
 
@@ -37,7 +36,6 @@ TABLES = ("reconstruction", "output-error")  # utilities that are a table for ea
 OF_DATA = (*OBSERVED, *TABLES)
 DEFAULT, WITHOUT_DATA = "output-error", "l2-norm"
 MEMORY = 2e9
-TRIALS = 16
 SPELLING = 256  # bytes of the names and the vertex that a new bias may need
 
 
@@ -45,8 +43,7 @@ SPELLING = 256  # bytes of the names and the vertex that a new bias may need
 class Request:
     """What is to be done with data, and how. stats: a file to read statistics from, or to write them to.
 
-    memory: bytes that statistics and activations may take, about. mirror: data are pictures, and what holds for them
-    holds for their mirror images. trials: selections that are tried as a whole.
+    memory: bytes that statistics and activations may take, about.
     """
 
     utility: str
@@ -56,8 +53,6 @@ class Request:
     memory: float = MEMORY
     device: Device = "auto"
     seed: int = 0
-    mirror: bool = False
-    trials: int = TRIALS
 
     @property
     def needs_moments(self) -> bool:
@@ -66,8 +61,7 @@ class Request:
 
 def request(
     utility: str | None, compensate: str | None, data: Samples | None, stats: str | os.PathLike[str] | None,
-    memory: float, device: Device, seed: int, *, mirror: bool = False,
-    trials: int | None = None,
+    memory: float, device: Device, seed: int,
 ) -> Request:  # fmt: skip
     """Defaults filled in; raises UsageError for what does not go together."""
     known = data is not None or (stats is not None and Path(stats).exists())
@@ -87,13 +81,8 @@ def request(
             raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
     if memory < 2**20:
         raise UsageError(f"--memory {memory:.0f} is too little", why="it is in bytes", fix="write it like 2GB")
-    if mirror and data is None:
-        raise UsageError("--mirror needs samples", why="there is no data", fix="give some with --data")
-    trials = TRIALS if trials is None else trials
-    if trials < 0:
-        raise UsageError(f"--trials {trials} makes no sense", why="wanted: 0 or more", fix="0 tries nothing")
     path = None if stats is None else Path(stats)
-    return Request(utility, compensate, data, path, memory, device, seed, mirror, trials)  # type: ignore[arg-type]
+    return Request(utility, compensate, data, path, memory, device, seed)  # type: ignore[arg-type]
 
 
 class Calibration:
@@ -105,20 +94,16 @@ class Calibration:
         self.statistics = Statistics(fingerprint([model.path, *model.data]) if request.stats else "")
         if request.stats is not None and request.stats.exists():
             self.statistics = load_statistics(request.stats, self.statistics.fingerprint)
-        data = request.data
-        self.samples = mirrored(data, inputs_of(model.graph)) if request.mirror and data is not None else data
-        self.targets = self._targets(self.samples) if self.samples and request.compensate == "sequential" else None
+        r, data = request, request.data
+        self.targets: Targets | None = None
+        if data is not None and r.compensate == "sequential":
+            self.targets = Targets(labels, data, memory=r.memory, device=r.device, seed=r.seed)
         missing = [c for c in self.found if c.key not in self.statistics.moments]
-        if request.needs_moments and missing and self.samples is not None:
-            report("calibrate", f"{len(self.samples)} samples")
+        if request.needs_moments and missing and data is not None:
+            report("calibrate", f"{len(data)} samples")
             self.statistics.moments |= moments(
-                labels, missing, self.samples, memory=request.memory, device=request.device, seed=request.seed,
-                onlooker=self.targets,
+                labels, missing, data, memory=r.memory, device=r.device, seed=r.seed, onlooker=self.targets,
             )  # fmt: skip
-
-    def _targets(self, samples: Samples) -> Targets:
-        r = self.request
-        return Targets(self.labels, samples, memory=r.memory, device=r.device, seed=r.seed)
 
     @cached_property
     def loss(self) -> Callable[[Mask], float]:
@@ -155,13 +140,6 @@ class Calibration:
         if self.request.stats is not None and self.statistics.moments:
             self.statistics.save(self.request.stats)
         return built
-
-    def tried(self, built: Spaces, select: Callable[[Spaces], IntArray]) -> Spaces:
-        """`built` with the tables that turn out best when whole selections are measured; see `trials`."""
-        r = self.request
-        if r.utility != "output-error" or not r.trials or not len(built.roots):
-            return built
-        return tried(built, self.labels.classes.root, select, self.loss, trials=r.trials, seed=r.seed)
 
     @property
     def reserve(self) -> tuple[int, int]:

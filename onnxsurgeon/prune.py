@@ -131,8 +131,6 @@ def prune(
     utility: str | None = None,
     compensate: str | None = None,
     stats: str | os.PathLike[str] | None = None,
-    mirror: bool = False,
-    trials: int | None = None,
     memory: float = MEMORY,
     device: Device = "auto",
     round_to: int = 1,
@@ -151,16 +149,12 @@ def prune(
     ratio: `metric` falls by at least this share, and by no more than the structure forces. max_params, max_macs (per
     sample), max_size (bytes): budgets, any number at once. data: samples without labels, from which `utility` is
     `output-error` and `compensate` is `sequential` by default; without, they are `l2-norm` and `none`. stats: a file
-    that holds what is known from data, or will. mirror: data are pictures; fit to their mirror images, too. trials:
-    selections that `output-error` measures as a whole, to take the best; 16 by default. memory: bytes for all that.
-    device: what runs the model on it. round_to: widths become multiples of it. min_keep: share of each axis that stays.
-    exclude, only: globs over vertex names.
+    that holds what is known from data, or will. memory: bytes for that. device: what runs the model on it. round_to:
+    widths become multiples of it. min_keep: share of each axis that stays. exclude, only: globs over vertex names.
     Raises UsageError for a request that makes no sense, InfeasibleError where no selection fits.
     """
     clock, report = _Clock(), progress or (lambda stage, detail: None)
-    wanted = request(
-        utility, compensate, data, stats, memory, device, seed, mirror=mirror, trials=trials
-    )  # fmt: skip
+    wanted = request(utility, compensate, data, stats, memory, device, seed)
     limits = {"params": max_params, "macs": max_macs, "size": max_size}
     check_request(ratio, limits, round_to, min_keep)
     report("label", model.path.name)
@@ -176,11 +170,6 @@ def prune(
     before = measure(model, built)
     bounds = bounds_of(before, ratio, metric, limits)
     clock("problem")
-    built = calibration.tried(
-        with_bounds(built, bounds),
-        lambda b: solved(labels, b, before, bounds, min(time_limit, 2.0), max(gap, 0.01), report).counts,
-    )
-    clock("weigh")
     found: Result | None = None
     asked, drift = bounds, dict[str, list[float]]()
     for _ in range(8):

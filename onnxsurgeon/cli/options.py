@@ -162,15 +162,4 @@ Stats = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Where to keep what --data tells of this model: the next ratio costs no pass."),
 ]
-Mirror = Annotated[
-    bool, typer.Option("--mirror", help="--data are pictures: fit to their mirror images, too, in twice the time.")
-]
-Trials = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Selections that output-error measures as a whole, to take the best. [default: 16; 0 with --max-drop]",
-        show_default=False,
-    ),
-]
 Memory = Annotated[str, typer.Option(metavar="SIZE", help="About so much for what --data makes, like 2GB.")]
