@@ -23,6 +23,7 @@ from onnxsurgeon.inputs import Arrays
 from onnxsurgeon.neurons import Mask
 from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.refit import Layer, layers
+from onnxsurgeon.restated import Sums, norms, restate
 from onnxsurgeon.segments import Piece, Store, Walk
 from onnxsurgeon.session import Device
 from onnxsurgeon.statistics import ENOUGH, Moments, Rows, picks
@@ -103,12 +104,14 @@ class Targets:
             labels, data, memory, device, seed, rows,
         )  # fmt: skip
         self.goals = {goal.consumer.output: goal for goal in goals(labels)}
+        self.norms = {norm.output: (norm, Sums()) for norm in norms(labels)}
         self.picked: dict[str, list[IntArray]] = {name: [] for name in self.goals}
+        self.counts = list[int]()  # samples of each batch
         self.store, self.batches = Store(memory / 4), 0
 
     @property
     def values(self) -> list[ir.Value]:
-        return [goal.value for goal in self.goals.values()]
+        return [*(goal.value for goal in self.goals.values()), *(norm.data for norm, _ in self.norms.values())]
 
     def gather(self) -> None:
         """All of them, unless they are known."""
@@ -125,6 +128,9 @@ class Targets:
             chosen = picks(consumer, count, batch, number, len(self.data), self.seed, self.rows)
             self.picked[name].append(chosen)
             self.store.put(name, number, consumer.linear.outputs(consumer.call, value, chosen))
+        for norm, sums in self.norms.values():
+            sums.add(arrays[norm.data.name or ""][: batch.count])
+        self.counts.append(batch.count)
         self.batches += 1
 
     def of(self, layer: Layer) -> FloatArray:
@@ -142,14 +148,29 @@ def sequential(
     feeds = (batch.feed for batch in targets.data.batches())
     walk = Walk(model, feeds, limit=targets.memory / 2, device=targets.device)
     made = {value.name: value for node in model.graph for value in node.outputs}
+    place = {value.name: number for number, node in enumerate(model.graph) for value in node.outputs}
+    waiting = sorted((name for name in targets.norms if name in place), key=lambda name: place[name])
     changes, changed = list[Change](), False
+
+    def restated(until: float) -> None:
+        while waiting and place[waiting[0]] < until:
+            norm, before = targets.norms[name := waiting.pop(0)]
+            twin = made[name].producer()
+            assert twin is not None
+            data = twin.inputs[0]
+            if changed and data is not None:
+                seen = (a[:n] for a, n in zip(walk.to(data), targets.counts, strict=True))
+                restate(model, twin, norm, keep, before, seen)
+
     for layer in layers(targets.labels, keep, model):
+        restated(place[layer.consumer.output])
         changed = changed or not (layer.groups.all() and layer.features.all() and layer.outputs.all())
         if changed:
             if progress:
                 progress(layer.consumer.name)
             shift = targets.goals[layer.consumer.output].shift
             changes += _refit(layer, _rows(layer, targets, walk, made), shift)
+    restated(np.inf)
     return changes
 
 

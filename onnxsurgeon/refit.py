@@ -88,19 +88,21 @@ class Layer:
         self._put(add, 1, by)
 
     def _put(self, node: ir.Node, index: int, array: FloatArray) -> None:
-        """A weight of its own for one input."""
-        if index >= len(node.inputs):
-            node.resize_inputs(index + 1)
-        old = node.inputs[index]
-        name = f"{old.name if old is not None and old.name else f'{node.outputs[0].name}_{index}'}_fitted"
-        tensor = ir.Tensor(np.ascontiguousarray(array, np.float32), name=name)
-        value = ir.Value(
-            name=name, shape=ir.Shape(array.shape), type=ir.TensorType(ir.DataType.FLOAT), const_value=tensor
-        )
-        self.model.graph.initializers[name] = value
-        node.replace_input_with(index, value)
-        if old is not None:
-            prune_dead(old)
+        put(self.model, node, index, array)
+
+
+def put(model: ir.Model, node: ir.Node, index: int, array: FloatArray) -> None:
+    """Gives one input of a vertex a weight of its own."""
+    if index >= len(node.inputs):
+        node.resize_inputs(index + 1)
+    old = node.inputs[index]
+    name = f"{old.name if old is not None and old.name else f'{node.outputs[0].name}_{index}'}_fitted"
+    tensor = ir.Tensor(np.ascontiguousarray(array, np.float32), name=name)
+    shape, kind = ir.Shape(array.shape), ir.TensorType(ir.DataType.FLOAT)
+    model.graph.initializers[name] = value = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
+    node.replace_input_with(index, value)
+    if old is not None:
+        prune_dead(old)
 
 
 def layers(labels: Labels, keep: Mask, model: ir.Model) -> Iterator[Layer]:

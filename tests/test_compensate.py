@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
@@ -190,3 +191,40 @@ def test_without_data_batch_norms_say_what_is_lost() -> None:
     assert known
     assert result.fitted
     assert Calibration(wanted, model, labels, lambda stage, detail: None).reserve[0] >= 0
+
+
+NORMALISED = """
+<ir_version: 9, opset_import: ["" : 17]>
+net (float[batch, 3, 4, 4] x) => (float[batch, 4, 8, 8] y)
+<float[6, 3, 1, 1] w1, float[6, 4, 2, 2] w2, float[4] scale, float[4] shift, float[4] mean, float[4] variance>
+{
+    h = Conv(x, w1)
+    r = Relu(h)
+    t = ConvTranspose<strides = [2, 2]>(r, w2)
+    y = BatchNormalization(t, scale, shift, mean, variance)
+}
+"""
+
+
+def test_a_normalisation_behind_what_is_not_fitted_normalises_as_before() -> None:
+    """x > Conv > Relu > ConvTranspose > BatchNormalization: without three hidden units its input is another."""
+    proto, rng = onnx.parser.parse_model(NORMALISED), np.random.default_rng(0)
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in proto.graph.value_info}
+    del proto.graph.value_info[:]
+    arrays = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    arrays["variance"] = np.abs(arrays["variance"]) + 0.5
+    proto.graph.initializer.extend(numpy_helper.from_array(a.astype(np.float32), n) for n, a in arrays.items())
+    labels = label(ir.from_proto(proto))
+    hidden = labels.classes.root[consumers(labels)[0].outputs[0]]
+    keep = ~np.isin(labels.classes.root, hidden[:3])
+    model, data = cut(labels, keep), Drawn("x", (3, 4, 4), 200, padding=3)
+    feed = {"x": np.concatenate([batch.feed["x"][: batch.count] for batch in data.batches()])}
+
+    def channels(found: np.ndarray) -> np.ndarray:
+        rows = np.moveaxis(found, 1, -1).reshape(-1, 4)
+        return np.array([rows.mean(axis=0), rows.std(axis=0)])
+
+    right, bare = channels(outputs(labels.model, feed)), channels(outputs(model, feed))
+    sequential(Targets(labels, data, memory=1e9), keep, model)
+    assert np.abs(bare - right).max() > 0.2
+    assert np.abs(channels(outputs(model, feed)) - right).max() < 1e-3

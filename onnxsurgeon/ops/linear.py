@@ -235,8 +235,18 @@ BOUNDS: dict[tuple[str, str], Callable[[Call], tuple[float, float] | None]] = {
     ("", "Clip"): _clipped,
 }
 
+
+class Held(NamedTuple):
+    """Inputs that hold one number a channel."""
+
+    scale: int
+    shift: int
+    mean: int
+    variance: int
+
+
 # Behind these, which take out the statistics of the data, a channel's mean is its shift and its deviation its scale.
-STATISTICS = frozenset({("", "BatchNormalization")})
+STATISTICS = {("", "BatchNormalization"): Held(scale=1, shift=2, mean=3, variance=4)}
 
 # The mean of a channel behind these is the mean before them.
 MEAN_KEEPING = frozenset({("", name) for name in "AveragePool Dropout GlobalAveragePool Identity".split()})
