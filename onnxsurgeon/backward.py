@@ -24,11 +24,13 @@ EXPECTED = "expected "  # before the name of an output, that of the input which 
 
 @dataclass(frozen=True)
 class Backward:
-    """model: its inputs are those of `fed`, the weights by name, and what is expected of each output.
+    """Two models whose inputs are the model's and the weights by name; `model` is also told what to expect.
 
+    forward: computes the ends alone, for a batch of any size that the model takes. model: computes LOSS and gradients.
     gradients: by weight, the output that holds its gradient; a weight is missing where none reaches it.
     """
 
+    forward: bytes
     model: bytes
     gradients: Mapping[str, str]
 
@@ -60,11 +62,14 @@ def backward(
     found = {name: GRADIENT + name for w in weights if (name := w.name or "") in gradients}
     for name, output in found.items():
         emit.named(emit.sum(gradients[name]), output)
-    given = [*(w.name or "" for w in weights), *(EXPECTED + (end.name or "") for end in ends)]
+    names, expected = [w.name or "" for w in weights], [EXPECTED + (end.name or "") for end in ends]
     proto = onnx.ModelProto()
-    proto.ParseFromString(serialised(model, nodes, feed, []))
-    _extend(proto.graph, emit, given, [LOSS, *found.values()])
-    return Backward(bytes(proto.SerializeToString()), found)
+    proto.ParseFromString(serialised(model, nodes, feed, ends))
+    _open(proto.graph, names, emit)
+    forward = bytes(proto.SerializeToString())
+    _open(proto.graph, expected, emit)
+    _extend(proto.graph, emit, [LOSS, *found.values()])
+    return Backward(forward, bytes(proto.SerializeToString()), found)
 
 
 def _values(model: ir.Model, nodes: Sequence[ir.Node], feed: Arrays, device: Device) -> Arrays:
@@ -127,13 +132,18 @@ def _pull(
             gradients.setdefault(step.inputs[index], []).append(found)
 
 
-def _extend(graph: onnx.GraphProto, emit: Emitter, given: Sequence[str], outputs: Sequence[str]) -> None:
-    """Adds what was emitted, further inputs (weights are constants no longer) and outputs."""
-    kept = [tensor for tensor in graph.initializer if tensor.name not in given]
+def _open(graph: onnx.GraphProto, names: Sequence[str], emit: Emitter) -> None:
+    """Makes inputs of these names, of constants where there are any."""
+    kept = [tensor for tensor in graph.initializer if tensor.name not in names]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-    graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in emit.constants.items())
-    for name in given:
+    for name in names:
         graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, emit.shapes[name]))
+
+
+def _extend(graph: onnx.GraphProto, emit: Emitter, outputs: Sequence[str]) -> None:
+    """Adds what was emitted; `outputs` take the place of those that were there."""
+    graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in emit.constants.items())
     graph.node.extend(emit.nodes)
+    del graph.output[:]
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)

@@ -17,6 +17,7 @@ from onnxsurgeon.edit import copied
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.inspection import Model
+from onnxsurgeon.joint import joint
 from onnxsurgeon.measured import Loss, measuring
 from onnxsurgeon.neurons import Mask
 from onnxsurgeon.observed import OBSERVED, expected, observed
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 TABLES = ("reconstruction", "output-error")  # utilities that are a table for each space
 OF_DATA = (*OBSERVED, *TABLES)
 DEFAULT, WITHOUT_DATA = "output-error", "l2-norm"
+BY_SAMPLES = ("sequential", "joint")  # compensations that run samples through the cut model
 MEMORY = 2e9
 SPELLING = 256  # bytes of the names and the vertex that a new bias may need
 
@@ -73,7 +75,7 @@ def request(
         if needs and not known:
             raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
     for word, needs in (
-        ("--compensate sequential", compensate == "sequential"), ("--utility output-error", utility == "output-error")
+        (f"--compensate {compensate}", compensate in BY_SAMPLES), ("--utility output-error", utility == "output-error")
     ):  # fmt: skip
         if needs and data is None:
             raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
@@ -148,13 +150,17 @@ class Calibration:
         if how == "none" or keep.all():
             return graph, ()
         graph = copied(graph)
-        if how == "sequential":
+        if how in BY_SAMPLES:
             assert data is not None  # see `request`
             if self.targets is None:
                 r = self.request
                 self.targets = Targets(self.labels, data, memory=r.memory, device=r.device, seed=r.seed)
-            return graph, tuple(
-                sequential(self.targets, keep, graph, progress=lambda name: self.report("compensate", name))
-            )
+
+            def told(name: str) -> None:
+                self.report("compensate", name)
+
+            if how == "joint":
+                return graph, tuple(joint(self.targets, keep, graph, seed=self.request.seed, progress=told))
+            return graph, tuple(sequential(self.targets, keep, graph, progress=told))
         known = self.statistics.moments or expected(self.labels, self.found)
         return graph, tuple(from_moments(self.labels, keep, graph, known, biases_only=how == "bias"))
