@@ -18,6 +18,7 @@ from onnxsurgeon.backward import EXPECTED, backward
 from onnxsurgeon.compensate import TOGETHER, Change, Targets, sequential
 from onnxsurgeon.data import Batch
 from onnxsurgeon.edit import copied
+from onnxsurgeon.errors import ModelError
 from onnxsurgeon.inputs import Arrays
 from onnxsurgeon.measured import relative, scored
 from onnxsurgeon.neurons import Mask
@@ -30,8 +31,8 @@ HELD = 4  # every so many samples one is held out
 STEP = 32  # samples that a gradient is of, at least
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)  # of a weight's root mean square: what it moves in one step, about
 TRIAL = 2  # epochs that each rate is tried for
-EPOCHS = 30
-PATIENCE = 10  # epochs without a better iterate after which no more are made
+EPOCHS = 20
+PATIENCE = 8  # epochs without a better iterate after which no more are made
 DECAY = (0.9, 0.99)  # of the means of gradients and of their squares
 TINY = 1e-12
 
@@ -105,11 +106,16 @@ class Descent:
         self.seen, self.rng, model = seen, np.random.default_rng(seed), layers[0].model
         named = [[value.name or "" for value in layer.values()] for layer in layers]
         weights = list(dict.fromkeys(value for layer in layers for value in layer.values()))
-        ends = {end: factor for end in scored(model) if (factor := self._factor(end.name or ""))}
+        ends = {end: self._factor(end.name or "") for end in scored(model)}
         self.ends = [end.name or "" for end in ends]
-        made = backward(model, weights, ends, seen.fed(np.arange(seen.size) % len(seen)), device)
+        try:
+            made = backward(model, weights, ends, seen.fed(np.arange(seen.size) % len(seen)), device)
+            self.model, self.forward = Session(made.model, device), Session(made.forward, device)
+        except ModelError as problem:
+            raise ModelError(
+                "no gradients can be computed of this model", why=problem.why, fix="use --compensate sequential"
+            ) from None
         self.gradients = made.gradients
-        self.model, self.forward = Session(made.model, device), Session(made.forward, device)
         values = {weight.name or "": _array(weight) for weight in weights}
         self.start = {name: values[name] for name in made.gradients}
         self.fixed = {name: array for name, array in values.items() if name not in made.gradients}

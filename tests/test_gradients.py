@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxsurgeon.backward import EXPECTED, LOSS, backward
+from onnxsurgeon.ops import windows
 from onnxsurgeon.ops.gradients import GRADIENTS
 from onnxsurgeon.session import Session
 
@@ -219,6 +220,11 @@ def _forward(model: ir.Model, moving: dict[str, np.ndarray]) -> Session:
     for name, array in moving.items():
         proto.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape))
     return Session(proto.SerializeToString(), "cpu")
+
+
+def test_patches_that_are_too_many_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "LARGE", 2 * 3 * 5 * 6 * 2)
+    test_gradients_are_those_of_finite_differences(CONVOLUTIONS[2])
 
 
 def test_every_rule_has_a_case() -> None:

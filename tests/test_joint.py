@@ -12,6 +12,7 @@ from calibration import Drawn
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxsurgeon as osg
+from onnxsurgeon import joint as refined
 from onnxsurgeon.compensate import TOGETHER, Change, Targets, sequential
 from onnxsurgeon.consumers import consumers
 from onnxsurgeon.data import inputs_of, open_data
@@ -67,28 +68,34 @@ def changed(a: ir.Model, b: ir.Model) -> set[str]:
     return {name for name, array in one.items() if not np.array_equal(array, other[name])}
 
 
-def test_less_is_lost_on_other_samples(tmp_path: Path) -> None:
+def test_less_is_lost_on_other_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refined, "RATES", (1e-2,))
+    monkeypatch.setattr(refined, "EPOCHS", 8)
     with np.load(FIXTURES / "digits_test.npz") as archive:
-        np.savez(tmp_path / "half.npz", input=archive["input"][:225])
-        feed = {"input": archive["input"][225:]}
+        np.savez(tmp_path / "half.npz", input=archive["input"][:160])
+        feed = {"input": archive["input"][160:]}
     model = osg.load(FIXTURES / "digits.onnx")
     data = open_data(str(tmp_path / "half.npz"), inputs_of(model.graph))
     right = outputs(model.graph, feed)
     lost, changes = [], []
-    for how in ("sequential", "joint", "joint"):
+    for how in ("sequential", "joint"):
         result = osg.prune(model, ratio=0.5, metric="macs", data=data, utility="reconstruction", compensate=how)
         found = outputs(result.graph, feed)
         lost.append(float(((found - right) ** 2).mean()))
         changes += [change for change in result.fitted if change.vertex == TOGETHER]
     assert changes[0].after < changes[0].before
     assert lost[1] < 0.9 * lost[0]
-    assert lost[1] == lost[2]
 
 
 def test_what_no_gradient_reaches_stays() -> None:
     alone, together, said = both(stopped("Cos", "Identity"), Drawn("x", (6,), 256))
     assert changed(alone, together) == {name for name in weights(alone) if name.startswith(("w2", "b2"))}
     assert said[0].after < said[0].before
+
+
+def test_the_same_comes_out_each_time() -> None:
+    (_, one, _), (_, other, _) = (both(stopped("Sigmoid", "Identity"), Drawn("x", (6,), 128)) for _ in range(2))
+    assert not changed(one, other)
 
 
 def test_all_stays_where_no_gradient_starts() -> None:

@@ -13,6 +13,7 @@ from onnxsurgeon.ops.call import Array
 from onnxsurgeon.ops.linear import Window, window
 from onnxsurgeon.ops.step import Step
 
+LARGE = 2**26  # numbers in the patches that are held at a time
 LOW = -3.4e38  # below all that is pooled
 
 
@@ -78,11 +79,15 @@ def conv_weight(step: Step, index: int) -> str:
     """All patches of the input beside the gradients of what they made."""
     emit, shape = step.emit, step.shape(1)
     n, groups, places = step.shape(0)[0], step.attributes.get("group", 1), prod(step.result()[2:])
-    inside = (n, groups, shape[1], 1, places)
-    taps = emit.joined([emit.reshaped(tap, inside) for tap, _ in _taps(step, _padded(step, 0.0))], 3)
-    patches = emit.reshaped(taps, (n, groups, prod(shape[1:]), places))
     gradient = emit.reshaped(step.gradient, (n, groups, shape[0] // groups, places))
-    return emit.reshaped(emit.total(emit.product(gradient, emit.swapped(patches)), [0]), shape)
+    taps = [emit.reshaped(tap, (n, groups, shape[1], 1, places)) for tap, _ in _taps(step, _padded(step, 0.0))]
+    many, parts = max(1, LARGE // (n * groups * shape[1] * places)), []
+    for first in range(0, len(taps), many):
+        some = taps[first : first + many]
+        patches = emit.reshaped(emit.joined(some, 3), (n, groups, shape[1] * len(some), places))
+        found = emit.total(emit.product(gradient, emit.swapped(patches)), [0])
+        parts.append(emit.reshaped(found, (shape[0], shape[1], len(some))))
+    return emit.reshaped(emit.joined(parts, 2), shape)
 
 
 def conv_bias(step: Step, index: int) -> str:
