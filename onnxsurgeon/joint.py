@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from math import ceil, cos, pi
 
 import numpy as np
@@ -29,8 +30,8 @@ from onnxsurgeon.session import Device, Session
 
 HELD = 4  # every so many samples one is held out
 STEP = 32  # samples that a gradient is of, at least
-RATES = (1e-3, 3e-3, 1e-2, 3e-2)  # of a weight's root mean square: what it moves in one step, about
-TRIAL = 2  # epochs that each rate is tried for
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of a weight's root mean square: what it moves in one step, about
+TRIAL = 4  # epochs that each rate is tried for
 EPOCHS = 20
 PATIENCE = 8  # epochs without a better iterate after which no more are made
 DECAY = (0.9, 0.99)  # of the means of gradients and of their squares
@@ -221,11 +222,7 @@ def _rehearsed(
     descent = Descent(seen, found, targets.device, seed) if found else None
     if descent is None or not descent.start:
         return None
-    tried = {}
-    for rate in RATES:
-        *_, weights = descent.run(rate, TRIAL, EPOCHS)
-        tried[rate] = descent.loss(weights, held)
-    rate = min(tried, key=lambda rate: tried[rate])
+    rate = _rate(descent, held)
     before = descent.loss(descent.start, held)
     best, epochs = before, 0
     for epoch, weights in enumerate(descent.run(rate, EPOCHS, EPOCHS), 1):
@@ -236,6 +233,21 @@ def _rehearsed(
         if epoch - epochs >= PATIENCE:
             break
     return Plan(rate, epochs, before, best)
+
+
+def _rate(descent: Descent, held: Pool) -> float:
+    """Of RATES, from the middle on: the one whose neighbours lose more after a short run."""
+
+    @cache
+    def lost(at: int) -> float:
+        *_, weights = descent.run(RATES[at], TRIAL, TRIAL)
+        return descent.loss(weights, held)
+
+    at = len(RATES) // 2
+    for way in (-1, 1):
+        while 0 <= at + way < len(RATES) and lost(at + way) < lost(at):
+            at += way
+    return RATES[at]
 
 
 def _array(value: ir.Value) -> FloatArray:
