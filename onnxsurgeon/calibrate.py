@@ -19,6 +19,7 @@ from onnxsurgeon.edit import copied
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.inspection import Model
+from onnxsurgeon.joint import joint
 from onnxsurgeon.measured import Loss, measuring
 from onnxsurgeon.neurons import Mask
 from onnxsurgeon.observed import OBSERVED, expected, observed
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 TABLES = ("reconstruction", "output-error")  # utilities that are a table for each space
 OF_DATA = (*OBSERVED, *TABLES)
 DEFAULT, WITHOUT_DATA = "output-error", "l2-norm"
+BY_SAMPLES = ("sequential", "joint")  # compensations that run samples through the cut model
 MEMORY = 2e9
 SPELLING = 256  # bytes of the names and the vertex that a new bias may need
 
@@ -75,7 +77,7 @@ def request(
         if needs and not known:
             raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
     for word, needs in (
-        ("--compensate sequential", compensate == "sequential"), ("--utility output-error", utility == "output-error")
+        (f"--compensate {compensate}", compensate in BY_SAMPLES), ("--utility output-error", utility == "output-error")
     ):  # fmt: skip
         if needs and data is None:
             raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
@@ -96,7 +98,7 @@ class Calibration:
             self.statistics = load_statistics(request.stats, self.statistics.fingerprint)
         r, data = request, request.data
         self.targets: Targets | None = None
-        if data is not None and r.compensate == "sequential":
+        if data is not None and r.compensate in BY_SAMPLES:
             self.targets = Targets(labels, data, memory=r.memory, device=r.device, seed=r.seed)
         missing = [c for c in self.found if c.key not in self.statistics.moments]
         if request.needs_moments and missing and data is not None:
@@ -159,10 +161,14 @@ class Calibration:
         if how == "none" or keep.all():
             return graph, ()
         graph = copied(graph)
-        if how == "sequential":
+        if how in BY_SAMPLES:
             assert self.targets is not None  # see `request`
-            return graph, tuple(
-                sequential(self.targets, keep, graph, progress=lambda name: self.report("compensate", name))
-            )
+
+            def told(name: str) -> None:
+                self.report("compensate", name)
+
+            if how == "joint":
+                return graph, tuple(joint(self.targets, keep, graph, seed=self.request.seed, progress=told))
+            return graph, tuple(sequential(self.targets, keep, graph, progress=told))
         known = self.statistics.moments or expected(self.labels, self.found)
         return graph, tuple(from_moments(self.labels, keep, graph, known, biases_only=how == "bias"))

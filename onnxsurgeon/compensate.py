@@ -1,9 +1,9 @@
-"""Compensation: the weights behind a cut fitted anew, in closed form, to what the original computes.
+"""Compensation: the weights behind a cut fitted anew to what the original computes, in closed form but for `joint`.
 
 bias: the mean of what is lost goes into the biases. linear: each consumer reproduces its output from the inputs that
 are left, both of the original (least squares on the Gram matrix, as in ThiNet and Optimal Brain Compression).
 sequential: in the graph's order, from the inputs that the cut model really has (as in the asymmetric reconstruction of
-Zhang et al. 2016).
+Zhang et al. 2016). joint: sequential, and then gradient steps; see `joint`.
 """
 
 from __future__ import annotations
@@ -28,15 +28,19 @@ from onnxsurgeon.segments import Piece, Store, Walk
 from onnxsurgeon.session import Device
 from onnxsurgeon.statistics import ENOUGH, Moments, Rows, picks
 
-Compensation = Literal["none", "bias", "linear", "sequential"]
+Compensation = Literal["none", "bias", "linear", "sequential", "joint"]
 COMPENSATIONS = get_args(Compensation)
 RIDGE = 1e-3  # of the mean variance of a feature, where nothing is held out to choose it
+TOGETHER = "(all together)"  # in place of a vertex
 SAME = 1e-9  # a relative error below which a layer is left alone
 
 
 @dataclass(frozen=True)
 class Change:
-    """A layer that was fitted anew. before, after: its error beside the variance of what it is to reproduce."""
+    """A layer that was fitted anew. before, after: its error beside the variance of what it is to reproduce.
+
+    vertex: its name; or TOGETHER, where the error is that of the outputs, on samples that were held out.
+    """
 
     vertex: str
     before: float

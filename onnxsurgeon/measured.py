@@ -73,14 +73,19 @@ class Loss:
         return relative(self.expected, self._outputs(model))
 
     def _outputs(self, model: ir.Model) -> list[FloatArray]:
-        ends = [_before_squashing(value) for value in model.graph.outputs]
+        ends = scored(model)
         piece = Piece(model, ends, self.device)
         runs = [(piece.run(batch.feed), batch.count) for batch in self.held.batches()]
         return [
             np.concatenate([arrays[end.name or ""][:count].reshape(count, -1) for arrays, count in runs])
             for end in ends
-            if end.dtype in (None, ir.DataType.FLOAT)
         ]
+
+
+def scored(model: ir.Model) -> list[ir.Value]:
+    """The outputs that losses are measured of: numbers, before they become probabilities."""
+    ends = [_before_squashing(value) for value in model.graph.outputs]
+    return [end for end in ends if end.dtype in (None, ir.DataType.FLOAT)]
 
 
 def _before_squashing(value: ir.Value) -> ir.Value:

@@ -50,6 +50,15 @@ class Layer:
         flat = np.asarray(tensor.numpy(), np.float64).ravel() * linear.scale(self.twin.call)
         return np.broadcast_to(flat, (shape[0] * shape[1],)).reshape(shape)
 
+    def values(self) -> list[ir.Value]:
+        """The initializers that hold its coefficients and biases, as far as they are held by any."""
+        linear, node = self.consumer.linear, self.twin.node
+        behind = self._adder()
+        index = linear.bias if linear.bias is not None and linear.bias < len(node.inputs) else None
+        given = [node.inputs[linear.weight], None if index is None else node.inputs[index]]
+        given.append(None if behind is None else behind[0].inputs[behind[1]])
+        return [v for v in given if v is not None and v.is_initializer() and v.dtype == ir.DataType.FLOAT]
+
     def write(self, matrix: FloatArray, bias: FloatArray) -> None:
         """Gives the cut model new coefficients and biases."""
         linear, node, call = self.consumer.linear, self.twin.node, self.twin.call
@@ -66,13 +75,12 @@ class Layer:
         """Adds to the outputs of an operator without a bias: in the vertex behind it that adds one, or in a new one."""
         output = self.twin.node.outputs[0]
         uses = list(output.uses())
-        adds = len(uses) == 1 and (domain_of(uses[0].node), uses[0].node.op_type) in SUMS
-        if adds and len(uses[0].node.inputs) == 2 and not output.is_graph_output():
-            index = 1 - uses[0].idx
-            tensor = constant(uses[0].node.inputs[index])
+        if (behind := self._adder()) is not None:
+            user, index = behind
+            tensor = constant(user.inputs[index])
             if tensor is not None and tensor.size == len(by) == (tensor.shape.numpy() or (0,))[-1]:
                 old = tensor.numpy()
-                self._put(uses[0].node, index, old + by.reshape(old.shape))
+                self._put(user, index, old + by.reshape(old.shape))
                 return
         name = output.name or ""
         add = ir.Node("", "Add", [output], name=f"{name}_compensated")
@@ -86,6 +94,14 @@ class Layer:
         output.name = f"{name}_before"
         self.twin.node.append(add)
         self._put(add, 1, by)
+
+    def _adder(self) -> tuple[ir.Node, int] | None:
+        """The vertex that alone reads the output, where it adds a second input; and the place of that."""
+        output = self.twin.node.outputs[0]
+        uses = list(output.uses())
+        adds = len(uses) == 1 and (domain_of(uses[0].node), uses[0].node.op_type) in SUMS
+        adds = adds and len(uses[0].node.inputs) == 2 and not output.is_graph_output()
+        return (uses[0].node, 1 - uses[0].idx) if adds else None
 
     def _put(self, node: ir.Node, index: int, array: FloatArray) -> None:
         put(self.model, node, index, array)

@@ -19,7 +19,7 @@ Metric = Literal["params", "macs", "size"]
 Free = Literal["auto", "heads", "head-size"]
 Device = Literal["auto", "cuda", "cpu"]
 Preset = Literal["imagenet", "cifar", "unit"]
-Compensation = Literal["none", "bias", "linear", "sequential"]
+Compensation = Literal["none", "bias", "linear", "sequential", "joint"]
 
 EXIT_CODES = """\b
 Exit codes:
@@ -154,7 +154,8 @@ UTILITIES = (
 Compensate = Annotated[
     Compensation | None,
     typer.Option(
-        help="Fit the weights behind a cut anew, without training. [default: sequential with --data, else none]",
+        help="Fit the weights behind a cut anew: in closed form, and by joint also with gradient steps towards the"
+        " original's outputs, which need no labels but minutes. [default: sequential with --data, else none]",
         show_default=False,
     ),
 ]

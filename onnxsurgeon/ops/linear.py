@@ -8,7 +8,7 @@ of one input neuron stand together: `kernel` of them for a convolution, 1 elsewh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, inf, prod
 from typing import Any, NamedTuple
 
@@ -62,8 +62,8 @@ class Linear(NamedTuple):
 # --- convolutions ----------------------------------------------------------------------------------------------------
 
 
-class _Window(NamedTuple):
-    """Of a convolution, by spatial axis. reach: positions from the first to the last that a patch looks at."""
+class Window(NamedTuple):
+    """Of a convolution or of pooling, by spatial axis. reach: positions from the first to the last that it looks at."""
 
     reach: list[int]
     strides: list[int]
@@ -72,14 +72,18 @@ class _Window(NamedTuple):
     after: list[int]
 
 
-def _window(call: Call, size: Sequence[int]) -> _Window:
+def window(attributes: Mapping[str, Any], kernel: Sequence[int], size: Sequence[int]) -> Window:
+    """kernel, size: of the window and of the data, by spatial axis."""
+    strides = list(attributes.get("strides") or [1] * len(kernel))
+    dilations = list(attributes.get("dilations") or [1] * len(kernel))
+    reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    return Window(reach, strides, dilations, *_pads(attributes, size, reach, strides))
+
+
+def _window(call: Call, size: Sequence[int]) -> Window:
     kernel = call.shape(1)
     assert kernel is not None
-    rank = len(kernel) - 2
-    strides = list(call.attributes.get("strides") or [1] * rank)
-    dilations = list(call.attributes.get("dilations") or [1] * rank)
-    reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel[2:], strict=True)]
-    return _Window(reach, strides, dilations, *_pads(call, size, reach, strides))
+    return window(call.attributes, kernel[2:], size)
 
 
 def _conv_positions(call: Call, x: FloatArray) -> int:
@@ -104,11 +108,13 @@ def _conv_rows(call: Call, x: FloatArray, picked: Indices) -> FloatArray:
     return rows.reshape(len(picked), _conv_groups(call), -1)
 
 
-def _pads(call: Call, size: Sequence[int], reach: Sequence[int], strides: Sequence[int]) -> tuple[list[int], list[int]]:
+def _pads(
+    attributes: Mapping[str, Any], size: Sequence[int], reach: Sequence[int], strides: Sequence[int]
+) -> tuple[list[int], list[int]]:
     """Padding before and after each spatial axis."""
-    mode, rank = call.attributes.get("auto_pad") or "NOTSET", len(size)
+    mode, rank = attributes.get("auto_pad") or "NOTSET", len(size)
     if mode in ("NOTSET", "VALID"):
-        pads = list(call.attributes.get("pads") or [0] * 2 * rank) if mode == "NOTSET" else [0] * 2 * rank
+        pads = list(attributes.get("pads") or [0] * 2 * rank) if mode == "NOTSET" else [0] * 2 * rank
         return pads[:rank], pads[rank:]
     total = [max(0, (ceil(n / s) - 1) * s + r - n) for n, r, s in zip(size, reach, strides, strict=True)]
     small, large = [t // 2 for t in total], [t - t // 2 for t in total]

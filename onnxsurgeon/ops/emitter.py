@@ -1,0 +1,146 @@
+"""Vertices for gradients, written one by one: of known sizes, in the words of the opset that the model has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxsurgeon.ops.call import Array
+from onnxsurgeon.signature import Shape
+
+AXES_AS_INPUT = 13  # the opset since which the axes of a sum are an input
+SLICE_BY_INPUTS = 10  # the opset since which the bounds of a slice are
+
+
+class Emitter:
+    """Collects vertices and constants. shapes: of all that they may read, by name; what is emitted is added.
+
+    All that is computed with is float32. An operand is a name, or a number.
+    """
+
+    def __init__(self, version: int, shapes: Mapping[str, Shape]) -> None:
+        self.version, self.shapes = version, dict(shapes)
+        self.nodes, self.constants = list[onnx.NodeProto](), dict[str, Array]()
+
+    def __call__(self, operator: str, *inputs: str | float, shape: Shape | None = None, **attributes: Any) -> str:
+        """The name of what `operator` makes; its shape is that of its inputs, broadcast, where none is given."""
+        names = [given if isinstance(given, str) else self.constant(np.float32(given)) for given in inputs]
+        name = self._name()
+        self.nodes.append(onnx.helper.make_node(operator, names, [name], name=name, **attributes))
+        self.shapes[name] = np.broadcast_shapes(*(self.shapes[n] for n in names)) if shape is None else shape
+        return name
+
+    def _name(self) -> str:
+        return f"gradient {len(self.nodes) + len(self.constants)}"
+
+    def named(self, value: str, name: str) -> None:
+        """Gives what is computed a name."""
+        self.nodes.append(onnx.helper.make_node("Identity", [value], [name], name=name))
+
+    def constant(self, array: Any) -> str:
+        """float32 and int64 arrays stay what they are."""
+        name, array = self._name(), np.asarray(array)
+        self.constants[name], self.shapes[name] = array, array.shape
+        return name
+
+    def filled(self, shape: Shape, number: float) -> str:
+        return self.constant(np.full(shape, number, np.float32))
+
+    def mask(self, operator: str, *inputs: str | float) -> str:
+        """1 where a comparison holds, and 0 elsewhere."""
+        return self.number(self(operator, *inputs))
+
+    def number(self, truth: str) -> str:
+        return self("Cast", truth, to=onnx.TensorProto.FLOAT)
+
+    def reshaped(self, value: str, shape: Sequence[int]) -> str:
+        if self.shapes[value] == tuple(shape):
+            return value
+        return self("Reshape", value, self.constant(np.array(shape, np.int64)), shape=tuple(shape))
+
+    def transposed(self, value: str, order: Sequence[int]) -> str:
+        shape = self.shapes[value]
+        return self("Transpose", value, perm=list(order), shape=tuple(shape[axis] for axis in order))
+
+    def swapped(self, value: str) -> str:
+        """The last two axes change places."""
+        rank = len(self.shapes[value])
+        return self.transposed(value, [*range(rank - 2), rank - 1, rank - 2])
+
+    def product(self, a: str, b: str) -> str:
+        """A matrix product."""
+        one, other = self.shapes[a], self.shapes[b]
+        return self("MatMul", a, b, shape=(*np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1]))
+
+    def total(self, value: str, axes: Sequence[int]) -> str:
+        """Summed along `axes`, which stay with length 1."""
+        if not axes:
+            return value
+        shape = tuple(1 if axis in axes else n for axis, n in enumerate(self.shapes[value]))
+        if self.version < AXES_AS_INPUT:
+            return self("ReduceSum", value, axes=list(axes), keepdims=1, shape=shape)
+        return self("ReduceSum", value, self.constant(np.array(axes, np.int64)), keepdims=1, shape=shape)
+
+    def mean(self, value: str, axes: Sequence[int]) -> str:
+        return self("Div", self.total(value, axes), float(prod(self.shapes[value][axis] for axis in axes)))
+
+    def summed_to(self, value: str, shape: Shape) -> str:
+        """The gradient of what was broadcast from `shape`."""
+        found = self.shapes[value]
+        padded = (1,) * (len(found) - len(shape)) + tuple(shape)
+        return self.reshaped(self.total(value, [a for a, n in enumerate(padded) if n != found[a]]), shape)
+
+    def spread(self, value: str, shape: Shape) -> str:
+        """Broadcast to `shape`, of the same rank."""
+        found = self.shapes[value]
+        if found == shape:
+            return value
+        return self("Mul", value, self.filled(tuple(n if n != m else 1 for n, m in zip(shape, found, strict=True)), 1))
+
+    def joined(self, values: Sequence[str], axis: int) -> str:
+        if len(values) == 1:
+            return values[0]
+        shape = list(self.shapes[values[0]])
+        shape[axis] = sum(self.shapes[value][axis] for value in values)
+        return self("Concat", *values, axis=axis, shape=tuple(shape))
+
+    def padded(self, value: str, axis: int, before: int, after: int, number: float = 0.0) -> str:
+        shape = self.shapes[value]
+        ends = [self.filled((*shape[:axis], n, *shape[axis + 1 :]), number) if n > 0 else "" for n in (before, after)]
+        return self.joined([part for part in (ends[0], value, ends[1]) if part], axis)
+
+    def selected(self, value: str, axis: int, indices: Array) -> str:
+        """The positions `indices` (none below 0) of an axis, in this order."""
+        shape, n = self.shapes[value], len(indices)
+        if n == shape[axis] and (indices == np.arange(n)).all():
+            return value
+        result = (*shape[:axis], n, *shape[axis + 1 :])
+        step = int(indices[1] - indices[0]) if n > 1 else 1
+        if self.version >= SLICE_BY_INPUTS and n and step > 0 and (np.diff(indices) == step).all():
+            bounds = ([indices[0]], [indices[-1] + 1], [axis], [step])
+            return self("Slice", value, *(self.constant(np.array(b, np.int64)) for b in bounds), shape=result)
+        return self("Gather", value, self.constant(np.asarray(indices, np.int64)), axis=axis, shape=result)
+
+    def scattered(self, value: str, axis: int, indices: Array, size: int) -> str:
+        """An axis of `size`: at each position the sum of all that `indices` say belongs there."""
+        if len(indices) == size and (indices == np.arange(size)).all():
+            return value
+        if len(indices) and (np.diff(indices) == 1).all():
+            return self.padded(value, axis, int(indices[0]), size - int(indices[-1]) - 1)
+        value = self.padded(value, axis, 0, 1)
+        order = np.argsort(indices, kind="stable")
+        inside = np.asarray(indices)[order]
+        turn = np.arange(len(inside)) - np.searchsorted(inside, inside)  # how many before it belong to the same place
+        parts = []
+        for number in range(max(1, int(turn.max(initial=0)) + 1)):
+            source = np.full(size, len(indices))
+            source[inside[turn == number]] = order[turn == number]
+            parts.append(self.selected(value, axis, source))
+        return self.sum(parts)
+
+    def sum(self, values: Sequence[str]) -> str:
+        return values[0] if len(values) == 1 else self("Sum", *values)

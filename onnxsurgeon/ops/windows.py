@@ -1,0 +1,124 @@
+"""Gradients of what slides a window over space: convolutions and pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from onnxsurgeon.ops.call import Array
+from onnxsurgeon.ops.linear import Window, window
+from onnxsurgeon.ops.step import Step
+
+LARGE = 2**26  # numbers in the patches that are held at a time
+LOW = -3.4e38  # below all that is pooled
+
+
+def _window(step: Step) -> Window:
+    size = step.shape(0)[2:]
+    kernel = step.attributes["kernel_shape"] if len(step.inputs) == 1 else step.shape(1)[2:]
+    return window(step.attributes, kernel, size)
+
+
+def _positions(step: Step) -> list[Array]:
+    """By spatial axis the padded position of each tap at each place, shape (taps, places)."""
+    seen, places = _window(step), step.result()[2:]
+    taps = [(reach - 1) // d + 1 for reach, d in zip(seen.reach, seen.dilations, strict=True)]
+    return [
+        np.arange(k)[:, None] * d + np.arange(n) * s
+        for k, d, n, s in zip(taps, seen.dilations, places, seen.strides, strict=True)
+    ]
+
+
+def _needed(step: Step) -> list[tuple[int, int]]:
+    """By spatial axis the padding before it, and what is needed behind it for the last place to be whole."""
+    seen = _window(step)
+    return [
+        (before, max(0, int(at[-1, -1]) + 1 - before - n))
+        for at, before, n in zip(_positions(step), seen.before, step.shape(0)[2:], strict=True)
+    ]
+
+
+def _padded(step: Step, number: float) -> str:
+    value = step.inputs[0]
+    for axis, (before, after) in enumerate(_needed(step)):
+        value = step.emit.padded(value, 2 + axis, before, after, number)
+    return value
+
+
+def _taps(step: Step, padded: str) -> Iterator[tuple[str, list[Array]]]:
+    """What each tap of the window sees, shaped like the output; and where that lies on each axis."""
+    for at in product(*_positions(step)):
+        seen = reduce(lambda value, a: step.emit.selected(value, 2 + a[0], a[1]), enumerate(at), padded)
+        yield seen, list(at)
+
+
+def _unslid(step: Step, gradient: str, weight: str, channels: int, groups: int, behind: list[tuple[int, int]]) -> str:
+    """The transposed convolution whose result has the spatial size of the input. behind: (before, after) by axis."""
+    emit, seen = step.emit, _window(step)
+    size = step.shape(0)[2:]
+    full = [int(at[-1, -1]) + 1 for at in _positions(step)]
+    rest = [n + b + a - f for n, (b, a), f in zip(size, behind, full, strict=True)]
+    return emit(
+        "ConvTranspose", gradient, weight, shape=(emit.shapes[gradient][0], channels, *size), group=groups,
+        strides=seen.strides, dilations=seen.dilations, output_padding=rest, kernel_shape=emit.shapes[weight][2:],
+        pads=[b for b, _ in behind] + [a for _, a in behind],
+    )  # fmt: skip
+
+
+def conv_data(step: Step, index: int) -> str:
+    seen = _window(step)
+    behind = list(zip(seen.before, seen.after, strict=True))
+    return _unslid(step, step.gradient, step.inputs[1], step.shape(0)[1], step.attributes.get("group", 1), behind)
+
+
+def conv_weight(step: Step, index: int) -> str:
+    """All patches of the input beside the gradients of what they made."""
+    emit, shape = step.emit, step.shape(1)
+    n, groups, places = step.shape(0)[0], step.attributes.get("group", 1), prod(step.result()[2:])
+    gradient = emit.reshaped(step.gradient, (n, groups, shape[0] // groups, places))
+    taps = [emit.reshaped(tap, (n, groups, shape[1], 1, places)) for tap, _ in _taps(step, _padded(step, 0.0))]
+    many, parts = max(1, LARGE // (n * groups * shape[1] * places)), []
+    for first in range(0, len(taps), many):
+        some = taps[first : first + many]
+        patches = emit.reshaped(emit.joined(some, 3), (n, groups, shape[1] * len(some), places))
+        found = emit.total(emit.product(gradient, emit.swapped(patches)), [0])
+        parts.append(emit.reshaped(found, (shape[0], shape[1], len(some))))
+    return emit.reshaped(emit.joined(parts, 2), shape)
+
+
+def conv_bias(step: Step, index: int) -> str:
+    rank = len(step.result())
+    return step.emit.reshaped(step.emit.total(step.gradient, [0, *range(2, rank)]), step.shape(2))
+
+
+def average_pool(step: Step, index: int) -> str:
+    emit, seen, size = step.emit, _window(step), step.shape(0)[2:]
+    share = np.ones((), np.float32)
+    for at, n, before, after in zip(_positions(step), size, seen.before, seen.after, strict=True):
+        start, end = (0, before + n + after) if step.attributes.get("count_include_pad") else (before, before + n)
+        share = share[..., None] / ((at >= start) & (at < end)).sum(axis=0).astype(np.float32)
+    n, channels, *places = step.result()
+    gradient = emit.reshaped(emit("Mul", step.gradient, emit.constant(share)), (n * channels, 1, *places))
+    ones = emit.filled((1, 1, *(len(at) for at in _positions(step))), 1.0)
+    return emit.reshaped(_unslid(step, gradient, ones, 1, 1, _needed(step)), step.shape(0))
+
+
+def max_pool(step: Step, index: int) -> str:
+    """To the first tap that is the largest."""
+    emit, needed, size = step.emit, _needed(step), step.shape(0)[2:]
+    free, parts = emit.filled((), 1.0), []
+    for seen, at in _taps(step, _padded(step, LOW)):
+        largest = emit("Mul", free, emit.number(emit("Not", emit("Less", seen, step.outputs[0]))))
+        free = emit("Sub", free, largest)
+        part = emit("Mul", largest, step.gradient)
+        for axis, places in enumerate(at):
+            part = emit.scattered(part, 2 + axis, places, size[axis] + sum(needed[axis]))
+        parts.append(part)
+    found = emit.sum(parts)
+    for axis, (before, _) in enumerate(needed):
+        found = emit.selected(found, 2 + axis, np.arange(before, before + size[axis]))
+    return found
