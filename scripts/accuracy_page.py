@@ -7,6 +7,7 @@ from typing import Any
 
 Row = dict[str, Any]
 DEFAULT = "output-error+sequential"
+JOINT = "output-error+joint"
 CHEAP = "reconstruction+sequential"
 GOALS = {0.35: 2.0, 0.5: 5.0}  # points that residual networks may lose
 
@@ -16,8 +17,10 @@ Made by `scripts/bench_accuracy.py`. Each network is cut to a share of its MACs 
 has seen: half of each labelled set calibrates (512 samples at most, without labels), the other half scores. No
 training. `left` is the share of MACs that is left; points are lost top-1, in hundredths.
 
-- **ours**: `prune --data`, that is `--utility output-error --compensate sequential`; where that was not run (it takes
-  long for pictures of 224x224), `--utility reconstruction`, marked with an r;
+- **ours**: `prune --data`, that is `--utility output-error --compensate sequential`: closed form; where that was not
+  run, `--utility reconstruction`, marked with an r;
+- **joint**: the same with `--compensate joint`, which goes on with gradient steps towards the outputs of the original:
+  without labels, but no closed form;
 - **uniform**: the L2 norm, the same share of every space, no compensation;
 - **Torch-Pruning**: the best of its L1, L2 and LAMP group criteria, local and global, at the same MACs, through
   onnx2torch.
@@ -54,27 +57,46 @@ Where to cut how much, sequential compensation throughout (top-1 at 35 % / 50 %)
 | at 0.7, 0.4 and 0.2 of the width (`output-error`) | 68.5 / 66.1 | |
 | scaled again at the selection that was found, three rounds | 68.1 / 65.7 | |
 
-BatchNormalization is left as it is: the layer before one is fitted to what it made before, so that its statistics
-still hold. Where no method loses anything (the MNIST networks) a quarter of that says nothing.
+Later, on a third draw (points lost at 50 % fewer MACs; error of the logits, calibration half / scoring half), the
+selection held fixed but for the last two rows. There tables of spaces are scaled and raised to powers, at random or by
+hand (early or late spaces dearer), and the whole selection with the least loss on samples held out is taken. Of
+MobileNetV2 by hand only 5 were tried:
 
-Where we are not ahead, and what may be the cause (none of it was tested):
+| variant | resnet2b | tinyml | marabou | ViT | MobileNetV2 |
+|---|---|---|---|---|---|
+| sequential | 4.9 (0.02/0.06) | 6.4 (0.12/0.15) | 6.5 (0.03/0.08) | 12.8 (0.15/0.18) | 31.6 (0.03/0.41) |
+| mirrored pictures as well | 3.9 (0.02/0.05) | 6.3 (0.12/0.15) | 6.3 (0.04/0.08) | 12.7 (0.14/0.18) | 31.6 (0.06/0.39) |
+| mirrored, cut out, mixed as well | 4.2 (0.03/0.05) | 6.0 (0.13/0.15) | 7.0 (0.05/0.08) | 12.4 (0.15/0.17) | 30.8 (0.08/0.39) |
+| ridges by pictures that nothing was fitted to | 4.9 (0.02/0.06) | 6.5 (0.12/0.15) | 6.3 (0.03/0.08) | 12.7 (0.14/0.18) | 30.0 (0.13/0.37) |
+| inputs from networks fitted to other pictures | | | | | 77.6 (1.02/1.02) |
+| selections tried as a whole: the best of 16 | 5.6 | 5.9 | 7.5 | 8.7 | |
+| tables bent by hand: the best of 11 | 4.9 | 6.0 | 8.3 | 11.3 | 31.6 |
 
-- mnist_cntk: its last weight comes out of a Reshape of a constant. Such weights are not fitted, and the units before
-  them are weighed by norms alone.
-- MobileNetV2, SqueezeNet: 250 pictures calibrate, and `output-error` was not run.
+On the draw that the tables above are of, mirrored pictures and trials of whole selections gained nothing (resnet2b 4.3
+and 4.3, marabou 8.7 and 9.1, the ViT 10.1 and 10.9, against 4.3, 9.1 and 9.8), and neither is in the tool.
+
+Where we are not ahead, and why:
+
+- MobileNetV2 and SqueezeNet at 50 %: 250 pictures of 1,000 classes calibrate. Up to the last blocks what is lost on the
+  two halves is the same: there the network is too narrow. In the last blocks and the classifier the fit no longer
+  holds for pictures that it has not seen (0.03 against 0.41 of the logits' variance). All weights together by gradient
+  descent with Adam in PyTorch, on logits and sums of blocks, eight passes over these pictures and their mirror images:
+  27 points lost of MobileNetV2 on the third draw, not 32.
+- The linear streams of MobileNetV2 would bear a rotation before they are cut (half of the error of a selection at
+  three quarters of the width, by principal components); it is not done.
 - the ViT: its queries and keys meet in a product of two activations, which is not fitted, and which no table of errors
   is made for (a share of norms stands in).
+- Where no method loses anything (the MNIST networks) a quarter of that says nothing.
 
 What the figures are worth:
 
 - 1,500 pictures score a CIFAR network, 250 an ImageNet one, each once: differences below about a point (three for
-  ImageNet) are noise, as the two draws show.
-- The defaults were chosen by scores on the other draw. It is of the same pictures, so about half of those that score
+  ImageNet) are noise, as the draws show.
+- The defaults were chosen by scores on other draws. They are of the same pictures, so about half of those that score
   here had a say in that choice, on resnet2b and tinyml.
-- resnet2b, digits, marabou, the ViT and mnist_cntk (default and `reconstruction`, at 35 % and 50 %) were measured last.
-  All other rows are from before three late changes: Gram matrices from fewer rows, a table for spaces without a linear
-  consumer, and biases that are added apart. Where both were measured they differ by 0.6 points at most, but for the ViT
-  at 50 % (3.1 better now) and `reconstruction` of resnet2b at 50 % (2.7 better) and of marabou at 35 % (1.7 better).
+- The rows of `output-error+sequential` and `output-error+joint` of resnet2b, tinyml, marabou, the ViT, SqueezeNet and
+  MobileNetV2 at 35 % and 50 % were measured last. Others are older: Gram matrices and fits have fewer rows since, which
+  moved no score by more than a point where both were measured.
 """
 
 
@@ -107,8 +129,8 @@ def _best(table: dict[Any, Row], model: str, ratio: float) -> tuple[str, float] 
 def _main(table: dict[Any, Row], names: Sequence[str], ratios: Sequence[float]) -> str:
     lines = [
         "## Points of top-1 that are lost\n",
-        "| network | top-1 | fewer MACs | left | ours | uniform | Torch-Pruning | ours / the better of both |",
-        "|---|---|---|---|---|---|---|---|",
+        "| network | top-1 | fewer MACs | left | ours | joint | uniform | Torch-Pruning | ours / the better of both |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name in names:
         whole = table.get((name, "original", 0.0))
@@ -124,7 +146,7 @@ def _main(table: dict[Any, Row], names: Sequence[str], ratios: Sequence[float]) 
             other = f"{best[1]:.1f} ({best[0][3:]})" if best else "does not load" if tried else "not run"
             lines.append(
                 f"| {name} | {100 * whole['top1']:.1f} | {ratio:.0%} | {table[name, ours[0], ratio]['left']:.1%} "
-                f"| {ours[1]:.1f}{mark} | {_points(uniform)} "
+                f"| {ours[1]:.1f}{mark} | {_points(_lost(table, name, JOINT, ratio))} | {_points(uniform)} "
                 f"| {other} | {quotient} |"
             )
     return "\n".join(lines) + "\n"
@@ -139,8 +161,8 @@ def _goals(table: dict[Any, Row], names: Sequence[str], residual: Sequence[str])
         "## Against the goals\n",
         "At 35 % and 50 % fewer MACs the loss is to be a quarter at most of what either of the others loses; on the",
         "residual CIFAR-10 networks it is to be 2 points at most at 35 %, 5 at 50 %.\n",
-        "| network | fewer MACs | a quarter of uniform | a quarter of Torch-Pruning | points |",
-        "|---|---|---|---|---|",
+        "| network | fewer MACs | method | a quarter of uniform | a quarter of Torch-Pruning | points |",
+        "|---|---|---|---|---|---|",
     ]
     for name in names:
         for ratio, most in GOALS.items():
@@ -148,11 +170,14 @@ def _goals(table: dict[Any, Row], names: Sequence[str], residual: Sequence[str])
             if ours is None:
                 continue
             uniform, best = _lost(table, name, "uniform", ratio), _best(table, name, ratio)
-            points = _verdict(ours[1], most) if name in residual else ""
-            lines.append(
-                f"| {name} | {ratio:.0%} | {_verdict(ours[1], None if uniform is None else uniform / 4)} "
-                f"| {_verdict(ours[1], best[1] / 4 if best else None)} | {points} |"
-            )
+            joint = _lost(table, name, JOINT, ratio)
+            for method, lost in (("ours", ours[1]), ("joint", joint)):
+                if lost is not None:
+                    lines.append(
+                        f"| {name} | {ratio:.0%} | {method} | {_verdict(lost, None if uniform is None else uniform / 4)} "
+                        f"| {_verdict(lost, best[1] / 4 if best else None)} "
+                        f"| {_verdict(lost, most) if name in residual else ''} |"
+                    )
     return "\n".join(lines) + "\n"
 
 
