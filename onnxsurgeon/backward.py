@@ -17,6 +17,7 @@ from onnxsurgeon.segments import behind, serialised
 from onnxsurgeon.session import Device, Session
 from onnxsurgeon.vertices import attributes, constant, domain_of, operator_of
 
+FREE_CONSTANTS = 4  # the IR version since which an initializer is no input
 LOSS = "gradient loss"
 GRADIENT = "gradient of "  # before the name of a weight
 EXPECTED = "expected "  # before the name of an output, that of the input which says what it should be
@@ -65,6 +66,7 @@ def backward(
     names, expected = [w.name or "" for w in weights], [EXPECTED + (end.name or "") for end in ends]
     proto = onnx.ModelProto()
     proto.ParseFromString(serialised(model, nodes, feed, ends))
+    proto.ir_version = max(proto.ir_version, FREE_CONSTANTS)
     _open(proto.graph, names, emit)
     forward = bytes(proto.SerializeToString())
     _open(proto.graph, expected, emit)
@@ -143,7 +145,13 @@ def _open(graph: onnx.GraphProto, names: Sequence[str], emit: Emitter) -> None:
 
 def _extend(graph: onnx.GraphProto, emit: Emitter, outputs: Sequence[str]) -> None:
     """Adds what was emitted; `outputs` take the place of those that were there."""
-    graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in emit.constants.items())
-    graph.node.extend(emit.nodes)
+    nodes, read = list[onnx.NodeProto](), set(outputs)
+    for node in reversed(emit.nodes):  # what leads to no weight is left out
+        if read.intersection(node.output):
+            nodes.append(node)
+            read.update(node.input)
+    used = {name: array for name, array in emit.constants.items() if name in read}
+    graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in used.items())
+    graph.node.extend(reversed(nodes))
     del graph.output[:]
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
