@@ -28,7 +28,8 @@ class Backward:
     """Two models whose inputs are the model's and the weights by name; `model` is also told what to expect.
 
     forward: computes the ends alone, for a batch of any size that the model takes. model: computes LOSS and gradients.
-    gradients: by weight, the output that holds its gradient; a weight is missing where none reaches it.
+    gradients: by weight, the output that holds its gradient; a weight is missing where none reaches it, or not
+    on all ways.
     """
 
     forward: bytes
@@ -57,10 +58,11 @@ def backward(
         gradients.setdefault(name, []).append(slope)
     moving = _moving(nodes, weights, seen)
     sized = _sized(nodes, seen)
+    lost = set[str]()
     for node in reversed(nodes):
-        _pull(node, model.opset_imports[""], emit, gradients, moving, sized)
+        _pull(node, model.opset_imports[""], emit, gradients, lost, moving, sized)
     emit.named(emit.sum(loss), LOSS)
-    found = {name: GRADIENT + name for w in weights if (name := w.name or "") in gradients}
+    found = {name: GRADIENT + name for w in weights if (name := w.name or "") in gradients.keys() - lost}
     for name, output in found.items():
         emit.named(emit.sum(gradients[name]), output)
     names, expected = [w.name or "" for w in weights], [EXPECTED + (end.name or "") for end in ends]
@@ -110,28 +112,33 @@ def _sized(nodes: Sequence[ir.Node], seen: Arrays) -> Arrays:
 
 
 def _pull(
-    node: ir.Node, version: int, emit: Emitter, gradients: dict[str, list[str]], moving: set[str], sized: Arrays
-) -> None:
-    """Adds the gradients of a vertex' inputs, where those of its outputs are there."""
-    made = [value.name or "" for value in node.outputs]
-    rules = GRADIENTS.get((domain_of(node), node.op_type))
+    node: ir.Node, version: int, emit: Emitter, gradients: dict[str, list[str]], lost: set[str], moving: set[str],
+    sized: Arrays,
+) -> None:  # fmt: skip
+    """Adds the gradients of a vertex' inputs, where those of its outputs are there; to `lost` what can't be told."""
+    made = [name for value in node.outputs if (name := value.name or "") in moving]
     wanted = [i for i, v in enumerate(node.inputs) if v is not None and v.name in moving]
-    if rules is None or not wanted or not any(name in gradients for name in made):
+    if not any(name in gradients or name in lost for name in made):
+        return
+    rules, names = (
+        GRADIENTS.get((domain_of(node), node.op_type)),
+        ["" if v is None else v.name or "" for v in node.inputs],
+    )
+    if rules is None or any(name in lost for name in made) or node.outputs[0].name not in made:
+        lost |= {names[index] for index in wanted}
         return
     for name in made:
-        if name in moving:
-            gradients[name] = [emit.sum(gradients[name]) if name in gradients else emit.filled(emit.shapes[name], 0.0)]
-    if made[0] not in gradients:
-        return
-    step = Step(
-        attributes(node, version), ["" if v is None else v.name or "" for v in node.inputs], made,
-        [gradients[name][0] if name in gradients else "" for name in made], sized.get, emit,
-    )  # fmt: skip
+        gradients[name] = [emit.sum(gradients[name]) if name in gradients else emit.filled(emit.shapes[name], 0.0)]
+    outputs = [value.name or "" for value in node.outputs]
+    slopes = [gradients[name][0] if name in gradients else "" for name in outputs]
+    step = Step(attributes(node, version), names, outputs, slopes, sized.get, emit)
     for index in wanted:
         rule = rules.of(index)
         found = None if rule is None else rule(step, index)
-        if found is not None:
-            gradients.setdefault(step.inputs[index], []).append(found)
+        if found is None:
+            lost.add(names[index])
+        else:
+            gradients.setdefault(names[index], []).append(found)
 
 
 def _open(graph: onnx.GraphProto, names: Sequence[str], emit: Emitter) -> None:

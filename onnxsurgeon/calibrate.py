@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.compensate import COMPENSATIONS, Change, Compensation, Targets, from_moments, sequential
 from onnxsurgeon.consumers import Consumer, consumers
-from onnxsurgeon.data import Samples
+from onnxsurgeon.data import Samples, inputs_of, mirrored
 from onnxsurgeon.edit import copied
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.graph import Labels
@@ -45,7 +45,8 @@ SPELLING = 256  # bytes of the names and the vertex that a new bias may need
 class Request:
     """What is to be done with data, and how. stats: a file to read statistics from, or to write them to.
 
-    memory: bytes that statistics and activations may take, about.
+    memory: bytes that statistics and activations may take, about. mirror: data are pictures, and mirror images of them
+    are samples, too.
     """
 
     utility: str
@@ -55,6 +56,7 @@ class Request:
     memory: float = MEMORY
     device: Device = "auto"
     seed: int = 0
+    mirror: bool = False
 
     @property
     def needs_moments(self) -> bool:
@@ -63,7 +65,7 @@ class Request:
 
 def request(
     utility: str | None, compensate: str | None, data: Samples | None, stats: str | os.PathLike[str] | None,
-    memory: float, device: Device, seed: int,
+    memory: float, device: Device, seed: int, *, mirror: bool = False,
 ) -> Request:  # fmt: skip
     """Defaults filled in; raises UsageError for what does not go together."""
     known = data is not None or (stats is not None and Path(stats).exists())
@@ -83,8 +85,10 @@ def request(
             raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
     if memory < 2**20:
         raise UsageError(f"--memory {memory:.0f} is too little", why="it is in bytes", fix="write it like 2GB")
+    if mirror and data is None:
+        raise UsageError("--mirror needs samples", why="there is no data", fix="give some with --data")
     path = None if stats is None else Path(stats)
-    return Request(utility, compensate, data, path, memory, device, seed)  # type: ignore[arg-type]
+    return Request(utility, compensate, data, path, memory, device, seed, mirror)  # type: ignore[arg-type]
 
 
 class Calibration:
@@ -97,6 +101,8 @@ class Calibration:
         if request.stats is not None and request.stats.exists():
             self.statistics = load_statistics(request.stats, self.statistics.fingerprint)
         r, data = request, request.data
+        if r.mirror and data is not None:
+            data = mirrored(data, inputs_of(model.graph))
         self.targets: Targets | None = None
         if data is not None and r.compensate in BY_SAMPLES:
             self.targets = Targets(labels, data, memory=r.memory, device=r.device, seed=r.seed)

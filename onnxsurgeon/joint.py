@@ -211,7 +211,8 @@ class Plan:
 def _rehearsed(
     targets: Targets, pool: Pool, keep: Mask, model: ir.Model, seed: int, progress: Callable[[str], None] | None
 ) -> Plan | None:
-    block = min(STEP, len(pool) // HELD)
+    pair = 2 * pool.size  # a batch, and perhaps its mirror image
+    block = min(pair * ceil(STEP / pair), len(pool) // HELD)
     if block == 0:
         return None
     out = np.arange(len(pool)) // block % HELD == HELD - 1  # neighbours, which may be alike, stay together

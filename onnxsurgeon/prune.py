@@ -131,6 +131,7 @@ def prune(
     utility: str | None = None,
     compensate: str | None = None,
     stats: str | os.PathLike[str] | None = None,
+    mirror: bool = False,
     memory: float = MEMORY,
     device: Device = "auto",
     round_to: int = 1,
@@ -149,12 +150,13 @@ def prune(
     ratio: `metric` falls by at least this share, and by no more than the structure forces. max_params, max_macs (per
     sample), max_size (bytes): budgets, any number at once. data: samples without labels, from which `utility` is
     `output-error` and `compensate` is `sequential` by default; without, they are `l2-norm` and `none`. stats: a file
-    that holds what is known from data, or will. memory: bytes for that. device: what runs the model on it. round_to:
-    widths become multiples of it. min_keep: share of each axis that stays. exclude, only: globs over vertex names.
+    that holds what is known from data, or will. mirror: data are pictures; fit to their mirror images, too. memory:
+    bytes for all that. device: what runs the model on it. round_to: widths become multiples of it. min_keep: share of
+    each axis that stays. exclude, only: globs over vertex names.
     Raises UsageError for a request that makes no sense, InfeasibleError where no selection fits.
     """
     clock, report = _Clock(), progress or (lambda stage, detail: None)
-    wanted = request(utility, compensate, data, stats, memory, device, seed)
+    wanted = request(utility, compensate, data, stats, memory, device, seed, mirror=mirror)
     limits = {"params": max_params, "macs": max_macs, "size": max_size}
     check_request(ratio, limits, round_to, min_keep)
     report("label", model.path.name)

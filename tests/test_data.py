@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from calibration import Drawn
 
-from onnxsurgeon.data import Data, Input, open_data
-from onnxsurgeon.errors import SurgeonError
+from onnxsurgeon.data import Data, Input, mirrored, open_data
+from onnxsurgeon.errors import SurgeonError, UsageError
 
 PICTURE = Input("x", np.dtype(np.float32), (None, 3, 4))
 ONE = Input("x", np.dtype(np.float32), (1, 3, 4))
@@ -134,3 +135,20 @@ def test_wrong_requests_are_refused(file: Path) -> None:
         open_data(str(file), [FOUR], batch=8)
     with pytest.raises(SurgeonError, match="--samples 0"):
         open_data(str(file), [PICTURE], samples=0)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((None, 3, 8, 6), 3), ((1, 8, 6, 1), 2)])
+def test_mirrored_samples_are_samples_twice(shape: tuple[int | None, ...], axis: int) -> None:
+    data = Drawn("x", tuple(n or 1 for n in shape[1:]), 20, step=8)
+    found = mirrored(data, [Input("x", np.dtype(np.float32), shape)])
+    batches, plain = list(found.batches()), list(data.batches())
+    assert len(found) == 40 == sum(batch.count for batch in batches)
+    for batch, turned, original in zip(batches[::2], batches[1::2], plain, strict=True):
+        assert np.array_equal(batch.feed["x"], original.feed["x"])
+        assert np.array_equal(np.flip(turned.feed["x"], axis), original.feed["x"])
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((None, 8), "f4"), ((None, 5, 8, 8), "f4"), ((None, 3, 8, 8), "u1")])
+def test_what_is_no_picture_is_not_mirrored(shape: tuple[int | None, ...], dtype: str) -> None:
+    with pytest.raises(UsageError, match="--mirror"):
+        mirrored(Drawn("x", (8,), 4), [Input("x", np.dtype(dtype), shape)])

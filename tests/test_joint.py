@@ -34,8 +34,8 @@ def weights(model: ir.Model) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in found.items() if tensor is not None}
 
 
-def stopped(first: str, second: str) -> Labels:
-    """x > Gemm > `first` > Gemm > `second` > y: 12 hidden units."""
+def stopped(first: str, second: str, beside: str | None = None) -> Labels:
+    """x > Gemm > `first` (and what `beside` makes of the same is added) > Gemm > `second` > y: 12 hidden units."""
     rng = np.random.default_rng(0)
     shapes = {"w1": (6, 12), "b1": (12,), "w2": (12, 4), "b2": (4,)}
     given = {name: rng.standard_normal(shape).astype(np.float32) / 2 for name, shape in shapes.items()}
@@ -43,6 +43,10 @@ def stopped(first: str, second: str) -> Labels:
         helper.make_node("Gemm", ["x", "w1", "b1"], ["h"]), helper.make_node(first, ["h"], ["r"]),
         helper.make_node("Gemm", ["r", "w2", "b2"], ["s"]), helper.make_node(second, ["s"], ["y"]),
     ]  # fmt: skip
+    if beside:
+        more = [helper.make_node(beside, ["h"], ["b"]), helper.make_node("Add", ["r", "b"], ["sum"])]
+        nodes[2].input[0] = "sum"
+        nodes[2:2] = more
     graph = helper.make_graph(
         nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 6])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4])],
@@ -72,8 +76,8 @@ def test_less_is_lost_on_other_samples(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(refined, "RATES", (3e-3,))
     monkeypatch.setattr(refined, "EPOCHS", 10)
     with np.load(FIXTURES / "digits_test.npz") as archive:
-        np.savez(tmp_path / "half.npz", input=archive["input"][:160])
-        feed = {"input": archive["input"][160:]}
+        np.savez(tmp_path / "half.npz", input=archive["input"][:256])
+        feed = {"input": archive["input"][256:]}
     model = osg.load(FIXTURES / "digits.onnx")
     data = open_data(str(tmp_path / "half.npz"), inputs_of(model.graph))
     right = outputs(model.graph, feed)
@@ -87,8 +91,9 @@ def test_less_is_lost_on_other_samples(tmp_path: Path, monkeypatch: pytest.Monke
     assert lost[1] < 0.97 * lost[0]
 
 
-def test_what_no_gradient_reaches_stays() -> None:
-    alone, together, said = both(stopped("Cos", "Identity"), Drawn("x", (6,), 256))
+@pytest.mark.parametrize("beside", [None, "Relu"])
+def test_what_no_gradient_reaches_on_all_ways_stays(beside: str | None) -> None:
+    alone, together, said = both(stopped("Cos", "Identity", beside), Drawn("x", (6,), 256))
     assert changed(alone, together) == {name for name in weights(alone) if name.startswith(("w2", "b2"))}
     assert said[0].after < said[0].before
 

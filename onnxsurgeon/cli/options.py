@@ -163,4 +163,7 @@ Stats = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Where to keep what --data tells of this model: the next ratio costs no pass."),
 ]
+Mirror = Annotated[
+    bool, typer.Option("--mirror", help="--data are pictures: fit to their mirror images, too, in twice the time.")
+]
 Memory = Annotated[str, typer.Option(metavar="SIZE", help="About so much for what --data makes, like 2GB.")]

@@ -15,10 +15,11 @@ import numpy as np
 from onnxsurgeon.data.arrays import open_arrays
 from onnxsurgeon.data.expected import Arrays, Expected, Input, Piece, inputs_of, rebatched
 from onnxsurgeon.data.functions import Function, imported, is_function
+from onnxsurgeon.data.mirrored import Mirrored, mirrored
 from onnxsurgeon.data.pictures import Pictures, Preset, open_pictures
 from onnxsurgeon.errors import UsageError
 
-__all__ = ["Batch", "Data", "Input", "Preset", "Samples", "inputs_of", "open_data"]
+__all__ = ["Batch", "Data", "Input", "Mirrored", "Preset", "Samples", "inputs_of", "mirrored", "open_data"]
 
 KINDS = "give an .npz or .npy file, a folder of pictures, or module:function"
 STEP = 32  # samples in a batch, where the model takes any number

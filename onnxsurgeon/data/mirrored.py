@@ -1,0 +1,55 @@
+"""Samples twice: every batch, and after it the same with its pictures mirrored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxsurgeon.data.expected import Input
+from onnxsurgeon.errors import UsageError
+
+if TYPE_CHECKING:
+    from onnxsurgeon.data import Batch, Samples
+
+COLOURS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """widths: the axis from left to right, by input that holds pictures."""
+
+    samples: Samples
+    widths: Mapping[str, int]
+
+    def __len__(self) -> int:
+        return 2 * len(self.samples)
+
+    def batches(self) -> Iterator[Batch]:
+        for batch in self.samples.batches():
+            yield batch
+            turned = {
+                name: np.ascontiguousarray(np.flip(array, self.widths[name])) if name in self.widths else array
+                for name, array in batch.feed.items()
+            }
+            yield replace(batch, feed=turned)
+
+
+def mirrored(samples: Samples, inputs: Sequence[Input]) -> Mirrored:
+    """`samples` and their mirror images. Raises UsageError where no input holds pictures."""
+    widths = {wanted.name: axis for wanted in inputs if (axis := _width(wanted)) is not None}
+    if not widths:
+        raise UsageError(
+            "--mirror needs pictures", why="; ".join(map(str, inputs)),
+            fix="leave it out: no input is [?, 1, 3 or 4 colours, height, width] or [?, height, width, colours]",
+        )  # fmt: skip
+    return Mirrored(samples, widths)
+
+
+def _width(wanted: Input) -> int | None:
+    """The axis from left to right, None where it holds no pictures."""
+    if len(wanted.shape) != 4 or not np.issubdtype(wanted.dtype, np.floating):
+        return None
+    return 3 if wanted.shape[1] in COLOURS else 2 if wanted.shape[3] in COLOURS else None
