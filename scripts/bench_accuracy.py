@@ -7,8 +7,8 @@
 
 A method is UTILITY+COMPENSATION, perhaps with +mirror (see `onnxsurgeon prune`), `uniform` (the L2 norm, the same
 share of every space, no compensation) or `tp:CRITERION` (Torch-Pruning, through onnx2torch; needs the extra
-`accuracy`). Half of each labelled set calibrates, 512 samples at most and without their labels; the other half scores. What FILE holds already is not
-done again, nor is what FOLDER knows measured again; --write makes the page from FILE.
+`accuracy`). Half of each labelled set calibrates, 512 samples at most and without their labels; the other half scores.
+What FILE holds already is not done again, nor is what FOLDER knows measured again; --write makes the page from FILE.
 """
 
 from __future__ import annotations
