@@ -45,6 +45,8 @@ def pruned(
     result: Result, *, output: Path, requested: Mapping[str, Any], frozen: Iterable[Frozen], score: Report | None = None
 ) -> Report:
     """The report of a pruning; its proof, status and seconds are still to come."""
+    from onnxsurgeon.compensate import TOGETHER
+
     solution, before, after = result.solution, result.before, result.after
     rows = list(frozen)
     return {
@@ -59,7 +61,14 @@ def pruned(
             {"vertex": vertex, "operator": operator, "weight": weight, "before": list(old), "after": list(new)}
             for vertex, operator, weight, old, new in result.changes()
         ],
-        "compensation": [{"vertex": row.vertex, "before": row.before, "after": row.after} for row in result.fitted],
+        "compensation": [
+            {"vertex": row.vertex, "before": row.before, "after": row.after}
+            for row in result.fitted
+            if row.vertex != TOGETHER
+        ],
+        "joint": next(
+            ({"before": row.before, "after": row.after} for row in result.fitted if row.vertex == TOGETHER), None
+        ),
         "solver": {
             "status": solution.status,
             "objective": solution.objective,

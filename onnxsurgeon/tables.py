@@ -114,7 +114,7 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
         errors = [(c["vertex"], f"{c['before']:.4f}", f"{c['after']:.4f}") for c in report["compensation"]]
         parts += [filled(fitted, errors, None, "layers"), ""]
     told = [_scored(report["score"])] if report["score"] else []
-    told += [_compensated(report["compensation"])] if report["compensation"] else []
+    told += [_compensated(report["compensation"], report["joint"])] if report["compensation"] else []
     return [*parts, *told, _solver(report["solver"]), *_frozen(report, verbose=verbose), *_proof(report)]
 
 
@@ -125,9 +125,10 @@ def _scored(score: Report) -> RenderableType:
     return said("score", f"{name} {change} on {score['samples']:,} samples{tried}")
 
 
-def _compensated(layers: list[Report]) -> RenderableType:
+def _compensated(layers: list[Report], joint: Report | None) -> RenderableType:
     before, after = (sum(layer[key] for layer in layers) / len(layers) for key in ("before", "after"))
-    return said("refit", f"{len(layers)} layers fitted anew: mean relative error {before:.3g} -> {after:.3g}")
+    more = f"; joint: outputs held out {joint['before']:.3g} -> {joint['after']:.3g}" if joint else ""
+    return said("refit", f"{len(layers)} layers fitted anew: mean relative error {before:.3g} -> {after:.3g}{more}")
 
 
 def evaluated(report: Report) -> list[RenderableType]:

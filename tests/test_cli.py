@@ -74,7 +74,7 @@ def test_pruning_passes_and_says_so(run: Run, folder: Path) -> None:
 
 
 DOCUMENTED = """
-    schema command version model output before after ratio requested changes compensation solver frozen free score
+    schema command version model output before after ratio requested changes compensation joint solver frozen free score
     proof seconds status exit_code
 """.split()
 

@@ -23,6 +23,7 @@ PRUNED: report.Report = {
     "before": {"params": 1_000_000, "macs": 4.1e9, "size": 4_000_000, "vertices": 12},
     "after": {"params": 700_000, "macs": 3.1e9, "size": 2_800_000, "vertices": 12},
     "compensation": [{"vertex": "head", "before": 0.5, "after": 0.125}],
+    "joint": {"before": 0.25, "after": 0.2},
     "changes": [
         {"vertex": f"/[b]{k}/größe\x1b[31m", "operator": "Conv", "weight": f"w{k}", "before": [64, 3], "after": [9, 3]}
         for k in range(30)
