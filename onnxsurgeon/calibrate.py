@@ -110,7 +110,7 @@ class Calibration:
         if request.needs_moments and missing and data is not None:
             report("calibrate", f"{len(data)} samples")
             self.statistics.moments |= moments(
-                labels, missing, data, memory=r.memory, device=r.device, seed=r.seed, onlooker=self.targets,
+                labels, missing, data, memory=r.memory, device=r.device, seed=r.seed
             )  # fmt: skip
 
     @cached_property

@@ -96,8 +96,8 @@ def _energy(matrix: FloatArray, known: Moments, outputs: Mask) -> float:
 class Targets:
     """Rows of what the layers of the original compute on `data`, which fitted layers are to reproduce.
 
-    memory: bytes that they may take; more of them lie in a temporary folder. They are seen when the original runs,
-    which may be for another purpose (see `statistics.Onlooker`), or is done by `gather`.
+    memory: bytes that they may take; more of them lie in a temporary folder. The original runs when `gather` is
+    called.
     """
 
     def __init__(
@@ -113,18 +113,16 @@ class Targets:
         self.counts = list[int]()  # samples of each batch
         self.store, self.batches = Store(memory / 4), 0
 
-    @property
-    def values(self) -> list[ir.Value]:
-        return [*(goal.value for goal in self.goals.values()), *(norm.data for norm, _ in self.norms.values())]
-
     def gather(self) -> None:
         """All of them, unless they are known."""
-        if not self.batches:
-            piece = Piece(self.labels.model, self.values, self.device)
-            for number, batch in enumerate(self.data.batches()):
-                self.take(number, batch, piece.run(batch.feed))
+        if self.batches:
+            return
+        values = [*(goal.value for goal in self.goals.values()), *(norm.data for norm, _ in self.norms.values())]
+        piece = Piece(self.labels.model, values, self.device)
+        for number, batch in enumerate(self.data.batches()):
+            self._take(number, batch, piece.run(batch.feed))
 
-    def take(self, number: int, batch: Batch, arrays: Arrays) -> None:
+    def _take(self, number: int, batch: Batch, arrays: Arrays) -> None:
         """Those of one batch."""
         for name, goal in self.goals.items():
             consumer, value = goal.consumer, arrays[goal.value.name or ""]

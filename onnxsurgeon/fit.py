@@ -17,7 +17,7 @@ import numpy as np
 from onnxsurgeon.problem import FloatArray
 
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the mean variance of a feature: the best on held-out rows is taken
-TOLD = 4096  # rows that an error is told of
+TOLD = 2048  # rows that an error is told of
 HELD = 0.3  # share of the rows that the ridge is chosen on
 FEATURES, OUTPUTS = 512, 64  # that the ridge is chosen on
 ROUNDS = 8  # of solving with targets beyond the bounds replaced, at most

@@ -12,31 +12,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
 
 from onnxsurgeon.consumers import Consumer
 from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.fit import BLOCK, product
 from onnxsurgeon.graph import Labels
-from onnxsurgeon.inputs import Arrays
 from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.segments import Piece
 from onnxsurgeon.session import Device
 
 FORMAT = "1"
-
-
-class Onlooker(Protocol):
-    """What wants to see values of the original, too, when it runs over all batches."""
-
-    @property
-    def values(self) -> Sequence[ir.Value]: ...
-    def take(self, number: int, batch: Batch, arrays: Arrays) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -180,9 +169,8 @@ def picks(
 
 
 def moments(
-    labels: Labels, found: Sequence[Consumer], data: Samples, *, memory: float, device: Device = "auto", seed: int = 0,
-    onlooker: Onlooker | None = None,
-) -> Mapping[str, Moments]:  # fmt: skip
+    labels: Labels, found: Sequence[Consumer], data: Samples, *, memory: float, device: Device = "auto", seed: int = 0
+) -> Mapping[str, Moments]:
     """Moments by consumer key. memory: bytes that Gram matrices and activations may take, about."""
     first: dict[str, Consumer] = {}
     for consumer in found:
@@ -190,8 +178,7 @@ def moments(
     result: dict[str, Moments] = {}
     batch = next(iter(data.batches()))
     for group in _groups(list(first.values()), batch.size, memory / 2):
-        result |= _pass(labels, group, data, device, seed, onlooker)
-        onlooker = None
+        result |= _pass(labels, group, data, device, seed)
     return result
 
 
@@ -210,13 +197,10 @@ def _groups(found: Sequence[Consumer], size: int, limit: float) -> Iterator[list
         yield group
 
 
-def _pass(
-    labels: Labels, group: Sequence[Consumer], data: Samples, device: Device, seed: int, onlooker: Onlooker | None
-) -> dict[str, Moments]:
+def _pass(labels: Labels, group: Sequence[Consumer], data: Samples, device: Device, seed: int) -> dict[str, Moments]:
     """One run of the original over all data."""
     values = [c.node.inputs[c.linear.data] for c in group]
-    wanted = [v for v in values if v is not None] + list(onlooker.values if onlooker else ())
-    piece = Piece(labels.model, wanted, device)
+    piece = Piece(labels.model, [v for v in values if v is not None], device)
     sums = [Sums(consumer) for consumer in group]
     for number, batch in enumerate(data.batches()):
         arrays = piece.run(batch.feed)
@@ -226,6 +210,4 @@ def _pass(
                 consumer, consumer.linear.positions(consumer.call, array), batch, number, len(data), seed, SOME
             )
             total.add(consumer.linear.rows(consumer.call, array, chosen))
-        if onlooker:
-            onlooker.take(number, batch, arrays)
     return {c.key: total.done() for c, total in zip(group, sums, strict=True)}
