@@ -22,6 +22,7 @@ from onnxsurgeon.refit import put
 from onnxsurgeon.vertices import constant, domain_of
 
 SPREAD = 1e-12  # a variance below which a channel is constant: its scale says nothing
+MOST = 100.0  # times that a variance may rise or fall: what is left of a channel that lost more is noise
 
 
 @dataclass
@@ -98,6 +99,6 @@ def restate(
     old = [constant(twin.inputs[index]) for index in (norm.held.mean, norm.held.variance)]
     held_mean, held_variance = (np.asarray(tensor.numpy(), np.float64) for tensor in old if tensor is not None)
     told = (variance > SPREAD) & (new_variance > SPREAD)
-    factor = np.divide(new_variance, variance, out=np.ones_like(variance), where=told)
+    factor = np.divide(new_variance, variance, out=np.ones_like(variance), where=told).clip(1 / MOST, MOST)
     put(model, twin, norm.held.mean, new_mean + (held_mean - mean) * np.sqrt(factor))
     put(model, twin, norm.held.variance, held_variance * factor)
