@@ -110,7 +110,7 @@ class Targets:
         self.goals = {goal.consumer.output: goal for goal in goals(labels)}
         self.norms = {norm.output: (norm, Sums()) for norm in norms(labels)}
         self.picked: dict[str, list[IntArray]] = {name: [] for name in self.goals}
-        self.counts = list[int]()  # samples of each batch
+        self.shares = list[float]()  # of each batch that is no padding
         self.store, self.batches = Store(memory / 4), 0
 
     def gather(self) -> None:
@@ -131,8 +131,8 @@ class Targets:
             self.picked[name].append(chosen)
             self.store.put(name, number, consumer.linear.outputs(consumer.call, value, chosen))
         for norm, sums in self.norms.values():
-            sums.add(arrays[norm.data.name or ""][: batch.count])
-        self.counts.append(batch.count)
+            sums.add(arrays[norm.data.name or ""], batch.count / batch.size)
+        self.shares.append(batch.count / batch.size)
         self.batches += 1
 
     def of(self, layer: Layer) -> FloatArray:
@@ -161,8 +161,10 @@ def sequential(
             assert twin is not None
             data = twin.inputs[0]
             if changed and data is not None:
-                seen = (a[:n] for a, n in zip(walk.to(data), targets.counts, strict=True))
-                restate(model, twin, norm, keep, before, seen)
+                after = Sums()
+                for array, share in zip(walk.to(data), targets.shares, strict=True):
+                    after.add(array, share)
+                restate(model, twin, norm, keep, before, after)
 
     for layer in layers(targets.labels, keep, model):
         restated(place[layer.consumer.output])

@@ -7,7 +7,7 @@ it normalises as before, also where what it holds was never what these samples s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,8 +33,9 @@ class Sums:
     total: FloatArray = field(default_factory=lambda: np.zeros(()))
     squares: FloatArray = field(default_factory=lambda: np.zeros(()))
 
-    def add(self, array: FloatArray) -> None:
-        """array: shape (samples, channels, ...)."""
+    def add(self, array: FloatArray, share: float) -> None:
+        """array: shape (samples, channels, ...); the first `share` of the samples count."""
+        array = array[: round(len(array) * share)]
         rows = np.moveaxis(array, 1, -1).reshape(-1, array.shape[1]).astype(np.float64)
         self.count += len(rows)
         self.total, self.squares = self.total + rows.sum(axis=0), self.squares + (rows**2).sum(axis=0)
@@ -83,19 +84,14 @@ def _norms(labels: Labels, fitted: set[ir.Value]) -> Iterator[Norm]:
             yield Norm(node, held, axis)
 
 
-def restate(
-    model: ir.Model, twin: ir.Node, norm: Norm, keep: Mask, before: Sums, after: Iterable[FloatArray]
-) -> None:  # fmt: skip
+def restate(model: ir.Model, twin: ir.Node, norm: Norm, keep: Mask, before: Sums, after: Sums) -> None:
     """Gives `twin`, which is `norm` in the cut `model`, what it is to hold.
 
-    before: of the input of `norm`; after: arrays of the input of `twin`. Of the mean m0 and variance v0 of the first
+    before: of the input of `norm`; after: of that of `twin`. Of the mean m0 and variance v0 of the first
     and m1 and v1 of the second a channel that held m and v will hold m1 + (m - m0) sqrt(v1 / v0) and v v1 / v0.
     """
-    now = Sums()
-    for array in after:
-        now.add(array)
     stays = kept(keep, norm.neurons)
-    (mean, variance), (new_mean, new_variance) = (m[stays] for m in before.moments), now.moments
+    (mean, variance), (new_mean, new_variance) = (m[stays] for m in before.moments), after.moments
     old = [constant(twin.inputs[index]) for index in (norm.held.mean, norm.held.variance)]
     held_mean, held_variance = (np.asarray(tensor.numpy(), np.float64) for tensor in old if tensor is not None)
     told = (variance > SPREAD) & (new_variance > SPREAD)
