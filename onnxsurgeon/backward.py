@@ -46,7 +46,8 @@ def backward(
     """
     nodes, fed = behind(model, ends)
     feed = {value.name or "": feed[value.name or ""] for value in fed}
-    seen = _values(model, nodes, feed, device)
+    constants = _constants(nodes)
+    seen = {**feed, **constants, **_values(model, nodes, feed, device)}
     emit = Emitter(model.opset_imports[""], {name: array.shape for name, array in seen.items()})
     gradients = dict[str, list[str]]()
     loss = []
@@ -57,7 +58,7 @@ def backward(
         loss.append(wrong)
         gradients.setdefault(name, []).append(slope)
     moving = _moving(nodes, weights, seen)
-    sized = _sized(nodes, seen)
+    sized = _sized(nodes, constants, seen)
     lost = set[str]()
     for node in reversed(nodes):
         _pull(node, model.opset_imports[""], emit, gradients, lost, moving, sized)
@@ -77,10 +78,10 @@ def backward(
 
 
 def _values(model: ir.Model, nodes: Sequence[ir.Node], feed: Arrays, device: Device) -> Arrays:
-    """All that is computed from `feed`, and what it is computed from."""
+    """All tensors that are computed from `feed`."""
     made = [value for node in nodes for value in node.outputs if value.name]
     found = Session(serialised(model, nodes, feed, made), device, optimise=False).run(feed)
-    return {k: a for k, a in {**feed, **_constants(nodes), **found}.items() if isinstance(a, np.ndarray)}
+    return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
 
 
 def _constants(nodes: Sequence[ir.Node]) -> Arrays:
@@ -98,9 +99,9 @@ def _moving(nodes: Sequence[ir.Node], weights: Sequence[ir.Value], seen: Arrays)
     return moving
 
 
-def _sized(nodes: Sequence[ir.Node], seen: Arrays) -> Arrays:
+def _sized(nodes: Sequence[ir.Node], constants: Arrays, seen: Arrays) -> Arrays:
     """What depends on constants and sizes alone."""
-    result = _constants(nodes)
+    result = dict(constants)
     for node in nodes:
         operator = operator_of(node)
         ignored = () if operator is None else operator.ignores
@@ -120,10 +121,8 @@ def _pull(
     wanted = [i for i, v in enumerate(node.inputs) if v is not None and v.name in moving]
     if not any(name in gradients or name in lost for name in made):
         return
-    rules, names = (
-        GRADIENTS.get((domain_of(node), node.op_type)),
-        ["" if v is None else v.name or "" for v in node.inputs],
-    )
+    rules = GRADIENTS.get((domain_of(node), node.op_type))
+    names = ["" if v is None else v.name or "" for v in node.inputs]
     if rules is None or any(name in lost for name in made) or node.outputs[0].name not in made:
         lost |= {names[index] for index in wanted}
         return

@@ -103,9 +103,7 @@ class Calibration:
         r, data = request, request.data
         if r.mirror and data is not None:
             data = mirrored(data, inputs_of(model.graph))
-        self.targets: Targets | None = None
-        if data is not None and r.compensate in BY_SAMPLES:
-            self.targets = Targets(labels, data, memory=r.memory, device=r.device, seed=r.seed)
+        self.samples = data
         missing = [c for c in self.found if c.key not in self.statistics.moments]
         if request.needs_moments and missing and data is not None:
             report("calibrate", f"{len(data)} samples")
@@ -114,17 +112,22 @@ class Calibration:
             )  # fmt: skip
 
     @cached_property
-    def loss(self) -> Callable[[Mask], float]:
-        """What the outputs lose when only some neurons stay, measured."""
+    def targets(self) -> Targets:
+        """What layers are to reproduce."""
+        r = self.request
+        assert self.samples is not None  # see `request`
+        return Targets(self.labels, self.samples, memory=r.memory, device=r.device, seed=r.seed)
+
+    @cached_property
+    def _loss(self) -> Loss:
         r = self.request
         assert r.data is not None  # see `request`
-        measured = Loss(self.labels, r.data, memory=r.memory, device=r.device, seed=r.seed)
+        return Loss(self.labels, r.data, memory=r.memory, device=r.device, seed=r.seed)
 
-        def told(keep: Mask) -> float:
-            self.report("weigh", f"{r.utility}: {np.count_nonzero(~keep):,} neurons less")
-            return measured(keep)
-
-        return told
+    def _lost(self, keep: Mask) -> float:
+        """What the outputs lose when only some neurons stay, measured."""
+        self.report("weigh", f"{self.request.utility}: {np.count_nonzero(~keep):,} neurons less")
+        return self._loss(keep)
 
     def weigh(self) -> tuple[FloatArray, Judge | None]:
         """Utility of every neuron, shape (neurons,); and what brings the tables of spaces, where that is not all."""
@@ -136,7 +139,7 @@ class Calibration:
         worth = scores(self.labels, WITHOUT_DATA)
         judge: Judge = Reconstruction(self.labels, self.found, known, worth)
         if utility == "output-error":
-            judge = measuring(self.labels, judge, self.statistics, lambda keep: self.loss(keep))
+            judge = measuring(self.labels, judge, self.statistics, self._lost)
         return worth, judge
 
     def spaces(self, *, round_to: int, min_keep: float, pinned: Mask | None, overhead: float) -> Spaces:
@@ -168,7 +171,6 @@ class Calibration:
             return graph, ()
         graph = copied(graph)
         if how in BY_SAMPLES:
-            assert self.targets is not None  # see `request`
 
             def told(name: str) -> None:
                 self.report("compensate", name)

@@ -23,7 +23,7 @@ from onnxsurgeon.inputs import Arrays
 from onnxsurgeon.neurons import Mask
 from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.refit import Layer, layers
-from onnxsurgeon.restated import Sums, norms, restate
+from onnxsurgeon.restated import ChannelSums, norms, restate
 from onnxsurgeon.segments import Piece, Store, Walk
 from onnxsurgeon.session import Device
 from onnxsurgeon.statistics import ENOUGH, Moments, Rows, picks
@@ -108,7 +108,8 @@ class Targets:
             labels, data, memory, device, seed, rows,
         )  # fmt: skip
         self.goals = {goal.consumer.output: goal for goal in goals(labels)}
-        self.norms = {norm.output: (norm, Sums()) for norm in norms(labels)}
+        fitted = {goal.consumer.node.outputs[0] for goal in self.goals.values()}
+        self.norms = {norm.output: (norm, ChannelSums()) for norm in norms(labels, fitted)}
         self.picked: dict[str, list[IntArray]] = {name: [] for name in self.goals}
         self.shares = list[float]()  # of each batch that is no padding
         self.store, self.batches = Store(memory / 4), 0
@@ -161,7 +162,7 @@ def sequential(
             assert twin is not None
             data = twin.inputs[0]
             if changed and data is not None:
-                after = Sums()
+                after = ChannelSums()
                 for array, share in zip(walk.to(data), targets.shares, strict=True):
                     after.add(array, share)
                 restate(model, twin, norm, keep, before, after)

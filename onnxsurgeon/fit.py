@@ -177,13 +177,10 @@ def product(a: FloatArray, b: FloatArray) -> FloatArray:
 def error(rows: Fitted, found: Fit) -> float:
     """The squared error beside the variance of the targets, behind the bounds."""
     lower, upper = rows.bounds or (-np.inf, np.inf)
-    wrong = spread = 0.0
-    mean = rows.y.clip(lower, upper).mean(axis=0, dtype=np.float64)
-    some = rows.some(TOLD)
-    for x, y in _blocks(some.x, some.y):
-        y = y.clip(lower, upper)
-        wrong += float(((predicted(x, found).clip(lower, upper) - y) ** 2).sum(dtype=np.float64))
-        spread += float(((y - mean) ** 2).sum(dtype=np.float64))
+    some, mean = rows.some(TOLD), rows.y.clip(lower, upper).mean(axis=0, dtype=np.float64)
+    y = some.y.clip(lower, upper)
+    wrong = float(((predicted(some.x, found).clip(lower, upper) - y) ** 2).sum(dtype=np.float64))
+    spread = float(((y - mean) ** 2).sum(dtype=np.float64))
     return wrong / spread if spread else 0.0
 
 

@@ -7,13 +7,13 @@ it normalises as before, also where what it holds was never what these samples s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.consumers import consumers, kept
+from onnxsurgeon.consumers import kept
 from onnxsurgeon.graph import Labels
 from onnxsurgeon.neurons import Ids, Mask
 from onnxsurgeon.ops.linear import STATISTICS, Held
@@ -26,7 +26,7 @@ MOST = 100.0  # times that a variance may rise or fall: what is left of a channe
 
 
 @dataclass
-class Sums:
+class ChannelSums:
     """Of channels, while they are summed up: count, sum and sum of squares, the two shape (channels,)."""
 
     count: int = 0
@@ -66,13 +66,8 @@ class Norm:
         return self.node.outputs[0].name or ""
 
 
-def norms(labels: Labels) -> list[Norm]:
-    """Those behind something else than a layer that is fitted, in the graph's order."""
-    fitted = {consumer.node.outputs[0] for consumer in consumers(labels)}
-    return list(_norms(labels, fitted))
-
-
-def _norms(labels: Labels, fitted: set[ir.Value]) -> Iterator[Norm]:
+def norms(labels: Labels, fitted: Collection[ir.Value]) -> Iterator[Norm]:
+    """Those behind something else than a layer that is fitted, whose outputs are `fitted`; in the graph's order."""
     for node in labels.model.graph:
         held, call = STATISTICS.get((domain_of(node), node.op_type)), labels.calls.get(node)
         if held is None or call is None or node.inputs[0] in fitted or call.attributes.get("training_mode"):
@@ -84,7 +79,7 @@ def _norms(labels: Labels, fitted: set[ir.Value]) -> Iterator[Norm]:
             yield Norm(node, held, axis)
 
 
-def restate(model: ir.Model, twin: ir.Node, norm: Norm, keep: Mask, before: Sums, after: Sums) -> None:
+def restate(model: ir.Model, twin: ir.Node, norm: Norm, keep: Mask, before: ChannelSums, after: ChannelSums) -> None:
     """Gives `twin`, which is `norm` in the cut `model`, what it is to hold.
 
     before: of the input of `norm`; after: of that of `twin`. Of the mean m0 and variance v0 of the first
