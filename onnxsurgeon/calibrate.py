@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,8 +25,9 @@ from onnxsurgeon.neurons import Mask
 from onnxsurgeon.observed import OBSERVED, expected, observed
 from onnxsurgeon.problem import FloatArray
 from onnxsurgeon.reconstruction import Reconstruction
+from onnxsurgeon.rotation import components, streams, turned
 from onnxsurgeon.spaces import Judge, Spaces, spaces
-from onnxsurgeon.statistics import Statistics, fingerprint, load_statistics, moments
+from onnxsurgeon.statistics import Moments, Statistics, fingerprint, load_statistics, moments
 from onnxsurgeon.utility import scores
 from onnxsurgeon.vertices import constant
 
@@ -46,7 +47,7 @@ class Request:
     """What is to be done with data, and how. stats: a file to read statistics from, or to write them to.
 
     memory: bytes that statistics and activations may take, about. mirror: data are pictures, and mirror images of them
-    are samples, too.
+    are samples, too. rotate: linear streams are turned into components before anything is cut.
     """
 
     utility: str
@@ -57,6 +58,7 @@ class Request:
     device: Device = "auto"
     seed: int = 0
     mirror: bool = False
+    rotate: bool = False
 
     @property
     def needs_moments(self) -> bool:
@@ -65,7 +67,7 @@ class Request:
 
 def request(
     utility: str | None, compensate: str | None, data: Samples | None, stats: str | os.PathLike[str] | None,
-    memory: float, device: Device, seed: int, *, mirror: bool = False,
+    memory: float, device: Device, seed: int, *, mirror: bool = False, rotate: bool | None = None,
 ) -> Request:  # fmt: skip
     """Defaults filled in; raises UsageError for what does not go together."""
     known = data is not None or (stats is not None and Path(stats).exists())
@@ -85,31 +87,60 @@ def request(
             raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
     if memory < 2**20:
         raise UsageError(f"--memory {memory:.0f} is too little", why="it is in bytes", fix="write it like 2GB")
-    if mirror and data is None:
-        raise UsageError("--mirror needs samples", why="there is no data", fix="give some with --data")
+    for word, asked in (("--mirror", mirror), ("--rotate", rotate)):
+        if asked and data is None:
+            raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
+    if rotate is None:
+        rotate = data is not None and compensate in BY_SAMPLES
     path = None if stats is None else Path(stats)
-    return Request(utility, compensate, data, path, memory, device, seed, mirror)  # type: ignore[arg-type]
+    return Request(utility, compensate, data, path, memory, device, seed, mirror, rotate)  # type: ignore[arg-type]
 
 
 class Calibration:
-    """A request and a labelled model, with what is known of its layers so far."""
+    """A request and a labelled model, with what is known of its layers so far.
 
-    def __init__(self, request: Request, model: Model, labels: Labels, report: Callable[[str, str], None]) -> None:
+    labels: of the model, or of a turned one that computes the same. relabel: labels such a one.
+    """
+
+    def __init__(
+        self, request: Request, model: Model, labels: Labels, relabel: Callable[[ir.Model], Labels],
+        report: Callable[[str, str], None],
+    ) -> None:  # fmt: skip
         self.request, self.labels, self.report = request, labels, report
-        self.found: list[Consumer] = consumers(labels)
         self.statistics = Statistics(fingerprint([model.path, *model.data]) if request.stats else "")
         if request.stats is not None and request.stats.exists():
             self.statistics = load_statistics(request.stats, self.statistics.fingerprint)
-        r, data = request, request.data
-        if r.mirror and data is not None:
-            data = mirrored(data, inputs_of(model.graph))
-        self.samples = data
+        self.samples = request.data
+        if request.mirror and request.data is not None:
+            self.samples = mirrored(request.data, inputs_of(model.graph))
+        self._turn(relabel)
+        self.found: list[Consumer] = consumers(self.labels)
         missing = [c for c in self.found if c.key not in self.statistics.moments]
-        if request.needs_moments and missing and data is not None:
-            report("calibrate", f"{len(data)} samples")
-            self.statistics.moments |= moments(
-                labels, missing, data, memory=r.memory, device=r.device, seed=r.seed
-            )  # fmt: skip
+        if request.needs_moments and missing and self.samples is not None:
+            report("calibrate", f"{len(self.samples)} samples")
+            self.statistics.moments |= self._moments(missing)
+
+    def _moments(self, of: Sequence[Consumer]) -> Mapping[str, Moments]:
+        r = self.request
+        assert self.samples is not None  # see `request`
+        return moments(self.labels, of, self.samples, memory=r.memory, device=r.device, seed=r.seed)
+
+    def _turn(self, relabel: Callable[[ir.Model], Labels]) -> None:
+        """Turns the streams, if that is wanted; raises UsageError where the statistics are of others."""
+        found, known = streams(self.labels) if self.request.rotate else [], self.statistics
+        if (known.moments or known.losses) and known.turns.keys() != {stream.key for stream in found}:
+            raise UsageError(
+                f"--stats {self.request.stats} is of this model turned otherwise",
+                why=f"{len(known.turns)} of its streams were rotated, {len(found)} are to be",
+                fix="name another file, or leave --rotate as it was",
+            )
+        if found and not known.turns:
+            self.report("rotate", f"{len(found)} linear streams")
+            readers = {node for stream in found for node in stream.readers}
+            seen = self._moments([c for c in consumers(self.labels) if c.node in readers])
+            known.turns = {stream.key: components(self.labels, stream, seen) for stream in found}
+        if found:
+            self.labels = relabel(turned(self.labels, known.turns, found))
 
     @cached_property
     def targets(self) -> Targets:

@@ -54,6 +54,10 @@ class Consumer:
         return self.linear.kernel(self.call)
 
     @property
+    def pads(self) -> bool:
+        return self.linear.pads(self.call)
+
+    @property
     def features(self) -> int:
         """Of one group."""
         return int(self.inputs.shape[1]) * self.kernel

@@ -55,6 +55,7 @@ class Labels:
     """Neurons on every axis of a model, and the classes that they fall into.
 
     model: what is labelled, which computes the same as `original` but may tie fewer neurons (see `rewrites`).
+    turned: whether it has weights of its own, too (see `rotation`).
     axes: by value. uses: by use, for small constants. calls: every vertex that ran a rule.
     """
 
@@ -68,6 +69,7 @@ class Labels:
     uses: dict[Use, Axes] = field(default_factory=dict)
     calls: dict[ir.Node, Call] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)  # operators without a rule, and how often
+    turned: bool = False
     classes: Classes = field(init=False)
 
     def operator(self, node: ir.Node) -> Operator | None:
@@ -129,12 +131,14 @@ def label(
     opened: Collection[str] = (),
     parted: Collection[ir.Value] = (),
     rewritten: bool = True,
+    original: ir.Model | None = None,
 ) -> Labels:
     """Labels every axis of `model`, rewritten where that ties fewer neurons.
 
     free: which factor of heads x head size is cut. shapes: stated input shapes. opened: inputs and outputs whose
     neurons are not frozen. parted: values whose readers see neurons of their own, not those of what makes them.
-    rewritten: whether the model may be a rewritten one.
+    rewritten: whether the model may be a rewritten one. original: what `model`, with weights of its own, computes the
+    same as.
     """
     evaluator = Evaluator(model)
     best: tuple[int, Samples, tuple[Facts, Facts]] | None = None
@@ -154,7 +158,8 @@ def label(
     known = Known(model, evaluator, best[2])
     if rewritten:
         known = rewrite(known)
-    labels = Labels(model, known.model, known.evaluator, best[1], known.facts)
+    labels = Labels(original or model, known.model, known.evaluator, best[1], known.facts)
+    labels.turned = original is not None
     _Labeller(labels, opened, parted).run()
     labels.classes = labels.relations.resolve(free)
     for node, call in labels.calls.items():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -40,7 +41,7 @@ class Result:
     """A pruned model, not yet written.
 
     bare: what the cut alone gives, which the proof is about. graph: that, with weights fitted anew where `fitted` says
-    so. seconds: by stage.
+    so. rotated: linear streams whose components were cut, not their channels. seconds: by stage.
     """
 
     source: Model
@@ -54,6 +55,7 @@ class Result:
     before: Measure
     after: Measure
     fitted: tuple[Change, ...] = ()
+    rotated: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def changes(self) -> list[tuple[str, str, str, Shape, Shape]]:
@@ -132,6 +134,7 @@ def prune(
     compensate: str | None = None,
     stats: str | os.PathLike[str] | None = None,
     mirror: bool = False,
+    rotate: bool | None = None,
     memory: float = MEMORY,
     device: Device = "auto",
     round_to: int = 1,
@@ -150,20 +153,24 @@ def prune(
     ratio: `metric` falls by at least this share, and by no more than the structure forces. max_params, max_macs (per
     sample), max_size (bytes): budgets, any number at once. data: samples without labels, from which `utility` is
     `output-error` and `compensate` is `sequential` by default; without, they are `l2-norm` and `none`. stats: a file
-    that holds what is known from data, or will. mirror: data are pictures; fit to their mirror images, too. memory:
+    that holds what is known from data, or will. mirror: data are pictures; fit to their mirror images, too. rotate:
+    linear streams are turned into components, and those are cut; by default where weights are fitted to data. memory:
     bytes for all that. device: what runs the model on it. round_to: widths become multiples of it. min_keep: share of
     each axis that stays. exclude, only: globs over vertex names.
     Raises UsageError for a request that makes no sense, InfeasibleError where no selection fits.
     """
     clock, report = _Clock(), progress or (lambda stage, detail: None)
-    wanted = request(utility, compensate, data, stats, memory, device, seed, mirror=mirror)
+    wanted = request(utility, compensate, data, stats, memory, device, seed, mirror=mirror, rotate=rotate)
     limits = {"params": max_params, "macs": max_macs, "size": max_size}
     check_request(ratio, limits, round_to, min_keep)
     report("label", model.path.name)
     labels = label(model.graph, free=free, shapes=input_shape)
     clock("label")
-    pinned = _pinned(labels, exclude, only)
-    calibration = Calibration(wanted, model, labels, report)
+    named = _named(labels, exclude, "--exclude"), _named(labels, only, "--only")
+    relabel = partial(label, free=free, shapes=input_shape, original=model.graph)
+    calibration = Calibration(wanted, model, labels, relabel, report)
+    labels = calibration.labels
+    pinned = _pinned(labels, *named)
     clock("calibrate")
     report("weigh", wanted.utility)
     overhead = model.bytes - weight_bytes(model.graph)
@@ -206,7 +213,8 @@ def prune(
     graph, fitted = calibration.compensated(found.bare, found.keep)
     clock("compensate")
     after = _measured(graph, found.solution)
-    return replace(found, graph=graph, fitted=fitted, after=after, seconds=clock.seconds)
+    rotated = len(calibration.statistics.turns)
+    return replace(found, graph=graph, fitted=fitted, rotated=rotated, after=after, seconds=clock.seconds)
 
 
 def _measured(graph: ir.Model, solution: Solution, calibration: Calibration | None = None) -> Measure:
@@ -228,7 +236,12 @@ class _Clock:
         self.last = now
 
 
-def _pinned(labels: Labels, exclude: Sequence[str], only: Sequence[str]) -> Mask | None:
+def _named(labels: Labels, patterns: Sequence[str], option: str) -> set[str]:
+    """The vertices that an option speaks of. Raises UsageError where a pattern matches none."""
+    return {labels.calls[node].name for node in matching(labels, patterns, option)}
+
+
+def _pinned(labels: Labels, exclude: Collection[str], only: Collection[str]) -> Mask | None:
     """Neurons that the user wants to stay: those on outputs of excluded vertices, or on none of the chosen ones."""
     if not exclude and not only:
         return None
@@ -236,17 +249,17 @@ def _pinned(labels: Labels, exclude: Sequence[str], only: Sequence[str]) -> Mask
     root = labels.classes.root
     if only:
         chosen = np.zeros_like(pinned)
-        chosen[_output_roots(labels, matching(labels, only, "--only"))] = True
+        chosen[_output_roots(labels, only)] = True
         pinned |= ~chosen[root]
     if exclude:
         held = np.zeros_like(pinned)
-        held[_output_roots(labels, matching(labels, exclude, "--exclude"))] = True
+        held[_output_roots(labels, exclude)] = True
         pinned |= held[root]
     return pinned
 
 
-def _output_roots(labels: Labels, nodes: Sequence[ir.Node]) -> IntArray:
-    axes = [
-        axis for node in nodes for result in labels.calls[node].results for axis in result or () if axis is not None
-    ]
+def _output_roots(labels: Labels, names: Collection[str]) -> IntArray:
+    """Of the vertices of these names, as far as they are there."""
+    calls = (call for call in labels.calls.values() if call.name in names)
+    axes = [axis for call in calls for result in call.results for axis in result or () if axis is not None]
     return labels.classes.root[np.concatenate(axes)] if axes else np.empty(0, np.int64)

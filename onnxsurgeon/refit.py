@@ -66,10 +66,10 @@ class Layer:
         assert shape is not None
         shift = (bias - self.bias()).ravel()
         self._put(node, linear.weight, linear.weight_of(call, matrix, shape))
-        if linear.bias is not None:
-            self._put(node, linear.bias, (bias / linear.scale(call)).ravel())
-        else:
+        if linear.bias is None and shift.any():
             self._shift(shift)
+        elif linear.bias is not None and (bias.any() or linear.bias < len(node.inputs)):
+            self._put(node, linear.bias, (bias / linear.scale(call)).ravel())
 
     def _shift(self, by: FloatArray) -> None:
         """Adds to the outputs of an operator without a bias: in the vertex behind it that adds one, or in a new one."""

@@ -66,6 +66,7 @@ def pruned(
             for row in result.fitted
             if row.vertex != TOGETHER
         ],
+        "rotated": result.rotated,
         "joint": next(
             ({"before": row.before, "after": row.after} for row in result.fitted if row.vertex == TOGETHER), None
         ),

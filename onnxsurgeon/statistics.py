@@ -63,11 +63,13 @@ class Statistics:
     """What calibration tells. moments: by `Consumer.key`.
 
     losses: by space (see `space_key`), what the output loses when so many of its units stay, and all of the others.
+    turns: by stream, how it was turned before the rest was found (see `rotation`), shape (components, neurons).
     """
 
     fingerprint: str
     moments: dict[str, Moments] = field(default_factory=dict)
     losses: dict[str, dict[int, float]] = field(default_factory=dict)
+    turns: dict[str, FloatArray] = field(default_factory=dict)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         arrays: dict[str, np.ndarray] = {"format": np.array(FORMAT), "model": np.array(self.fingerprint)}
@@ -76,6 +78,7 @@ class Statistics:
             arrays |= {f"{number} mean": moments.mean, f"{number} magnitude": moments.magnitude}
         for key, points in self.losses.items():
             arrays[f"loss {key}"] = np.array(sorted(points.items()), np.float64).reshape(-1, 2)
+        arrays |= {f"turn {key}": turn for key, turn in self.turns.items()}
         try:
             with Path(path).open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
@@ -105,6 +108,8 @@ def load_statistics(path: str | os.PathLike[str], fingerprint: str) -> Statistic
             )
         elif number == "loss":
             result.losses[what] = {int(count): float(loss) for count, loss in array}
+        elif number == "turn":
+            result.turns[what] = array
     return result
 
 

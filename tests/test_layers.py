@@ -16,7 +16,7 @@ ORDER = """
     solver
     recipe roles growth edit resize wire load write surgery requests inspection metrics reference inputs visible session
     validate placing proving network comparison evaluation
-    consumers segments fit statistics refit restated reconstruction compensate measured backward joint
+    consumers segments fit statistics refit rotation restated reconstruction compensate measured backward joint
     observed calibrate
     budgets prune search sensitivity report changes plot tables cli
 """.split()

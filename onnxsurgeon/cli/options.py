@@ -166,4 +166,13 @@ Stats = Annotated[
 Mirror = Annotated[
     bool, typer.Option("--mirror", help="--data are pictures: fit to their mirror images, too, in twice the time.")
 ]
+Rotate = Annotated[
+    bool | None,
+    typer.Option(
+        "--rotate/--no-rotate",
+        help="Cut components of linear streams (residual bottlenecks), not their channels. [default: with sequential or"
+        " joint]",
+        show_default=False,
+    ),
+]
 Memory = Annotated[str, typer.Option(metavar="SIZE", help="About so much for what --data makes, like 2GB.")]

@@ -46,6 +46,7 @@ class Linear(NamedTuple):
     weight_of: Callable[[Call, FloatArray, tuple[int, ...]], FloatArray]
     inputs: Callable[[Call], Axis]
     scale: Callable[[Call], float]  # what a number in the bias input counts for
+    pads: Callable[[Call], bool]  # whether it sees zeros beside the data
 
     def count(self, output: FloatArray) -> int:
         """Rows of an output."""
@@ -84,6 +85,11 @@ def _window(call: Call, size: Sequence[int]) -> Window:
     kernel = call.shape(1)
     assert kernel is not None
     return window(call.attributes, kernel[2:], size)
+
+
+def _padded(call: Call) -> bool:
+    window = _window(call, (call.shape(0) or ())[2:])
+    return any((*window.before, *window.after))
 
 
 def _conv_positions(call: Call, x: FloatArray) -> int:
@@ -185,6 +191,7 @@ LINEAR: dict[tuple[str, str], Linear] = {
         weight_of=_conv_weight,
         inputs=lambda call: _axis(call, 0, 1),
         scale=lambda call: 1.0,
+        pads=_padded,
     ),
     ("", "Gemm"): Linear(
         data=0,
@@ -200,6 +207,7 @@ LINEAR: dict[tuple[str, str], Linear] = {
         weight_of=_gemm_weight,
         inputs=lambda call: _axis(call, 0, 0 if call.attributes.get("transA") else 1),
         scale=lambda call: float(call.attributes.get("beta", 1.0)),
+        pads=lambda call: False,
     ),
     ("", "MatMul"): Linear(
         data=0,
@@ -215,6 +223,7 @@ LINEAR: dict[tuple[str, str], Linear] = {
         weight_of=lambda call, matrix, shape: matrix[0],
         inputs=lambda call: _axis(call, 0, -1),
         scale=lambda call: 1.0,
+        pads=lambda call: False,
     ),
 }
 
@@ -222,6 +231,13 @@ LINEAR: dict[tuple[str, str], Linear] = {
 # --- what comes behind them ------------------------------------------------------------------------------------------
 
 SUMS = frozenset({("", "Add"), ("", "Sum")})
+SUMMED = SUMS | {("", "Sub")}
+PRODUCTS = frozenset({("", "Mul"), ("", "MatMul")})  # linear in each input
+ALIKE = frozenset(  # linear in the first input, and the same to all its neurons beside those that they reduce
+    ("", name)
+    for name in "AveragePool Div Dropout Expand Gather GlobalAveragePool Identity Neg ReduceMean ReduceSum Tile".split()
+)
+ZEROS = frozenset({("", "ConstantOfShape")})  # unless they are told otherwise
 SQUASHING = frozenset({("", name) for name in "Softmax LogSoftmax Sigmoid".split()})  # what scores of classes end in
 
 
