@@ -13,7 +13,9 @@ from onnxsurgeon.ops.call import Array
 from onnxsurgeon.signature import Shape
 
 AXES_AS_INPUT = 13  # the opset since which the axes of a sum are an input
+PADS_AS_INPUT = 11  # the opset since which what is padded is
 SLICE_BY_INPUTS = 10  # the opset since which the bounds of a slice are
+DENSE = 2**20  # numbers of a matrix that moves elements as a product, which is quicker than one by one
 
 
 class Emitter:
@@ -109,28 +111,70 @@ class Emitter:
         return self("Concat", *values, axis=axis, shape=tuple(shape))
 
     def padded(self, value: str, axis: int, before: int, after: int, number: float = 0.0) -> str:
-        shape = self.shapes[value]
-        ends = [self.filled((*shape[:axis], n, *shape[axis + 1 :]), number) if n > 0 else "" for n in (before, after)]
-        return self.joined([part for part in (ends[0], value, ends[1]) if part], axis)
+        return self.widened(value, {axis: (before, after)}, number)
+
+    def widened(self, value: str, ends: Mapping[int, tuple[int, int]], number: float = 0.0) -> str:
+        """What stands before and after each axis is `number`."""
+        shape = list(self.shapes[value])
+        pads = np.zeros((2, len(shape)), np.int64)
+        for axis, (before, after) in ends.items():
+            pads[:, axis] = before, after
+            shape[axis] += before + after
+        if not pads.any():
+            return value
+        if self.version < PADS_AS_INPUT:
+            return self("Pad", value, pads=pads.ravel().tolist(), value=number, shape=tuple(shape))
+        return self("Pad", value, self.constant(pads.ravel()), number, shape=tuple(shape))
 
     def selected(self, value: str, axis: int, indices: Array) -> str:
         """The positions `indices` (none below 0) of an axis, in this order."""
-        shape, n = self.shapes[value], len(indices)
-        if n == shape[axis] and (indices == np.arange(n)).all():
-            return value
-        result = (*shape[:axis], n, *shape[axis + 1 :])
-        step = int(indices[1] - indices[0]) if n > 1 else 1
-        if self.version >= SLICE_BY_INPUTS and n and step > 0 and (np.diff(indices) == step).all():
-            bounds = ([indices[0]], [indices[-1] + 1], [axis], [step])
-            return self("Slice", value, *(self.constant(np.array(b, np.int64)) for b in bounds), shape=result)
+        return self.places(value, {axis: np.asarray(indices)})
+
+    def places(self, value: str, wanted: Mapping[int, Array]) -> str:
+        """The positions that are wanted of each axis, as `selected`."""
+        shape = self.shapes[value]
+        wanted = {a: at for a, at in wanted.items() if len(at) != shape[a] or (at != np.arange(shape[a])).any()}
+        runs = {axis: at for axis, at in wanted.items() if len(at) and (np.diff(at) == 1).all()}
+        if runs:
+            value = self._slice(value, {axis: (int(at[0]), int(at[-1]) + 1) for axis, at in runs.items()})
+        for axis, at in wanted.items():
+            if axis not in runs:
+                value = self._gathered(value, axis, at)
+        return value
+
+    def _slice(self, value: str, bounds: Mapping[int, tuple[int, int]]) -> str:
+        shape = list(self.shapes[value])
+        for axis, (start, end) in bounds.items():
+            shape[axis] = end - start
+        axes, starts, ends = list(bounds), [start for start, _ in bounds.values()], [end for _, end in bounds.values()]
+        if self.version < SLICE_BY_INPUTS:
+            return self("Slice", value, axes=axes, starts=starts, ends=ends, shape=tuple(shape))
+        return self(
+            "Slice", value, *(self.constant(np.array(b, np.int64)) for b in (starts, ends, axes)), shape=tuple(shape)
+        )
+
+    def _gathered(self, value: str, axis: int, indices: Array) -> str:
+        shape = self.shapes[value]
+        if len(indices) * shape[axis] <= DENSE:
+            return self.mixed(value, axis, np.eye(shape[axis], dtype=np.float32)[indices])
+        result = (*shape[:axis], len(indices), *shape[axis + 1 :])
         return self("Gather", value, self.constant(np.asarray(indices, np.int64)), axis=axis, shape=result)
+
+    def mixed(self, value: str, axis: int, matrix: Array) -> str:
+        """`matrix`, shape (new, old), times an axis."""
+        shape = self.shapes[value]
+        result = (*shape[:axis], len(matrix), *shape[axis + 1 :])
+        if axis == len(shape) - 1:
+            return self.product(value, self.constant(matrix.T.copy()))
+        rows = self.reshaped(value, (*shape[: axis + 1], prod(shape[axis + 1 :])))
+        return self.reshaped(self.product(self.constant(matrix), rows), result)
 
     def scattered(self, value: str, axis: int, indices: Array, size: int) -> str:
         """An axis of `size`: at each position the sum of all that `indices` say belongs there."""
-        if len(indices) == size and (indices == np.arange(size)).all():
-            return value
         if len(indices) and (np.diff(indices) == 1).all():
             return self.padded(value, axis, int(indices[0]), size - int(indices[-1]) - 1)
+        if len(indices) * size <= DENSE:
+            return self.mixed(value, axis, np.eye(size, dtype=np.float32)[:, indices])
         value = self.padded(value, axis, 0, 1)
         order = np.argsort(indices, kind="stable")
         inside = np.asarray(indices)[order]

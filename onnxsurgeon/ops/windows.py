@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import reduce
-from itertools import product
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -43,17 +41,23 @@ def _needed(step: Step) -> list[tuple[int, int]]:
 
 
 def _padded(step: Step, number: float) -> str:
-    value = step.inputs[0]
-    for axis, (before, after) in enumerate(_needed(step)):
-        value = step.emit.padded(value, 2 + axis, before, after, number)
-    return value
+    return step.emit.widened(step.inputs[0], {2 + axis: ends for axis, ends in enumerate(_needed(step))}, number)
 
 
-def _taps(step: Step, padded: str) -> Iterator[tuple[str, list[Array]]]:
-    """What each tap of the window sees, shaped like the output; and where that lies on each axis."""
-    for at in product(*_positions(step)):
-        seen = reduce(lambda value, a: step.emit.selected(value, 2 + a[0], a[1]), enumerate(at), padded)
-        yield seen, list(at)
+def _taps(step: Step, padded: str) -> list[str]:
+    """What each tap of the window sees, shaped like the output."""
+    taps = [padded]
+    for axis, at in enumerate(_positions(step), 2):
+        taps = [step.emit.selected(seen, axis, places) for seen in taps for places in at]
+    return taps
+
+
+def _untapped(step: Step, taps: list[str], size: Sequence[int]) -> str:
+    """The sum of what belongs where each tap looked. size: of the padded input, by spatial axis."""
+    for axis, at in reversed(list(enumerate(_positions(step)))):
+        spread = [step.emit.scattered(tap, 2 + axis, at[k % len(at)], size[axis]) for k, tap in enumerate(taps)]
+        taps = [step.emit.sum(spread[k : k + len(at)]) for k in range(0, len(spread), len(at))]
+    return taps[0]
 
 
 def _unslid(step: Step, gradient: str, weight: str, channels: int, groups: int, behind: list[tuple[int, int]]) -> str:
@@ -80,7 +84,7 @@ def conv_weight(step: Step, index: int) -> str:
     emit, shape = step.emit, step.shape(1)
     n, groups, places = step.shape(0)[0], step.attributes.get("group", 1), prod(step.result()[2:])
     gradient = emit.reshaped(step.gradient, (n, groups, shape[0] // groups, places))
-    taps = [emit.reshaped(tap, (n, groups, shape[1], 1, places)) for tap, _ in _taps(step, _padded(step, 0.0))]
+    taps = [emit.reshaped(tap, (n, groups, shape[1], 1, places)) for tap in _taps(step, _padded(step, 0.0))]
     many, parts = max(1, LARGE // (n * groups * shape[1] * places)), []
     for first in range(0, len(taps), many):
         some = taps[first : first + many]
@@ -111,14 +115,9 @@ def max_pool(step: Step, index: int) -> str:
     """To the first tap that is the largest."""
     emit, needed, size = step.emit, _needed(step), step.shape(0)[2:]
     free, parts = emit.filled((), 1.0), []
-    for seen, at in _taps(step, _padded(step, LOW)):
+    for seen in _taps(step, _padded(step, LOW)):
         largest = emit("Mul", free, emit.number(emit("Not", emit("Less", seen, step.outputs[0]))))
         free = emit("Sub", free, largest)
-        part = emit("Mul", largest, step.gradient)
-        for axis, places in enumerate(at):
-            part = emit.scattered(part, 2 + axis, places, size[axis] + sum(needed[axis]))
-        parts.append(part)
-    found = emit.sum(parts)
-    for axis, (before, _) in enumerate(needed):
-        found = emit.selected(found, 2 + axis, np.arange(before, before + size[axis]))
-    return found
+        parts.append(emit("Mul", largest, step.gradient))
+    found = _untapped(step, parts, [n + sum(ends) for n, ends in zip(size, needed, strict=True)])
+    return emit.places(found, {2 + a: np.arange(before, before + size[a]) for a, (before, _) in enumerate(needed)})
