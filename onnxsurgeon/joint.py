@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.backward import EXPECTED, backward
 from onnxsurgeon.compensate import TOGETHER, Change, Targets, sequential
-from onnxsurgeon.data import Batch
+from onnxsurgeon.data import Batch, Mirrored
 from onnxsurgeon.edit import copied
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.inputs import Arrays
@@ -49,6 +49,8 @@ class Pool:
     expected: Arrays
     size: int
     shapes: Mapping[str, tuple[int, ...]]
+    vary: Callable[[Arrays, np.random.Generator], Arrays] | None = None  # what else such samples could be
+    original: Piece | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.expected.values())))
@@ -77,7 +79,8 @@ def pooled(targets: Targets) -> Pool | None:
     """
     piece = Piece(targets.labels.model, ends := scored(targets.labels.model), targets.device)
     names, pools, used = [end.name or "" for end in ends], list[Pool](), 0
-    for batch in targets.data.batches():
+    data = targets.data.samples if isinstance(targets.data, Mirrored) else targets.data
+    for batch in data.batches():
         arrays = piece.run(batch.feed)
         whole = [array.shape[:1] == (batch.size,) for array in batch.feed.values()]
         if not names or not all(whole) or any((arrays[name].shape or (1,))[0] % batch.size for name in names):
@@ -90,7 +93,8 @@ def pooled(targets: Targets) -> Pool | None:
             break
     if len({tuple(a.shape[1:] for a in [*pool.feed.values(), *pool.expected.values()]) for pool in pools}) != 1:
         return None
-    return replace(pools[0], feed=_stacked([p.feed for p in pools]), expected=_stacked([p.expected for p in pools]))
+    found = replace(pools[0], feed=_stacked([p.feed for p in pools]), expected=_stacked([p.expected for p in pools]))
+    return replace(found, vary=targets.data.drawn, original=piece) if isinstance(targets.data, Mirrored) else found
 
 
 def _stacked(parts: Sequence[Arrays]) -> Arrays:
@@ -138,8 +142,12 @@ class Descent:
         """The gradient over some samples, as many as make whole batches."""
         total, seen = Arrays(), self.seen
         for part in chosen.reshape(-1, seen.size):
-            expected = {EXPECTED + name: seen.expected[name][part].reshape(seen.shapes[name]) for name in self.ends}
-            found = self.model.run({**seen.fed(part), **expected, **self.fixed, **weights})
+            feed, known = seen.fed(part), {n: seen.expected[n][part].reshape(seen.shapes[n]) for n in self.ends}
+            if seen.vary and seen.original:
+                feed = seen.vary(feed, self.rng)
+                known = seen.original.run(feed)
+            expected = {EXPECTED + name: known[name] for name in self.ends}
+            found = self.model.run({**feed, **expected, **self.fixed, **weights})
             for name, output in self.gradients.items():
                 total[name] = total[name] + found[output] if name in total else found[output]
         return total

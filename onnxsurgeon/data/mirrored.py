@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from onnxsurgeon.data import Batch, Samples
 
 COLOURS = (1, 3, 4)
+SHIFT = 16  # a picture moves by its side over this at most
+Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,26 @@ class Mirrored:
                 for name, array in batch.feed.items()
             }
             yield replace(batch, feed=turned)
+
+    def drawn(self, feed: Arrays, rng: np.random.Generator) -> Arrays:
+        """Every picture mirrored or not, and moved by a sixteenth of its sides at most; its edges fill what is bare."""
+        return {
+            name: _moved(array, self.widths[name], rng) if name in self.widths else array
+            for name, array in feed.items()
+        }
+
+
+def _moved(pictures: np.ndarray, width: int, rng: np.random.Generator) -> np.ndarray:
+    """width: the axis from left to right; that from top to bottom stands before it."""
+    result = np.empty_like(pictures)
+    for picture, into in zip(pictures, result, strict=True):
+        for axis in (width - 2, width - 1):
+            size = picture.shape[axis]
+            by = rng.integers(-(size // SHIFT), size // SHIFT + 1)
+            places = np.clip(np.arange(size) + by, 0, size - 1)
+            picture = picture.take(places[::-1] if axis == width - 1 and rng.random() < 0.5 else places, axis)
+        into[...] = picture
+    return result
 
 
 def mirrored(samples: Samples, inputs: Sequence[Input]) -> Mirrored:
