@@ -118,12 +118,15 @@ class Calibration:
         missing = [c for c in self.found if c.key not in self.statistics.moments]
         if request.needs_moments and missing and self.samples is not None:
             report("calibrate", f"{len(self.samples)} samples")
-            self.statistics.moments |= self._moments(missing)
+            watching = self.targets if request.compensate in BY_SAMPLES else None
+            self.statistics.moments |= self._moments(missing, watching)
 
-    def _moments(self, of: Sequence[Consumer]) -> Mapping[str, Moments]:
+    def _moments(self, of: Sequence[Consumer], watching: Targets | None = None) -> Mapping[str, Moments]:
         r = self.request
         assert self.samples is not None  # see `request`
-        return moments(self.labels, of, self.samples, memory=r.memory, device=r.device, seed=r.seed)
+        return moments(
+            self.labels, of, self.samples, memory=r.memory, device=r.device, seed=r.seed, watching=watching
+        )  # fmt: skip
 
     def _turn(self, relabel: Callable[[ir.Model], Labels]) -> None:
         """Turns the streams, if that is wanted; raises UsageError where the statistics are of others."""

@@ -97,7 +97,7 @@ class Targets:
     """Rows of what the layers of the original compute on `data`, which fitted layers are to reproduce.
 
     memory: bytes that they may take; more of them lie in a temporary folder. The original runs when `gather` is
-    called.
+    called, unless its values were shown before, batch by batch.
     """
 
     def __init__(
@@ -118,12 +118,15 @@ class Targets:
         """All of them, unless they are known."""
         if self.batches:
             return
-        values = [*(goal.value for goal in self.goals.values()), *(norm.data for norm, _ in self.norms.values())]
-        piece = Piece(self.labels.model, values, self.device)
+        piece = Piece(self.labels.model, self.values, self.device)
         for number, batch in enumerate(self.data.batches()):
-            self._take(number, batch, piece.run(batch.feed))
+            self.take(number, batch, piece.run(batch.feed))
 
-    def _take(self, number: int, batch: Batch, arrays: Arrays) -> None:
+    @property
+    def values(self) -> list[ir.Value]:
+        return [*(goal.value for goal in self.goals.values()), *(norm.data for norm, _ in self.norms.values())]
+
+    def take(self, number: int, batch: Batch, arrays: Arrays) -> None:
         """Those of one batch."""
         for name, goal in self.goals.items():
             consumer, value = goal.consumer, arrays[goal.value.name or ""]

@@ -12,20 +12,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
 from onnxsurgeon.consumers import Consumer
 from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.errors import ModelError, UsageError
-from onnxsurgeon.fit import BLOCK, product
+from onnxsurgeon.fit import product
 from onnxsurgeon.graph import Labels
+from onnxsurgeon.inputs import Arrays
 from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.segments import Piece
 from onnxsurgeon.session import Device
 
 FORMAT = "1"
+TOGETHER = 2048  # rows that wait to be multiplied, of every layer
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Rows:
     per_feature: int
 
 
-ENOUGH = Rows(8192, 4)  # to fit weights to
+ENOUGH = Rows(8192, 3)  # to fit weights to
 SOME = Rows(8192, 4)  # to tell how inputs go together
 FEW = Rows(3072, 2)  # to compare selections
 
@@ -127,6 +131,14 @@ def space_key(roots: IntArray) -> str:
     return hashlib.sha256(np.ascontiguousarray(roots, np.int64).tobytes()).hexdigest()[:32]
 
 
+class Watching(Protocol):
+    """Who else wants to see values of the model while it runs."""
+
+    @property
+    def values(self) -> Sequence[ir.Value]: ...
+    def take(self, number: int, batch: Batch, arrays: Arrays) -> None: ...
+
+
 class Sums:
     """Moments while they are summed up."""
 
@@ -139,7 +151,7 @@ class Sums:
     def add(self, rows: FloatArray) -> None:
         """rows: shape (picked, groups, features)."""
         self.waiting.append(rows)
-        if sum(map(len, self.waiting)) >= BLOCK:
+        if sum(map(len, self.waiting)) >= TOGETHER:
             self.flush()
 
     def flush(self) -> None:
@@ -174,16 +186,19 @@ def picks(
 
 
 def moments(
-    labels: Labels, found: Sequence[Consumer], data: Samples, *, memory: float, device: Device = "auto", seed: int = 0
-) -> Mapping[str, Moments]:
-    """Moments by consumer key. memory: bytes that Gram matrices and activations may take, about."""
+    labels: Labels, found: Sequence[Consumer], data: Samples, *, memory: float, device: Device = "auto", seed: int = 0,
+    watching: Watching | None = None,
+) -> Mapping[str, Moments]:  # fmt: skip
+    """Moments by consumer key. memory: bytes that Gram matrices and activations may take, about. watching: sees every
+    batch once."""
     first: dict[str, Consumer] = {}
     for consumer in found:
         first.setdefault(consumer.key, consumer)
     result: dict[str, Moments] = {}
     batch = next(iter(data.batches()))
     for group in _groups(list(first.values()), batch.size, memory / 2):
-        result |= _pass(labels, group, data, device, seed)
+        result |= _pass(labels, group, data, device, seed, watching)
+        watching = None
     return result
 
 
@@ -202,13 +217,17 @@ def _groups(found: Sequence[Consumer], size: int, limit: float) -> Iterator[list
         yield group
 
 
-def _pass(labels: Labels, group: Sequence[Consumer], data: Samples, device: Device, seed: int) -> dict[str, Moments]:
+def _pass(
+    labels: Labels, group: Sequence[Consumer], data: Samples, device: Device, seed: int, watching: Watching | None
+) -> dict[str, Moments]:
     """One run of the original over all data."""
-    values = [c.node.inputs[c.linear.data] for c in group]
-    piece = Piece(labels.model, [v for v in values if v is not None], device)
+    values = [v for c in group if (v := c.node.inputs[c.linear.data]) is not None]
+    piece = Piece(labels.model, [*values, *(watching.values if watching else [])], device)
     sums = [Sums(consumer) for consumer in group]
     for number, batch in enumerate(data.batches()):
         arrays = piece.run(batch.feed)
+        if watching:
+            watching.take(number, batch, arrays)
         for consumer, total in zip(group, sums, strict=True):
             array = arrays[consumer.data]
             chosen = picks(

@@ -190,7 +190,7 @@ def test_without_data_batch_norms_say_what_is_lost() -> None:
     result = osg.prune(model, ratio=0.3, compensate="bias")
     assert known
     assert result.fitted
-    assert Calibration(wanted, model, labels, lambda stage, detail: None).reserve[0] >= 0
+    assert Calibration(wanted, model, labels, label, lambda stage, detail: None).reserve[0] >= 0
 
 
 NORMALISED = """

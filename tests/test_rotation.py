@@ -65,7 +65,7 @@ BLOCK: list[Line] = [
 RESIDUAL = Net(
     [*UP, *BLOCK, ("Conv", ["s", "w3"], "y")], PIXELS | {"wide": (6, WIDTH, 1, 1)}, {"n": PADDED, "y": PADDED}
 )
-NORM = {"g": (WIDTH,), "b": (WIDTH,), "m": (WIDTH,), "v": (WIDTH,)}
+NORM: dict[str, Any] = {"g": (WIDTH,), "b": (WIDTH,), "m": (WIDTH,), "v": (WIDTH,)}
 TOKENS: dict[str, Any] = {"w1": (3, WIDTH), "b1": (WIDTH,), "w3": (WIDTH, 4)}
 LINEAR = [("MatMul", ["x", "w1"], "p"), ("Add", ["b1", "p"], "a")]
 

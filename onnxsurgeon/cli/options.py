@@ -164,7 +164,7 @@ Stats = Annotated[
     typer.Option(metavar="FILE", help="Where to keep what --data tells of this model: the next ratio costs no pass."),
 ]
 Mirror = Annotated[
-    bool, typer.Option("--mirror", help="--data are pictures: fit to their mirror images, too, in twice the time.")
+    bool, typer.Option("--mirror", help="--data are pictures: fit to their mirror images, too; joint also moves them.")
 ]
 Rotate = Annotated[
     bool | None,
