@@ -32,7 +32,7 @@ HELD = 4  # every so many samples one is held out
 STEP = 32  # samples that a gradient is of, at least
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of a weight's root mean square: what it moves in one step, about
 TRIAL = 4  # epochs that each rate is tried for
-EPOCHS = 20
+EPOCHS = 30
 PATIENCE = 8  # epochs without a better iterate after which no more are made
 DECAY = (0.9, 0.99)  # of the means of gradients and of their squares
 TINY = 1e-12
@@ -42,15 +42,16 @@ TINY = 1e-12
 class Pool:
     """Samples one by one. feed, expected: arrays with one row a sample, by input and by output.
 
-    size: of the batches that they came in. shapes: of the outputs of one such batch.
+    size: of the batches that they came in. shapes: of the outputs of one such batch, which `original` gives. vary: what
+    else samples could be.
     """
 
     feed: Arrays
     expected: Arrays
     size: int
     shapes: Mapping[str, tuple[int, ...]]
-    vary: Callable[[Arrays, np.random.Generator], Arrays] | None = None  # what else such samples could be
-    original: Piece | None = None
+    original: Piece
+    vary: Callable[[Arrays, np.random.Generator], Arrays] | None
 
     def __len__(self) -> int:
         return len(next(iter(self.expected.values())))
@@ -63,6 +64,14 @@ class Pool:
 
     def fed(self, chosen: IntArray) -> Arrays:
         return {name: array[chosen] for name, array in self.feed.items()}
+
+    def shown(self, chosen: IntArray, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+        """A batch of them, varied where they can be, and what the original makes of it."""
+        feed = self.fed(chosen)
+        if self.vary is None:
+            return feed, {name: array[chosen].reshape(self.shapes[name]) for name, array in self.expected.items()}
+        feed = self.vary(feed, rng)
+        return feed, self.original.run(feed)
 
     def some(self, chosen: Mask) -> Pool:
         return replace(self, feed=_rows(self.feed, chosen), expected=_rows(self.expected, chosen))
@@ -79,22 +88,22 @@ def pooled(targets: Targets) -> Pool | None:
     """
     piece = Piece(targets.labels.model, ends := scored(targets.labels.model), targets.device)
     names, pools, used = [end.name or "" for end in ends], list[Pool](), 0
-    data = targets.data.samples if isinstance(targets.data, Mirrored) else targets.data
-    for batch in data.batches():
+    mirrored = targets.data if isinstance(targets.data, Mirrored) else None
+    for batch in (mirrored.samples if mirrored else targets.data).batches():
         arrays = piece.run(batch.feed)
         whole = [array.shape[:1] == (batch.size,) for array in batch.feed.values()]
         if not names or not all(whole) or any((arrays[name].shape or (1,))[0] % batch.size for name in names):
             return None
         expected = {name: arrays[name].reshape(batch.size, -1)[: batch.count] for name in names}
         feed = {name: array[: batch.count] for name, array in batch.feed.items()}
-        pools.append(Pool(feed, expected, batch.size, {name: arrays[name].shape for name in names}))
+        shapes, vary = {name: arrays[name].shape for name in names}, mirrored.drawn if mirrored else None
+        pools.append(Pool(feed, expected, batch.size, shapes, piece, vary))
         used += sum(array.nbytes for array in [*feed.values(), *expected.values()])
         if used > targets.memory / 4:
             break
     if len({tuple(a.shape[1:] for a in [*pool.feed.values(), *pool.expected.values()]) for pool in pools}) != 1:
         return None
-    found = replace(pools[0], feed=_stacked([p.feed for p in pools]), expected=_stacked([p.expected for p in pools]))
-    return replace(found, vary=targets.data.drawn, original=piece) if isinstance(targets.data, Mirrored) else found
+    return replace(pools[0], feed=_stacked([p.feed for p in pools]), expected=_stacked([p.expected for p in pools]))
 
 
 def _stacked(parts: Sequence[Arrays]) -> Arrays:
@@ -142,11 +151,8 @@ class Descent:
         """The gradient over some samples, as many as make whole batches."""
         total, seen = Arrays(), self.seen
         for part in chosen.reshape(-1, seen.size):
-            feed, known = seen.fed(part), {n: seen.expected[n][part].reshape(seen.shapes[n]) for n in self.ends}
-            if seen.vary and seen.original:
-                feed = seen.vary(feed, self.rng)
-                known = seen.original.run(feed)
-            expected = {EXPECTED + name: known[name] for name in self.ends}
+            feed, expected = seen.shown(part, self.rng)
+            expected = {EXPECTED + name: expected[name] for name in self.ends}
             found = self.model.run({**feed, **expected, **self.fixed, **weights})
             for name, output in self.gradients.items():
                 total[name] = total[name] + found[output] if name in total else found[output]
@@ -219,8 +225,7 @@ class Plan:
 def _rehearsed(
     targets: Targets, pool: Pool, keep: Mask, model: ir.Model, seed: int, progress: Callable[[str], None] | None
 ) -> Plan | None:
-    pair = 2 * pool.size  # a batch, and perhaps its mirror image
-    block = min(pair * ceil(STEP / pair), len(pool) // HELD)
+    block = min(pool.size * ceil(STEP / pool.size), len(pool) // HELD)
     if block == 0:
         return None
     out = np.arange(len(pool)) // block % HELD == HELD - 1  # neighbours, which may be alike, stay together

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnxsurgeon.consumers import Consumer, consumers
 from onnxsurgeon.edit import copied
 from onnxsurgeon.graph import Labels
-from onnxsurgeon.neurons import Axes, Mask
+from onnxsurgeon.neurons import Axes
 from onnxsurgeon.ops.linear import ALIKE, PRODUCTS, STATISTICS, SUMMED, ZEROS
 from onnxsurgeon.problem import FloatArray, IntArray
 from onnxsurgeon.refit import Layer, layers, put
@@ -53,14 +53,12 @@ class Stream:
         return {norm for norm in (*self.readers.values(), *self.writers.values()) if norm is not None}
 
 
-def streams(labels: Labels, pinned: Mask | None = None) -> list[Stream]:
-    """The streams of a graph. pinned: neurons that will stay anyway."""
-    root, frozen = labels.classes.root, labels.classes.frozen
+def streams(labels: Labels) -> list[Stream]:
+    """The streams of a graph whose neurons may be cut."""
     linear = {c.node: c for c in consumers(labels) if len(c.inputs) == 1}
     found = []
     for roots, nodes in _together(labels):
-        stays = frozen[roots] if pinned is None else frozen[roots] | pinned[root][roots] | pinned[roots]
-        stream = None if stays.any() else _Trace(labels, roots, nodes, linear).stream()
+        stream = None if labels.classes.frozen[roots].any() else _Trace(labels, roots, nodes, linear).stream()
         if stream is not None and stream.readers and stream.writers:
             found.append(stream)
     return found
