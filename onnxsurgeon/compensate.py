@@ -192,7 +192,7 @@ def _refit(layer: Layer, rows: Fitted, shift: FloatArray | None) -> list[Change]
         return []
     found = fit(rows, now.matrix)
     after = error(rows, found)
-    if after >= before:
+    if not after < before:  # or no number
         return [Change(layer.consumer.name, before, before)]
     layer.write(found.matrix, found.bias - added)
     return [Change(layer.consumer.name, before, after)]

@@ -19,7 +19,7 @@ from onnxsurgeon.problem import FloatArray
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the mean variance of a feature: the best on held-out rows is taken
 TOLD = 2048  # rows that an error is told of
 HELD = 0.3  # share of the rows that the ridge is chosen on
-FEATURES, OUTPUTS = 256, 64  # that the ridge is chosen on
+FEATURES, OUTPUTS = 512, 64  # that the ridge is chosen on
 ROUNDS = 8  # of solving with targets beyond the bounds replaced, at most
 SLOW = 0.05  # of the error: a round that gains less is the last
 SMALL = 128  # half of a matrix that is inverted as a whole
@@ -116,9 +116,10 @@ def fit(rows: Fitted, start: FloatArray) -> Fit:
     before = _beyond(some, found)
     for _ in range(ROUNDS):
         xy, y = _towards(rows, found, equations.x)
-        found = replace(equations, y=y).step(start, inverse @ (xy - pull))
-        loss = _beyond(some, found)
-        if loss > (1 - SLOW) * before:
+        again = replace(equations, y=y).step(start, inverse @ (xy - pull))
+        loss = _beyond(some, again)
+        found = again if loss < before else found
+        if not loss < (1 - SLOW) * before:
             break
         before = loss
     return found
