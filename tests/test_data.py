@@ -148,6 +148,23 @@ def test_mirrored_samples_are_samples_twice(shape: tuple[int | None, ...], axis:
         assert np.array_equal(np.flip(turned.feed["x"], axis), original.feed["x"])
 
 
+def test_drawn_pictures_are_mirrored_or_not_and_moved_a_little_alike_in_all_inputs() -> None:
+    inputs = [Input("x", np.dtype(np.float32), (None, 1, 32, 48)), Input("z", np.dtype(np.float32), (None, 16, 16, 3))]
+    found = mirrored(Drawn("x", (1, 32, 48), 4), [*inputs, Input("n", np.dtype(np.float32), (None, 2))])
+    ramp = np.add.outer(100.0 * np.arange(32), np.arange(48)).astype(np.float32)
+    feed = {"x": np.tile(ramp, (64, 1, 1, 1)), "z": np.zeros((64, 16, 16, 3), np.float32), "n": np.ones((64, 2))}
+    feed["z"][:] = np.arange(16)[:, None]
+    drawn = found.drawn(feed, np.random.default_rng(0))
+    assert {name: array.shape for name, array in drawn.items()} == {name: array.shape for name, array in feed.items()}
+    assert np.array_equal(drawn["n"], feed["n"])
+    steps = drawn["x"][:, 0, 16, 20:28] - drawn["x"][:, 0, 16, 19:27]
+    assert set(np.unique(steps)) == {-1, 1}
+    assert np.array_equal(steps[:, 0] < 0, drawn["z"][:, 8, 9, 0] < drawn["z"][:, 8, 8, 0])
+    down, right = np.divmod(np.where(steps[:, 0] < 0, drawn["x"][:, 0, 16, 23], drawn["x"][:, 0, 16, 24]), 100)
+    assert set(down - 16) == {-2, -1, 0, 1, 2}
+    assert set(right - 24) == {-3, -2, -1, 0, 1, 2, 3}
+
+
 @pytest.mark.parametrize(("shape", "dtype"), [((None, 8), "f4"), ((None, 5, 8, 8), "f4"), ((None, 3, 8, 8), "u1")])
 def test_what_is_no_picture_is_not_mirrored(shape: tuple[int | None, ...], dtype: str) -> None:
     with pytest.raises(UsageError, match="--mirror"):

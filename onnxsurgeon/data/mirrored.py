@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.data import Batch, Samples
 
 COLOURS = (1, 3, 4)
-SHIFT = 16  # a picture moves by its side over this at most
+SHIFT = 1 / 16  # of its sides a picture moves at most
 Arrays = dict[str, np.ndarray]
 
 
@@ -39,23 +39,24 @@ class Mirrored:
             yield replace(batch, feed=turned)
 
     def drawn(self, feed: Arrays, rng: np.random.Generator) -> Arrays:
-        """Every picture mirrored or not, and moved by a sixteenth of its sides at most; its edges fill what is bare."""
+        """Every picture mirrored or not, and moved a little, alike in all inputs; its edges fill what is bare."""
+        count = len(next(iter(feed.values())))
+        turned, shifts = rng.random(count) < 0.5, rng.uniform(-SHIFT, SHIFT, (count, 2))
         return {
-            name: _moved(array, self.widths[name], rng) if name in self.widths else array
+            name: _moved(array, self.widths[name], turned, shifts) if name in self.widths else array
             for name, array in feed.items()
         }
 
 
-def _moved(pictures: np.ndarray, width: int, rng: np.random.Generator) -> np.ndarray:
-    """width: the axis from left to right; that from top to bottom stands before it."""
+def _moved(pictures: np.ndarray, width: int, turned: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """width: the axis from left to right, behind that from top to bottom. shifts: by picture, of its sides."""
     result = np.empty_like(pictures)
-    for picture, into in zip(pictures, result, strict=True):
-        for axis in (width - 2, width - 1):
-            size = picture.shape[axis]
-            by = rng.integers(-(size // SHIFT), size // SHIFT + 1)
-            places = np.clip(np.arange(size) + by, 0, size - 1)
-            picture = picture.take(places[::-1] if axis == width - 1 and rng.random() < 0.5 else places, axis)
-        into[...] = picture
+    for picture, into, mirror, shift in zip(pictures, result, turned, shifts, strict=True):
+        down, right = (
+            np.clip(np.arange(size) + round(by * size), 0, size - 1)
+            for by, size in zip(shift, picture.shape[width - 2 : width], strict=True)
+        )
+        into[...] = picture.take(down, width - 2).take(right[::-1] if mirror else right, width - 1)
     return result
 
 
