@@ -223,15 +223,15 @@ def _pass(
     """One run of the original over all data."""
     values = [v for c in group if (v := c.node.inputs[c.linear.data]) is not None]
     piece = Piece(labels.model, [*values, *(watching.values if watching else [])], device)
-    sums = [Sums(consumer) for consumer in group]
+    sums = {consumer: Sums(consumer) for consumer in group}
     for number, batch in enumerate(data.batches()):
         arrays = piece.run(batch.feed)
         if watching:
             watching.take(number, batch, arrays)
-        for consumer, total in zip(group, sums, strict=True):
+        for consumer, total in sums.items():
             array = arrays[consumer.data]
             chosen = picks(
                 consumer, consumer.linear.positions(consumer.call, array), batch, number, len(data), seed, SOME
             )
             total.add(consumer.linear.rows(consumer.call, array, chosen))
-    return {c.key: total.done() for c, total in zip(group, sums, strict=True)}
+    return {consumer.key: sums.pop(consumer).done() for consumer in group}  # one by one: they are large
