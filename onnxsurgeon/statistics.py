@@ -224,8 +224,8 @@ def _pass(
     values = [v for c in group if (v := c.node.inputs[c.linear.data]) is not None]
     piece = Piece(labels.model, [*values, *(watching.values if watching else [])], device)
     sums = {consumer: Sums(consumer) for consumer in group}
-    for number, batch in enumerate(data.batches()):
-        arrays = piece.run(batch.feed)
+
+    def add(number: int, batch: Batch, arrays: Arrays) -> None:
         if watching:
             watching.take(number, batch, arrays)
         for consumer, total in sums.items():
@@ -234,4 +234,7 @@ def _pass(
                 consumer, consumer.linear.positions(consumer.call, array), batch, number, len(data), seed, SOME
             )
             total.add(consumer.linear.rows(consumer.call, array, chosen))
+
+    for number, batch in enumerate(data.batches()):
+        add(number, batch, piece.run(batch.feed))  # nothing holds the arrays when the next batch runs
     return {consumer.key: sums.pop(consumer).done() for consumer in group}  # one by one: they are large
