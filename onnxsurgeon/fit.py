@@ -65,8 +65,11 @@ class Normal:
         """Those of the rows of both."""
         a, b = self.count / (self.count + other.count), other.count / (self.count + other.count)
         x, y = other.x - self.x, other.y - self.y
-        xx = a * self.xx + b * other.xx + a * b * x[:, :, None] * x[:, None, :]
-        xy = a * self.xy + b * other.xy + a * b * x[:, :, None] * y[:, None, :]
+        xx, xy = a * self.xx, a * self.xy
+        xx += b * other.xx
+        xy += b * other.xy
+        xx += (a * b * x)[:, :, None] * x[:, None, :]
+        xy += (a * b * x)[:, :, None] * y[:, None, :]
         return Normal(xx, xy, a * self.x + b * other.x, a * self.y + b * other.y, self.count + other.count)
 
     def some(self, start: FloatArray, features: slice, outputs: slice) -> Normal:
@@ -96,8 +99,9 @@ class Normal:
 
     def _ridged(self, ridge: float) -> FloatArray:
         size = self.xx.shape[1]
-        scale = np.trace(self.xx, axis1=1, axis2=2) / size + 1e-12
-        return np.asarray(self.xx + ridge * scale[:, None, None] * np.eye(size))
+        result, scale = self.xx.copy(), np.trace(self.xx, axis1=1, axis2=2) / size + 1e-12
+        result[:, np.arange(size), np.arange(size)] += ridge * scale[:, None]
+        return result
 
 
 def fit(rows: Fitted, start: FloatArray) -> Fit:
@@ -162,17 +166,21 @@ def inverted(a: FloatArray) -> FloatArray:
 def normal(x: FloatArray, y: FloatArray) -> Normal:
     n = len(x)
     mean_x, mean_y = x.mean(axis=0, dtype=np.float64), y.mean(axis=0, dtype=np.float64)
-    xx, xy = np.zeros(()), np.zeros(())
+    groups, features = x.shape[1:]
+    xx, xy = np.zeros((groups, features, features)), np.zeros((groups, features, y.shape[2]))
     for a, b in _blocks(x, y, mean_x, mean_y):
-        xx, xy = xx + product(a, a), xy + product(a, b)
-    return Normal(xx / n, xy / n, mean_x, mean_y, n)
+        xx += product(a, a)
+        xy += product(a, b)
+    xx /= n
+    xy /= n
+    return Normal(xx, xy, mean_x, mean_y, n)
 
 
 def product(a: FloatArray, b: FloatArray) -> FloatArray:
     """a^T b of every group, shape (groups, features of a, features of b). a, b: shape (rows, groups, features)."""
     if a.shape[1] == 1:  # numpy sees the symmetry of a product with itself, and does half of it
-        return np.asarray((a[:, 0].T @ b[:, 0])[None], np.float64)
-    return np.asarray(np.matmul(a.transpose(1, 2, 0), b.transpose(1, 0, 2)), np.float64)
+        return np.asarray((a[:, 0].T @ b[:, 0])[None])
+    return np.asarray(np.matmul(a.transpose(1, 2, 0), b.transpose(1, 0, 2)))
 
 
 def error(rows: Fitted, found: Fit) -> float:
@@ -196,12 +204,15 @@ def predicted(x: FloatArray, found: Fit) -> FloatArray:
 
 def _towards(rows: Fitted, found: Fit, mean_x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Targets that are the prediction where both lie beyond a bound: their covariance with x, and means."""
-    total, summed = np.zeros(()), np.zeros(())
+    total, summed = np.zeros(found.matrix.shape), np.zeros(found.bias.shape)
     for x, y in _blocks(rows.x, rows.y):
         target = _met(y, predicted(x, found), rows.bounds)
-        total, summed = total + product(x, target), summed + target.sum(axis=0, dtype=np.float64)
+        total += product(x, target)
+        summed += target.sum(axis=0, dtype=np.float64)
     mean = summed / len(rows.x)
-    return total / len(rows.x) - mean_x[:, :, None] * mean[:, None, :], mean
+    total /= len(rows.x)
+    total -= mean_x[:, :, None] * mean[:, None, :]
+    return total, mean
 
 
 def _met(y: FloatArray, guess: FloatArray, bounds: tuple[float, float] | None) -> FloatArray:
