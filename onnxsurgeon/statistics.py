@@ -29,7 +29,7 @@ from onnxsurgeon.segments import Piece
 from onnxsurgeon.session import Device
 
 FORMAT = "1"
-TOGETHER = 512  # rows that wait to be multiplied, of every layer
+TOGETHER = 2048  # rows that wait to be multiplied, of every layer
 
 
 @dataclass(frozen=True)
