@@ -114,8 +114,8 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
         errors = [(c["vertex"], f"{c['before']:.4f}", f"{c['after']:.4f}") for c in report["compensation"]]
         parts += [filled(fitted, errors, None, "layers"), ""]
     told = [_scored(report["score"])] if report["score"] else []
-    rotated = f"{report['rotated']} linear streams: components were cut, not channels"
-    told += [said("rotated", rotated)] if report["rotated"] else []
+    rotated = said("rotated", f"linear streams whose components were cut, not their channels: {report['rotated']}")
+    told += [rotated] if report["rotated"] else []
     told += [_compensated(report["compensation"], report["joint"])] if report["compensation"] else []
     return [*parts, *told, _solver(report["solver"]), *_frozen(report, verbose=verbose), *_proof(report)]
 
