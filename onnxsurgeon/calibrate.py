@@ -47,7 +47,8 @@ class Request:
     """What is to be done with data, and how. stats: a file to read statistics from, or to write them to.
 
     memory: bytes that statistics and activations may take, about. mirror: data are pictures, and mirror images of them
-    are samples, too. rotate: linear streams are turned into components before anything is cut.
+    are samples, too. rotate: linear streams are turned into components before anything is cut; None for what the
+    statistics are of, or else where samples run through the cut model.
     """
 
     utility: str
@@ -58,7 +59,7 @@ class Request:
     device: Device = "auto"
     seed: int = 0
     mirror: bool = False
-    rotate: bool = False
+    rotate: bool | None = None
 
     @property
     def needs_moments(self) -> bool:
@@ -87,11 +88,9 @@ def request(
             raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
     if memory < 2**20:
         raise UsageError(f"--memory {memory:.0f} is too little", why="it is in bytes", fix="write it like 2GB")
-    for word, asked in (("--mirror", mirror), ("--rotate", rotate)):
-        if asked and data is None:
+    for word, lacks in (("--mirror", mirror and data is None), ("--rotate", rotate and not known)):
+        if lacks:
             raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
-    if rotate is None:
-        rotate = data is not None and compensate in BY_SAMPLES
     path = None if stats is None else Path(stats)
     return Request(utility, compensate, data, path, memory, device, seed, mirror, rotate)  # type: ignore[arg-type]
 
@@ -130,10 +129,14 @@ class Calibration:
 
     def _turn(self, relabel: Callable[[ir.Model], Labels]) -> None:
         """Turns the streams, if that is wanted; raises UsageError where the statistics are of others."""
-        found, known = streams(self.labels) if self.request.rotate else [], self.statistics
-        if (known.moments or known.losses) and known.turns.keys() != {stream.key for stream in found}:
+        request, known = self.request, self.statistics
+        wanted = request.rotate
+        if wanted is None:
+            wanted = bool(known.turns) if known.moments else request.compensate in BY_SAMPLES
+        found = streams(self.labels) if wanted else []
+        if known.moments and known.turns.keys() != {stream.key for stream in found}:
             raise UsageError(
-                f"--stats {self.request.stats} is of this model turned otherwise",
+                f"--stats {request.stats} is of this model turned otherwise",
                 why=f"{len(known.turns)} of its streams were rotated, {len(found)} are to be",
                 fix="name another file, or leave --rotate as it was",
             )

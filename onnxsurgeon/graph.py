@@ -158,8 +158,9 @@ def label(
     known = Known(model, evaluator, best[2])
     if rewritten:
         known = rewrite(known)
-    labels = Labels(original or model, known.model, known.evaluator, best[1], known.facts)
-    labels.turned = original is not None
+    labels = Labels(
+        original or model, known.model, known.evaluator, best[1], known.facts, turned=original is not None
+    )  # fmt: skip
     _Labeller(labels, opened, parted).run()
     labels.classes = labels.relations.resolve(free)
     for node, call in labels.calls.items():

@@ -1,9 +1,10 @@
-"""Linear streams turned into their principal components, so that few of their neurons carry most of what is said.
+"""Linear streams in other coordinates, so that few of their neurons carry most of what is said.
 
 A stream is neurons that only linear vertices write and read, and that nothing between them tells apart: sums, means,
-moves. With any invertible T the network computes the same when writers write T x and readers undo it. Components of
-least variance are what it costs least to cut (as in SliceGPT, Ashkboos et al. 2024). Normalisations with fixed
-statistics that stand between a stream and its writers or readers are folded into those.
+moves. With any invertible T the network computes the same when writers write T x and readers undo it. In coordinates
+of the right T some neurons hardly matter to any reader, and are cut at little cost (SliceGPT, Ashkboos et al. 2024,
+takes principal components; what readers make of x is not in those). Normalisations with fixed statistics that stand
+between a stream and its writers or readers are folded into those.
 """
 
 from __future__ import annotations

@@ -228,6 +228,10 @@ def test_statistics_know_how_they_were_turned(tmp_path: Path) -> None:
     assert ir.to_proto(first.graph) == ir.to_proto(again.graph)
     with pytest.raises(osg.UsageError, match="turned otherwise"):
         osg.prune(model, rotate=False, **options)
+    del options["data"]
+    assert osg.prune(model, compensate="linear", **options).rotated == 1
+    plain = osg.prune(model, **{**options, "stats": tmp_path / "plain.npz"}, data=data, rotate=False)
+    assert plain.rotated == osg.prune(model, **{**options, "stats": tmp_path / "plain.npz"}, data=data).rotated == 0
 
 
 def test_readers_are_what_is_named() -> None:
