@@ -23,6 +23,7 @@ PRUNED: report.Report = {
     "before": {"params": 1_000_000, "macs": 4.1e9, "size": 4_000_000, "vertices": 12},
     "after": {"params": 700_000, "macs": 3.1e9, "size": 2_800_000, "vertices": 12},
     "compensation": [{"vertex": "head", "before": 0.5, "after": 0.125}],
+    "rotated": 7,
     "joint": {"before": 0.25, "after": 0.2},
     "changes": [
         {"vertex": f"/[b]{k}/größe\x1b[31m", "operator": "Conv", "weight": f"w{k}", "before": [64, 3], "after": [9, 3]}
@@ -108,6 +109,7 @@ def test_a_table_shows_what_the_report_says(monkeypatch: pytest.MonkeyPatch) -> 
         "an output of the graph",
         "ran on CPU",
         "0.100 %",
+        "not their channels: 7",
     ):
         assert word in text
     assert f"and {len(PRUNED['changes']) - tables.ROWS} more weights" in text
