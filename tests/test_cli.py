@@ -74,8 +74,8 @@ def test_pruning_passes_and_says_so(run: Run, folder: Path) -> None:
 
 
 DOCUMENTED = """
-    schema command version model output before after ratio requested changes compensation rotated joint solver frozen free
-    score proof seconds status exit_code
+    schema command version model output before after ratio requested changes compensation rotated joint solver frozen
+    free score proof seconds status exit_code
 """.split()
 
 
