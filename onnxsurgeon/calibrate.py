@@ -142,8 +142,7 @@ class Calibration:
             )
         if found and not known.turns:
             self.report("rotate", f"{len(found)} linear streams")
-            readers = {node for stream in found for node in stream.readers}
-            seen = self._moments([c for c in consumers(self.labels) if c.node in readers])
+            seen = self._moments([stream.linear[node] for stream in found for node in stream.readers])
             known.turns = {stream.key: components(self.labels, stream, seen) for stream in found}
         if found:
             self.labels = relabel(turned(self.labels, known.turns, found))

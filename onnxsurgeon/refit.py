@@ -112,14 +112,17 @@ def put(model: ir.Model, node: ir.Node, index: int, array: FloatArray) -> None:
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
     old = node.inputs[index]
-    shape, kind = ir.Shape(array.shape), ir.TensorType(ir.DataType.FLOAT)
+    array, shape, kind = (
+        np.ascontiguousarray(array, np.float32),
+        ir.Shape(array.shape),
+        ir.TensorType(ir.DataType.FLOAT),
+    )
     own = old is not None and old.is_initializer() and len(old.uses()) == 1
     if old is not None and own and not (old.is_graph_input() or old.is_graph_output()):
-        old.const_value = ir.Tensor(np.ascontiguousarray(array, np.float32), name=old.name)
-        old.shape, old.type = shape, kind
+        old.const_value, old.shape, old.type = ir.Tensor(array, name=old.name), shape, kind
         return
     name = f"{old.name if old is not None and old.name else f'{node.outputs[0].name}_{index}'}_fitted"
-    tensor = ir.Tensor(np.ascontiguousarray(array, np.float32), name=name)
+    tensor = ir.Tensor(array, name=name)
     model.graph.initializers[name] = value = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
     node.replace_input_with(index, value)
     if old is not None:

@@ -37,13 +37,14 @@ class Stream:
     """Neurons that can be turned. roots: their classes, in the order in which they lie on every axis.
 
     readers, writers: layers, each with the normalisation that stands between it and the stream. constants: what is
-    added or joined, as vertex, input and axis.
+    added or joined, as vertex, input and axis. linear: the consumer that a layer is.
     """
 
     roots: IntArray
     readers: Mapping[ir.Node, ir.Node | None]
     writers: Mapping[ir.Node, ir.Node | None]
     constants: Sequence[tuple[ir.Node, int, int]]
+    linear: Mapping[ir.Node, Consumer]
 
     @property
     def key(self) -> str:
@@ -118,7 +119,7 @@ class _Trace:
                 return None
         if not all(self._before_readers(norm) or self._behind_writer(norm) for norm in norms):
             return None
-        return Stream(self.roots, self.readers, self.writers, constants)
+        return Stream(self.roots, self.readers, self.writers, constants, self.linear)
 
     def _on(self, axes: Axes | None) -> list[int]:
         """The axes that carry the neurons."""
@@ -165,9 +166,9 @@ class _Trace:
 
     def _before_readers(self, norm: ir.Node) -> bool:
         """Whether only layers read a normalisation, which can take its place."""
-        found, waiting = list[ir.Node](), [norm.outputs[0]]
+        found, waiting, passed = list[ir.Node](), [norm.outputs[0]], set(self.nodes)
         while waiting:
-            for node in {use.node for use in waiting.pop().uses()} & set(self.nodes):
+            for node in {use.node for use in waiting.pop().uses()} & passed:
                 if node in self.readers and not self.linear[node].pads:
                     found.append(node)
                 elif node in self.moves:
@@ -194,10 +195,10 @@ def components(labels: Labels, stream: Stream, moments: Mapping[str, Moments]) -
     They are uncorrelated and of one variance (where the neurons have any), in the order of the squares of what the
     readers' outputs owe to them; each reader counts alike. moments: of what readers see.
     """
-    size, by_node = len(stream.roots), {c.node: c for c in consumers(labels)}
+    size = len(stream.roots)
     variance, owed = np.zeros((size, size)), np.zeros((size, size))
     for node, norm in stream.readers.items():
-        consumer = by_node[node]
+        consumer = stream.linear[node]
         taps = size, consumer.kernel
         seen = np.einsum("akbk->ab", moments[consumer.key].covariance[0].reshape(*taps, *taps)) / consumer.kernel
         weights = consumer.matrix()[0].reshape(*taps, -1)

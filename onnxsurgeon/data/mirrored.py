@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxsurgeon.data.expected import Input
+from onnxsurgeon.data.expected import Arrays, Input
 from onnxsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 COLOURS = (1, 3, 4)
 SHIFT = 1 / 16  # of its sides a picture moves at most
-Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
