@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 from onnxsurgeon.errors import InfeasibleError, ModelError, ProofError, SurgeonError, UsageError
 
 if TYPE_CHECKING:
-    from onnxsurgeon.comparison import Validation, validate
     from onnxsurgeon.data import Data, inputs_of, open_data
-    from onnxsurgeon.evaluation import Score, evaluate
-    from onnxsurgeon.inspection import Inspection, Model, inspect
-    from onnxsurgeon.network import Network, load
-    from onnxsurgeon.proving import Proofs
-    from onnxsurgeon.prune import Result, prune
-    from onnxsurgeon.search import Examiner, Found, smallest
-    from onnxsurgeon.sensitivity import Sensitivity, sensitivity
+    from onnxsurgeon.evaluation.score import Score, evaluate
+    from onnxsurgeon.evaluation.sensitivity import Sensitivity, sensitivity
+    from onnxsurgeon.inspection import Inspection, inspect
+    from onnxsurgeon.model.model import Model
+    from onnxsurgeon.proof.of_edits import Proofs
+    from onnxsurgeon.proof.of_two_files import Validation, validate
+    from onnxsurgeon.pruning.prune import Result, prune
+    from onnxsurgeon.pruning.ratio_search import Examiner, Found, smallest
     from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Conv, Linear, Pool
+    from onnxsurgeon.surgery.network import Network, load
 
 __version__ = "0.1.0"
 __all__ = [
@@ -67,27 +68,27 @@ _HOMES = {
     "BatchNorm": "onnxsurgeon.surgery.blocks",
     "Conv": "onnxsurgeon.surgery.blocks",
     "Data": "onnxsurgeon.data",
-    "Examiner": "onnxsurgeon.search",
-    "Found": "onnxsurgeon.search",
+    "Examiner": "onnxsurgeon.pruning.ratio_search",
+    "Found": "onnxsurgeon.pruning.ratio_search",
     "Inspection": "onnxsurgeon.inspection",
     "Linear": "onnxsurgeon.surgery.blocks",
-    "Model": "onnxsurgeon.inspection",
-    "Network": "onnxsurgeon.network",
+    "Model": "onnxsurgeon.model.model",
+    "Network": "onnxsurgeon.surgery.network",
     "Pool": "onnxsurgeon.surgery.blocks",
-    "Proofs": "onnxsurgeon.proving",
-    "Result": "onnxsurgeon.prune",
-    "Score": "onnxsurgeon.evaluation",
-    "Sensitivity": "onnxsurgeon.sensitivity",
-    "Validation": "onnxsurgeon.comparison",
-    "evaluate": "onnxsurgeon.evaluation",
+    "Proofs": "onnxsurgeon.proof.of_edits",
+    "Result": "onnxsurgeon.pruning.prune",
+    "Score": "onnxsurgeon.evaluation.score",
+    "Sensitivity": "onnxsurgeon.evaluation.sensitivity",
+    "Validation": "onnxsurgeon.proof.of_two_files",
+    "evaluate": "onnxsurgeon.evaluation.score",
     "inputs_of": "onnxsurgeon.data",
     "inspect": "onnxsurgeon.inspection",
-    "load": "onnxsurgeon.network",
+    "load": "onnxsurgeon.surgery.network",
     "open_data": "onnxsurgeon.data",
-    "prune": "onnxsurgeon.prune",
-    "sensitivity": "onnxsurgeon.sensitivity",
-    "smallest": "onnxsurgeon.search",
-    "validate": "onnxsurgeon.comparison",
+    "prune": "onnxsurgeon.pruning.prune",
+    "sensitivity": "onnxsurgeon.evaluation.sensitivity",
+    "smallest": "onnxsurgeon.pruning.ratio_search",
+    "validate": "onnxsurgeon.proof.of_two_files",
 }
 
 

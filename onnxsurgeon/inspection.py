@@ -2,177 +2,23 @@
 
 from __future__ import annotations
 
-import fnmatch
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.errors import UsageError
-from onnxsurgeon.graph import Labels, Weight, label
-from onnxsurgeon.load import EXTERNAL, read
-from onnxsurgeon.neurons import CARRIED, LAYOUT, POSITIONS, WORKED, Axes, Free, Reason
-from onnxsurgeon.rewrites.packed import MOST
-from onnxsurgeon.signature import Shape
-from onnxsurgeon.solver import least
-from onnxsurgeon.spaces import Spaces, spaces
-from onnxsurgeon.vertices import constant
-
-
-@dataclass(eq=False)
-class Model:
-    """A model that was read from `path`."""
-
-    path: Path
-    graph: ir.Model
-
-    @property
-    def bytes(self) -> int:
-        """Size on disk, external data included."""
-        return sum(file.stat().st_size for file in (self.path, *self.data))
-
-    @property
-    def data(self) -> tuple[Path, ...]:
-        """The files beside it that hold weights."""
-        return tuple(self.path.parent / name for name in self.graph.graph.meta.get(EXTERNAL, ()))
-
-
-def load(path: str | os.PathLike[str]) -> Model:
-    """The model at `path`; its weights stay in the file. Raises UsageError or ModelError where it can't be read."""
-    return Model(Path(path), read(path))
-
-
-@dataclass(frozen=True)
-class Measure:
-    """params: elements of weights. macs: per sample. size: bytes on disk. vertices: nodes."""
-
-    params: int
-    macs: float
-    size: int
-    vertices: int
-
-    def of(self, metric: str) -> float:
-        return float(getattr(self, metric))
-
-
-def measure(model: Model, built: Spaces) -> Measure:
-    """`model` before anything is cut."""
-    full = np.array([s[-1] for s in built.problem.sizes], np.int64)
-    macs = next(c for c in built.problem.costs if c.name == "macs").evaluate(built.problem.lengths(full))
-    return Measure(count_params(model.graph), macs, model.bytes, count_vertices(model.graph))
-
-
-def count_params(model: ir.Model) -> int:
-    """Elements of the distinct weights of a model."""
-    return sum(prod(w.shape) for w in _constants(model) if w.counts)
-
-
-def count_vertices(model: ir.Model) -> int:
-    """Nodes of a model, those of subgraphs included."""
-    return sum(1 for _ in model.graph.all_nodes())
-
-
-def weight_bytes(model: ir.Model) -> int:
-    """Bytes of the distinct constants of a model."""
-    return sum(w.tensor.nbytes for w in _constants(model))
-
-
-def _constants(model: ir.Model) -> list[Weight]:
-    values = {v: None for node in model.graph.all_nodes() for v in node.inputs if v is not None}
-    found = [(value, constant(value)) for value in values]
-    return [Weight(value, tensor, (), ()) for value, tensor in found if tensor is not None]
-
-
-@dataclass(frozen=True)
-class Frozen:
-    """params that no selection can drop, and why: the operator and the words; `reason.vertex` is the first such vertex.
-
-    table: they are indexed by positions alone, not by neurons.
-    """
-
-    reason: Reason | None
-    params: int
-    weights: int
-    table: bool = False
-
-
-def frozen(labels: Labels) -> list[Frozen]:
-    """Parameters that no selection can drop, by operator and words, most first."""
-    found: dict[tuple[str, str, bool], Frozen] = {}
-    for weight in labels.weights():
-        held = _held(labels, weight) if weight.counts else 0
-        if held:
-            reason, table = cause(labels, weight), is_table(labels, weight)
-            key = ("", "", table) if reason is None else (reason.operator, reason.text, table)
-            row = found.get(key, Frozen(reason, 0, 0, table))
-            found[key] = replace(row, params=row.params + held, weights=row.weights + 1)
-    return sorted(found.values(), key=lambda row: -row.params)
-
-
-def is_table(labels: Labels, weight: Weight) -> bool:
-    """Whether a weight runs along positions (of a picture, a sentence, heads that stay) and no axis of neurons.
-
-    Where it is multiplied out it must be known of an axis; an operator that only moves its elements works along nothing
-    else.
-    """
-    reasons = [labels.classes.cause(axis) for axis in weight.axes if axis is not None]
-    if not all(axis is None or labels.classes.frozen[axis].all() for axis in weight.axes):
-        return False
-    texts = {reason.text for reason in reasons if reason is not None}
-    operators = [labels.operator(node) for node, _ in weight.uses]
-    moved = bool(operators) and all(o is not None and o.silence == "none" and o.macs is None for o in operators)
-    return (POSITIONS in texts or (moved and WORKED in texts)) and texts <= {POSITIONS, CARRIED, LAYOUT, WORKED}
-
-
-def _held(labels: Labels, weight: Weight) -> int:
-    parts = [1.0 if a is None else float(labels.classes.frozen[a].mean()) for a in weight.axes]
-    return round(prod(weight.shape) * prod(parts))
-
-
-def cause(labels: Labels, weight: Weight) -> Reason | None:
-    """Why a weight is frozen along an axis; that an operator works along one (a kernel's) explains the least."""
-    found = [c for c in map(labels.classes.cause, weight.axes) if c is not None]
-    return min(found, key=lambda reason: reason.text in (LAYOUT, WORKED), default=None)
-
-
-def why(labels: Labels, weight: Weight) -> str:
-    """In words, why a weight is frozen along an axis; empty where it isn't."""
-    reason = cause(labels, weight)
-    if reason is not None:
-        return f"{reason.text} ({reason.operator} {reason.vertex})"
-    if not any(n > 1 for n in weight.shape):
-        return "a scalar"
-    return "" if any(axis is not None for axis in weight.axes) else "no rule reads it"
-
-
-def is_whole(labels: Labels) -> bool:
-    """Whether nothing can be cut, whatever is asked for."""
-    built = spaces(labels, np.zeros(labels.relations.count))
-    return bool(built.keep(least(built.problem), labels.classes.root).all())
-
-
-def matching(labels: Labels, patterns: Sequence[str], option: str) -> list[ir.Node]:
-    """Vertices whose names match `patterns`, exactly or as globs. Raises UsageError where one of these matches none."""
-    names = {node: call.name for node, call in labels.calls.items()}
-    found: list[ir.Node] = []
-    for pattern in patterns:
-        exact = {pattern, *(f"{pattern}.{part}" for part in range(MOST))}  # a vertex that a rewrite took apart
-        hits = [n for n, name in names.items() if name in exact or fnmatch.fnmatchcase(name, pattern)]
-        if not hits:
-            near = get_close_matches(pattern, names.values(), n=3)
-            raise UsageError(
-                f"{option} {pattern!r} matches no vertex",
-                why=f"nearest names: {', '.join(near)}" if near else f"{len(names)} vertices, none like it",
-                fix="see the names with onnxsurgeon inspect -v",
-            )
-        found += hits
-    return found
+from onnxsurgeon.arrays import Shape
+from onnxsurgeon.dependency.frozen import Frozen, _held, frozen
+from onnxsurgeon.dependency.labels import Labels, label
+from onnxsurgeon.dependency.measure import Measure, measure, weight_bytes
+from onnxsurgeon.dependency.names import matching
+from onnxsurgeon.dependency.spaces import spaces
+from onnxsurgeon.model.model import Model
+from onnxsurgeon.neurons.relations import Axes, Free, Reason
+from onnxsurgeon.solver.solve import least
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def timed(command: list[str]) -> tuple[float, float]:
 def stages(folder: Path, runs: int) -> None:
     """Labelling and selecting inside a process."""
     import onnxsurgeon as osg
-    from onnxsurgeon.graph import label
+    from onnxsurgeon.dependency.labels import label
 
     model = osg.load(folder / "resnet50.onnx")
     say("labelling ResNet-50", f"{median(lambda: label(model.graph), runs):.3f} s", "0.3 s")

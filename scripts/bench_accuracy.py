@@ -28,12 +28,12 @@ import numpy as np
 
 import onnxsurgeon as osg
 from onnxsurgeon.data import Data, inputs_of, open_data
-from onnxsurgeon.edit import cut
-from onnxsurgeon.evaluation import evaluate
-from onnxsurgeon.graph import label
-from onnxsurgeon.spaces import spaces
-from onnxsurgeon.utility import scores
-from onnxsurgeon.write import write
+from onnxsurgeon.dependency.labels import label
+from onnxsurgeon.dependency.spaces import spaces
+from onnxsurgeon.edit.apply import cut
+from onnxsurgeon.evaluation.score import evaluate
+from onnxsurgeon.importance.from_weights import scores
+from onnxsurgeon.model.write import write
 
 ROOT = Path(__file__).resolve().parent.parent
 RATIOS = (0.2, 0.35, 0.5, 0.65)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from onnxsurgeon.errors import InfeasibleError, UsageError
-from onnxsurgeon.network import Network, load
-from onnxsurgeon.recipe import Taken
-from onnxsurgeon.write import write
+from onnxsurgeon.model.lazy_weights import Taken
+from onnxsurgeon.model.write import write
+from onnxsurgeon.surgery.network import Network, load
 
 
 class Gathers:

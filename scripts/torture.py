@@ -18,11 +18,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.errors import InfeasibleError, SurgeonError, UsageError
-from onnxsurgeon.inspection import Model
-from onnxsurgeon.network import Network, load
+from onnxsurgeon.model.model import Model
 from onnxsurgeon.ops.kinds import ACTIVATIONS as KINDS
+from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.surgery.blocks import ACTIVATIONS, Activation, BatchNorm, Block, Conv, Linear, Pool
-from onnxsurgeon.vertices import constant
+from onnxsurgeon.surgery.network import Network, load
 
 REFUSALS = 400  # in a row: the graph has become too small to edit
 

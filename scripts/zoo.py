@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from onnxsurgeon.tables import OUTCOMES, outcome, reason
+from onnxsurgeon.report.tables import OUTCOMES, outcome, reason
 
 Row = dict[str, Any]  # the JSON report of `onnxsurgeon prune`, with `name`, `skeleton`, `wall` (seconds) and `peak`
 COLUMNS = {"status": 12, "free": 6, "params": 7, "MACs": 7, "error": 8, "gap": 7, "seconds": 7, "peak MB": 7, "why": 0}

@@ -12,7 +12,6 @@ from typing import Annotated, NoReturn
 import typer
 
 import onnxsurgeon
-from onnxsurgeon import report
 from onnxsurgeon.cli import surgery
 from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.evaluate import EPILOG as EVALUATE
@@ -39,6 +38,7 @@ from onnxsurgeon.cli.prune import EPILOG as PRUNE
 from onnxsurgeon.cli.prune import prune
 from onnxsurgeon.cli.sensitivity import EPILOG as SENSITIVITY
 from onnxsurgeon.cli.sensitivity import sensitivity
+from onnxsurgeon.report import records as report
 
 app = typer.Typer(cls=Group, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -99,7 +99,7 @@ def inspect(
         stated = shapes(input_shape)
         from onnxsurgeon.cli.progress import Stages
         from onnxsurgeon.inspection import inspect as run
-        from onnxsurgeon.tables import inspected
+        from onnxsurgeon.report.tables import inspected
 
         with Stages(verbose=verbose, quiet=quiet) as progress:
             progress("read", model.name)
@@ -149,9 +149,9 @@ def validate(
             answer.file = report_to
         stated = shapes(input_shape)
         from onnxsurgeon.cli.progress import Stages
-        from onnxsurgeon.comparison import require_same
-        from onnxsurgeon.comparison import validate as run
-        from onnxsurgeon.tables import validated, verdict
+        from onnxsurgeon.proof.of_two_files import require_same
+        from onnxsurgeon.proof.of_two_files import validate as run
+        from onnxsurgeon.report.tables import validated, verdict
 
         with Stages(verbose=verbose, quiet=quiet) as progress:
             progress("read", original.name)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from onnxsurgeon import report
 from onnxsurgeon.errors import ProofError, SurgeonError, UsageError
+from onnxsurgeon.report import records as report
 
 INTERRUPTED = 130
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
@@ -60,7 +60,7 @@ class Answer:
         """The tables, where a person looks."""
         parts = () if self.quiet or self.json else self.tables(self.found)
         if parts:
-            from onnxsurgeon.tables import console
+            from onnxsurgeon.report.tables import console
 
             screen = console(sys.stdout if sys.stdout.isatty() else sys.stderr)
             for part in parts:

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onnxsurgeon import report
 from onnxsurgeon.cli.answer import Answer, explained
 from onnxsurgeon.cli.progress import Count
 from onnxsurgeon.cli.tasks import Task, recorded
 from onnxsurgeon.errors import SurgeonError
+from onnxsurgeon.report import records as report
 
 WORST = (1, 5, 4, 3, 2, 0)  # exit codes; the first that occurs is the exit code of all
 GRACE = 10.0  # seconds that a stopped process has to clean up
@@ -106,7 +106,7 @@ def prune_all(
     at_once: int, resume: bool, writes: bool,
 ) -> None:  # fmt: skip
     """Prunes every model and answers with a row for each. Raises SurgeonError with the worst exit code of all."""
-    from onnxsurgeon.tables import reason, several
+    from onnxsurgeon.report.tables import reason, several
 
     wanted = _parsed(report.to_json(dict(requested)))
     rows = {task: {**row, "status": "skipped"} for task in tasks if resume and (row := recorded(task, wanted))}

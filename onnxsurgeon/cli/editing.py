@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from onnxsurgeon import report
 from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.operations import Operation
 from onnxsurgeon.cli.options import AsJson, Atol, OnDevice, Quiet, ReportTo, Rtol, Seed, Verbose
 from onnxsurgeon.errors import ProofError, UsageError
+from onnxsurgeon.report import records as report
 
 if TYPE_CHECKING:
     from onnxsurgeon.cli.progress import Stages
-    from onnxsurgeon.network import Network
-    from onnxsurgeon.resize import Resized
+    from onnxsurgeon.surgery.network import Network
+    from onnxsurgeon.surgery.widths import Resized
 
 # As in the package, which is not imported for them: --help is to be quick.
 Init = Literal["normal", "zeros", "he", "duplicate"]
@@ -116,7 +116,7 @@ def edit(
 
 
 def _check_target(target: Path, common: Common, suffix: str = "") -> None:
-    from onnxsurgeon.write import check_target
+    from onnxsurgeon.model.write import check_target
 
     path = target.with_name(target.name + suffix)
     if path.is_file() and not common.overwrite:
@@ -127,10 +127,10 @@ def _check_target(target: Path, common: Common, suffix: str = "") -> None:
 def _edit(
     answer: Answer, model: Path, target: Path, common: Common, todo: Sequence[Operation], progress: Stages
 ) -> None:
-    from onnxsurgeon.changes import edited
-    from onnxsurgeon.cli.edited import edited as tables
-    from onnxsurgeon.network import load
-    from onnxsurgeon.session import Session
+    from onnxsurgeon.report.edit_tables import edited as tables
+    from onnxsurgeon.report.edits import edited
+    from onnxsurgeon.runtime.session import Session
+    from onnxsurgeon.surgery.network import load
 
     answer.tables = lambda found: tables(found, verbose=common.verbose)
     progress("read", model.name)
@@ -164,7 +164,7 @@ def _edit(
 
 def _save(answer: Answer, network: Network, target: Path, common: Common, progress: Stages) -> str:
     """Proves and writes; the report's status."""
-    from onnxsurgeon.changes import proven
+    from onnxsurgeon.report.edits import proven
 
     began = time.perf_counter()
     try:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from onnxsurgeon import report
 from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.options import (
     EXIT_CODES,
@@ -30,6 +29,7 @@ from onnxsurgeon.cli.options import (
     read_model,
     shapes,
 )
+from onnxsurgeon.report import records as report
 
 EPILOG = (
     EXIT_CODES
@@ -72,8 +72,8 @@ def evaluate(
             answer.file = report_to
         stated = shapes(input_shape)
         from onnxsurgeon.cli.progress import Bar, Stages
-        from onnxsurgeon.evaluation import evaluate as run
-        from onnxsurgeon.tables import evaluated
+        from onnxsurgeon.evaluation.score import evaluate as run
+        from onnxsurgeon.report.tables import evaluated
 
         with Stages(verbose=verbose, quiet=quiet) as progress:
             progress("read", model.name)

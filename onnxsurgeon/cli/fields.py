@@ -140,7 +140,7 @@ def bound(given: Told, field: str) -> int | dict[str, int]:
 
 def widths(given: Told, field: str) -> list[str]:
     """Requests as on the shell, or a mapping of names to what follows them."""
-    from onnxsurgeon.requests import parse
+    from onnxsurgeon.surgery.width_requests import parse
 
     found: list[tuple[str, Told]] = []
     if isinstance(given.value, dict):
@@ -161,7 +161,7 @@ def widths(given: Told, field: str) -> list[str]:
 def utility(given: Told, field: str) -> str:
     from typing import get_args
 
-    from onnxsurgeon.utility import Criterion
+    from onnxsurgeon.importance.from_weights import Criterion
 
     if str(given).startswith("file:"):
         return f"file:{file(Told(str(given).removeprefix('file:'), given.where, given.folder), field)}"

@@ -27,9 +27,9 @@ from onnxsurgeon.cli.fields import (
 from onnxsurgeon.errors import SurgeonError, UsageError
 
 if TYPE_CHECKING:
-    from onnxsurgeon.network import Network
-    from onnxsurgeon.resize import Resized
     from onnxsurgeon.surgery.blocks import Block
+    from onnxsurgeon.surgery.network import Network
+    from onnxsurgeon.surgery.widths import Resized
 
 Given = Mapping[str, Any]
 LAYERS = {  # what each is told
@@ -242,7 +242,7 @@ def _replace(network: Network, given: Given, seed: int) -> Sequence[Resized]:
 
 
 def _splice(network: Network, given: Given, seed: int) -> Sequence[Resized]:
-    from onnxsurgeon.network import load
+    from onnxsurgeon.surgery.network import load
 
     ends = {key: given[key] for key in ("entry", "exit", "prefix") if key in given}
     network.splice(load(given["file"]), after=given["after"], **ends, **_aligning(given, seed))

@@ -12,7 +12,7 @@ from onnxsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
     from onnxsurgeon.data import Data
-    from onnxsurgeon.inspection import Model
+    from onnxsurgeon.model.model import Model
 
 # As in the package, which is not imported for them: --help is to be quick.
 Metric = Literal["params", "macs", "size"]
@@ -54,7 +54,7 @@ def shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
 
 def read_model(path: Path, stated: Mapping[str, tuple[int, ...]]) -> Model:
     """The model, whose inputs have the `stated` shapes; raises UsageError where they can't."""
-    from onnxsurgeon.inspection import load
+    from onnxsurgeon.model.model import load
 
     model = load(path)
     inputs = {v.name: v for v in model.graph.graph.inputs if not v.is_initializer()}

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from onnxsurgeon.report import Report
-from onnxsurgeon.tables import console, outcome, plain
+from onnxsurgeon.report.records import Report
+from onnxsurgeon.report.tables import console, outcome, plain
 
 
 class Stages:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onnxsurgeon import amounts, report
+from onnxsurgeon import units
 from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.options import (
     EXIT_CODES,
@@ -50,11 +50,12 @@ from onnxsurgeon.cli.options import (
 )
 from onnxsurgeon.cli.tasks import arguments, tasks
 from onnxsurgeon.errors import ProofError, UsageError
+from onnxsurgeon.report import records as report
 
 if TYPE_CHECKING:
-    from onnxsurgeon.budgets import Progress
-    from onnxsurgeon.inspection import Model
-    from onnxsurgeon.prune import Result
+    from onnxsurgeon.model.model import Model
+    from onnxsurgeon.pruning.budgets import Progress
+    from onnxsurgeon.pruning.prune import Result
 
 EPILOG = (
     EXIT_CODES
@@ -167,7 +168,7 @@ def prune(
             **{
                 f"max_{name}": None
                 if text is None
-                else amounts.parse(text, option=f"--max-{name}", of_bytes=name == "size")
+                else units.parse(text, option=f"--max-{name}", of_bytes=name == "size")
                 for name, text in (("params", max_params), ("macs", max_macs), ("size", max_size))
             },
             "utility": utility,
@@ -175,7 +176,7 @@ def prune(
             "stats": None if stats is None else str(stats),
             "rotate": rotate,
             "mirror": mirror,
-            "memory": amounts.parse(memory, option="--memory", of_bytes=True),
+            "memory": units.parse(memory, option="--memory", of_bytes=True),
             "round_to": round_to,
             "min_keep": min_keep,
             "exclude": exclude or [],
@@ -235,11 +236,11 @@ def _prune(
     options: dict[str, Any], *, dry_run: bool, overwrite: bool,
 ) -> None:  # fmt: skip
     from onnxsurgeon.cli.progress import Stages
-    from onnxsurgeon.inspection import frozen
-    from onnxsurgeon.session import Session
-    from onnxsurgeon.tables import pruned, verdict
-    from onnxsurgeon.validate import tolerance
-    from onnxsurgeon.write import check_target
+    from onnxsurgeon.dependency.frozen import frozen
+    from onnxsurgeon.model.write import check_target
+    from onnxsurgeon.proof.comparison import tolerance
+    from onnxsurgeon.report.tables import pruned, verdict
+    from onnxsurgeon.runtime.session import Session
 
     answer.tables = lambda found: [*pruned(found, verbose=answer.verbose), verdict(found)]
     if not dry_run:
@@ -285,8 +286,8 @@ def _chosen(
     source: Model, requested: dict[str, Any], wanted: dict[str, Any], device: Device, progress: Progress
 ) -> tuple[Result, report.Report | None]:
     """The pruned model, and its score where one was asked for."""
-    from onnxsurgeon.prune import prune as run
-    from onnxsurgeon.search import Examiner, smallest
+    from onnxsurgeon.pruning.prune import prune as run
+    from onnxsurgeon.pruning.ratio_search import Examiner, smallest
 
     data = None
     if wanted["data"] is not None:

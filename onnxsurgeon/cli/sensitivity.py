@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from onnxsurgeon import report
 from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.options import (
     EXIT_CODES,
@@ -30,6 +29,7 @@ from onnxsurgeon.cli.options import (
     read_model,
     shapes,
 )
+from onnxsurgeon.report import records as report
 
 EPILOG = (
     EXIT_CODES
@@ -69,7 +69,7 @@ def sensitivity(
     """
     with answering(Answer("sensitivity", as_json, quiet, verbose, found={"model": str(model)})) as answer:
         if plot is not None:
-            from onnxsurgeon.plot import BEGIN, page
+            from onnxsurgeon.report.html import BEGIN, page
 
             report.check_report(plot, model, Path(data), option="--plot", begins=BEGIN)
         if report_to is not None:
@@ -77,8 +77,8 @@ def sensitivity(
             answer.file = report_to
         stated = shapes(input_shape)
         from onnxsurgeon.cli.progress import Bar, Stages
-        from onnxsurgeon.sensitivity import sensitivity as run
-        from onnxsurgeon.tables import sensitive
+        from onnxsurgeon.evaluation.sensitivity import sensitivity as run
+        from onnxsurgeon.report.tables import sensitive
 
         with Stages(verbose=verbose, quiet=quiet) as progress:
             progress("read", model.name)

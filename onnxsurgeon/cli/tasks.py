@@ -13,8 +13,8 @@ from typing import Any
 
 import typer
 
-from onnxsurgeon import report
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.report import records as report
 
 OF_ALL = {"models", "output", "output_dir", "jobs", "resume", "report_to", "as_json", "quiet"}  # no option of one model
 

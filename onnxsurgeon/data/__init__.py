@@ -12,10 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
+from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.data.arrays import open_arrays
-from onnxsurgeon.data.expected import Arrays, Expected, Input, Piece, inputs_of, rebatched
+from onnxsurgeon.data.augmentation import Mirrored, mirrored
 from onnxsurgeon.data.functions import Function, imported, is_function
-from onnxsurgeon.data.mirrored import Mirrored, mirrored
+from onnxsurgeon.data.model_inputs import Expected, Input, Piece, inputs_of, rebatched
 from onnxsurgeon.data.pictures import Pictures, Preset, open_pictures
 from onnxsurgeon.errors import UsageError
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from onnxsurgeon.data.expected import LABELS, Expected, Piece, chosen
+from onnxsurgeon.data.model_inputs import LABELS, Expected, Piece, chosen
 from onnxsurgeon.errors import ModelError
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

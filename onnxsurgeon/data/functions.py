@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxsurgeon.data.expected import LABELS, Expected, Piece
+from onnxsurgeon.data.model_inputs import LABELS, Expected, Piece
 from onnxsurgeon.errors import SurgeonError, UsageError
 
 

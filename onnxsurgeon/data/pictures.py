@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from onnxsurgeon.data.expected import Expected, Input, Piece, chosen
+from onnxsurgeon.data.model_inputs import Expected, Input, Piece, chosen
 from onnxsurgeon.errors import ModelError, UsageError
 
 Preset = Literal["imagenet", "cifar", "unit"]

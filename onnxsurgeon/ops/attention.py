@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import sqrt
 
-from onnxsurgeon.neurons import POSITIONS, Axes, Axis
+from onnxsurgeon.neurons.relations import POSITIONS, Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Rule, blocks, register, unchanged
 from onnxsurgeon.ops.table import counted, everything, read
 

@@ -9,11 +9,11 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from onnxsurgeon.arrays import Array, Ids, Mask, Shape
 from onnxsurgeon.errors import InfeasibleError
-from onnxsurgeon.neurons import Axes, Axis, Ids, Mask, Relations
-from onnxsurgeon.signature import Operand, Shape
+from onnxsurgeon.neurons.relations import Axes, Axis, Relations
+from onnxsurgeon.neurons.signature import Operand
 
-Array = npt.NDArray[Any]
 Changes = dict[str | int, Any]  # attribute name or input index -> its new value (None: remove the attribute)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 
-from onnxsurgeon.neurons import WORKED, Axes, Axis
+from onnxsurgeon.neurons.relations import WORKED, Axes, Axis
 from onnxsurgeon.ops.call import Call, Fact, Key, register
 
 Attributes = Mapping[str, Any]

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxsurgeon.ops.call import Array
-from onnxsurgeon.signature import Shape
+from onnxsurgeon.arrays import Array, Shape
 
 AXES_AS_INPUT = 13  # the opset since which the axes of a sum are an input
 PADS_AS_INPUT = 11  # the opset since which what is padded is

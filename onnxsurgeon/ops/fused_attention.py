@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from onnxsurgeon.neurons import Axes, Axis
+from onnxsurgeon.neurons.relations import Axes, Axis
+from onnxsurgeon.neurons.signature import Operand
 from onnxsurgeon.ops.attention import heads, left, same_scale, tie_angles
 from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, register
 from onnxsurgeon.ops.shapes import MICROSOFT
 from onnxsurgeon.ops.table import connect, everything, read
-from onnxsurgeon.signature import Operand
 
 EIGHT = 8
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from onnxsurgeon.ops.call import Array, Key
+from onnxsurgeon.arrays import Array
+from onnxsurgeon.ops.call import Key
 from onnxsurgeon.ops.emitter import Emitter
 from onnxsurgeon.ops.slopes import (
     SLOPES,

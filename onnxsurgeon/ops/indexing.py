@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from onnxsurgeon.neurons import Axes, Axis
+from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Keep, register, unchanged
 from onnxsurgeon.ops.table import read
 

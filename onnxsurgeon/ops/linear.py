@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from onnxsurgeon.neurons import Axes, Axis
+from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.ops.call import Call
 
 FloatArray = npt.NDArray[Any]

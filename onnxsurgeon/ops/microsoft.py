@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from onnxsurgeon.neurons import Axes
+from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.attention import count_heads, linear_attention, rotary, rotary_sizes
 from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Macs, register, unchanged
+from onnxsurgeon.ops.expansion import pad, pad_amounts
 from onnxsurgeon.ops.reduction import quantize
-from onnxsurgeon.ops.resizing import pad, pad_amounts
 from onnxsurgeon.ops.shapes import MICROSOFT
 from onnxsurgeon.ops.table import (
     conv,

@@ -7,10 +7,10 @@ from math import prod
 
 import numpy as np
 
-from onnxsurgeon.neurons import Axes, Axis, Ids
+from onnxsurgeon.arrays import Ids, Shape
+from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Keep, Tensor, kept, register, require_whole, unchanged
 from onnxsurgeon.ops.table import read
-from onnxsurgeon.signature import Shape
 
 Factoring = list[tuple[int, int, int]]  # (input axis, output axis, size): both shapes as one row of common factors
 

@@ -8,7 +8,8 @@ from math import prod
 
 import numpy as np
 
-from onnxsurgeon.neurons import Axes
+from onnxsurgeon.neurons.relations import Axes
+from onnxsurgeon.neurons.signature import Operand
 from onnxsurgeon.ops.call import OPERATORS, Call, Changes, Factors, Keep, register, unchanged
 from onnxsurgeon.ops.microsoft import inner
 from onnxsurgeon.ops.shapes import MICROSOFT
@@ -23,7 +24,6 @@ from onnxsurgeon.ops.table import (
     read,
     signature,
 )
-from onnxsurgeon.signature import Operand
 
 # --- weights in blocks of few bits -----------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from onnxsurgeon.neurons import Axes
+from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.call import Call, register
 from onnxsurgeon.ops.indexing import letters, text
 from onnxsurgeon.ops.table import counted, read

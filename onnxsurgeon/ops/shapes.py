@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 
-from onnxsurgeon.ops.call import Array, Key
+from onnxsurgeon.arrays import Array, Shape
+from onnxsurgeon.ops.call import Key
 from onnxsurgeon.ops.table import NARY, UNARY
-from onnxsurgeon.signature import Shape
 
 MICROSOFT = "com.microsoft"
 Attributes = Mapping[str, Any]

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnxsurgeon.ops.call import Array
+from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.ops.emitter import Emitter
-from onnxsurgeon.signature import Shape
 
 
 @dataclass(frozen=True)

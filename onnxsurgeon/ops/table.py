@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
+from onnxsurgeon.arrays import Shape
 from onnxsurgeon.errors import InfeasibleError
-from onnxsurgeon.neurons import Axes, Axis
+from onnxsurgeon.neurons.relations import Axes, Axis
+from onnxsurgeon.neurons.signature import Operand, Unsolved, parse, relate
 from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Macs, Resize, Rule, blocks, register
-from onnxsurgeon.signature import Operand, Shape, Unsolved, parse, relate
 
 
 def read(call: Call, text: str, **sizes: int) -> list[Axes | None]:

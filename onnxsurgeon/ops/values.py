@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import onnx.helper
 
-from onnxsurgeon.ops.call import Array
-from onnxsurgeon.signature import Shape
+from onnxsurgeon.arrays import Array, Shape
 
 Attributes = Mapping[str, Any]
 Inputs = Sequence[Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnxsurgeon.neurons import Axes
+from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.call import Call, register
 
 WHOLE = {

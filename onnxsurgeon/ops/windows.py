@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from onnxsurgeon.ops.call import Array
+from onnxsurgeon.arrays import Array
 from onnxsurgeon.ops.linear import Window, window
 from onnxsurgeon.ops.step import Step
 

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from onnxsurgeon.problem import FloatArray, IntArray
+from onnxsurgeon.arrays import FloatArray, IntArray
+from onnxsurgeon.solver.local_search import Search
 from onnxsurgeon.solver.program import Box, Program, logs
 from onnxsurgeon.solver.relax import Relaxation, find_links, sample
-from onnxsurgeon.solver.search import Search
 
 _STEP, _GROWTH = 0.03, 0.3  # of the first grids: 3 % apart near the centres
 _FINEST = 8  # halvings of the step

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from onnxsurgeon.problem import FloatArray, IntArray
+from onnxsurgeon.arrays import FloatArray, IntArray
 from onnxsurgeon.solver.program import Program
 
 _Numbers = TypeVar("_Numbers", IntArray, FloatArray)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from onnxsurgeon.arrays import FloatArray, IntArray
 from onnxsurgeon.errors import InfeasibleError
-from onnxsurgeon.problem import FloatArray, IntArray, Problem
+from onnxsurgeon.solver.problem import Problem
 
 NOTHING = 1e-3  # stands for a count of 0, which has no logarithm
 

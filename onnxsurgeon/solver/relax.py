@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxsurgeon.problem import FloatArray, IntArray
+from onnxsurgeon.arrays import FloatArray, IntArray
 from onnxsurgeon.solver.program import NOTHING, Box, Program, logs
 
 

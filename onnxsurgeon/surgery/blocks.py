@@ -14,9 +14,10 @@ from zlib import crc32
 import numpy as np
 import onnx_ir as ir
 
+from onnxsurgeon.arrays import Shape
+from onnxsurgeon.dependency.names import name_of
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.signature import Shape
-from onnxsurgeon.surgery.draft import Draft, name_of
+from onnxsurgeon.surgery.draft import Draft
 
 Start = Literal["identity", "zeros", "he"]
 

@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.edit import copied, with_free_initializers
+from onnxsurgeon.arrays import Shape
+from onnxsurgeon.dependency.axis_roles import alone
+from onnxsurgeon.dependency.dynamic_dims import samples
+from onnxsurgeon.dependency.facts import Facts, Sizes
+from onnxsurgeon.dependency.labels import Labels, label
+from onnxsurgeon.dependency.names import name_of, result_of
+from onnxsurgeon.dependency.rewrites import prune_dead
+from onnxsurgeon.edit.apply import copied, with_free_initializers
 from onnxsurgeon.errors import InfeasibleError, UsageError
-from onnxsurgeon.facts import Facts, Sizes
-from onnxsurgeon.graph import Labels, label
-from onnxsurgeon.growth import NORMAL, Growth
-from onnxsurgeon.rewrites import prune_dead
-from onnxsurgeon.roles import alone
-from onnxsurgeon.samples import samples
-from onnxsurgeon.selection import Selection
-from onnxsurgeon.signature import Shape
-from onnxsurgeon.vertices import constant, domain_of
-
-
-@dataclass(frozen=True)
-class Step:
-    """One change, from `before` to `after`.
-
-    selection: of the neurons of `labels`; None where the structure changed. same: the function must not change.
-    """
-
-    what: str
-    before: ir.Model
-    after: ir.Model
-    labels: Labels | None = None
-    selection: Selection | None = None
-    growth: Growth = NORMAL
-    same: bool = False
-
-
-def name_of(node: ir.Node) -> str:
-    """A vertex' name; one without has that of its first output."""
-    return node.name or (node.outputs[0].name if node.outputs else "") or ""
-
-
-def result_of(node: ir.Node) -> ir.Value:
-    """What a vertex gives: its first output that is used."""
-    return next((v for v in node.outputs if v.uses() or v.is_graph_output()), node.outputs[0])
+from onnxsurgeon.ops.nodes import constant, domain_of
 
 
 def find(model: ir.Model, name: str) -> ir.Node:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxsurgeon.dependency.labels import label
+from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.graph import label
+from onnxsurgeon.model.lazy_weights import Places, take
 from onnxsurgeon.ops import kinds
-from onnxsurgeon.recipe import Places, take
-from onnxsurgeon.surgery.draft import Draft, Step, find, is_of, require_fit
-from onnxsurgeon.vertices import constant
+from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.surgery.draft import Draft, find, is_of, require_fit
 
 MAX = 255  # along one axis
 

@@ -1,0 +1,16 @@
+"""Array types by what they hold, used throughout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.int64]  # of neurons
+Mask = npt.NDArray[np.bool_]
+Shape = tuple[int, ...]
+Arrays = dict[str, np.ndarray]  # by the name of an input or output

@@ -1,0 +1,1 @@
+"""What a model sees on calibration data, and least squares on it."""

@@ -1,0 +1,239 @@
+"""Least squares of many layers' kind: ridge towards the weights that are there, blind to what an activation clips.
+
+The bounds are those of Zhang et al., Accelerating Very Deep Convolutional Networks (2016): where the target lies beyond
+a bound, a prediction beyond it is as good. Each round replaces such targets by the prediction and solves again; the sum
+of squares never grows (it is majorised at the current prediction).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from onnxsurgeon.arrays import FloatArray
+
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the mean variance of a feature: the best on held-out rows is taken
+TOLD = 2048  # rows that an error is told of
+HELD = 0.3  # share of the rows that the ridge is chosen on
+FEATURES, OUTPUTS = 512, 64  # that the ridge is chosen on
+ROUNDS = 8  # of solving with targets beyond the bounds replaced, at most
+SLOW = 0.05  # of the error: a round that gains less is the last
+SMALL = 128  # half of a matrix that is inverted as a whole
+BLOCK = 8192  # rows that are multiplied in float32 before they are added in float64
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Rows to be fitted: `x` shape (rows, groups, features), `y` shape (rows, groups, outputs), float32.
+
+    bounds: predictions and targets below the first are alike, and above the second.
+    """
+
+    x: FloatArray
+    y: FloatArray
+    bounds: tuple[float, float] | None = None
+
+    def some(self, count: int) -> Fitted:
+        """About `count` of the rows."""
+        step = -(-len(self.x) // count)
+        return Fitted(self.x[::step], self.y[::step], self.bounds)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """matrix: shape (groups, features, outputs). bias: shape (groups, outputs)."""
+
+    matrix: FloatArray
+    bias: FloatArray
+
+
+@dataclass(frozen=True)
+class Normal:
+    """The normal equations of centred rows: covariances of x with x and with y, a group apart, means, and how many."""
+
+    xx: FloatArray
+    xy: FloatArray
+    x: FloatArray
+    y: FloatArray
+    count: int
+
+    def __add__(self, other: Normal) -> Normal:
+        """Those of the rows of both."""
+        a, b = self.count / (self.count + other.count), other.count / (self.count + other.count)
+        x, y = other.x - self.x, other.y - self.y
+        xx, xy = a * self.xx, a * self.xy
+        xx += b * other.xx
+        xy += b * other.xy
+        xx += (a * b * x)[:, :, None] * x[:, None, :]
+        xy += (a * b * x)[:, :, None] * y[:, None, :]
+        return Normal(xx, xy, a * self.x + b * other.x, a * self.y + b * other.y, self.count + other.count)
+
+    def some(self, start: FloatArray, features: slice, outputs: slice) -> Normal:
+        """Those of some features and outputs, what the others say by `start` taken away."""
+        rest = start[:, :, outputs].copy()
+        rest[:, features] = 0
+        xy = self.xy[:, features, outputs] - (self.xx[:, features] @ rest)
+        y = self.y[:, outputs] - np.einsum("gf,gfo->go", self.x, rest)
+        return Normal(self.xx[:, features, features], xy, self.x[:, features], y, self.count)
+
+    def solve(self, start: FloatArray, ridge: float) -> Fit:
+        """The least squares, drawn towards `start` by `ridge`."""
+        return self.step(start, self.inverse(ridge) @ (self.xy - self.xx @ start))
+
+    def inverse(self, ridge: float) -> FloatArray:
+        return inverted(self._ridged(ridge))
+
+    def step(self, start: FloatArray, change: FloatArray) -> Fit:
+        matrix = start + change
+        return Fit(matrix, self.y - np.einsum("gf,gfo->go", self.x, matrix))
+
+    def loss(self, fit: Fit) -> float:
+        """The squared error a row, but for a constant, of a fit that was made on other rows."""
+        matrix = fit.matrix
+        gap = fit.bias + np.einsum("gf,gfo->go", self.x, matrix) - self.y
+        return float((matrix * (self.xx @ matrix - 2 * self.xy)).sum() + (gap**2).sum())
+
+    def _ridged(self, ridge: float) -> FloatArray:
+        size = self.xx.shape[1]
+        result, scale = self.xx.copy(), np.trace(self.xx, axis1=1, axis2=2) / size + 1e-12
+        result[:, np.arange(size), np.arange(size)] += ridge * scale[:, None]
+        return result
+
+
+def fit(rows: Fitted, start: FloatArray) -> Fit:
+    """The best matrix and bias for `rows`; where the rows don't tell, it stays near `start`."""
+    count = len(rows.x)
+    cut = round(count * (1 - HELD))
+    if 1 < cut < count - 1:
+        seen, held = normal(rows.x[:cut], rows.y[:cut]), normal(rows.x[cut:], rows.y[cut:])
+        ridge, equations = _ridge(seen, held, start), seen + held
+    else:
+        ridge, equations = RIDGES[len(RIDGES) // 2], normal(rows.x, rows.y)
+    if rows.bounds is None:
+        return equations.solve(start, ridge)
+    inverse, pull = equations.inverse(ridge), equations.xx @ start
+    found, some = equations.step(start, inverse @ (equations.xy - pull)), rows.some(TOLD)
+    before = _beyond(some, found)
+    for _ in range(ROUNDS):
+        xy, y = _towards(rows, found, equations.x)
+        again = replace(equations, y=y).step(start, inverse @ (xy - pull))
+        loss = _beyond(some, again)
+        found = again if loss < before else found
+        if not loss < (1 - SLOW) * before:
+            break
+        before = loss
+    return found
+
+
+def _ridge(seen: Normal, held: Normal, start: FloatArray) -> float:
+    """The ridge whose fit to what is seen is best for what is held out: down from the middle, or up.
+
+    Some features and outputs tell: a ridge stands for the noise beside the size of a coefficient, not for their number.
+    """
+    features, outputs = (
+        slice(None, None, -(-start.shape[1] // FEATURES)),
+        slice(None, None, -(-start.shape[2] // OUTPUTS)),
+    )
+    seen, held = seen.some(start, features, outputs), held.some(start, features, outputs)
+    start = start[:, features, outputs]
+    losses = cache(lambda k: held.loss(seen.solve(start, RIDGES[k])))
+    at = len(RIDGES) // 2
+    for way in (-1, 1):
+        while 0 <= at + way < len(RIDGES) and losses(at + way) < losses(at):
+            at += way
+    return RIDGES[at]
+
+
+def inverted(a: FloatArray) -> FloatArray:
+    """The inverse of positive definite matrices, shape (groups, n, n): of halves, by products, which are quick."""
+    half = a.shape[1] // 2
+    if half < SMALL:
+        return np.asarray(np.linalg.inv(a), np.float64)
+    first, corner = inverted(a[:, :half, :half]), a[:, :half, half:]
+    across = first @ corner
+    last = inverted(a[:, half:, half:] - corner.transpose(0, 2, 1) @ across)
+    result, beside = np.empty_like(a), across @ last
+    result[:, :half, :half] = first + beside @ across.transpose(0, 2, 1)
+    result[:, :half, half:], result[:, half:, :half] = -beside, -beside.transpose(0, 2, 1)
+    result[:, half:, half:] = last
+    return result
+
+
+def normal(x: FloatArray, y: FloatArray) -> Normal:
+    n = len(x)
+    mean_x, mean_y = x.mean(axis=0, dtype=np.float64), y.mean(axis=0, dtype=np.float64)
+    groups, features = x.shape[1:]
+    xx, xy = np.zeros((groups, features, features)), np.zeros((groups, features, y.shape[2]))
+    for a, b in _blocks(x, y, mean_x, mean_y):
+        xx += product(a, a)
+        xy += product(a, b)
+    xx /= n
+    xy /= n
+    return Normal(xx, xy, mean_x, mean_y, n)
+
+
+def product(a: FloatArray, b: FloatArray) -> FloatArray:
+    """a^T b of every group, shape (groups, features of a, features of b). a, b: shape (rows, groups, features)."""
+    if a.shape[1] == 1:  # numpy sees the symmetry of a product with itself, and does half of it
+        return np.asarray((a[:, 0].T @ b[:, 0])[None])
+    return np.asarray(np.matmul(a.transpose(1, 2, 0), b.transpose(1, 0, 2)))
+
+
+def error(rows: Fitted, found: Fit) -> float:
+    """The squared error beside the variance of the targets, behind the bounds."""
+    lower, upper = rows.bounds or (-np.inf, np.inf)
+    some, mean = rows.some(TOLD), rows.y.clip(lower, upper).mean(axis=0, dtype=np.float64)
+    y = some.y.clip(lower, upper)
+    wrong = float(((predicted(some.x, found).clip(lower, upper) - y) ** 2).sum(dtype=np.float64))
+    spread = float(((y - mean) ** 2).sum(dtype=np.float64))
+    return wrong / spread if spread else 0.0
+
+
+def predicted(x: FloatArray, found: Fit) -> FloatArray:
+    """Shape (rows, groups, outputs)."""
+    matrix, bias = found.matrix.astype(np.float32), found.bias.astype(np.float32)
+    if len(matrix) == 1:
+        return np.asarray((x[:, 0] @ matrix[0] + bias[0])[:, None])
+    rows: FloatArray = np.matmul(x.transpose(1, 0, 2), matrix).transpose(1, 0, 2) + bias
+    return rows
+
+
+def _towards(rows: Fitted, found: Fit, mean_x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Targets that are the prediction where both lie beyond a bound: their covariance with x, and means."""
+    total, summed = np.zeros(found.matrix.shape), np.zeros(found.bias.shape)
+    for x, y in _blocks(rows.x, rows.y):
+        target = _met(y, predicted(x, found), rows.bounds)
+        total += product(x, target)
+        summed += target.sum(axis=0, dtype=np.float64)
+    mean = summed / len(rows.x)
+    total /= len(rows.x)
+    total -= mean_x[:, :, None] * mean[:, None, :]
+    return total, mean
+
+
+def _met(y: FloatArray, guess: FloatArray, bounds: tuple[float, float] | None) -> FloatArray:
+    """`y`, and `guess` where both lie beyond a bound."""
+    lower, upper = bounds or (-np.inf, np.inf)
+    target = y if upper == np.inf else np.where(y >= upper, np.maximum(guess, upper), y)
+    return target if lower == -np.inf else np.where(y <= lower, np.minimum(guess, lower), target)
+
+
+def _beyond(rows: Fitted, found: Fit) -> float:
+    """The squared error, where a prediction beyond a bound is as good as a target there."""
+    guess = predicted(rows.x, found)
+    gap = _met(rows.y, guess, rows.bounds) - guess
+    return float(np.vdot(gap, gap))
+
+
+def _blocks(
+    x: FloatArray, y: FloatArray, mean_x: Any = None, mean_y: Any = None
+) -> Iterator[tuple[FloatArray, FloatArray]]:
+    for start in range(0, len(x), BLOCK):
+        a, b = x[start : start + BLOCK], y[start : start + BLOCK]
+        if mean_x is not None:
+            a, b = a - mean_x.astype(np.float32), b - mean_y.astype(np.float32)
+        yield a, b

@@ -1,0 +1,196 @@
+"""The linear consumers of a labelled graph: vertices whose weights can be fitted anew in closed form, and to what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import FloatArray, Ids, Mask
+from onnxsurgeon.dependency.facts import Evaluator
+from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.neurons.relations import Axis
+from onnxsurgeon.ops import Call
+from onnxsurgeon.ops.linear import BOUNDS, LINEAR, SUMS, Linear
+from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
+
+ALWAYS = -1  # in place of a neuron, on an axis that carries none: it stays
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Consumer:
+    """One vertex that is linear in its data, with a weight of its own.
+
+    inputs: neurons of each group's inputs, shape (groups, inputs). outputs: likewise, shape (groups, outputs).
+    tensor: what gives its weight, as `weight_tensor` does.
+    """
+
+    node: ir.Node
+    call: Call
+    linear: Linear
+    inputs: Ids
+    outputs: Ids
+    tensor: Callable[[ir.Value | None], ir.TensorProtocol | None]
+
+    @property
+    def name(self) -> str:
+        return self.call.name
+
+    @property
+    def data(self) -> str:
+        tensor = self.call.inputs[self.linear.data]
+        return "" if tensor is None else tensor.name
+
+    @property
+    def output(self) -> str:
+        return self.call.outputs[0].name
+
+    @property
+    def kernel(self) -> int:
+        return self.linear.kernel(self.call)
+
+    @property
+    def pads(self) -> bool:
+        return self.linear.pads(self.call)
+
+    @property
+    def features(self) -> int:
+        """Of one group."""
+        return int(self.inputs.shape[1]) * self.kernel
+
+    @property
+    def key(self) -> str:
+        """Consumers of one key see the same rows."""
+        window = [self.call.attributes.get(k) for k in ("strides", "pads", "dilations", "auto_pad", "group", "transA")]
+        kernel = (self.call.shape(self.linear.weight) or ())[2:]
+        return f"{self.data} {self.call.operator} {kernel} {window}"
+
+    def matrix(self) -> FloatArray:
+        """The weight as coefficients, shape (groups, features, outputs)."""
+        tensor = self.tensor(self.node.inputs[self.linear.weight])
+        assert tensor is not None  # see `consumers`
+        return self.linear.matrix(self.call, tensor.numpy()).astype(np.float64)
+
+    def twin(self, node: ir.Node) -> Consumer:
+        """The same consumer as a cut model has it, in `node`; its neurons are not told."""
+        tensor = self.tensor(node.inputs[self.linear.weight])
+        assert tensor is not None
+        weight = self.call.inputs[self.linear.weight]
+        assert weight is not None
+        inputs = list(self.call.inputs)
+        inputs[self.linear.weight] = replace(weight, shape=tuple(tensor.shape.numpy()))
+        own = {name: attribute.value for name, attribute in node.attributes.items() if name in self.call.attributes}
+        call = replace(self.call, attributes={**self.call.attributes, **own}, inputs=inputs)
+        return replace(self, node=node, call=call)
+
+
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """What a consumer is to reproduce: `value` of the original, which is its output plus `other` if there is one, or
+    plus `shift`, shape (groups, outputs).
+
+    bounds: what the only user of `value` lets through unchanged.
+    """
+
+    consumer: Consumer
+    value: ir.Value
+    other: ir.Value | None
+    shift: FloatArray | None
+    bounds: Bounds | None
+
+
+def consumers(labels: Labels) -> list[Consumer]:
+    """Every linear vertex of the outermost graph whose weight is its own, in the graph's order."""
+    return list(_consumers(labels))
+
+
+def _consumers(labels: Labels) -> Iterator[Consumer]:
+    of = partial(weight_tensor, labels.evaluator)
+    for node in labels.model.graph:
+        call = labels.calls.get(node)
+        linear = LINEAR.get((domain_of(node), node.op_type))
+        if call is None or linear is None or not call.results or call.results[0] is None or not linear.fits(call):
+            continue
+        weight = node.inputs[linear.weight]
+        tensor = of(weight)
+        if weight is None or tensor is None or len(weight.uses()) > 1 or tensor.dtype != ir.DataType.FLOAT:
+            continue
+        if constant(node.inputs[linear.data]) is not None or call.shape(linear.data) is None:
+            continue
+        groups, shape = linear.groups(call), tuple(tensor.shape.numpy())
+        features, outputs = linear.matrix(call, np.empty(shape, np.int8)).shape[1:]
+        inputs = _ids(linear.inputs(call), groups, features // linear.kernel(call))
+        yield Consumer(node, call, linear, inputs, _ids(call.results[0][linear.channels], groups, outputs), of)
+
+
+def weight_tensor(evaluator: Evaluator, value: ir.Value | None) -> ir.TensorProtocol | None:
+    """A constant, or what vertices that only rearrange their input make of one."""
+    found, node = constant(value), None if value is None else value.producer()
+    operator = None if node is None else operator_of(node)
+    if found is not None or node is None or operator is None or operator.moves != "rearranged":
+        return found
+    given = [weight_tensor(evaluator, v) for v in node.inputs]
+    if any(tensor is None and v is not None for tensor, v in zip(given, node.inputs, strict=True)):
+        return None
+    array = evaluator.compute(node, [None if tensor is None else tensor.numpy() for tensor in given])
+    return None if array is None else ir.Tensor(array)
+
+
+def _ids(axis: Axis, groups: int, size: int) -> Ids:
+    return np.full((groups, size), ALWAYS) if axis is None else axis.reshape(groups, size)
+
+
+def kept(keep: Mask, neurons: Ids) -> Mask:
+    """Which of `neurons` stay, shape as they."""
+    return np.append(keep, True)[neurons]
+
+
+def goals(labels: Labels) -> list[Goal]:
+    """What each consumer is to reproduce.
+
+    Where its output only goes into a sum whose other term is known before, it is the sum: so a block corrects what the
+    path beside it lost.
+    """
+    order = {node: number for number, node in enumerate(labels.model.graph)}
+    return [_goal(labels, consumer, order) for consumer in consumers(labels)]
+
+
+def _goal(labels: Labels, consumer: Consumer, order: dict[ir.Node, int]) -> Goal:
+    value, other, shift = consumer.node.outputs[0], None, None
+    user = _user(value)
+    if user is not None and (domain_of(user), user.op_type) in SUMS and len(user.inputs) == 2:
+        term = user.inputs[1 if user.inputs[0] is value else 0]
+        assert term is not None
+        producer, call = term.producer(), labels.calls.get(user)
+        shapes = {call.shape(0), call.shape(1)} if call else set()
+        if constant(term) is not None:
+            shift = _by_output(consumer, term)
+            value = value if shift is None else user.outputs[0]
+        elif len(shapes) == 1 and producer is not None and order.get(producer, len(order)) < order[consumer.node]:
+            value, other = user.outputs[0], term
+    user = _user(value)
+    find = BOUNDS.get((domain_of(user), user.op_type)) if user is not None else None
+    bounds = find(labels.calls[user]) if find and user in labels.calls else None
+    return Goal(consumer, value, other, shift, bounds)
+
+
+def _by_output(consumer: Consumer, term: ir.Value) -> FloatArray | None:
+    """A constant that is added to an output, shape (groups, outputs); None where it isn't one number a neuron."""
+    tensor = constant(term)
+    assert tensor is not None
+    shape, at = tuple(tensor.shape.numpy()), consumer.linear.channels
+    rank = len(consumer.call.outputs[0].shape or ())
+    padded = (1,) * (rank - len(shape)) + shape
+    if len(padded) != rank or padded[at] != consumer.outputs.size or tensor.size != consumer.outputs.size:
+        return None
+    return np.asarray(tensor.numpy(), np.float64).reshape(consumer.outputs.shape)
+
+
+def _user(value: ir.Value) -> ir.Node | None:
+    """The only vertex that reads `value`."""
+    uses = value.uses()
+    return next(iter(uses)).node if len(uses) == 1 and not value.is_graph_output() else None

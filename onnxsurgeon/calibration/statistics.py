@@ -1,0 +1,239 @@
+"""What the inputs of linear vertices are like on calibration data: Gram matrices, accumulated in float64.
+
+The original runs once in onnxruntime for each group of layers that fits the memory. Of the rows of a large layer (the
+positions of all pictures) only some are looked at, the same ones each time: more of them change little.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Arrays, FloatArray, IntArray
+from onnxsurgeon.calibration.least_squares import product
+from onnxsurgeon.calibration.linear_layers import Consumer
+from onnxsurgeon.data import Batch, Samples
+from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.errors import ModelError, UsageError
+from onnxsurgeon.runtime.partial_runs import Piece
+from onnxsurgeon.runtime.session import Device
+
+FORMAT = "1"
+TOGETHER = 2048  # rows that wait to be multiplied, of every layer
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How many rows of a layer are looked at: so many at least, and so many for each feature of a group."""
+
+    least: int
+    per_feature: int
+
+
+ENOUGH = Rows(8192, 3)  # to fit weights to
+SOME = Rows(8192, 4)  # to tell how inputs go together
+FEW = Rows(3072, 2)  # to compare selections
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of the rows of one consumer, a group apart.
+
+    gram: mean of feature x feature, shape (groups, features, features), float32 (they are large). mean, magnitude (the
+    mean of |x|): shape (groups, features).
+    """
+
+    gram: npt.NDArray[np.float32]
+    mean: FloatArray
+    magnitude: FloatArray
+
+    @property
+    def covariance(self) -> FloatArray:
+        return self.gram.astype(np.float64) - self.mean[:, :, None] * self.mean[:, None, :]
+
+
+@dataclass
+class Statistics:
+    """What calibration tells. moments: by `Consumer.key`.
+
+    losses: by space (see `space_key`), what the output loses when so many of its units stay, and all of the others.
+    turns: by stream, how it was turned before the rest was found (see `rotation`), shape (components, neurons).
+    """
+
+    fingerprint: str
+    moments: dict[str, Moments] = field(default_factory=dict)
+    losses: dict[str, dict[int, float]] = field(default_factory=dict)
+    turns: dict[str, FloatArray] = field(default_factory=dict)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        arrays: dict[str, np.ndarray] = {"format": np.array(FORMAT), "model": np.array(self.fingerprint)}
+        for number, (key, moments) in enumerate(self.moments.items()):
+            arrays |= {f"{number} key": np.array(key), f"{number} gram": moments.gram}
+            arrays |= {f"{number} mean": moments.mean, f"{number} magnitude": moments.magnitude}
+        for key, points in self.losses.items():
+            arrays[f"loss {key}"] = np.array(sorted(points.items()), np.float64).reshape(-1, 2)
+        arrays |= {f"turn {key}": turn for key, turn in self.turns.items()}
+        try:
+            with Path(path).open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+        except OSError as problem:
+            raise UsageError(f"can't write {path}", why=str(problem), fix="choose another name for --stats") from None
+
+
+def load_statistics(path: str | os.PathLike[str], fingerprint: str) -> Statistics:
+    """What `Statistics.save` wrote. Raises ModelError where it is no such file, UsageError for another model's."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in archive.files}
+        known = str(found.pop("format")) == FORMAT
+        model = str(found.pop("model"))
+    except (OSError, ValueError, KeyError) as problem:
+        raise ModelError(f"--stats {path} can't be read", why=str(problem), fix="remove it: it is made anew") from None
+    if not known or model != fingerprint:
+        raise UsageError(
+            f"--stats {path} is of another model", why="its fingerprint differs", fix="name another file for this model"
+        )
+    result = Statistics(model)
+    for name, array in found.items():
+        number, _, what = name.partition(" ")
+        if what == "key":
+            result.moments[str(array)] = Moments(
+                found[f"{number} gram"], found[f"{number} mean"], found[f"{number} magnitude"]
+            )
+        elif number == "loss":
+            result.losses[what] = {int(count): float(loss) for count, loss in array}
+        elif number == "turn":
+            result.turns[what] = array
+    return result
+
+
+def fingerprint(paths: Sequence[Path]) -> str:
+    """Of the bytes of a model's files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def space_key(roots: IntArray) -> str:
+    """A name for a set of units."""
+    return hashlib.sha256(np.ascontiguousarray(roots, np.int64).tobytes()).hexdigest()[:32]
+
+
+class Watching(Protocol):
+    """Who else wants to see values of the model while it runs."""
+
+    @property
+    def values(self) -> Sequence[ir.Value]: ...
+    def take(self, number: int, batch: Batch, arrays: Arrays) -> None: ...
+
+
+class Sums:
+    """Moments while they are summed up."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        groups, features = len(consumer.inputs), consumer.features
+        self.gram = np.zeros((groups, features, features))
+        self.mean, self.magnitude = np.zeros((groups, features)), np.zeros((groups, features))
+        self.rows, self.waiting = 0, list[FloatArray]()
+
+    def add(self, rows: FloatArray) -> None:
+        """rows: shape (picked, groups, features)."""
+        self.waiting.append(rows)
+        if sum(map(len, self.waiting)) >= TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        block = np.concatenate(self.waiting)
+        self.gram += product(block, block)
+        self.mean += block.sum(axis=0, dtype=np.float64)
+        self.magnitude += np.abs(block).sum(axis=0, dtype=np.float64)
+        self.rows, self.waiting = self.rows + len(block), []
+
+    def done(self) -> Moments:
+        if self.waiting:
+            self.flush()
+        n = max(1, self.rows)
+        self.gram /= n
+        return Moments(self.gram.astype(np.float32), self.mean / n, self.magnitude / n)
+
+
+def picks(
+    consumer: Consumer, total: int, batch: Batch, number: int, samples: int, seed: int, rows: Rows = ENOUGH
+) -> IntArray:
+    """Numbers of the rows of one batch that are looked at, ascending; the same ones for the same arguments.
+
+    total: rows of the batch, padding included. number: of the batch. samples: of all batches.
+    """
+    wanted = max(rows.least, rows.per_feature * consumer.features) * batch.size / samples
+    if wanted >= total:
+        chosen = np.arange(total)
+    else:
+        rng = np.random.default_rng([seed, number, *consumer.output.encode()])
+        chosen = np.sort(rng.choice(total, max(1, round(wanted)), replace=False))
+    return np.asarray(chosen[chosen < total * batch.count / batch.size])
+
+
+def moments(
+    labels: Labels, found: Sequence[Consumer], data: Samples, *, memory: float, device: Device = "auto", seed: int = 0,
+    watching: Watching | None = None,
+) -> Mapping[str, Moments]:  # fmt: skip
+    """Moments by consumer key. memory: bytes that Gram matrices and activations may take, about. watching: sees every
+    batch once."""
+    first: dict[str, Consumer] = {}
+    for consumer in found:
+        first.setdefault(consumer.key, consumer)
+    result: dict[str, Moments] = {}
+    batch = next(iter(data.batches()))
+    for group in _groups(list(first.values()), batch.size, memory / 2):
+        result |= _pass(labels, group, data, device, seed, watching)
+        watching = None
+    return result
+
+
+def _groups(found: Sequence[Consumer], size: int, limit: float) -> Iterator[list[Consumer]]:
+    """Consumers whose Gram matrices and data, of `size` samples, fit the memory together."""
+    group, used = list[Consumer](), 0.0
+    for consumer in found:
+        shape = consumer.call.shape(consumer.linear.data) or (1,)
+        own = 8.0 * consumer.features**2 * len(consumer.inputs) + 4.0 * size * prod(shape) / max(1, shape[0])
+        if group and used + own > limit:
+            yield group
+            group, used = [], 0.0
+        group.append(consumer)
+        used += own
+    if group:
+        yield group
+
+
+def _pass(
+    labels: Labels, group: Sequence[Consumer], data: Samples, device: Device, seed: int, watching: Watching | None
+) -> dict[str, Moments]:
+    """One run of the original over all data."""
+    values = [v for c in group if (v := c.node.inputs[c.linear.data]) is not None]
+    piece = Piece(labels.model, [*values, *(watching.values if watching else [])], device)
+    sums = {consumer: Sums(consumer) for consumer in group}
+
+    def add(number: int, batch: Batch, arrays: Arrays) -> None:
+        if watching:
+            watching.take(number, batch, arrays)
+        for consumer, total in sums.items():
+            array = arrays[consumer.data]
+            chosen = picks(
+                consumer, consumer.linear.positions(consumer.call, array), batch, number, len(data), seed, SOME
+            )
+            total.add(consumer.linear.rows(consumer.call, array, chosen))
+
+    for number, batch in enumerate(data.batches()):
+        add(number, batch, piece.run(batch.feed))  # nothing holds the arrays when the next batch runs
+    return {consumer.key: sums.pop(consumer).done() for consumer in group}  # one by one: they are large

@@ -1,0 +1,141 @@
+"""The consumers of a cut model beside those of the original: which features and outputs stayed, and how to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import FloatArray, Mask
+from onnxsurgeon.calibration.linear_layers import Consumer, consumers, kept
+from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.dependency.rewrites import prune_dead
+from onnxsurgeon.ops.linear import SUMS
+from onnxsurgeon.ops.nodes import constant, domain_of
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A consumer of the original and its `twin` in the cut model.
+
+    groups: which of the original's stayed, shape (groups,). features, outputs: of those, which stayed, shape (groups
+    left, features or outputs).
+    """
+
+    model: ir.Model
+    consumer: Consumer
+    twin: Consumer
+    groups: Mask
+    features: Mask
+    outputs: Mask
+
+    def matrix(self) -> FloatArray:
+        return self.twin.matrix()
+
+    def within(self, whole: FloatArray) -> FloatArray:
+        """`whole`, of the original's groups that stayed, with 0 where features are gone."""
+        return whole * self.features[:, :, None]
+
+    def bias(self) -> FloatArray:
+        """What is added to the outputs, shape (groups left, outputs left)."""
+        linear, node = self.consumer.linear, self.twin.node
+        shape = len(self.outputs), int(self.outputs[0].sum())
+        given = node.inputs[linear.bias] if linear.bias is not None and linear.bias < len(node.inputs) else None
+        tensor = constant(given)
+        if tensor is None:
+            return np.zeros(shape)
+        flat = np.asarray(tensor.numpy(), np.float64).ravel() * linear.scale(self.twin.call)
+        return np.broadcast_to(flat, (shape[0] * shape[1],)).reshape(shape)
+
+    def values(self) -> list[ir.Value]:
+        """The initializers that hold its coefficients and biases, as far as they are held by any."""
+        linear, node = self.consumer.linear, self.twin.node
+        behind = self._adder()
+        index = linear.bias if linear.bias is not None and linear.bias < len(node.inputs) else None
+        given = [node.inputs[linear.weight], None if index is None else node.inputs[index]]
+        given.append(None if behind is None else behind[0].inputs[behind[1]])
+        return [v for v in given if v is not None and v.is_initializer() and v.dtype == ir.DataType.FLOAT]
+
+    def write(self, matrix: FloatArray, bias: FloatArray) -> None:
+        """Gives the cut model new coefficients and biases."""
+        linear, node, call = self.consumer.linear, self.twin.node, self.twin.call
+        shape = call.shape(linear.weight)
+        assert shape is not None
+        shift = (bias - self.bias()).ravel()
+        self._put(node, linear.weight, linear.weight_of(call, matrix, shape))
+        if linear.bias is None and shift.any():
+            self._shift(shift)
+        elif linear.bias is not None and (bias.any() or linear.bias < len(node.inputs)):
+            self._put(node, linear.bias, (bias / linear.scale(call)).ravel())
+
+    def _shift(self, by: FloatArray) -> None:
+        """Adds to the outputs of an operator without a bias: in the vertex behind it that adds one, or in a new one."""
+        output = self.twin.node.outputs[0]
+        uses = list(output.uses())
+        if (behind := self._adder()) is not None:
+            user, index = behind
+            tensor = constant(user.inputs[index])
+            if tensor is not None and tensor.size == len(by) == (tensor.shape.numpy() or (0,))[-1]:
+                old = tensor.numpy()
+                self._put(user, index, old + by.reshape(old.shape))
+                return
+        name = output.name or ""
+        add = ir.Node("", "Add", [output], name=f"{name}_compensated")
+        add.resize_inputs(2)
+        add.outputs[0].name, add.outputs[0].type, add.outputs[0].shape = name, output.type, output.shape
+        for number, value in enumerate(self.model.graph.outputs):
+            if value is output:
+                self.model.graph.outputs[number] = add.outputs[0]
+        for use in uses:
+            use.node.replace_input_with(use.idx, add.outputs[0])
+        output.name = f"{name}_before"
+        self.twin.node.append(add)
+        self._put(add, 1, by)
+
+    def _adder(self) -> tuple[ir.Node, int] | None:
+        """The vertex that alone reads the output, where it adds a second input; and the place of that."""
+        output = self.twin.node.outputs[0]
+        uses = list(output.uses())
+        adds = len(uses) == 1 and (domain_of(uses[0].node), uses[0].node.op_type) in SUMS
+        adds = adds and len(uses[0].node.inputs) == 2 and not output.is_graph_output()
+        return (uses[0].node, 1 - uses[0].idx) if adds else None
+
+    def _put(self, node: ir.Node, index: int, array: FloatArray) -> None:
+        put(self.model, node, index, array)
+
+
+def put(model: ir.Model, node: ir.Node, index: int, array: FloatArray) -> None:
+    """Gives one input of a vertex a weight of its own."""
+    if index >= len(node.inputs):
+        node.resize_inputs(index + 1)
+    old = node.inputs[index]
+    array, shape, kind = (
+        np.ascontiguousarray(array, np.float32),
+        ir.Shape(array.shape),
+        ir.TensorType(ir.DataType.FLOAT),
+    )
+    own = old is not None and old.is_initializer() and len(old.uses()) == 1
+    if old is not None and own and not (old.is_graph_input() or old.is_graph_output()):
+        old.const_value, old.shape, old.type = ir.Tensor(array, name=old.name), shape, kind
+        return
+    name = f"{old.name if old is not None and old.name else f'{node.outputs[0].name}_{index}'}_fitted"
+    tensor = ir.Tensor(array, name=name)
+    model.graph.initializers[name] = value = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
+    node.replace_input_with(index, value)
+    if old is not None:
+        prune_dead(old)
+
+
+def layers(labels: Labels, keep: Mask, model: ir.Model) -> Iterator[Layer]:
+    """The consumers that are left in `model`, which `keep` was cut out of, in order."""
+    made = {value.name: node for node in model.graph for value in node.outputs}
+    for consumer in consumers(labels):
+        node = made.get(consumer.output)
+        outputs = kept(keep, consumer.outputs)
+        groups = np.asarray(outputs.any(axis=1))
+        if node is None or node.op_type != consumer.node.op_type or not groups.any():
+            continue
+        features = np.repeat(kept(keep, consumer.inputs), consumer.kernel, axis=1)
+        yield Layer(model, consumer, consumer.twin(node), groups, features[groups], outputs[groups])

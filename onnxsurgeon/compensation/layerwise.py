@@ -1,0 +1,210 @@
+"""Compensation: the weights behind a cut fitted anew to what the original computes, in closed form but for `joint`.
+
+bias: the mean of what is lost goes into the biases. linear: each consumer reproduces its output from the inputs that
+are left, both of the original (least squares on the Gram matrix, as in ThiNet and Optimal Brain Compression).
+sequential: in the graph's order, from the inputs that the cut model really has (as in the asymmetric reconstruction of
+Zhang et al. 2016). joint: sequential, and then gradient steps; see `joint`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Arrays, FloatArray, IntArray, Mask
+from onnxsurgeon.calibration.least_squares import Fit, Fitted, error, fit
+from onnxsurgeon.calibration.linear_layers import goals
+from onnxsurgeon.calibration.statistics import ENOUGH, Moments, Rows, picks
+from onnxsurgeon.compensation.cut_layers import Layer, layers
+from onnxsurgeon.compensation.norm_statistics import ChannelSums, norms, restate
+from onnxsurgeon.data import Batch, Samples
+from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.runtime.partial_runs import Piece, Store, Walk
+from onnxsurgeon.runtime.session import Device
+
+Compensation = Literal["none", "bias", "linear", "sequential", "joint"]
+COMPENSATIONS = get_args(Compensation)
+RIDGE = 1e-3  # of the mean variance of a feature, where nothing is held out to choose it
+TOGETHER = "(all together)"  # in place of a vertex
+SAME = 1e-9  # a relative error below which a layer is left alone
+
+
+@dataclass(frozen=True)
+class Change:
+    """A layer that was fitted anew. before, after: its error beside the variance of what it is to reproduce.
+
+    vertex: its name; or TOGETHER, where the error is that of the outputs, on samples that were held out.
+    """
+
+    vertex: str
+    before: float
+    after: float
+
+
+def from_moments(
+    labels: Labels, keep: Mask, model: ir.Model, moments: Mapping[str, Moments], *, biases_only: bool = False
+) -> list[Change]:
+    """`bias` and `linear`: fits `model`, which `keep` was cut out of, to moments of the original."""
+    changes = []
+    for layer in layers(labels, keep, model):
+        consumer = layer.consumer
+        known = moments.get(consumer.key)
+        if known is None or layer.features.all():
+            continue
+        whole = consumer.matrix()[layer.groups]
+        part = _restricted(known, layer.groups)
+        before = layer.within(whole)
+        after = before if biases_only else _refitted(whole, part, layer.features)
+        bias = np.einsum("gf,gfo->go", part.mean, whole - after)
+        outputs = layer.outputs
+        layer.write(
+            np.stack([m[f][:, o] for m, f, o in zip(after, layer.features, outputs, strict=True)]),
+            layer.bias() + np.stack([b[o] for b, o in zip(bias, outputs, strict=True)]),
+        )
+        lost = [_energy(whole - m, part, outputs) for m in (before, after)]
+        total = _energy(whole, part, outputs)
+        changes.append(Change(consumer.name, *(e / total if total else 0.0 for e in lost)))
+    return changes
+
+
+def _restricted(known: Moments, groups: Mask) -> Moments:
+    return Moments(known.gram[groups], known.mean[groups], known.magnitude[groups])
+
+
+def _refitted(whole: FloatArray, known: Moments, features: Mask) -> FloatArray:
+    """The coefficients of what is left that reproduce the output best; 0 for what is gone."""
+    result = np.zeros_like(whole)
+    for group, (covariance, stays) in enumerate(zip(known.covariance, features, strict=True)):
+        ridge = RIDGE * np.trace(covariance) / len(covariance) + 1e-12
+        left = covariance[np.ix_(stays, stays)] + ridge * np.eye(stays.sum())
+        lost = covariance[np.ix_(stays, ~stays)] @ whole[group, ~stays]
+        result[group, stays] = whole[group, stays] + np.linalg.solve(left, lost)
+    return result
+
+
+def _energy(matrix: FloatArray, known: Moments, outputs: Mask) -> float:
+    energy = (matrix * (known.covariance @ matrix)).sum(axis=1)
+    return float(energy[outputs].sum())
+
+
+class Targets:
+    """Rows of what the layers of the original compute on `data`, which fitted layers are to reproduce.
+
+    memory: bytes that they may take; more of them lie in a temporary folder. The original runs when `gather` is
+    called, unless its values were shown before, batch by batch.
+    """
+
+    def __init__(
+        self, labels: Labels, data: Samples, *, memory: float, device: Device = "auto", seed: int = 0,
+        rows: Rows = ENOUGH,
+    ) -> None:  # fmt: skip
+        self.labels, self.data, self.memory, self.device, self.seed, self.rows = (
+            labels, data, memory, device, seed, rows,
+        )  # fmt: skip
+        self.goals = {goal.consumer.output: goal for goal in goals(labels)}
+        fitted = {goal.consumer.node.outputs[0] for goal in self.goals.values()}
+        self.norms = {norm.output: (norm, ChannelSums()) for norm in norms(labels, fitted)}
+        self.picked: dict[str, list[IntArray]] = {name: [] for name in self.goals}
+        self.shares = list[float]()  # of each batch that is no padding
+        self.store, self.batches = Store(memory / 4), 0
+
+    def gather(self) -> None:
+        """All of them, unless they are known."""
+        if self.batches:
+            return
+        piece = Piece(self.labels.model, self.values, self.device)
+        for number, batch in enumerate(self.data.batches()):
+            self.take(number, batch, piece.run(batch.feed))
+
+    @property
+    def values(self) -> list[ir.Value]:
+        return [*(goal.value for goal in self.goals.values()), *(norm.data for norm, _ in self.norms.values())]
+
+    def take(self, number: int, batch: Batch, arrays: Arrays) -> None:
+        """Those of one batch."""
+        for name, goal in self.goals.items():
+            consumer, value = goal.consumer, arrays[goal.value.name or ""]
+            count = consumer.linear.count(value)
+            chosen = picks(consumer, count, batch, number, len(self.data), self.seed, self.rows)
+            self.picked[name].append(chosen)
+            self.store.put(name, number, consumer.linear.outputs(consumer.call, value, chosen))
+        for norm, sums in self.norms.values():
+            sums.add(arrays[norm.data.name or ""], batch.count / batch.size)
+        self.shares.append(batch.count / batch.size)
+        self.batches += 1
+
+    def of(self, layer: Layer) -> FloatArray:
+        """Shape (rows, groups left, outputs left)."""
+        name = layer.consumer.output
+        rows = np.concatenate([self.store.get(name, batch) for batch in range(self.batches)])[:, layer.groups]
+        return rows[:, layer.outputs].reshape(len(rows), len(layer.outputs), -1)
+
+
+def sequential(
+    targets: Targets, keep: Mask, model: ir.Model, *, progress: Callable[[str], None] | None = None
+) -> list[Change]:
+    """Fits `model`, which `keep` was cut out of, layer after layer to what the original computes."""
+    targets.gather()
+    feeds = (batch.feed for batch in targets.data.batches())
+    walk = Walk(model, feeds, limit=targets.memory / 2, device=targets.device)
+    made = {value.name: value for node in model.graph for value in node.outputs}
+    place = {value.name: number for number, node in enumerate(model.graph) for value in node.outputs}
+    waiting = sorted((name for name in targets.norms if name in place), key=lambda name: place[name])
+    changes, changed = list[Change](), False
+
+    def restated(until: float) -> None:
+        while waiting and place[waiting[0]] < until:
+            norm, before = targets.norms[name := waiting.pop(0)]
+            twin = made[name].producer()
+            assert twin is not None
+            data = twin.inputs[0]
+            if changed and data is not None:
+                after = ChannelSums()
+                for array, share in zip(walk.to(data), targets.shares, strict=True):
+                    after.add(array, share)
+                restate(model, twin, norm, keep, before, after)
+
+    for layer in layers(targets.labels, keep, model):
+        restated(place[layer.consumer.output])
+        changed = changed or not (layer.groups.all() and layer.features.all() and layer.outputs.all())
+        if changed:
+            if progress:
+                progress(layer.consumer.name)
+            shift = targets.goals[layer.consumer.output].shift
+            changes += _refit(layer, _rows(layer, targets, walk, made), shift)
+    restated(np.inf)
+    return changes
+
+
+def _refit(layer: Layer, rows: Fitted, shift: FloatArray | None) -> list[Change]:
+    """shift: what the vertex behind adds, shape (groups, outputs) of the original."""
+    bias = layer.bias()
+    added = np.zeros_like(bias) if shift is None else shift[layer.groups][layer.outputs].reshape(bias.shape)
+    now = Fit(layer.matrix(), bias + added)
+    before = error(rows, now)
+    if before < SAME:
+        return []
+    found = fit(rows, now.matrix)
+    after = error(rows, found)
+    if not after < before:  # or no number
+        return [Change(layer.consumer.name, before, before)]
+    layer.write(found.matrix, found.bias - added)
+    return [Change(layer.consumer.name, before, after)]
+
+
+def _rows(layer: Layer, targets: Targets, walk: Walk, made: Mapping[str | None, ir.Value]) -> Fitted:
+    """What the layer sees in the cut model, and what it is to make of it."""
+    linear, call, name = layer.consumer.linear, layer.twin.call, layer.consumer.output
+    goal, picked = targets.goals[name], targets.picked[name]
+    data = layer.twin.node.inputs[linear.data]
+    assert data is not None
+    x = [linear.rows(call, a, p) for a, p in zip(walk.to(data), picked, strict=True)]
+    y = targets.of(layer)
+    if goal.other is not None:
+        beside = walk.to(made[goal.other.name])
+        y = y - np.concatenate([linear.outputs(call, a, p) for a, p in zip(beside, picked, strict=True)])
+    return Fitted(np.concatenate(x), y, goal.bounds)

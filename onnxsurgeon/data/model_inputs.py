@@ -1,0 +1,177 @@
+"""What a model wants to be fed, and whether arrays are that: names, types, shapes and finite numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Arrays
+from onnxsurgeon.errors import ModelError, UsageError
+
+LABELS = "labels"
+
+
+class Formed(Protocol):
+    """An array, or what is known of one."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of a model. shape: None where a dim is dynamic; axis 0 is the batch."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        dims = ", ".join("?" if n is None else str(n) for n in self.shape)
+        return f"{self.name}: {self.dtype.name} [{dims}]"
+
+
+def inputs_of(model: ir.Model, stated: Mapping[str, Sequence[int]] | None = None) -> tuple[Input, ...]:
+    """The inputs that a model must be fed. Raises ModelError where one is no tensor of numbers with known rank.
+
+    stated: shapes of dynamic inputs, by name; a dynamic batch stays so.
+    """
+    found = []
+    for value in model.graph.inputs:
+        if value.is_initializer():
+            continue
+        if value.shape is None or value.dtype is None or not isinstance(value.type, ir.TensorType):
+            raise ModelError(
+                f"input {value.name} can't be fed", why=f"its type is {value.type}, its shape {value.shape}",
+                fix="export the model with tensors of known rank as inputs",
+            )  # fmt: skip
+        if value.dtype == ir.DataType.STRING:
+            raise ModelError(f"input {value.name} can't be fed", why="it takes text", fix="export the model without it")
+        given = (stated or {}).get(value.name or "", (None,) * len(value.shape))
+        shape = tuple(
+            n if isinstance(n, int) else m if axis else None
+            for axis, (n, m) in enumerate(zip(value.shape, given, strict=True))
+        )
+        found.append(Input(value.name or "", value.dtype.numpy(), shape))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """All inputs of a model. One is *sampled* where its first axis is the batch; else every batch gets it whole."""
+
+    inputs: tuple[Input, ...]
+
+    @property
+    def size(self) -> int | None:
+        """Samples in a batch; None where the model takes any number."""
+        first = [i.shape[0] for i in self.inputs if i.shape]
+        return None if not first or None in first else first[0]
+
+    @property
+    def sampled(self) -> tuple[str, ...]:
+        return tuple(i.name for i in self.inputs if i.shape and i.shape[0] in (None, self.size))
+
+    def named(self, keys: Collection[str], where: str) -> dict[str, str]:
+        """The key of each input's array; a lone one may have any name. Raises UsageError where they don't fit."""
+        names = [i.name for i in self.inputs]
+        others = [key for key in keys if key not in names and key != LABELS]
+        if len(names) == len(others) == 1 and names[0] not in keys:
+            return {names[0]: others[0]}
+        missing = [name for name in names if name not in keys]
+        if missing or others:
+            said = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(others)}"] * bool(others)
+            raise UsageError(
+                f"{where}: its arrays are not the model's inputs", why="; ".join(said),
+                fix=f"name the arrays after the inputs ({', '.join(names)}), and {LABELS} if there are any",
+            )  # fmt: skip
+        return {name: name for name in names}
+
+    def check_forms(self, arrays: Mapping[str, Formed], labels: Formed | None, where: str) -> int:
+        """The number of samples. Raises UsageError for a type or a shape that is not the model's."""
+        for wanted in self.inputs:
+            array = arrays[wanted.name]
+            shape = array.shape
+            if array.dtype != wanted.dtype:
+                raise UsageError(
+                    f"{where}: {wanted.name} has the wrong type", why=f"it is {array.dtype}; the model takes {wanted}",
+                    fix=f"save it as numpy.{wanted.dtype.name}, scaled as the model was trained",
+                )  # fmt: skip
+            known = (None, *wanted.shape[1:]) if wanted.name in self.sampled else wanted.shape
+            if len(known) != len(array.shape) or any(
+                n not in (None, m) for n, m in zip(known, array.shape, strict=True)
+            ):
+                raise UsageError(
+                    f"{where}: {wanted.name} has the wrong shape",
+                    why=f"it is {list(shape)}; the model takes {wanted}"
+                    + ", any number of samples along the first axis" * (wanted.name in self.sampled),
+                    fix="save it in the shape that the model takes",
+                )
+        if labels is not None and labels.dtype.kind not in "biuf":
+            raise UsageError(
+                f"{where}: {LABELS} are no numbers", why=f"they are {labels.dtype}", fix="number the classes"
+            )
+        lengths = {name: arrays[name].shape[0] for name in self.sampled}
+        if labels is not None:
+            lengths[LABELS] = labels.shape[0] if labels.shape else 0
+        if len(set(lengths.values())) > 1:
+            said = ", ".join(f"{name} {n}" for name, n in lengths.items())
+            raise UsageError(f"{where}: the arrays have different numbers of samples", why=said, fix="save them alike")
+        if not lengths or 0 in lengths.values():
+            raise UsageError(f"{where}: there are no samples", fix="give at least one")
+        return next(iter(lengths.values()))
+
+    def check_numbers(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray | None, where: str) -> None:
+        """Raises UsageError for NaN and infinity."""
+        for name, array in (*arrays.items(), *([] if labels is None else [(LABELS, labels)])):
+            if not np.issubdtype(array.dtype, np.integer) and not np.isfinite(array).all():
+                raise UsageError(
+                    f"{where}: {name} has NaN or infinity in it", fix="leave these samples out, or repair them"
+                )
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some samples in order. labels: shape (samples, ...), or None where there are none."""
+
+    arrays: Arrays
+    labels: np.ndarray | None
+    count: int
+
+    def part(self, start: int, stop: int | None, sampled: Sequence[str]) -> Piece:
+        arrays = {name: a[start:stop] if name in sampled else a for name, a in self.arrays.items()}
+        return Piece(
+            arrays, None if self.labels is None else self.labels[start:stop], len(range(self.count)[start:stop])
+        )
+
+    def joined(self, other: Piece, sampled: Sequence[str]) -> Piece:
+        arrays = {n: np.concatenate([a, other.arrays[n]]) if n in sampled else a for n, a in self.arrays.items()}
+        labels = None
+        if self.labels is not None and other.labels is not None:
+            labels = np.concatenate([self.labels, other.labels])
+        return Piece(arrays, labels, self.count + other.count)
+
+
+def rebatched(pieces: Iterator[Piece], step: int, sampled: Sequence[str]) -> Iterator[Piece]:
+    """The same samples, `step` at a time; what is left over comes last."""
+    held: Piece | None = None
+    for piece in pieces:
+        held = piece if held is None else held.joined(piece, sampled)
+        while held.count >= step:
+            yield held.part(0, step, sampled)
+            held = held.part(step, None, sampled)
+    if held is not None and held.count:
+        yield held
+
+
+def chosen(count: int, samples: int | None, seed: int) -> np.ndarray:
+    """Positions, ascending: all `count`, or a subset of `samples` that `seed` draws."""
+    if samples is None or samples >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, samples, replace=False))

@@ -1,0 +1,182 @@
+"""What a vertex does with the axes of its inputs; where a weight takes effect that is reshaped or scaled first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Ids, Shape
+from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.neurons.relations import Axes, Relations, components
+from onnxsurgeon.ops import Call, kinds
+from onnxsurgeon.ops.call import run_rule
+from onnxsurgeon.ops.neutral import PROPORTIONAL, ZERO_POINTS
+from onnxsurgeon.ops.nodes import constant
+
+Sums = Literal["no", "yes", "partly"]
+End = tuple[ir.Node, int, int]  # a vertex, one of its inputs, an axis
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What a vertex does with axes, looked at by itself; (input, axis) each.
+
+    summed: those that it sums over. bare: those of activations among them along which no weight takes part. tied:
+    groups of those that carry the same neurons.
+    """
+
+    summed: frozenset[tuple[int, int]]
+    bare: frozenset[tuple[int, int]]
+    tied: tuple[tuple[tuple[int, int], ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Where an axis of a weight takes effect: in the vertex that reads it, or that reads what is proportional to it.
+
+    sums: whether that sums over it; partly: some do and some don't, or what is summed over is not proportional to it.
+    """
+
+    node: ir.Node
+    index: int
+    sums: Sums
+
+
+class Roles:
+    """Of one labelled model."""
+
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
+        self._alone: dict[ir.Node, Alone] = {}
+        self.made = self._made()
+
+    def _made(self) -> set[ir.Value]:
+        """What is computed of weights and sizes alone."""
+        made: set[ir.Value] = set()
+        for node, call in self.labels.calls.items():
+            given = list(zip(node.inputs, call.inputs, strict=True))
+            fixed = [t is None or t.weight or t.value is not None or v in made for v, t in given]
+            if all(fixed) and any(t is not None and (t.weight or v in made) for v, t in given):
+                made |= {v for v in node.outputs if not v.is_graph_output()}
+        return made
+
+    def is_weight(self, node: ir.Node, index: int) -> bool:
+        """Whether an input is a weight, or made of weights."""
+        return constant(node.inputs[index]) is not None or node.inputs[index] in self.made
+
+    def alone(self, node: ir.Node) -> Alone:
+        if node not in self._alone:
+            known = node in self.labels.calls  # else it asks for sizes
+            self._alone[node] = alone(self.labels, node, self.made) if known else Alone(frozenset(), frozenset())
+        return self._alone[node]
+
+    def effect(self, node: ir.Node, index: int, axis: int) -> Effect:
+        """Where an axis of the weight that is input `index` takes effect."""
+        ends = self._ends(node, index, axis)
+        sums = {(i, a) in self.alone(n).summed for n, i, a in ends}
+        kind: Sums = "partly" if len(sums) > 1 else "yes" if sums.pop() else "no"
+        if kind == "no" and any(self._sums_later(*end) for end in ends):
+            kind = "partly"
+        return Effect(*ends[0][:2], kind)
+
+    def _ends(self, node: ir.Node, index: int, axis: int) -> list[End]:
+        carried = node.op_type in kinds.STACKS or (index == 0 and node.op_type in PROPORTIONAL)
+        further = self._lands(node, index, axis) if carried else []
+        return [end for value, a in further for use in value.uses() for end in self._ends(use.node, use.idx, a)] or [
+            (node, index, axis)
+        ]
+
+    def _lands(self, node: ir.Node, index: int, axis: int) -> list[tuple[ir.Value, int]]:
+        """The axes of what a vertex gives that the neurons on an axis of its input come to lie on."""
+        ids, root = (self.labels.known(node, index) or ())[axis], self.labels.classes.root
+        if ids is None or node.outputs[0] not in self.made:
+            return []
+        relations, given, results = _apart(self.labels, node)
+        flat = [(p.rows(i).ravel(), f) for p in relations.products for i, f in enumerate(p.factors)]
+        ties = [(e.a, e.b) for e in relations.edges] + [(a, np.repeat(f, len(a) // len(f))) for a, f in flat]
+        none = np.empty(0, np.int64)
+        a, b = (np.concatenate([none, *(tie[side] for tie in ties)]) for side in (0, 1))
+        touched, own = components(relations.count, a, b), (given[index] or ())[axis]
+        found = []
+        for value, axes in zip(node.outputs, results, strict=False):
+            for k, (one, other) in enumerate(zip(axes or (), self.labels.axes.get(value) or (), strict=False)):
+                if one is None or other is None or own is None:
+                    continue
+                if np.isin(touched[own], touched[one]).any() and np.isin(root[ids], root[other]).any():
+                    found.append((value, k))
+        return found
+
+    def _sums_later(self, node: ir.Node, index: int, axis: int) -> bool:
+        """Whether what a vertex makes of a weight is summed over along the same neurons."""
+        if node.op_type in PROPORTIONAL:  # its scales, or its sizes
+            return False
+        ends = [(use.node, use.idx, a) for value, a in self._lands(node, index, axis) for use in value.uses()]
+        return any((i, a) in self.alone(n).summed or self._sums_later(n, i, a) for n, i, a in ends)
+
+    def zero_point(self, node: ir.Node, index: int) -> float | None:
+        """What counts as zero in a weight; None where that is not one number."""
+        point = ZERO_POINTS.get(node.op_type, {}).get(index)
+        if point is None and node.outputs[0] in self.made and node.op_type in PROPORTIONAL:
+            found = {self.zero_point(use.node, use.idx) for use in node.outputs[0].uses()}
+            return found.pop() if len(found) == 1 else 0.0 if not found else None
+        if point is None or point >= len(node.inputs) or node.inputs[point] is None:
+            return 0.0
+        tensor = constant(node.inputs[point])
+        values = None if tensor is None else np.unique(tensor.numpy())
+        return float(values[0]) if values is not None and len(values) == 1 else None
+
+
+def alone(labels: Labels, node: ir.Node, made: Collection[ir.Value] = ()) -> Alone:
+    """Runs the vertex' rule on neurons of its own, so that ties elsewhere in the graph say nothing.
+
+    made: what counts as a weight, too.
+    """
+    call, operator = labels.calls[node], labels.operator(node)
+    if operator is None or any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values()):
+        return Alone(frozenset(), frozenset())
+    relations, given, results = _apart(labels, node)
+    root = relations.resolve().root
+    result = _roots(root, [axes for axes in results if axes])
+    weights = [t is not None and (t.weight or v in made) for v, t in zip(node.inputs, call.inputs, strict=True)]
+    summed, bare, covered = set[tuple[int, int]](), set[tuple[int, int]](), set[int]()
+    for index, axes in enumerate(given):
+        seen: set[int] = set()
+        for axis, ids in enumerate(axes or ()):
+            if ids is None or call.inputs[index] is None:
+                continue
+            own = set(root[ids].tolist())
+            if not own & result or (weights[index] and own & seen):  # of a recurrent matrix, the last of two equal axes
+                summed.add((index, axis))
+                covered |= own if weights[index] else set()
+            seen |= own
+    for index, axis in summed:
+        ids = (given[index] or ())[axis]
+        if not weights[index] and ids is not None and not covered & set(root[ids].tolist()):
+            bare.add((index, axis))
+    alike: dict[bytes, list[tuple[int, int]]] = {}
+    for index, axes in enumerate(given):
+        for axis, ids in enumerate(axes or ()):
+            if ids is not None:
+                alike.setdefault(root[ids].tobytes(), []).append((index, axis))
+    tied = tuple(tuple(group) for group in alike.values() if len(group) > 1)
+    return Alone(frozenset(summed), frozenset(bare), tied)
+
+
+def _apart(labels: Labels, node: ir.Node) -> tuple[Relations, list[Axes | None], list[Axes | None]]:
+    """The relations of a vertex on neurons of its own, and the axes of its inputs and outputs."""
+    call, relations = labels.calls[node], Relations()
+    given = [_fresh(relations, tensor.shape if tensor else None) for tensor in call.inputs]
+    again: Call = replace(call, relations=relations, label=given.__getitem__, results=[], soft=[], read=set())
+    return relations, given, run_rule(labels.operator(node), again)
+
+
+def _fresh(relations: Relations, shape: Shape | None) -> Axes | None:
+    return None if shape is None else tuple(relations.fresh(n) if n > 1 else None for n in shape)
+
+
+def _roots(root: Ids, tensors: list[Axes]) -> set[int]:
+    return {r for axes in tensors for axis in axes if axis is not None for r in root[axis].tolist()}

@@ -1,0 +1,73 @@
+"""Sizes to try for the dims that a graph leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Shape
+from onnxsurgeon.dependency.facts import INDEX_TYPES, Sizes
+from onnxsurgeon.errors import UsageError
+
+Samples = tuple[Sizes, Sizes, Sizes]
+
+
+def dynamic_dims(model: ir.Model) -> Iterator[tuple[str, int, str, str]]:
+    """(input, axis, symbol, kind) of every dynamic dim of a graph input; the kind is `batch`, `space`, `time` or
+    `index`."""
+    for value in model.graph.inputs:
+        if value.shape is not None and not value.is_initializer():
+            inner = "index" if value.dtype in INDEX_TYPES else "space" if len(value.shape) > 2 else "time"
+            for axis, n in enumerate(value.shape):
+                if not isinstance(n, int):
+                    symbol = n.value or f"{value.name}[{axis}]"
+                    yield value.name or "", axis, symbol, "batch" if axis == 0 else inner
+
+
+# Sizes to try, best first: what pictures, recordings and sentences measure, then what awkward graphs accept. The
+# first two are
+# compared to tell what is static; the third is kept for proofs, which then see a size that no decision was made from.
+SIZES: tuple[dict[str, tuple[int, int, int]], ...] = (
+    {"batch": (2, 3, 1), "space": (224, 320, 256), "time": (4096, 6400, 9600), "index": (17, 23, 29)},
+    {"batch": (2, 3, 1), "space": (64, 96, 160), "time": (512, 1280, 2560), "index": (16, 24, 32)},
+    {"batch": (2, 3, 1), "space": (1024, 4096, 2048), "time": (16000, 24000, 32000), "index": (64, 128, 96)},
+    {"batch": (2, 3, 1), "space": (17, 23, 29), "time": (17, 23, 29), "index": (5, 7, 11)},
+    {"batch": (1, 1, 1), "space": (64, 64, 64), "time": (512, 512, 512), "index": (16, 16, 16)},
+    {"batch": (1, 1, 1), "space": (1, 1, 1), "time": (1, 1, 1), "index": (1, 1, 1)},
+)
+
+
+def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[Samples]:
+    """Samples of the dynamic dims, best first. `given`: the shape that the user states, by input; it is the first
+    sample."""
+    dims = list(dynamic_dims(model))
+    for name, shape in given.items():
+        value = next((v for v in model.graph.inputs if v.name == name), None)
+        if value is None or value.shape is None or len(value.shape) != len(shape):
+            raise UsageError(
+                f"--input-shape names {name!r} with {len(shape)} dims",
+                why=f"inputs: {', '.join(f'{v.name} {v.shape}' for v in model.graph.inputs)}",
+                fix="name an input and give all its dims",
+            )
+    pinned = {symbol: given[name][axis] for name, axis, symbol, _ in dims if name in given}
+    for choice in SIZES if dims else SIZES[:1]:
+        yield _sample(dims, choice, pinned, 0), _sample(dims, choice, pinned, 1), _sample(dims, choice, pinned, 2)
+    if pinned:  # the graph may accept no other size than the stated one
+        first = _sample(dims, SIZES[0], pinned, 0)
+        yield first, first, first
+
+
+def _sample(
+    dims: list[tuple[str, int, str, str]], choice: Mapping[str, Sequence[int]], pinned: Mapping[str, int], k: int
+) -> Sizes:
+    """The k-th sizes of a choice. A stated size n is followed by n + 1 samples, or by pictures and sentences twice
+    as long."""
+    by_symbol: dict[str, int] = {}
+    for _, _, symbol, kind in dims:
+        stated = pinned.get(symbol)
+        if stated is None:
+            by_symbol.setdefault(symbol, choice[kind][k])
+        else:
+            by_symbol.setdefault(symbol, stated + (k == 1) * (1 if kind == "batch" else stated))
+    return {(name, axis): by_symbol[symbol] for name, axis, symbol, _ in dims}

@@ -1,0 +1,287 @@
+"""Facts about every tensor of a graph that follow from sizes alone: its shape, and its value where it is small.
+
+The graph is evaluated at two samples of its dynamic dims: what agrees is static. Exporters compute sizes from shapes,
+so small integers (and what is computed from a Shape) are carried along as values; all else is a shape, inferred node by
+node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import zip_longest
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Array, Shape
+from onnxsurgeon.ops.call import Fact, Tensor
+from onnxsurgeon.ops.control import FLOWS, Flow
+from onnxsurgeon.ops.nodes import attributes, constant, domain_of, is_constant, schema
+from onnxsurgeon.ops.shapes import SHAPES, Known, Refused, inferred
+from onnxsurgeon.ops.values import FROM_SHAPE, VALUES
+
+LARGEST_VALUE = 4096  # elements of an integer tensor that is carried as a value
+INDEX_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
+
+Facts = dict[ir.Value, Fact]
+Sizes = Mapping[tuple[str, int], int]  # (input, axis) -> size, for every dynamic dim
+
+
+class Vertex(NamedTuple):
+    """What is asked of a vertex each time that it is evaluated.
+
+    own: its attributes in a form that can be compared.
+    """
+
+    key: tuple[str, str]  # domain, operator
+    version: int
+    attributes: dict[str, Any]
+    own: tuple[tuple[str, str], ...]
+    bodies: dict[str, ir.Graph]
+
+
+class Evaluator:
+    """Evaluates graphs at samples; what onnx infers for one operator on given shapes is remembered."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
+        self.versions = {domain or "": v for domain, v in model.opset_imports.items()}
+        self.versions.setdefault("", self.versions.get("ai.onnx", 1))
+        self._inferred: dict[Any, list[Fact]] = {}
+        self._vertices: dict[ir.Node, Vertex] = {}
+        self._constants: Facts = {}
+
+    def version(self, node: ir.Node) -> int:
+        return self.versions.get(domain_of(node), 1)
+
+    def attributes(self, node: ir.Node) -> dict[str, Any]:
+        return self.vertex(node).attributes
+
+    def vertex(self, node: ir.Node) -> Vertex:
+        found = self._vertices.get(node)
+        if found is None:
+            version = self.version(node)
+            given = attributes(node, version)
+            bodies = {a.name: a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH}
+            own = tuple(sorted((name, str(value)) for name, value in given.items() if name not in bodies))
+            found = self._vertices[node] = Vertex((domain_of(node), node.op_type), version, given, own, bodies)
+        return found
+
+    def constant_fact(self, value: ir.Value) -> Fact | None:
+        """The fact of a constant; its value is read only where it is small."""
+        if value not in self._constants:
+            tensor = constant(value)
+            if tensor is None:
+                return None
+            shape = tuple(tensor.shape.numpy())
+            limit = LARGEST_VALUE if tensor.dtype in INDEX_TYPES else 16
+            small = prod(shape) <= limit and tensor.dtype != ir.DataType.STRING
+            self._constants[value] = Fact(int(tensor.dtype), shape, tensor.numpy() if small else None)
+        return self._constants[value]
+
+    def forget(self, value: ir.Value) -> None:
+        self._constants.pop(value, None)
+
+    def run(self, sizes: Sizes) -> Facts:
+        """Facts about every value of the main graph and its subgraphs, dynamic dims set to `sizes`."""
+        facts = self.input_facts(self.model, sizes)
+        self.evaluate(self.model.graph, facts)
+        return facts
+
+    def input_facts(self, model: ir.Model, sizes: Sizes) -> Facts:
+        return {v: self.input_fact(v, sizes) for v in model.graph.inputs if not v.is_initializer()}
+
+    def input_fact(self, value: ir.Value, sizes: Sizes) -> Fact:
+        if value.shape is None or not isinstance(value.type, ir.TensorType):
+            return Fact(int(value.dtype or 0))
+        shape = tuple(
+            n if isinstance(n, int) else sizes.get((value.name or "", axis), 1) for axis, n in enumerate(value.shape)
+        )
+        return Fact(int(value.dtype or 0), shape)
+
+    def evaluate(self, graph: ir.Graph, facts: Facts) -> None:
+        for node in graph:
+            self.visit(node, facts)
+
+    def fact(self, value: ir.Value, facts: Facts) -> Fact:
+        found = facts.get(value)
+        if found is None:
+            found = facts[value] = self.constant_fact(value) or Fact()
+        return found
+
+    def visit(self, node: ir.Node, facts: Facts) -> None:
+        """Adds the facts of the node's outputs."""
+        vertex = self.vertex(node)
+        if is_constant(node):
+            return
+        inputs = [None if v is None else self.fact(v, facts) for v in node.inputs]
+        if vertex.bodies:
+            outputs: list[Fact] | None = self._through(node, vertex, inputs, facts)
+        else:
+            outputs = self._compute(node, vertex, inputs)
+        outputs = outputs or self._shapes(node, vertex, inputs)
+        for value, fact in zip(node.outputs, outputs, strict=False):
+            facts[value] = fact if fact.shape is not None else self._declared(value, fact)
+
+    def _declared(self, value: ir.Value, fact: Fact) -> Fact:
+        """A shape that the file itself states, where it is static."""
+        if value.shape is None or not all(isinstance(n, int) for n in value.shape):
+            return fact
+        return Fact(fact.dtype or int(value.dtype or 0), value.shape.numpy(), fact.value)
+
+    def _flow(self, vertex: Vertex) -> Flow | None:
+        found = FLOWS.get(vertex.key)
+        return found if found is not None and vertex.version >= found.since else None
+
+    def enter(self, node: ir.Node, facts: Facts) -> None:
+        """Adds the facts of what goes into the vertex' bodies, the first time."""
+        vertex = self.vertex(node)
+        if not vertex.bodies:
+            return
+        flow, inputs = self._flow(vertex), [None if v is None else self.fact(v, facts) for v in node.inputs]
+        for body in vertex.bodies.values():
+            given = [] if flow is None else flow.enter(vertex.attributes, inputs, len(body.inputs))
+            for value, fact in zip_longest(body.inputs, given):
+                known = fact or Fact()
+                facts[value] = known if known.dtype else Fact(int(value.dtype or 0), known.shape, known.value)
+
+    def _through(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None], facts: Facts) -> list[Fact]:
+        """The outputs of a vertex with bodies; these are evaluated with what goes around in them."""
+        self.enter(node, facts)
+        flow, returned = self._flow(vertex), {}
+        for name, body in vertex.bodies.items():
+            self.evaluate(body, facts)
+            while flow is not None and self._forget_varying(flow, vertex, body, facts):
+                self.evaluate(body, facts)
+            returned[name] = [self.fact(v, facts) for v in body.outputs]
+        if flow is None:
+            return [Fact(int(v.dtype or 0)) for v in node.outputs]
+        return list(flow.leave(vertex.attributes, inputs, returned))
+
+    def _forget_varying(self, flow: Flow, vertex: Vertex, body: ir.Graph, facts: Facts) -> bool:
+        """Whether something comes out of a turn in another shape than it went in, which then is unknown."""
+        varying = False
+        for output, index in flow.carried(vertex.attributes, len(body.inputs)):
+            before, after = facts[body.inputs[index]], self.fact(body.outputs[output], facts)
+            if before.shape is not None and before.shape != after.shape:
+                facts[body.inputs[index]], varying = Fact(before.dtype), True
+        return varying
+
+    def _compute(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None]) -> list[Fact] | None:
+        """The outputs' values, where the operator is shape arithmetic on known values."""
+        domain, operator = vertex.key
+        if domain != "":
+            return None
+        if operator in FROM_SHAPE and inputs[0] is not None and inputs[0].shape is not None:
+            size = np.asarray(self.sized(node, inputs[0].shape))
+            return [Fact(_dtype(size), size.shape, size, True)]
+        compute = VALUES.get(operator)
+        if compute is None or not any(f is not None for f in inputs) or not _is_arithmetic(inputs):
+            return None
+        given = {**vertex.attributes, "outputs": len(node.outputs)}
+        try:
+            with np.errstate(all="ignore"):
+                found = compute(given, [None if f is None else f.value for f in inputs], vertex.version)
+        except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
+            return None
+        arrays = list(found) if isinstance(found, tuple) else [found]
+        derived = any(f is not None and f.derived for f in inputs)
+        if any(a.size > LARGEST_VALUE or _is_data(a) for a in arrays):
+            return [Fact(_dtype(a), a.shape) for a in arrays]
+        return [Fact(_dtype(a), a.shape, np.asarray(a), derived) for a in arrays]
+
+    def sized(self, node: ir.Node, shape: Shape) -> Array | None:
+        """What the vertex gives of a tensor of this shape, where that is all that it reads."""
+        domain, operator = self.vertex(node).key
+        found = FROM_SHAPE.get(operator) if domain == "" else None
+        return None if found is None else found(self.attributes(node), shape)
+
+    def compute(self, node: ir.Node, inputs: list[Array | None], output: int = 0) -> Array | None:
+        """What an output is when the inputs are these; None where numpy can't tell."""
+        vertex = self.vertex(node)
+        if vertex.key[0] != "" or vertex.key[1] not in VALUES:
+            return None
+        given = {**vertex.attributes, "outputs": len(node.outputs)}
+        try:
+            found = VALUES[vertex.key[1]](given, inputs, vertex.version)
+        except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
+            return None
+        return np.asarray(found[output] if isinstance(found, tuple) else found)
+
+    def _shapes(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None]) -> list[Fact]:
+        key, count = vertex.key, len(node.outputs)
+        if key in SHAPES:
+            return self._known(SHAPES[key], vertex, inputs, count) or [Fact()] * count
+        found = schema(*key, vertex.version)
+        if found is None or any(f is not None and (f.shape is None or not f.dtype) for f in inputs):
+            return [Fact()] * count
+        values = tuple(None if f is None or f.value is None else f.value.tobytes() for f in inputs)
+        types = tuple(None if f is None else (f.dtype, f.shape) for f in inputs)
+        memo = (*key, vertex.own, types, values, count)
+        if memo not in self._inferred:
+            given = [None if f is None else (f.dtype, f.shape or (), f.value) for f in inputs]
+            protos = [
+                ir.serde.serialize_attribute(a) for name, a in node.attributes.items() if name in found.attributes
+            ]
+            self._inferred[memo] = [Fact(*f) for f in inferred(found, protos, given, count, self.versions)]
+        return self._inferred[memo]
+
+    def _known(self, known: Known, vertex: Vertex, inputs: list[Fact | None], count: int) -> list[Fact] | None:
+        """The outputs of an operator that onnx has no schema for, or about which less is to be said."""
+        if any(f is not None and f.shape is None for f in (inputs if known.whole else inputs[:1])):
+            return None
+        there = [f.shape or () if f is not None else () for f in inputs]
+        try:
+            shapes = known.infer(vertex.attributes, there)
+        except Refused:
+            raise
+        except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):
+            return None
+        if known.cast is not None:
+            types = [known.cast(vertex.attributes)]
+        else:
+            types = [next((f.dtype for i in asked if (f := _at(inputs, i)) is not None), 0) for asked in known.types]
+        types += types[-1:] * count
+        found = [Fact(dtype, shape) for dtype, shape in zip(types, shapes, strict=False)]
+        return (found + [Fact()] * count)[:count]
+
+
+def _at(inputs: list[Fact | None], index: int) -> Fact | None:
+    return inputs[index] if index < len(inputs) else None
+
+
+def _is_arithmetic(inputs: list[Fact | None]) -> bool:
+    known = [f for f in inputs if f is not None]
+    plain = all(f.value is not None and (f.value.size <= 1 or f.dtype in INDEX_TYPES) for f in known)
+    return plain or (all(f.value is not None for f in known) and any(f.derived for f in known))
+
+
+def _is_data(array: Array) -> bool:
+    """A matrix of floats is no size, though it be made from sizes: a token or a state that starts at zero."""
+    return array.dtype.kind == "f" and array.ndim > 1 and array.size > 1
+
+
+def _dtype(array: Array) -> int:
+    return int(ir.DataType.from_numpy(array.dtype))
+
+
+NOTHING = Fact()
+
+
+def tensor(value: ir.Value, first: Facts, second: Facts) -> Tensor:
+    """What both samples say about a value."""
+    a, b = first.get(value, NOTHING), second.get(value, NOTHING)
+    name, weight = value.name or "", constant(value) is not None
+    if a.shape is None:
+        return Tensor(name, weight=weight)
+    other = b.shape if b.shape is not None and len(b.shape) == len(a.shape) else None
+    dynamic = (other is None,) * len(a.shape)
+    if other is not None and other != a.shape:
+        dynamic = tuple(n != m for n, m in zip(a.shape, other, strict=True))
+    known = None
+    if a.value is not None:
+        alike = b.value is not None and np.shape(b.value) == np.shape(a.value)
+        known = np.asarray(a.value == b.value) if alike else np.zeros(np.shape(a.value), np.bool_)
+    return Tensor(name, a.shape, dynamic, a.value, known, other, weight)

@@ -1,0 +1,81 @@
+"""What of a model can not be cut, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from onnxsurgeon.dependency.labels import Labels, Weight
+from onnxsurgeon.dependency.spaces import spaces
+from onnxsurgeon.neurons.relations import CARRIED, LAYOUT, POSITIONS, WORKED, Reason
+from onnxsurgeon.solver.solve import least
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """params that no selection can drop, and why: the operator and the words; `reason.vertex` is the first such vertex.
+
+    table: they are indexed by positions alone, not by neurons.
+    """
+
+    reason: Reason | None
+    params: int
+    weights: int
+    table: bool = False
+
+
+def frozen(labels: Labels) -> list[Frozen]:
+    """Parameters that no selection can drop, by operator and words, most first."""
+    found: dict[tuple[str, str, bool], Frozen] = {}
+    for weight in labels.weights():
+        held = _held(labels, weight) if weight.counts else 0
+        if held:
+            reason, table = cause(labels, weight), is_table(labels, weight)
+            key = ("", "", table) if reason is None else (reason.operator, reason.text, table)
+            row = found.get(key, Frozen(reason, 0, 0, table))
+            found[key] = replace(row, params=row.params + held, weights=row.weights + 1)
+    return sorted(found.values(), key=lambda row: -row.params)
+
+
+def is_table(labels: Labels, weight: Weight) -> bool:
+    """Whether a weight runs along positions (of a picture, a sentence, heads that stay) and no axis of neurons.
+
+    Where it is multiplied out it must be known of an axis; an operator that only moves its elements works along nothing
+    else.
+    """
+    reasons = [labels.classes.cause(axis) for axis in weight.axes if axis is not None]
+    if not all(axis is None or labels.classes.frozen[axis].all() for axis in weight.axes):
+        return False
+    texts = {reason.text for reason in reasons if reason is not None}
+    operators = [labels.operator(node) for node, _ in weight.uses]
+    moved = bool(operators) and all(o is not None and o.silence == "none" and o.macs is None for o in operators)
+    return (POSITIONS in texts or (moved and WORKED in texts)) and texts <= {POSITIONS, CARRIED, LAYOUT, WORKED}
+
+
+def _held(labels: Labels, weight: Weight) -> int:
+    parts = [1.0 if a is None else float(labels.classes.frozen[a].mean()) for a in weight.axes]
+    return round(prod(weight.shape) * prod(parts))
+
+
+def cause(labels: Labels, weight: Weight) -> Reason | None:
+    """Why a weight is frozen along an axis; that an operator works along one (a kernel's) explains the least."""
+    found = [c for c in map(labels.classes.cause, weight.axes) if c is not None]
+    return min(found, key=lambda reason: reason.text in (LAYOUT, WORKED), default=None)
+
+
+def why(labels: Labels, weight: Weight) -> str:
+    """In words, why a weight is frozen along an axis; empty where it isn't."""
+    reason = cause(labels, weight)
+    if reason is not None:
+        return f"{reason.text} ({reason.operator} {reason.vertex})"
+    if not any(n > 1 for n in weight.shape):
+        return "a scalar"
+    return "" if any(axis is not None for axis in weight.axes) else "no rule reads it"
+
+
+def is_whole(labels: Labels) -> bool:
+    """Whether nothing can be cut, whatever is asked for."""
+    built = spaces(labels, np.zeros(labels.relations.count))
+    return bool(built.keep(least(built.problem), labels.classes.root).all())

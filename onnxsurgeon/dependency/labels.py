@@ -1,0 +1,333 @@
+"""A model whose every axis carries neurons: the rules of `ops`, run over an onnx_ir graph.
+
+Labels live in side tables keyed by `ir.Value` (or by use, for small constants that unrelated vertices share); the
+model itself is not changed.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Array, Shape
+from onnxsurgeon.dependency.dynamic_dims import Samples, samples
+from onnxsurgeon.dependency.facts import INDEX_TYPES, Evaluator, Facts, tensor
+from onnxsurgeon.dependency.rewrites import Known, rewrite
+from onnxsurgeon.neurons.relations import INPUT, OUTPUT, Axes, Classes, Free, Relations
+from onnxsurgeon.ops import Call, Operator, Tensor
+from onnxsurgeon.ops.call import Factors, run_rule
+from onnxsurgeon.ops.nodes import constant, is_constant, operator_of
+
+Use = tuple[ir.Node, int]  # one input of one vertex
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A constant with neurons on its axes, as one or all of its users see it.
+
+    uses: the inputs that read it under these labels; empty where nothing reads it through a rule (then it is never
+    cut).
+    """
+
+    value: ir.Value
+    tensor: ir.TensorProtocol
+    axes: Axes
+    uses: tuple[Use, ...]
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self.tensor.shape.numpy())
+
+    @property
+    def counts(self) -> bool:
+        """Whether its elements are parameters: numbers that are not indices, sizes or masks."""
+        return self.tensor.dtype not in INDEX_TYPES and self.tensor.dtype != ir.DataType.STRING
+
+
+@dataclass
+class Labels:
+    """Neurons on every axis of a model, and the classes that they fall into.
+
+    model: what is labelled, which computes the same as `original` but may tie fewer neurons (see `rewrites`).
+    turned: whether it has weights of its own, too (see `rotation`).
+    axes: by value. uses: by use, for small constants. calls: every vertex that ran a rule.
+    """
+
+    original: ir.Model
+    model: ir.Model
+    evaluator: Evaluator
+    sizes: Samples
+    facts: tuple[Facts, Facts]
+    relations: Relations = field(default_factory=Relations)
+    axes: dict[ir.Value, Axes] = field(default_factory=dict)
+    uses: dict[Use, Axes] = field(default_factory=dict)
+    calls: dict[ir.Node, Call] = field(default_factory=dict)
+    unknown: dict[str, int] = field(default_factory=dict)  # operators without a rule, and how often
+    turned: bool = False
+    classes: Classes = field(init=False)
+
+    def operator(self, node: ir.Node) -> Operator | None:
+        return operator_of(node)
+
+    def known(self, node: ir.Node, index: int) -> Axes | None:
+        """The neurons on an input, where some rule looked at them."""
+        value = node.inputs[index]
+        return None if value is None else self.uses.get((node, index), self.axes.get(value))
+
+    def weights(self) -> Iterator[Weight]:
+        """Every constant of the graph; one that is labelled by use appears once for each."""
+        by_value: dict[ir.Value, list[Use]] = {}
+        for node in self.model.graph.all_nodes():
+            for index, value in enumerate(node.inputs):
+                if value is not None and constant(value) is not None:
+                    by_value.setdefault(value, []).append((node, index))
+        for value, uses in by_value.items():
+            held = constant(value)
+            assert held is not None
+            single = [(use, self.uses[use]) for use in uses if use in self.uses]
+            for use, axes in single:
+                yield Weight(value, held, axes, (use,))
+            if value in self.axes:
+                yield Weight(value, held, self.axes[value], tuple(uses))
+            elif not single:
+                yield Weight(value, held, (None,) * len(held.shape), ())
+
+    def macs(self) -> Iterator[tuple[float, Factors]]:
+        """Multiply-accumulates per sample: a coefficient and the axes whose lengths multiply it."""
+        batch = max((n for (_, axis), n in self.sizes[0].items() if axis == 0), default=1)
+        for node, call in self.calls.items():
+            known = self.operator(node)
+            if known is None or known.macs is None or any(axes is None for axes in call.results[:1]):
+                continue
+            dynamic = any(any(t.dynamic) for t in (*call.outputs[:1], *(t for t in call.inputs if t)))
+            for factors in known.macs(call):
+                yield 1.0 / batch if dynamic else 1.0, factors
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """The garbage collector waits: it would walk the growing tables again and again, and nothing in them is garbage."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@uncollected()
+def label(
+    model: ir.Model,
+    *,
+    free: Free = "auto",
+    shapes: Mapping[str, Shape] | None = None,
+    opened: Collection[str] = (),
+    parted: Collection[ir.Value] = (),
+    rewritten: bool = True,
+    original: ir.Model | None = None,
+) -> Labels:
+    """Labels every axis of `model`, rewritten where that ties fewer neurons.
+
+    free: which factor of heads x head size is cut. shapes: stated input shapes. opened: inputs and outputs whose
+    neurons are not frozen. parted: values whose readers see neurons of their own, not those of what makes them.
+    rewritten: whether the model may be a rewritten one. original: what `model`, with weights of its own, computes the
+    same as.
+    """
+    evaluator = Evaluator(model)
+    best: tuple[int, Samples, tuple[Facts, Facts]] | None = None
+    for sizes in samples(model, shapes or {}):
+        try:
+            facts = evaluator.run(sizes[0]), evaluator.run(sizes[1])
+        except ValueError:  # sizes that the graph itself refuses (broadcasting)
+            continue
+        missing = sum(f.shape is None for f in facts[0].values())
+        if best is None or missing < best[0]:
+            best = missing, sizes, facts
+        if missing == 0:
+            break
+    if best is None:
+        sizes = next(samples(model, shapes or {}))
+        best = 0, sizes, ({}, {})
+    known = Known(model, evaluator, best[2])
+    if rewritten:
+        known = rewrite(known)
+    labels = Labels(
+        original or model, known.model, known.evaluator, best[1], known.facts, turned=original is not None
+    )  # fmt: skip
+    _Labeller(labels, opened, parted).run()
+    labels.classes = labels.relations.resolve(free)
+    for node, call in labels.calls.items():
+        call.label = partial(labels.known, node)
+    return labels
+
+
+class _Labeller:
+    """Runs the rules in graph order."""
+
+    def __init__(self, labels: Labels, opened: Collection[str], parted: Collection[ir.Value]) -> None:
+        self.labels, self.relations, self.opened, self.parted = labels, labels.relations, opened, parted
+        self.tensors: dict[ir.Value, Tensor] = {}
+        self.returned: list[ir.Value] = []  # by graphs inside
+
+    def run(self) -> None:
+        self.relations.operator = "input"
+        for value in self.labels.model.graph.inputs:
+            tensor = self._tensor(value)
+            if not value.is_initializer() and tensor.shape is not None:
+                self.relations.vertex = value.name or ""
+                sizes = [1 if dynamic else n for n, dynamic in zip(tensor.shape, tensor.dynamic, strict=True)]
+                self.labels.axes[value] = self._fresh(tuple(sizes))
+                for axis in () if value.name in self.opened else self.labels.axes[value]:
+                    self.relations.freeze(axis, INPUT)
+        self._walk(self.labels.model.graph)
+        self.relations.operator = "output"
+        constants = [value for value in self.returned if constant(value) is not None]
+        for value in (*self.labels.model.graph.outputs, *constants):
+            self.relations.vertex = value.name or ""
+            for axis in () if value.name in self.opened else self.labels.axes.get(value, ()):
+                self.relations.freeze(axis, OUTPUT)
+
+    def _walk(self, graph: ir.Graph) -> None:
+        for node in graph:
+            if is_constant(node):
+                continue
+            if all(self._is_value(v) for v in node.outputs):
+                continue  # shape arithmetic: its result is a number that rules read, not a tensor with neurons
+            self._visit(node)
+
+    def _is_value(self, value: ir.Value) -> bool:
+        fact = self.labels.facts[0].get(value)
+        return fact is not None and fact.value is not None
+
+    def _visit(self, node: ir.Node) -> None:
+        labels, name = self.labels, node.name or (node.outputs[0].name if node.outputs else "") or ""
+        self.relations.vertex, self.relations.operator = name, node.op_type
+        known = labels.operator(node)
+        call = Call(
+            name,
+            node.op_type,
+            labels.evaluator.version(node),
+            labels.evaluator.attributes(node),
+            [None if v is None else self._tensor(v) for v in node.inputs],
+            [replace(self._tensor(v), used=len(v.uses()) > 0 or v.is_graph_output()) for v in node.outputs],
+            self.relations,
+            partial(self._label, node),
+            partial(self._body, node),
+            partial(self._capture, node),
+        )
+        if known is None:
+            labels.unknown[node.op_type] = labels.unknown.get(node.op_type, 0) + 1
+        call.results = run_rule(known, call)
+        labels.calls[node] = call
+        self._hold_sizes(node, call)
+        for value, axes in zip(node.outputs, call.results, strict=False):
+            if axes is not None:
+                labels.axes[value] = self._apart(axes) if value in self.parted else axes
+
+    def _apart(self, axes: Axes) -> Axes:
+        return tuple(None if axis is None else self.relations.fresh(len(axis)) for axis in axes)
+
+    def _hold_sizes(self, node: ir.Node, call: Call) -> None:
+        """Freezes what a size is worked out from that could not be put right after a cut: it depends on a dynamic dim,
+        too, and no -1 stands for it."""
+        for index, size in enumerate(call.inputs):
+            if size is None or size.weight or size.value is None or size.static is not None:
+                continue
+            operator, open_ = self.labels.operator(node), np.broadcast_to(~np.asarray(size.known), size.value.shape)
+            inferred = operator is not None and operator.inferred == index and not (size.value[~open_] == -1).any()
+            if inferred and open_.sum() == 1:
+                continue
+            found: list[tuple[ir.Value, int]] = []
+            self._with_less(node.inputs[index], found, None)
+            for data, axis in found:
+                other = self._with_less(node.inputs[index], [], (data, axis))
+                if other is None or other.shape != open_.shape or (other[open_] != size.value[open_]).any():
+                    why = "its size, times a dynamic dim, goes into the computation"
+                    self.relations.freeze(self.labels.axes[data][axis], why)
+
+    def _with_less(
+        self, value: ir.Value | None, found: list[tuple[ir.Value, int]], shorter: tuple[ir.Value, int] | None
+    ) -> Array | None:
+        """A number, were one axis shorter by one. The static axes with neurons that it is worked out from go to
+        `found`."""
+        facts, evaluator = self.labels.facts[0], self.labels.evaluator
+        node = None if value is None else value.producer()
+        if value is None or node is None or constant(value) is not None or not node.inputs:
+            return None if value is None else evaluator.fact(value, facts).value
+        data = node.inputs[0]
+        shape = None if data is None else evaluator.fact(data, facts).shape
+        if data is not None and shape is not None and (whole := evaluator.sized(node, shape)) is not None:
+            axes = zip(self.labels.axes.get(data, ()), self._tensor(data).dynamic, strict=False)
+            found += [(data, a) for a, (axis, dynamic) in enumerate(axes) if axis is not None and not dynamic]
+            if shorter is None or shorter[0] is not data:
+                return whole
+            return evaluator.sized(node, tuple(n - (a == shorter[1]) for a, n in enumerate(shape)))
+        inputs = [self._with_less(v, found, shorter) for v in node.inputs]
+        known = [None if v is None else evaluator.fact(v, facts).value for v in node.inputs]
+        if shorter is None or all(np.array_equal(a, b) for a, b in zip(inputs, known, strict=True)):  # type: ignore[arg-type]
+            return evaluator.fact(value, facts).value
+        return evaluator.compute(node, inputs, value.index() or 0)
+
+    def _tensor(self, value: ir.Value) -> Tensor:
+        found = self.tensors.get(value)
+        if found is None:
+            found = self.tensors[value] = tensor(value, *self.labels.facts)
+        return found
+
+    def _blank(self, value: ir.Value) -> Axes | None:
+        fact = self.labels.facts[0].get(value)
+        return None if fact is None or fact.shape is None else (None,) * len(fact.shape)
+
+    def _label(self, node: ir.Node, index: int) -> Axes | None:
+        """The neurons on one input. Small constants get their own for each use: exporters share them at random."""
+        value = node.inputs[index]
+        assert value is not None
+        held = constant(value)
+        if held is None:
+            return self.labels.axes.get(value) or self._blank(value)
+        shape = tuple(held.shape.numpy())
+        small = sum(n > 1 for n in shape) <= 1 or held.dtype in INDEX_TYPES
+        if small and (node, index) not in self.labels.uses:
+            self.labels.uses[node, index] = self._fresh(shape)
+        elif not small and value not in self.labels.axes:
+            self.labels.axes[value] = self._fresh(shape)
+        return self.labels.uses[node, index] if small else self.labels.axes[value]
+
+    def _fresh(self, shape: Shape) -> Axes:
+        return tuple(self.relations.fresh(n) if n > 1 and 0 not in shape else None for n in shape)
+
+    def _body(self, node: ir.Node, name: str, inputs: Sequence[Axes | None]) -> list[Axes | None]:
+        graph: ir.Graph = node.attributes[name].value
+        for value, axes in zip(graph.inputs, inputs, strict=True):
+            blank = self._blank(value)
+            if axes is not None and blank is not None and len(axes) == len(blank):
+                self.labels.axes[value] = axes
+            elif axes is not None:
+                for axis in axes:
+                    self.relations.freeze(axis, "its shape changes in a loop")
+        self._walk(graph)
+        self.relations.vertex, self.relations.operator = node.name or "", node.op_type
+        self.returned += list(graph.outputs)
+        return [self.labels.axes.get(v) or self._blank(v) for v in graph.outputs]
+
+    def _capture(self, node: ir.Node, why: str) -> None:
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                for inner in attribute.value.all_nodes():
+                    for index, value in enumerate(inner.inputs):
+                        if value is not None:  # a weight may not have been read before
+                            axes = self.labels.axes.get(value) if constant(value) is None else self._label(inner, index)
+                            for axis in axes or ():
+                                self.relations.freeze(axis, why)
+
+
+def widths(axes: Axes, keep: np.ndarray, shape: Shape) -> Shape:
+    """The shape that is left of `shape` when the neurons in `keep`, shape (neurons,), stay."""
+    return tuple(n if axis is None else int(keep[axis].sum()) for n, axis in zip(shape, axes, strict=True))

@@ -1,0 +1,35 @@
+"""Rewrites that compute the same and tie fewer neurons: what a tensor that can't be ragged holds together is parted.
+
+An axis of a tensor has one length, so projections that are packed into one tensor could only be cut alike. Each
+module here recognises one such form and puts another in its place, before a graph is labelled.
+"""
+
+from __future__ import annotations
+
+from onnxsurgeon.dependency.rewrites import branches, packed, shared, shuffled, strided
+from onnxsurgeon.dependency.rewrites.draft import Draft, Known, prune_dead
+
+__all__ = ["Known", "prune_dead", "rewrite"]
+
+
+def rewrite(known: Known) -> Known:
+    """`known` itself where nothing is to be rewritten, else a changed copy of its model and the facts about that."""
+    graph = known.model.graph
+    if not any(branches.find(known, node) for node in graph.all_nodes()) and not any(
+        form.find(known, node) for node in graph for form in (packed, strided, shuffled, shared)
+    ):
+        return known
+    draft = Draft(known)
+    for node in list(draft.known.model.graph.all_nodes()):
+        if node.graph is not None:
+            branches.inline(draft, node)
+    for node in list(draft.known.model.graph):
+        if node.graph is not None:  # a rewrite before it did not replace it
+            packed.unpack(draft, node)
+        if node.graph is not None:
+            strided.restride(draft, node)
+        if node.graph is not None:
+            shuffled.reorder(draft, node)
+        if node.graph is not None:
+            shared.unshare(draft, node)
+    return draft.known

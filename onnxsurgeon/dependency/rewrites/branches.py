@@ -1,0 +1,91 @@
+"""A branch whose condition never changes takes the place of its vertex: exporters ask shapes for what is known.
+
+The condition must not depend on any dynamic dim: one that only came out alike at two samples could differ at a third.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Array
+from onnxsurgeon.dependency.rewrites.draft import Draft, Known, prune_dead
+from onnxsurgeon.ops.control import FLOWS
+from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
+
+
+def find(known: Known, node: ir.Node) -> str | None:
+    """The attribute that holds the branch that is always taken; None where that isn't known."""
+    flow = FLOWS.get((domain_of(node), node.op_type))
+    if flow is None or flow.live is None:
+        return None
+    facts = [[None if v is None else known.evaluator.fact(v, sample) for v in node.inputs] for sample in known.facts]
+    live = {flow.live(given) for given in facts}
+    if len(live) > 1 or None in live or any(_depends(known, v).any() for v in node.inputs if v is not None):
+        return None
+    return live.pop()
+
+
+def inline(draft: Draft, node: ir.Node) -> None:
+    live = find(draft.known, node)
+    if live is None:
+        return
+    graphs = {name: a.value for name, a in node.attributes.items() if a.type == ir.AttributeType.GRAPH}
+    body = graphs.pop(live)
+    outputs = list(body.outputs)
+    read = [value for graph in graphs.values() for value in _discard(graph)]
+    while body.outputs:  # they belong to it until then
+        body.outputs.pop()
+    for name, value in list(body.initializers.items()):
+        del body.initializers[name]
+        draft.adopt(value)
+    inner = list(body)
+    body.remove(inner)
+    node.prepend(inner)
+    for old, new in zip(node.outputs, outputs, strict=True):
+        if new.producer() not in inner:
+            new = draft.add(node, "Identity", [new], [], f"{node.name}.same", [f"{new.name}.same"])[0]
+        draft.replace(old, new)
+    for value in read:
+        prune_dead(value)
+    for moved in inner:
+        if moved.graph is not None:
+            inline(draft, moved)
+
+
+def _discard(graph: ir.Graph) -> list[ir.Value]:
+    """Takes a graph apart; what it read."""
+    while graph.outputs:
+        graph.outputs.pop()
+    read: list[ir.Value] = []
+    for node in reversed(list(graph)):
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                read += _discard(attribute.value)
+        read += [v for v in node.inputs if v is not None]
+        graph.remove(node, safe=True)
+    return read
+
+
+def _depends(known: Known, value: ir.Value) -> Array:
+    """Per element of a number, whether a dynamic dim goes into it."""
+    facts, evaluator = known.facts[0], known.evaluator
+    fact, node = evaluator.fact(value, facts), value.producer()
+    if constant(value) is not None:
+        return np.zeros(fact.shape or (), np.bool_)
+    unknown = np.ones(fact.shape or (), np.bool_)
+    if node is None or fact.value is None:
+        return unknown
+    data = known.shapes(node.inputs[0]) if node.inputs else None
+    if data is not None and (sizes := evaluator.sized(node, data[0])) is not None:
+        dynamic = tuple(int(n != m) for n, m in zip(*data, strict=True))
+        return np.asarray(evaluator.sized(node, dynamic) if sizes.ndim else any(dynamic), np.bool_)
+    inputs = [None if v is None else _depends(known, v) for v in node.inputs]
+    operator = operator_of(node)
+    if operator is not None and (operator.moves != "no" or operator.looks_up == {1: 0}):
+        rest = [None if v is None else evaluator.fact(v, facts).value for v in node.inputs[1:]]
+        given = inputs if operator.moves == "joined" else [inputs[0], *rest]
+        moved = evaluator.compute(node, given, value.index() or 0)
+        if moved is not None and not any(a is not None and a.any() for a in inputs[1:] if operator.moves != "joined"):
+            return moved
+    return np.full(fact.shape or (), any(a is not None and a.any() for a in inputs))

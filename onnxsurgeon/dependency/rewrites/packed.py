@@ -1,0 +1,220 @@
+"""Projections that are packed into one tensor (q, k and v of attention) and taken apart again become several.
+
+    x [B, N, 3*h*d] > Reshape [B, N, 3, h, d] > Transpose [3, B, h, N, d] > Gather 0 | Gather 1 | Gather 2
+
+becomes Split x into three [B, N, h*d], and a Reshape [B, N, h, d] and a Transpose [B, h, N, d] for each. Packed, all
+three keep the same positions of d; parted, each has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Array
+from onnxsurgeon.dependency.rewrites.draft import Draft, Known, integers, prune_dead
+from onnxsurgeon.ops.movement import factor
+from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
+from onnxsurgeon.ops.packing import Step
+from onnxsurgeon.ops.packing import step as step_of
+
+MOST = 8  # parts; what has more is no handful of projections
+
+
+class Packed(NamedTuple):
+    """A tensor that holds `parts` stacked along `axis`; None: it is the only one of them, without that axis."""
+
+    value: ir.Value
+    axis: int | None
+    parts: tuple[int, ...]
+
+
+class Site(NamedTuple):
+    """A Reshape that splits off an axis of parts.
+
+    axis: where it is in the target. parts: its length. source: the axis that it is split from. first: whether it is
+    the outermost factor of that; else `inner` is the axis of the target that follows within it.
+    """
+
+    axis: int
+    parts: int
+    source: int
+    first: bool
+    inner: int
+
+
+def find(known: Known, node: ir.Node) -> Site | None:
+    """The axis of parts that a Reshape makes, where all its parts are taken, and nothing else reads the whole."""
+    operator = operator_of(node)
+    if operator is None or operator.inferred != 1 or constant(node.inputs[0]) is not None:
+        return None
+    before, after = known.shapes(node.inputs[0]), known.shapes(node.outputs[0])
+    if before is None or after is None or not known.is_tensor(node.outputs[0]):
+        return None
+    for axis, count in enumerate(after[0]):
+        if 2 <= count <= MOST and after[1][axis] == count:
+            parts = Packed(node.outputs[0], axis, tuple(range(count)))
+            if _taken(known, parts) == set(parts.parts):
+                site = _site(before, after, axis)
+                return site if site is not None and _target(known, node, site) is not None else None
+    return None
+
+
+def _site(before: tuple[Sequence[int], ...], after: tuple[Sequence[int], ...], axis: int) -> Site | None:
+    rows = [factor(tuple(a), tuple(b)) for a, b in zip(before, after, strict=True)]
+    if rows[0] is None or rows[1] is None or [f[:2] for f in rows[0]] != [f[:2] for f in rows[1]]:
+        return None
+    mine = [f for f in rows[0] if f[1] == axis]
+    if len(mine) != 1 or before[0][mine[0][0]] != before[1][mine[0][0]]:
+        return None
+    source = mine[0][0]
+    together = [f[1] for f in rows[0] if f[0] == source]
+    at = together.index(axis)
+    if at == len(together) - 1:
+        return None
+    return Site(axis, after[0][axis], source, at == 0, together[at + 1])
+
+
+def _taken(known: Known, packed: Packed) -> set[int] | None:
+    """The parts that are read; None where something reads more than one as a whole."""
+    if packed.axis is None:
+        return set(packed.parts) if packed.value.uses() or packed.value.is_graph_output() else set()
+    single, found = len(packed.parts) == 1, set[int]()
+    if packed.value.is_graph_output():
+        if not single:
+            return None
+        found.update(packed.parts)
+    for use in packed.value.uses():
+        step = _step(known, use.node, packed)
+        if step is None and not single:
+            return None
+        found.update(packed.parts if step is None else ())
+        for result in _results(use.node, step) if step is not None else ():
+            inner = _taken(known, result)
+            if inner is None:
+                return None
+            found |= inner
+    return found
+
+
+def _step(known: Known, node: ir.Node, packed: Packed) -> Step | None:
+    where = [index for index, value in enumerate(node.inputs) if value is packed.value]
+    if len(where) != 1 or packed.axis is None or domain_of(node) != "" or node.graph is not known.model.graph:
+        return None
+    return step_of(known.call(node), where[0], packed.axis, packed.parts)
+
+
+def _results(node: ir.Node, step: Step) -> list[Packed]:
+    return [Packed(value, *piece) for value, piece in zip(node.outputs, step.pieces, strict=False)]
+
+
+# --- taking it apart -------------------------------------------------------------------------------------------------
+
+
+def unpack(draft: Draft, node: ir.Node) -> None:
+    """Parts what the Reshape `node` packs, where it does."""
+    site = find(draft.known, node)
+    if site is not None:
+        parts = _parts(draft, node, site)
+        packed = Packed(node.outputs[0], site.axis, tuple(range(site.parts)))
+        _hand_over(draft, packed, dict(enumerate(parts)))
+
+
+def _target(known: Known, node: ir.Node, site: Site) -> Array | None:
+    """The Reshape's target without the axis of parts; None where it can't be told. -1 stays, and 0 in front."""
+    target, shapes = node.inputs[1], known.shapes(node.outputs[0])
+    if target is None or shapes is None:
+        return None
+    value = known.evaluator.fact(target, known.facts[0]).value
+    if value is None:
+        return None
+    new = np.array(value)
+    copied = np.flatnonzero(new == 0)
+    for axis in copied[copied >= site.axis].tolist():  # a 0 copies the axis of the same number, which moves
+        if shapes[0][axis] != shapes[1][axis] or constant(target) is None:
+            return None
+        new[axis] = shapes[0][axis]
+    if not site.first and new[site.inner] != -1:
+        new[site.inner] *= site.parts
+    return np.delete(new, site.axis)
+
+
+def _parts(draft: Draft, node: ir.Node, site: Site) -> Sequence[ir.Value]:
+    """The parts: split before each is reshaped, or, where they aren't contiguous before, reshaped and then split."""
+    source, output = node.inputs[0], node.outputs[0].name
+    assert source is not None
+    target, name = _new_target(draft, node, site), draft.give_up(node)
+    attributes = [a for a in node.attributes.values() if a.name != "shape"]
+    if not site.first:
+        whole = draft.add(node, "Reshape", [source, target], attributes, f"{name}.whole", [f"{output}.whole"])[0]
+        names = [f"{output}.{p}" for p in range(site.parts)]
+        return draft.parted(node, whole, site.inner - 1, site.parts, name, names)
+    shapes = draft.known.shapes(node.outputs[0])
+    assert shapes is not None
+    names = [f"{source.name}.{p}" for p in range(site.parts)]
+    pieces = draft.parted(node, source, site.source, site.parts, name, names)
+    if draft.known.shapes(pieces[0]) == tuple((*s[: site.axis], *s[site.axis + 1 :]) for s in shapes):
+        prune_dead(target)
+        return pieces
+    return [
+        draft.add(node, "Reshape", [piece, target], attributes, f"{name}.{p}", [f"{output}.{p}"])[0]
+        for p, piece in enumerate(pieces)
+    ]
+
+
+def _new_target(draft: Draft, node: ir.Node, site: Site) -> ir.Value:
+    """The target for a part, taken from the one for all, which may be computed."""
+    old, value = node.inputs[1], _target(draft.known, node, site)
+    assert old is not None
+    assert value is not None
+    if constant(old) is not None:
+        return draft.constant(f"{old.name}.part", value)
+    others = draft.constant(f"{old.name}.others", np.delete(np.arange(value.size + 1), site.axis))
+    name = f"{node.name or node.outputs[0].name}.target"
+    new = draft.add(node, "Gather", [old, others], [ir.AttrInt64("axis", 0)], name, [name])[0]
+    if not site.first and value[site.inner - 1] != -1:
+        times = np.ones_like(value)
+        times[site.inner - 1] = site.parts
+        factors = draft.constant(f"{name}.factors", times)
+        new = draft.add(node, "Mul", [new, factors], [], f"{name}.merged", [f"{name}.merged"])[0]
+    return new
+
+
+def _hand_over(draft: Draft, packed: Packed, parts: Mapping[int, ir.Value]) -> None:
+    """Gives every consumer of a packed tensor its part."""
+    value = packed.value
+    if packed.axis is None:
+        draft.replace(value, parts[packed.parts[0]])
+        return
+    for node in dict.fromkeys(use.node for use in value.uses()):
+        step = _step(draft.known, node, packed)
+        if step is not None:
+            given = _copies(draft, node, value, step, parts) if step.copied else parts
+            for result in _results(node, step):
+                _hand_over(draft, result, given)
+    if value.uses() or value.is_graph_output():  # read with its axis
+        producer = value.producer()
+        assert producer is not None
+        name = f"{producer.name or value.name}.axis"
+        part = parts[packed.parts[0]]
+        draft.replace(value, draft.unsqueezed(producer, part, packed.axis, name, name))
+    prune_dead(value)
+
+
+def _copies(
+    draft: Draft, node: ir.Node, value: ir.Value, step: Step, parts: Mapping[int, ir.Value]
+) -> dict[int, ir.Value]:
+    """The vertex done to each part."""
+    name = node.name or node.outputs[0].name
+    fixed = {i: draft.constant(f"{name}.axes", axes) for i, axes in step.inputs.items()}
+    attributes = [a for a in node.attributes.values() if a.name not in step.attributes]
+    attributes += [integers(key, values) for key, values in step.attributes.items()]
+    copies = {}
+    for p in step.pieces[0].parts:
+        inputs = [parts[p] if v is value else fixed.get(i, v) for i, v in enumerate(node.inputs)]
+        output = f"{node.outputs[0].name}.{p}"
+        copies[p] = draft.add(node, node.op_type, inputs, attributes, f"{name}.{p}", [output])[0]
+    return copies

@@ -1,0 +1,40 @@
+"""Small constants that one vertex prepares for several others: `zeros -> DequantizeLinear -> (Conv, Conv, ...)`.
+
+Exporters and quantisers share equal constants at random. Each reader gets a vertex of its own, so that the layers
+behind it stay unrelated.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnxsurgeon.dependency.rewrites.draft import Draft, Known
+from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
+
+
+def find(known: Known, node: ir.Node) -> bool:
+    """Whether `node` only maps or moves a small constant, and several vertices read what it makes."""
+    operator = operator_of(node)
+    if operator is None or operator.silence != "none" or domain_of(node) or len(node.outputs) != 1:
+        return False
+    value = node.outputs[0]
+    if (
+        value.is_graph_output()
+        or len(value.uses()) < 2
+        or any(v is not None and constant(v) is None for v in node.inputs)
+    ):
+        return False
+    shapes = known.shapes(value) if known.is_tensor(value) and any(v is not None for v in node.inputs) else None
+    return shapes is not None and sum(n > 1 for n in shapes[0]) == 1
+
+
+def unshare(draft: Draft, node: ir.Node) -> None:
+    """Leaves `node` to its first reader, and makes a copy for each of the others."""
+    if not find(draft.known, node):
+        return
+    value = node.outputs[0]
+    for number, use in enumerate(list(value.uses())[1:], start=1):
+        attributes = list(node.attributes.values())
+        name, output = f"{node.name}.{number}", f"{value.name}.{number}"
+        copy = draft.add(node, node.op_type, list(node.inputs), attributes, name, [output])[0]
+        use.node.replace_input_with(use.idx, copy)

@@ -1,0 +1,200 @@
+"""From classes of neurons to the selection problem: units, spaces of exchangeable units, axis lengths and costs.
+
+Two units are exchangeable when they count equally often in every axis: then only how many stay matters to any cost,
+and which ones is a sort by utility.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import gcd, prod
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import FloatArray, IntArray, Mask
+from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.neurons.relations import Axis
+from onnxsurgeon.ops.call import Factors
+from onnxsurgeon.solver.problem import Cost, Problem
+
+Terms = dict[tuple[int, ...], float]  # axes -> coefficient
+# Of the units (roots, ascending) of a space: their positions, best first, and the utility of every count
+Judge = Callable[[IntArray], tuple[IntArray, FloatArray]]
+
+
+@dataclass
+class Lengths:
+    """Distinct axes of a graph, each a multiset of units and a number of neurons that always stay."""
+
+    labels: Labels
+    pinned: Mask  # per neuron: frozen, or pinned by the user
+    constant: list[int] = field(default_factory=list)
+    units: list[npt.NDArray[np.int64]] = field(default_factory=list)  # roots, ascending, per axis
+    counts: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    _free: Mask | None = None  # once closed, per neuron: whether it costs anything
+    _by_object: dict[int, int] = field(default_factory=dict)
+    _by_content: dict[bytes, int] = field(default_factory=dict)
+
+    def index(self, axis: Axis) -> int:
+        """The number of `axis`; -1 where nothing on it may be cut."""
+        if axis is None:
+            return -1
+        found = self._by_object.get(id(axis))
+        if found is None:
+            found = self._by_object[id(axis)] = self._add(axis)
+        return found
+
+    def close(self) -> None:
+        """From here on, axes are only to keep a neuron: what costs nothing is not cut, it stays with them."""
+        self._free = np.zeros(len(self.pinned), np.bool_)
+        for units in self.units:
+            self._free[units] = True
+
+    def _add(self, axis: npt.NDArray[np.int64]) -> int:
+        free = ~self.pinned[axis]
+        if self._free is not None:
+            free &= self._free[self.labels.classes.root[axis]]
+        if not free.any():
+            return -1
+        roots = np.sort(self.labels.classes.root[axis[free]])
+        key = roots.tobytes() + len(axis).to_bytes(8, "little")
+        if key not in self._by_content:
+            self._by_content[key] = len(self.constant)
+            units, counts = np.unique(roots, return_counts=True)
+            self.constant.append(len(axis) - len(roots))
+            self.units.append(units)
+            self.counts.append(counts)
+        return self._by_content[key]
+
+    def add(self, terms: Terms, coefficient: float, factors: Factors) -> float:
+        """Adds a product of axis lengths to `terms`; returns it instead where no factor can change."""
+        axes = []
+        for size, axis in factors:
+            number = self.index(axis)
+            if number < 0:
+                coefficient *= size
+            else:
+                axes.append(number)
+        if not axes:
+            return coefficient
+        key = tuple(sorted(axes))
+        terms[key] = terms.get(key, 0.0) + coefficient
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """The problem, and what its counts mean: `roots` are the units in order of space and utility, best first."""
+
+    problem: Problem
+    roots: IntArray  # shape (units,)
+    starts: IntArray  # shape (spaces + 1,): where each space begins in roots
+    frozen: Mask  # per neuron
+    axes: Lengths  # the number that an axis has in the problem
+
+    def keep(self, counts: IntArray, root: IntArray) -> Mask:
+        """Which neurons stay when the best `counts[s]` units of every space do, shape (neurons,)."""
+        rank = np.arange(len(self.roots)) - np.repeat(self.starts[:-1], np.diff(self.starts))
+        dropped = np.zeros(len(root), np.bool_)
+        dropped[self.roots[rank >= np.repeat(counts, np.diff(self.starts))]] = True
+        return ~dropped[root]
+
+
+def spaces(
+    labels: Labels,
+    scores: FloatArray,
+    *,
+    round_to: int = 1,
+    min_keep: float = 0.0,
+    pinned: Mask | None = None,
+    overhead: float = 0.0,
+    judge: Judge | None = None,
+) -> Spaces:
+    """The selection problem of a labelled graph, its costs `params`, `macs` and `size` without budgets.
+
+    scores: utility per neuron. round_to: widths become multiples of it. min_keep: share of each axis that stays.
+    pinned: neurons that the user wants to stay. overhead: bytes that are no weights. judge: brings the order and the
+    table of a space, where the sum of its units' scores does not say it.
+    """
+    frozen = labels.classes.frozen if pinned is None else labels.classes.frozen | pinned
+    lengths = Lengths(labels, frozen)
+    costs = _costs(lengths, overhead)
+    lengths.close()
+    for table in (labels.axes.values(), labels.uses.values()):
+        for axes in table:
+            for axis in axes:
+                lengths.index(axis)
+    every = np.concatenate(lengths.units or [np.empty(0, np.int64)])
+    axis_of = np.repeat(np.arange(len(lengths.units)), [len(u) for u in lengths.units])
+    count = np.concatenate(lengths.counts or [np.empty(0, np.int64)])
+    roots, unit = np.unique(every, return_inverse=True)
+    space = _classes(unit, axis_of, count, len(roots))
+    utility = np.bincount(labels.classes.root, weights=scores, minlength=labels.relations.count)[roots]
+    order = np.lexsort((roots, -utility, space))
+    starts = np.searchsorted(space[order], np.arange(space.max(initial=-1) + 2))
+    _, first = np.unique(axis_of * (len(starts) - 1) + space[unit], return_index=True)  # one entry an (axis, space)
+    entries = axis_of[first], space[unit][first], count[first]
+    least = np.full(len(starts) - 1, np.iinfo(np.int64).max)
+    np.minimum.at(least, entries[1], entries[2])
+    full = np.array([c + int(n.sum()) for c, n in zip(lengths.constant, lengths.counts, strict=True)], np.int64)
+    tables, sizes = [], []
+    for s, (low, high) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
+        if judge is None:
+            tables.append(np.r_[0.0, np.cumsum(utility[order[low:high]])])
+        else:
+            members = np.sort(order[low:high])
+            best, saved = judge(roots[members])
+            order[low:high] = members[best]
+            tables.append(saved)
+        step = round_to // gcd(round_to, int(least[s]))
+        sizes.append(np.union1d(np.arange(0, high - low + 1, step), [high - low]).astype(np.int64))
+    problem = Problem(
+        tuple(tables),
+        tuple(sizes),
+        *entries,
+        np.array(lengths.constant, np.int64),
+        np.maximum(1, np.ceil(min_keep * full - 1e-9).astype(np.int64)),
+        costs,
+    )
+    return Spaces(problem, roots[order], starts, frozen, lengths)
+
+
+def _classes(unit: IntArray, axis: IntArray, count: IntArray, units: int) -> IntArray:
+    """Units with equal sets of (axis, multiplicity), numbered from 0 by first appearance: a random 64-bit sum tells
+    sets apart."""
+    pairs, inverse = np.unique(axis * (count.max(initial=0) + 1) + count, return_inverse=True)
+    hashes = np.random.default_rng(0).integers(0, 2**63, len(pairs), dtype=np.uint64)
+    sums = np.zeros(units, np.uint64)
+    np.add.at(sums, unit, hashes[inverse])
+    _, first, number = np.unique(sums, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[number] if units else np.empty(0, np.int64)
+
+
+def _costs(lengths: Lengths, overhead: float) -> tuple[Cost, ...]:
+    terms: dict[str, Terms] = {"params": {}, "macs": {}, "size": {}}
+    fixed = {"params": 0.0, "macs": 0.0, "size": overhead}
+    once: set[tuple[ir.Value, tuple[int, ...]]] = set()
+    for weight in lengths.labels.weights():
+        factors: Factors = list(zip(weight.shape, weight.axes, strict=True))
+        key = (weight.value, tuple(lengths.index(axis) for axis in weight.axes))
+        if key in once:
+            continue  # another use that is cut alike shares the tensor
+        once.add(key)
+        width = weight.tensor.nbytes / max(1, prod(weight.shape))
+        fixed["size"] += lengths.add(terms["size"], width, factors)
+        if weight.counts:
+            fixed["params"] += lengths.add(terms["params"], 1.0, factors)
+    for coefficient, factors in lengths.labels.macs():
+        fixed["macs"] += lengths.add(terms["macs"], coefficient, factors)
+    return tuple(_cost(name, terms[name], fixed[name]) for name in terms)
+
+
+def _cost(name: str, terms: Terms, fixed: float) -> Cost:
+    degree = max((len(key) for key in terms), default=1)
+    axes = np.array([key + (-1,) * (degree - len(key)) for key in terms], np.int64).reshape(len(terms), degree)
+    return Cost(name, np.array(list(terms.values()), np.float64), axes, fixed, np.inf)

@@ -1,0 +1,1 @@
+"""Applying a selection of neurons to a model: cutting and growing."""

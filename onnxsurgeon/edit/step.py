@@ -1,0 +1,27 @@
+"""What one edit did to a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.edit.growth import NORMAL, Growth
+from onnxsurgeon.neurons.selection import Selection
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change, from `before` to `after`.
+
+    selection: of the neurons of `labels`; None where the structure changed. same: the function must not change.
+    """
+
+    what: str
+    before: ir.Model
+    after: ir.Model
+    labels: Labels | None = None
+    selection: Selection | None = None
+    growth: Growth = NORMAL
+    same: bool = False

@@ -1,0 +1,1 @@
+"""How accurate a model is, and how sensitive to narrower layers."""

@@ -1,0 +1,148 @@
+"""How well a model does on data: one number, by a metric of ours or the user's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxsurgeon.arrays import Arrays, Shape
+from onnxsurgeon.data import Batch, Data, Preset, inputs_of, open_data
+from onnxsurgeon.data.functions import explained, imported, is_function
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.evaluation.metrics import CLASSES, LOWER, Pairs, known
+from onnxsurgeon.model.model import load
+from onnxsurgeon.runtime.session import Device, Session
+
+Run = tuple[Batch, Arrays, Arrays | None]  # a batch, what the model makes of it, and what the other one does
+Counted = Callable[[int, int], None]  # (samples done, samples in all)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What `evaluate` finds. higher: whether more is better. output: the one that was looked at, empty for all of
+    them. against: a model whose outputs were taken for right. provider: what really ran the model."""
+
+    metric: str
+    value: float
+    higher: bool
+    output: str
+    against: str
+    samples: int
+    provider: str
+
+    def loss(self, other: Score) -> float:
+        """By how much `other` is worse; negative where it is better, NaN where one of them is."""
+        return (self.value - other.value) if self.higher else (other.value - self.value)
+
+
+def evaluate(
+    model: str | os.PathLike[str],
+    data: Data | str,
+    *,
+    metric: str = "top1",
+    against: str | os.PathLike[str] | None = None,
+    output: str | None = None,
+    preprocess: Preset | None = None,
+    samples: int | None = None,
+    batch: int | None = None,
+    seed: int = 0,
+    device: Device = "auto",
+    input_shape: Mapping[str, Shape] | None = None,
+    progress: Counted | None = None,
+) -> Score:
+    """The score of the file `model` on `data`.
+
+    metric: top1, top5, mse, cosine, psnr or `module:function`. against: a model whose outputs are taken for right,
+    instead of the data's labels. output: the name of the output to look at, where there are several. The rest as in
+    `open_data`. Raises UsageError where the metric and the data don't fit, ModelError where the model can't run.
+    """
+    if isinstance(data, str):
+        inputs = inputs_of(load(model).graph, input_shape)
+        data = open_data(data, inputs, preprocess=preprocess, samples=samples, batch=batch, seed=seed)
+    session, other = Session(model, device), None if against is None else Session(against, device)
+    runs, function, name = _runs(session, other, data, progress), _function(metric), ""
+    if is_function(metric):
+        if output is not None:
+            raise UsageError("--output-name does not go with a metric of your own", fix="it is given all outputs")
+        with explained(f"metric {metric} failed"):
+            value = float(function(_whole(runs)))
+    else:
+        if not (data.labelled or other):
+            raise UsageError(
+                f"{metric} needs labels", why=f"--data {data.spec} has none",
+                fix="add an array `labels`, or labels.csv to pictures; evaluate also compares --against ORIGINAL",
+            )  # fmt: skip
+        name = _output(session, output, str(model))
+        if other is not None:
+            _output(other, name, f"--against {against}")
+        value = function(_pairs(runs, name, data.source.classes if metric in CLASSES and other is None else None))
+    higher = not getattr(function, "lower_is_better", metric in LOWER)
+    return Score(metric, value, higher, name, os.fspath(against or ""), len(data), session.provider)
+
+
+def _function(metric: str) -> Callable[..., float]:
+    return imported(metric, "metric") if is_function(metric) else known(metric)
+
+
+def _output(session: Session, wanted: str | None, of: str) -> str:
+    names = [str(o.name) for o in session.session.get_outputs()]
+    if wanted is None and len(names) == 1:
+        return names[0]
+    if wanted is not None and wanted in names:
+        return wanted
+    raise UsageError(
+        f"{of} has no output {wanted}" if wanted else f"{of} has several outputs", why=f"outputs: {', '.join(names)}",
+        fix="choose one with --output-name",
+    )  # fmt: skip
+
+
+def _runs(session: Session, other: Session | None, data: Data, progress: Counted | None) -> Iterator[Run]:
+    done = 0
+    for batch in data.batches():
+        if progress is not None:
+            progress(done, len(data))
+        yield batch, session.run(batch.feed), None if other is None else other.run(batch.feed)
+        done += batch.count
+
+
+def _whole(runs: Iterator[Run]) -> Iterator[tuple[dict[str, Any], Any]]:
+    """What a metric of the user's own gets: all outputs by name, and labels (or all outputs of the other model)."""
+    for batch, outputs, right in runs:
+        yield parts(outputs, batch), batch.labels if right is None else parts(right, batch)
+
+
+def parts(outputs: Arrays, batch: Batch) -> dict[str, Any]:
+    """All outputs without padding; what is no tensor stays as it is."""
+    return {n: _part(n, a, batch) if isinstance(a, np.ndarray) else a for n, a in outputs.items()}
+
+
+def _pairs(runs: Iterator[Run], name: str, classes: int | None) -> Pairs:
+    """classes: that the labels were counted from, where they were."""
+    for batch, outputs, right in runs:
+        said = _part(name, outputs[name], batch)
+        wanted = batch.labels if right is None else _part(name, right[name], batch)
+        assert wanted is not None
+        if classes is not None and said.dtype.kind == "f" and classes != said[0].size:
+            raise UsageError(
+                f"{classes} folders of pictures for {said[0].size} classes", why="their ranks can't be the classes",
+                fix="name the folders by the numbers of the classes, or write labels.csv: file,number",
+            )  # fmt: skip
+        yield said, wanted
+
+
+def _part(name: str, array: Any, batch: Batch) -> np.ndarray:
+    """The samples of an output, without padding; shape (samples, ...)."""
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"output {name} is no tensor", why=f"it is a {type(array).__name__}", fix="choose another")
+    if array.shape[:1] == (batch.size,):
+        return array[: batch.count]
+    if batch.size == 1:
+        return array[None]
+    raise UsageError(
+        f"output {name} can't be told apart by samples", why=f"its shape is {array.shape} for {batch.size} samples",
+        fix="choose another with --output-name, or --batch 1",
+    )  # fmt: skip

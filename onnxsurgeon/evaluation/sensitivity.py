@@ -1,0 +1,175 @@
+"""How far the outputs of a model move when one layer alone gets narrower: error against width, for every layer."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Arrays, IntArray, Shape
+from onnxsurgeon.data import Batch, Data
+from onnxsurgeon.dependency.labels import Labels, label
+from onnxsurgeon.dependency.names import matching
+from onnxsurgeon.dependency.spaces import Spaces, spaces
+from onnxsurgeon.edit.apply import cut
+from onnxsurgeon.errors import InfeasibleError, ModelError
+from onnxsurgeon.evaluation.score import parts
+from onnxsurgeon.importance.from_weights import scores
+from onnxsurgeon.model.model import Model
+from onnxsurgeon.model.write import write
+from onnxsurgeon.neurons.relations import Free
+from onnxsurgeon.runtime.session import Device, Session
+
+SHARES = (0.9, 0.75, 0.5, 0.25)
+Stepped = Callable[[int, int, str], None]  # (steps done, steps in all, the next one)
+
+
+@dataclass(frozen=True)
+class Point:
+    """share: of the width that is left, as it was asked for; units: as it is. error: the norm of what changes in an
+    output, relative to the output's own; the largest of all outputs."""
+
+    share: float
+    units: int
+    error: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A space of neurons: `vertices` whose outputs they are, in the graph's order, and the widths that were tried."""
+
+    vertices: tuple[str, ...]
+    operator: str  # of the first one
+    units: int
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What `sensitivity` finds. provider: what really ran the models."""
+
+    layers: tuple[Layer, ...]
+    shares: tuple[float, ...]
+    samples: int
+    provider: str
+
+
+def sensitivity(
+    model: Model,
+    data: Data,
+    *,
+    layers: Sequence[str] = ("*",),
+    shares: Sequence[float] = SHARES,
+    utility: str = "l2-norm",
+    free: Free = "auto",
+    input_shape: Mapping[str, Shape] | None = None,
+    seed: int = 0,
+    device: Device = "auto",
+    progress: Stepped | None = None,
+) -> Sensitivity:
+    """Every space of neurons, cut alone to `shares` of its units, those of least utility first.
+
+    data: held in memory with the model's outputs; a few samples are enough. layers: globs over vertices whose outputs
+    are to get narrower. Raises InfeasibleError where there is nothing to cut.
+    """
+    labels = label(model.graph, free=free, shapes=input_shape)
+    built = spaces(labels, scores(labels, utility, seed=seed))
+    full = np.array([sizes[-1] for sizes in built.problem.sizes], np.int64)
+    found = {s: nodes for s, nodes in _layers(labels, built, layers).items() if full[s] > 1}
+    if not found:
+        raise InfeasibleError(
+            "no layer can get narrower", why=f"--layers {', '.join(layers)}: their outputs are frozen",
+            fix="see what is free, and why the rest isn't, with onnxsurgeon inspect --why",
+        )  # fmt: skip
+    probe = _Probe(labels, built, list(data.batches()), device)
+    probe.begin(model.path)
+    tried = [(s, share, n) for s in found for share, n in _widths(shares, int(full[s]))]
+    errors: dict[int, list[Point]] = {s: [] for s in found}
+    for step, (s, share, n) in enumerate(tried):
+        if progress is not None:
+            progress(step, len(tried), labels.calls[found[s][0]].name)
+        counts = full.copy()
+        counts[s] = n
+        errors[s].append(Point(share, n, probe.error(counts)))
+    rows = [
+        Layer(tuple(labels.calls[node].name for node in nodes), nodes[0].op_type, int(full[s]), tuple(errors[s]))
+        for s, nodes in found.items()
+    ]
+    return Sensitivity(tuple(rows), tuple(shares), len(data), probe.provider)
+
+
+def _widths(shares: Sequence[float], full: int) -> list[tuple[float, int]]:
+    """(share, units) of each width that is none of the ones before, widest first."""
+    found = {max(1, round(share * full)): share for share in sorted(shares)}
+    return sorted(((share, n) for n, share in found.items() if n < full), reverse=True)
+
+
+def _layers(labels: Labels, built: Spaces, patterns: Sequence[str]) -> dict[int, list[ir.Node]]:
+    """Spaces in the graph's order, and the vertices that give their neurons values by multiplying with weights."""
+    space_of = np.full(labels.relations.count, -1)
+    space_of[built.roots] = np.repeat(np.arange(len(built.starts) - 1), np.diff(built.starts))
+    chosen = set(matching(labels, patterns, "--layers"))
+    found: dict[int, list[ir.Node]] = {}
+    wanted: set[int] = set()
+    for node, call in labels.calls.items():
+        axes = [axis for result in call.results for axis in result or () if axis is not None]
+        here = {int(s) for axis in axes for s in np.unique(space_of[labels.classes.root[axis]]) if s >= 0}
+        wanted |= here if node in chosen else set()
+        operator = labels.operator(node)
+        for s in here:
+            if s not in found or (operator is not None and operator.macs is not None):
+                found.setdefault(s, []).append(node)
+    return {s: nodes for s, nodes in found.items() if s in wanted}
+
+
+@dataclass
+class _Probe:
+    """Runs the model with fewer neurons, and compares with the whole one."""
+
+    labels: Labels
+    built: Spaces
+    batches: list[Batch]
+    device: Device
+    provider: str = ""
+    whole: tuple[Arrays, ...] = ()
+
+    def begin(self, path: Path) -> None:
+        session = Session(path, self.device)
+        self.provider = session.provider
+        self.whole = tuple(self._outputs(session, batch) for batch in self.batches)
+        if not any(self.whole):
+            raise ModelError("no output of the model is a tensor of numbers", fix="export it without zipmap")
+
+    def error(self, counts: IntArray) -> float:
+        keep = self.built.keep(counts, self.labels.classes.root)
+        with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+            path = Path(folder) / "model.onnx"
+            write(cut(self.labels, keep), path)
+            session = Session(path, self.device)
+            return _error(self.whole, [self._outputs(session, batch) for batch in self.batches])
+
+    def _outputs(self, session: Session, batch: Batch) -> Arrays:
+        found = parts(session.run(batch.feed), batch)
+        return {n: a for n, a in found.items() if getattr(a, "dtype", np.dtype(object)).kind in "fiub"}
+
+
+def _error(whole: Sequence[Arrays], narrow: Sequence[Arrays]) -> float:
+    """The largest relative error of an output, over all batches; infinite where it has another shape or no numbers."""
+    gaps: dict[str, float] = {}
+    norms: dict[str, float] = {}
+    for before, after in zip(whole, narrow, strict=True):
+        for name, array in before.items():
+            if array.shape != after[name].shape:
+                return inf
+            a, b = array.astype(np.float64), after[name].astype(np.float64)
+            with np.errstate(invalid="ignore"):  # where both are infinite
+                gap = np.where(np.isfinite(a), a - b, 0.0)
+            gaps[name] = gaps.get(name, 0.0) + float(np.square(gap).sum())
+            norms[name] = norms.get(name, 0.0) + float(np.square(a[np.isfinite(a)]).sum())
+    errors = [0.0 if gap == 0 else (gap / norms[n]) ** 0.5 if norms[n] else inf for n, gap in gaps.items()]
+    return max(inf if np.isnan(error) else error for error in errors)

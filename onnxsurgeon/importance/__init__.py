@@ -1,0 +1,1 @@
+"""How much each neuron matters, by several criteria."""

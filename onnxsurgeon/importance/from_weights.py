@@ -1,0 +1,139 @@
+"""What each neuron is worth keeping for. The literature calls it importance.
+
+A utility is additive: a unit's is the sum over its neurons, in producers' rows and consumers' columns alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from onnxsurgeon.arrays import FloatArray
+from onnxsurgeon.dependency.labels import Labels, Weight
+from onnxsurgeon.errors import ModelError, UsageError
+from onnxsurgeon.ops.nodes import constant
+
+Criterion = Literal["l1", "l2", "l2-norm", "bn-scale", "random", "uniform"]
+CHUNK = 1 << 24  # bytes of a weight that are looked at together
+
+
+def scores(labels: Labels, criterion: str | Mapping[str, Any] = "l2-norm", *, seed: int = 0) -> FloatArray:
+    """Utility of every neuron, shape (neurons,).
+
+    criterion: one of `Criterion`, or arrays by the name of a vertex, one number per channel of its first output, or
+    `file:SCORES.npz` that holds such. Raises UsageError for another word, a file that can't be read or names that
+    don't fit.
+    """
+    if not isinstance(criterion, str):
+        return _given(labels, {name: np.asarray(values, np.float64) for name, values in criterion.items()})
+    if criterion.startswith("file:"):
+        return _from_file(labels, Path(criterion.removeprefix("file:")))
+    if criterion in ("l1", "l2", "l2-norm"):
+        return _norms(labels, criterion)
+    if criterion == "bn-scale":
+        return _scales(labels)
+    if criterion not in ("random", "uniform"):
+        raise UsageError(
+            f"unknown utility {criterion!r}",
+            why=f"known: {', '.join(get_args(Criterion))}, file:SCORES.npz",
+            fix="choose one of these",
+        )
+    values = np.ones(labels.relations.count)
+    if criterion == "random":  # one draw a class, whatever its size
+        values = np.random.default_rng(seed).random(labels.relations.count)
+    root = labels.classes.root
+    return np.where(root == np.arange(len(root)), values, 0.0)
+
+
+def _norms(labels: Labels, criterion: str) -> FloatArray:
+    """Norms of each weight's slices; `l2-norm` scales those of one axis to a mean of 1, so that layers compare."""
+    result = np.zeros(labels.relations.count)
+    for weight, axes in _matrices(labels):
+        for axis, total in zip(axes, _sums(weight, axes, power=1 if criterion == "l1" else 2), strict=True):
+            labelled = weight.axes[axis]
+            assert labelled is not None
+            norm = total if criterion == "l1" else np.sqrt(total)
+            if criterion == "l2-norm" and (mean := float(norm.mean())) > 0:
+                norm = norm / mean
+            np.add.at(result, labelled, norm)
+    return result
+
+
+def _matrices(labels: Labels) -> Iterator[tuple[Weight, list[int]]]:
+    """Weights of two real axes at least, with those axes of each on which something is free."""
+    frozen = labels.classes.frozen
+    for weight in labels.weights():
+        axes = [a for a, axis in enumerate(weight.axes) if axis is not None and not frozen[axis].all()]
+        if axes and weight.counts and sum(n > 1 for n in weight.shape) > 1:
+            yield weight, axes
+
+
+def _sums(weight: Weight, axes: list[int], *, power: int) -> list[FloatArray]:
+    """Sums of |w|^power over all but one axis, for each of `axes`; the weight is looked at in chunks of rows."""
+    data: Any = weight.tensor.numpy()
+    totals = [np.zeros(weight.shape[a]) for a in axes]
+    letters = list(range(data.ndim))
+    rows = max(1, CHUNK // max(1, prod(data.shape[1:]) * 4))
+    for start in range(0, data.shape[0], rows):
+        block = np.asarray(data[start : start + rows]).astype(np.float32, copy=False)
+        if power == 1:
+            rest = tuple(a for a in letters if a not in axes)
+            energy = np.abs(block).sum(axis=rest, dtype=np.float64)
+        else:
+            squares: Any = np.einsum  # its types know no lists of axes
+            energy = squares(block, letters, block, letters, axes).astype(np.float64)
+        for k, axis in enumerate(axes):
+            part = energy.sum(axis=tuple(i for i in range(len(axes)) if i != k))
+            if axis == 0:
+                totals[k][start : start + rows] += part
+            else:
+                totals[k] += part
+    return [np.nan_to_num(t, nan=0.0, posinf=0.0, neginf=0.0) for t in totals]
+
+
+def _scales(labels: Labels) -> FloatArray:
+    """|scale| of the normalisations; what no normalisation scales counts by its norm."""
+    result, fallback = np.zeros(labels.relations.count), _norms(labels, "l2-norm")
+    scaled = np.zeros(labels.relations.count, np.bool_)
+    for (node, index), axes in labels.uses.items():
+        operator = labels.operator(node)
+        if operator is not None and operator.scale == index and axes and axes[-1] is not None:
+            tensor = constant(node.inputs[index])
+            assert tensor is not None  # only constants are labelled by use
+            np.add.at(result, axes[-1], np.abs(tensor.numpy()).astype(np.float64))
+            scaled[labels.classes.root[axes[-1]]] = True
+    return np.where(scaled[labels.classes.root], result, fallback)
+
+
+def _from_file(labels: Labels, path: Path) -> FloatArray:
+    try:
+        with np.load(path) as archive:
+            given = {name: np.asarray(archive[name], np.float64) for name in archive.files}
+    except FileNotFoundError:
+        raise UsageError(
+            f"{path} does not exist", fix="give the path of an .npz file: --utility file:SCORES.npz"
+        ) from None
+    except (OSError, ValueError, TypeError) as problem:
+        raise ModelError(f"{path} can't be read as .npz", why=str(problem), fix="write it with numpy.savez") from None
+    return _given(labels, given)
+
+
+def _given(labels: Labels, given: Mapping[str, FloatArray]) -> FloatArray:
+    result = np.zeros(labels.relations.count)
+    calls = {call.name: call for call in labels.calls.values()}
+    for name, values in given.items():
+        axes = (calls[name].results[0] if name in calls and calls[name].results else None) or ()
+        fitting = [axis for axis in axes if axis is not None and values.shape == axis.shape]
+        if not fitting:
+            widths = [len(axis) for axis in axes if axis is not None]
+            raise UsageError(
+                f"scores for {name!r} fit nothing",
+                why=f"{values.shape} scores; " + (f"widths {widths}" if name in calls else "no vertex of that name"),
+                fix="name a vertex and give one number per channel of its first output (see onnxsurgeon inspect)",
+            )
+        np.add.at(result, fitting[0], np.nan_to_num(values, nan=-np.inf, posinf=-np.inf).clip(-1e30, 1e30))
+    return result

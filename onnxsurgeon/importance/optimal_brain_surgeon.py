@@ -1,0 +1,141 @@
+"""What it costs the consumers of a space to lose units, when their weights are fitted anew to what is left.
+
+A consumer computes Y = X W. Without the features S, the best weights for the others leave an error of
+
+    trace(W_S^T ([H]_SS)^-1 W_S),   H = (X^T X / rows + ridge)^-1
+
+in every row (Optimal Brain Surgeon: Hassibi and Stork 1992; in layers: Optimal Brain Compression, Frantar and Alistarh
+2022). Units are eliminated one by one, the cheapest first, W and H updated for what is gone: their order is nested, and
+the errors on the way are a table for every count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxsurgeon.arrays import FloatArray, IntArray
+from onnxsurgeon.calibration.linear_layers import Consumer
+from onnxsurgeon.calibration.statistics import Moments
+from onnxsurgeon.dependency.labels import Labels
+
+RIDGE = 1e-2  # of the mean variance of a feature
+LARGE = 512  # features above which several units are eliminated at a time
+STEPS = 48  # of a halving, there
+
+
+@dataclass
+class Part:
+    """One group of one consumer while units are eliminated.
+
+    inverse: shape (features, features). weights: shape (features, outputs). place: of each unit of the space its number
+    here, -1 where it has no feature here. features: of each unit here, shape (units here, m). own: 0 where an output
+    goes with the unit, shape (units here, outputs).
+    """
+
+    inverse: FloatArray
+    weights: FloatArray
+    place: IntArray
+    features: IntArray
+    own: FloatArray
+    scale: float
+
+    def errors(self, left: IntArray) -> FloatArray:
+        """By unit in `left`: what its loss adds, shape (left,)."""
+        here = self.place[left]
+        present = here[here >= 0]
+        at = self.features[present]
+        weights = self.weights[at]
+        solved = np.linalg.solve(self.inverse[at[:, :, None], at[:, None, :]], weights)
+        result = np.zeros(len(left))
+        result[here >= 0] = ((weights * solved).sum(axis=1) * self.own[present]).sum(axis=1) * self.scale
+        return result
+
+    def drop(self, units: IntArray) -> float:
+        """Eliminates units together; what that adds to the error."""
+        here = self.place[units][self.place[units] >= 0]
+        if not len(here):
+            return 0.0
+        at = self.features[here].ravel()
+        self.weights[:, (self.own[here] == 0).any(axis=0)] = 0
+        outputs, columns = self.weights.shape[1], self.inverse[:, at]
+        solved = np.linalg.solve(self.inverse[np.ix_(at, at)], np.hstack([self.weights[at], columns.T]))
+        added = float((self.weights[at] * solved[:, :outputs]).sum()) * self.scale
+        self.weights -= columns @ solved[:, :outputs]
+        self.inverse -= columns @ solved[:, outputs:]
+        self.weights[at] = 0
+        return added
+
+
+class Reconstruction:
+    """Order and table of a space, from the moments of its consumers' inputs.
+
+    worth: per neuron; where a space has no linear consumer, it stands in, as the share of it that is lost.
+    """
+
+    def __init__(
+        self, labels: Labels, found: Sequence[Consumer], moments: Mapping[str, Moments], worth: FloatArray
+    ) -> None:
+        root = labels.classes.root
+        self.root, self.found, self.moments = np.append(root, len(root)), found, moments
+        self.worth = np.bincount(root, weights=worth, minlength=len(root))
+
+    def __call__(self, roots: IntArray) -> tuple[IntArray, FloatArray]:
+        """Positions in `roots`, best first; and how much less is lost by count that is kept, shape (units + 1,)."""
+        parts = list(self._parts(roots))
+        if not parts:
+            order = np.argsort(-self.worth[roots], kind="stable")
+            share = np.r_[0.0, np.cumsum(self.worth[roots][order])]
+            return order, share / max(float(share[-1]), 1e-30)
+        left, order_, error = np.arange(len(roots)), list[int](), [0.0]
+        large = max(p.features.size for p in parts) > LARGE
+        while len(left):
+            scores = np.sum([p.errors(left) for p in parts], axis=0)
+            step = max(1, len(left) // STEPS) if large else 1
+            first = left[np.argsort(scores, kind="stable")[:step]]
+            added = sum(p.drop(first) for p in parts)
+            error += [error[-1] + added * (k + 1) / len(first) for k in range(len(first))]
+            order_ += first.tolist()
+            left = np.setdiff1d(left, first)
+        errors = np.maximum.accumulate(error)[::-1]
+        return np.array(order_[::-1], np.int64), errors[0] - errors
+
+    def _parts(self, roots: IntArray) -> Iterator[Part]:
+        lookup = np.full(len(self.root), -1)
+        lookup[roots] = np.arange(len(roots))
+        for consumer in self.found:
+            if consumer.key not in self.moments:
+                continue
+            inputs, outputs = lookup[self.root[consumer.inputs]], lookup[self.root[consumer.outputs]]
+            together = (inputs == inputs[:, :1]).all(axis=1) & (outputs == inputs[:, :1]).all(axis=1)
+            groups = np.flatnonzero((inputs >= 0).any(axis=1) & ~together)
+            if len(groups):
+                matrix, covariance = consumer.matrix(), self.moments[consumer.key].covariance
+                total = float((matrix * (covariance @ matrix)).sum())
+                scale = 1.0 / total if total > 0 else 0.0
+                for group in groups.tolist():
+                    unit = np.repeat(inputs[group], consumer.kernel)
+                    part = _part(covariance[group], matrix[group], unit, outputs[group], len(roots), scale)
+                    if part is not None:
+                        yield part
+
+
+def _part(
+    covariance: FloatArray, matrix: FloatArray, unit: IntArray, output: IntArray, count: int, scale: float
+) -> Part | None:
+    """unit: of each feature, output: of each output; -1 where it is none of the space's `count`."""
+    where = np.flatnonzero(unit >= 0)
+    where = where[np.argsort(unit[where], kind="stable")]
+    units, counts = np.unique(unit[where], return_counts=True)
+    if len(set(counts.tolist())) > 1:  # no space of this graph has such units: they would not be exchangeable
+        return None
+    place = np.full(count, -1)
+    place[units] = np.arange(len(units))
+    own = np.ones((len(units), len(output)))
+    here = np.flatnonzero((output >= 0) & (place[output] >= 0))
+    own[place[output[here]], here] = 0
+    ridge = RIDGE * np.trace(covariance) / len(covariance) + 1e-12
+    inverse = np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
+    return Part(inverse, matrix.copy(), place, where.reshape(len(units), -1), own, scale)

@@ -1,0 +1,1 @@
+"""Model files: read, written, and their weights loaded only when needed."""

@@ -1,0 +1,115 @@
+"""What an edited weight is made of: places of the weight in the file along each axis, and what fills new ones.
+
+A recipe is evaluated when the weight is read, and forgotten after. Taking from a recipe composes the places, so that
+a weight is gathered once however many edits it went through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import FloatArray, Ids
+
+
+class Drawn(NamedTuple):
+    """Normally distributed numbers of mean 0, for one new neuron; the same at every evaluation."""
+
+    seed: tuple[int, ...]
+    deviation: float
+
+
+Fill = float | Drawn  # what the elements of a new neuron are
+
+
+@dataclass(frozen=True)
+class Places:
+    """One axis of a recipe.
+
+    positions: of each element, where it was; -1 - k: new, filled with fills[k]. scale: factors, shape as positions.
+    """
+
+    positions: Ids
+    fills: tuple[Fill, ...] = ()
+    scale: FloatArray | None = None
+
+    def after(self, first: Places | None) -> Places:
+        """These places, of what `first` made."""
+        if first is None:
+            return self
+        kept = self.positions >= 0
+        source = np.where(kept, self.positions, 0)
+        positions = np.where(kept, first.positions[source], self.positions - len(first.fills))
+        scale = self.scale
+        if first.scale is not None:
+            before = np.where(kept, first.scale[source], 1.0)
+            scale = before if scale is None else before * scale
+        return Places(positions, first.fills + self.fills, scale)
+
+
+Recipe = tuple[Places | None, ...]  # per axis; None: as it is
+
+
+class Taken(ir.LazyTensor):
+    """A weight that is a recipe over another."""
+
+    __slots__ = ("base", "recipe")
+
+    def __init__(self, base: ir.TensorProtocol, recipe: Recipe, name: str | None) -> None:
+        shape = [n if p is None else len(p.positions) for n, p in zip(base.shape.numpy(), recipe, strict=True)]
+        super().__init__(self._gather, dtype=base.dtype, shape=ir.Shape(shape), name=name or base.name)
+        self.base, self.recipe = base, recipe
+
+    def _gather(self) -> ir.TensorProtocol:
+        array: Any = self.base.numpy()
+        before = array.shape
+        for axis, places in sorted(enumerate(self.recipe), key=lambda pair: _size(pair[1])):
+            if places is not None:
+                array = np.take(array, np.maximum(places.positions, 0), axis)
+        array = np.ascontiguousarray(array).reshape(self.shape.numpy())
+        self._fill(array, before)
+        for axis, places in enumerate(self.recipe):
+            if places is not None and places.scale is not None:  # of what was drawn before, too
+                factors = places.scale.reshape([-1 if a == axis else 1 for a in range(array.ndim)])
+                array = (array * factors).astype(array.dtype)
+        return ir.Tensor(array, dtype=self.dtype, name=self.name)
+
+    def _fill(self, array: Any, before: tuple[int, ...]) -> None:
+        """New elements; where several new neurons meet, zero is stronger than drawn, drawn than any other number."""
+        jobs = [
+            (0 if isinstance(fill, float) and fill else 2 if isinstance(fill, float) else 1, axis, k, fill)
+            for axis, places in enumerate(self.recipe)
+            if places is not None
+            for k, fill in enumerate(places.fills)
+        ]
+        for _, axis, k, fill in sorted(jobs, key=lambda job: job[:3]):
+            places = self.recipe[axis]
+            assert places is not None
+            where = np.flatnonzero(places.positions == -1 - k)
+            index = (slice(None),) * axis
+            if isinstance(fill, float):
+                array[(*index, where)] = fill
+                continue
+            rest = before[:axis] + before[axis + 1 :]
+            drawn: Any = np.random.default_rng(fill.seed).standard_normal(prod(rest)).reshape(rest)
+            for a, other in enumerate(self.recipe[:axis] + self.recipe[axis + 1 :]):
+                if other is not None:
+                    drawn = np.take(drawn, np.maximum(other.positions, 0), a)
+            for at in where.tolist():
+                array[(*index, at)] = (drawn * fill.deviation).astype(array.dtype)
+
+
+def _size(places: Places | None) -> float:
+    return 0.0 if places is None else len(places.positions)
+
+
+def take(tensor: ir.TensorProtocol, recipe: Recipe, name: str | None = None) -> ir.TensorProtocol:
+    """`tensor` made over by `recipe`, evaluated when it is read."""
+    if isinstance(tensor, Taken):
+        composed = tuple(old if new is None else new.after(old) for old, new in zip(tensor.recipe, recipe, strict=True))
+        return Taken(tensor.base, composed, name or tensor.name)
+    return Taken(tensor, recipe, name)

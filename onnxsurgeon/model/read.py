@@ -1,0 +1,307 @@
+"""Reading a model: its structure parsed, its weights left in the file and mapped into memory.
+
+A weight is an `ir.Tensor` on a map of the file that holds it: the model's own, or the external data file that it names.
+A page is read when someone looks at it, and the map stays valid when the file is replaced. One map a file, not one a
+weight as in `ir.ExternalTensor`: every map costs a file descriptor, and there may be as few as 256.
+
+What the package can't keep, or can't be right about, is refused here, with a ModelError.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+from onnx_ir.passes.common import InlinePass
+
+from onnxsurgeon.errors import ModelError, UsageError
+from onnxsurgeon.model import wire
+
+OLDEST_OPSET = 7
+SOURCE = "onnxsurgeon.source"  # in graph.meta: the ModelProto that was read, without its large weights
+EXTERNAL = "onnxsurgeon.external"  # in graph.meta: the names of the data files that hold weights
+MAPPED = "onnxsurgeon.mapped"  # in graph.meta: the maps of the files that hold weights
+
+Maps: TypeAlias = "dict[str, mmap.mmap | bytes]"  # by the location that tensors give
+
+# (offset, bytes there, what such a file is)
+_FOREIGN = (
+    (0, b"version https://git-lfs", "a git-lfs pointer, not the file that it points to (run git lfs pull)"),
+    (0, b"PK\x03\x04", "a zip archive (as PyTorch's .pt and .pth are)"),
+    (0, b"\x1f\x8b", "a gzip archive (unpack it)"),
+    (0, b"\x89HDF", "an HDF5 file (as Keras writes)"),
+    (4, b"ORTM", "a model in ONNX Runtime's own format (.ort)"),
+    (4, b"TFL3", "a TensorFlow Lite model"),
+    (0, b"<", "a text file that starts like a web page (an error page saved by a download?)"),
+)
+
+
+def read(path: str | os.PathLike[str]) -> ir.Model:
+    """The model at `path`, with large weights memory-mapped and local functions inlined.
+
+    Raises UsageError where nothing is there, ModelError where it is no ONNX model or one that is not supported.
+    """
+    path = Path(path)
+    data = _map(path)
+    proto = _parse(path, data)
+    _refuse(path, proto)
+    model = _deserialize(path, proto)
+    maps: Maps = {path.name: data}
+    for graph in graphs(model):
+        _map_weights(path, graph, maps)
+    model.graph.meta[SOURCE] = proto
+    model.graph.meta[EXTERNAL] = tuple(sorted(maps.keys() - {path.name}))
+    model.graph.meta[MAPPED] = tuple(maps.values())
+    if model.functions:
+        _inline(path, model)
+    return model
+
+
+def release(model: ir.Model) -> None:
+    """Gives back the memory that the model's weights take; they are read again when they are needed."""
+    for data in model.graph.meta.get(MAPPED, ()):
+        if hasattr(data, "madvise"):
+            data.madvise(mmap.MADV_DONTNEED)
+
+
+def skim(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """The proto at `path` with each large weight replaced by an external reference into the file itself."""
+    path = Path(path)
+    return _parse(path, _map(path))
+
+
+def _map(path: Path) -> mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise ModelError(f"{path} is empty", why="0 bytes", fix="export or download the model again")
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise UsageError(f"{path} not found", fix="check the path") from None
+    except IsADirectoryError:
+        raise ModelError(f"{path} is a directory", fix="name the .onnx file inside") from None
+    except OSError as error:
+        raise UsageError(f"can't read {path}", why=error.strerror or str(error), fix="check who may read it") from error
+
+
+def _parse(path: Path, data: mmap.mmap) -> onnx.ModelProto:
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(wire.strip(data, path.name))
+    except (ValueError, DecodeError) as error:
+        raise _not_onnx(path, data, str(error)) from error
+    if not proto.HasField("graph"):
+        raise _not_onnx(path, data, "it holds no graph")
+    return proto
+
+
+def _not_onnx(path: Path, data: mmap.mmap, why: str) -> ModelError:
+    for offset, magic, kind in _FOREIGN:
+        if data[offset : offset + len(magic)] == magic:
+            return ModelError(f"{path} is not an ONNX model", why=f"it is {kind}", fix="name an .onnx file")
+    why = f"{why}; the file has {len(data)} bytes"
+    if data[:1] == b"\x08" and data[1:2] <= bytes([onnx.IR_VERSION]):  # field 1, as an ONNX file starts
+        return ModelError(f"{path} is damaged or incomplete", why=why, fix="copy or download it again")
+    return ModelError(f"{path} is not an ONNX model", why=why, fix="name an .onnx file")
+
+
+def _refuse(path: Path, proto: onnx.ModelProto) -> None:
+    """Raise ModelError for what can't be kept or isn't supported."""
+    _refuse_versions(path, proto)
+    if proto.training_info:
+        raise ModelError(
+            f"{path} is a training graph",
+            why=f"it has {len(proto.training_info)} training_info entries, which would be lost",
+            fix="export the model for inference",
+        )
+    if not proto.graph.output:
+        raise ModelError(f"{path} has no outputs", why=f"graph {proto.graph.name!r} lists none", fix="export it again")
+    _refuse_graph(path, proto.graph)
+    for function in proto.functions:
+        _refuse_nodes(path, function.node)
+
+
+def _refuse_versions(path: Path, proto: onnx.ModelProto) -> None:
+    newest = onnx.defs.onnx_opset_version()
+    versions = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
+    if proto.ir_version > onnx.IR_VERSION:
+        raise ModelError(
+            f"{path} has IR version {proto.ir_version}",
+            why=f"the installed onnx {onnx.__version__} knows them up to {onnx.IR_VERSION}",
+            fix="install a newer onnx",
+        )
+    if not proto.opset_import:
+        raise ModelError(f"{path} names no opset", why="opset_import is empty", fix="export it again")
+    if versions and not OLDEST_OPSET <= versions[0] <= newest:
+        raise ModelError(
+            f"{path} uses opset {versions[0]}",
+            why=f"supported are {OLDEST_OPSET} to {newest} (the newest in the installed onnx {onnx.__version__})",
+            fix="install a newer onnx" if versions[0] > newest else "convert it with onnx.version_converter",
+        )
+
+
+def _refuse_graph(path: Path, graph: onnx.GraphProto) -> None:
+    if graph.sparse_initializer:
+        first = graph.sparse_initializer[0].values.name
+        raise _sparse(path, f"{len(graph.sparse_initializer)} in graph {graph.name!r}, the first is {first!r}")
+    names = {tensor.name for tensor in graph.initializer}
+    if "" in names or len(names) < len(graph.initializer):
+        raise _invalid(path, f"graph {graph.name!r} has weights without a name or with the same one")
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        if kind := _unsupported_type(info.type):
+            raise ModelError(
+                f"{path}: {info.name!r} is of a type that is not supported",
+                why=f"{kind} in graph {graph.name!r}",
+                fix="export without it (from scikit-learn: option zipmap=False)",
+            )
+    _refuse_nodes(path, graph.node)
+
+
+def _refuse_nodes(path: Path, nodes: Iterable[onnx.NodeProto]) -> None:
+    kinds = onnx.AttributeProto
+    for node in nodes:
+        for text in (node.name, node.op_type, node.domain, *node.input, *node.output):
+            if isinstance(text, bytes):  # how protobuf shows a string that is none
+                raise _invalid(path, f"{text!r} at node {node.name!r} ({node.op_type!r}) is not UTF-8")
+        for attribute in node.attribute:
+            if attribute.type == kinds.UNDEFINED and not attribute.ref_attr_name:
+                raise _invalid(path, f"attribute {attribute.name!r} of {node.op_type} {node.name!r} has no type")
+            if attribute.type == kinds.GRAPH:
+                _refuse_graph(path, attribute.g)
+            elif attribute.type == kinds.GRAPHS:
+                for graph in attribute.graphs:
+                    _refuse_graph(path, graph)
+            elif attribute.type in (kinds.SPARSE_TENSOR, kinds.SPARSE_TENSORS):
+                raise _sparse(path, f"attribute {attribute.name!r} of {node.op_type} {node.name!r}")
+
+
+def _invalid(path: Path, why: str) -> ModelError:
+    return ModelError(f"{path} is not a valid model", why=why, fix="run onnx.checker on it, and export it again")
+
+
+def _sparse(path: Path, where: str) -> ModelError:
+    return ModelError(f"{path} has sparse weights, which are not supported", why=where, fix="make them dense")
+
+
+def _unsupported_type(proto: onnx.TypeProto) -> str | None:
+    kind = proto.WhichOneof("value")
+    if kind in ("sequence_type", "optional_type"):
+        return _unsupported_type(getattr(proto, kind).elem_type)
+    return kind if kind in ("map_type", "opaque_type") else None
+
+
+def _deserialize(path: Path, proto: onnx.ModelProto) -> ir.Model:
+    try:
+        model = ir.from_proto(proto)
+    except Exception as error:  # of any class
+        raise _invalid(path, str(root_cause(error))) from error
+    for graph in graphs(model):
+        for value in (*graph.outputs, *(value for node in graph for value in node.inputs if value is not None)):
+            if value.producer() is None and not value.is_graph_input() and not value.is_initializer():
+                raise _invalid(path, f"{value.name!r} is used in graph {graph.name!r}, but nothing computes it")
+    return model
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """What happened first (onnx_ir wraps it, level by level)."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return error
+
+
+def graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    """The graph, the bodies of the functions, and all their subgraphs."""
+    yield from model.graphs()
+    for function in model.functions.values():
+        yield function.graph
+        yield from function.subgraphs()
+
+
+def _map_weights(path: Path, graph: ir.Graph, maps: Maps) -> None:
+    """Replace each reference to a file in this graph (not its subgraphs) by a tensor on the map of the file."""
+
+    def mapped(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+        return _mapped(path, tensor, maps) if isinstance(tensor, ir.ExternalTensor) else tensor
+
+    for value in graph.initializers.values():
+        if value.const_value is not None:
+            value.const_value = mapped(value.const_value)
+    for node in graph:
+        for name, attribute in node.attributes.items():
+            if attribute.type is ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
+                node.attributes[name] = ir.AttrTensor(name, mapped(attribute.value), doc_string=attribute.doc_string)
+            elif attribute.type is ir.AttributeType.TENSORS and not attribute.is_ref():
+                tensors = [mapped(tensor) for tensor in attribute.as_tensors()]
+                node.attributes[name] = ir.AttrTensors(name, tensors, doc_string=attribute.doc_string)
+
+
+def _mapped(path: Path, reference: ir.ExternalTensor, maps: Maps) -> ir.TensorProtocol:
+    """The tensor on the bytes that the reference names."""
+    data = _window(path, reference, maps)
+    dtype, shape = reference.dtype, reference.shape
+    make: Callable[..., ir.TensorProtocol]
+    if dtype.bitwidth < 8:
+        make, array = ir.PackedTensor, np.frombuffer(data, np.uint8)
+    else:
+        make, array = ir.Tensor, np.frombuffer(data, dtype.numpy()).reshape(shape.numpy())
+    props = dict(reference.metadata_props)
+    return make(array, dtype, shape=shape, name=reference.name, doc_string=reference.doc_string, metadata_props=props)
+
+
+def _window(path: Path, reference: ir.ExternalTensor, maps: Maps) -> memoryview:
+    location = os.fspath(reference.location)
+    if location not in maps:
+        maps[location] = _map_external(path, location, reference.name)
+    data, begin = maps[location], reference.offset or 0
+    if reference.dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
+        raise _invalid(path, f"the weight {reference.name!r} is stored as bytes, but {reference.dtype} has none")
+    length = reference.nbytes if reference.length is None else reference.length
+    if length != reference.nbytes:
+        kind = f"{reference.dtype} {reference.shape}"
+        raise _invalid(path, f"the weight {reference.name!r} has {length} bytes, but {kind} takes {reference.nbytes}")
+    if begin + length > len(data):
+        raise ModelError(
+            f"{path}: the file {location!r} is too short",
+            why=f"the weight {reference.name!r} ends at byte {begin + length}, the file at byte {len(data)}",
+            fix="copy or download it again",
+        )
+    return memoryview(data)[begin : begin + length]
+
+
+def _map_external(path: Path, location: str, name: str) -> mmap.mmap | bytes:
+    """A map of the data file that a weight of the model at `path` names."""
+    file = path.parent / location
+    # beside the model, as it was named or where links lead (download caches link both to one folder)
+    folders = {path.parent.resolve(), path.resolve().parent}
+    inside = not Path(location).is_absolute() and not os.path.normpath(location).startswith("..")
+    if not inside or not any(file.resolve().is_relative_to(folder) for folder in folders):
+        raise ModelError(
+            f"{path}: the weight {name!r} lies outside of the model's folder",
+            why=f"its location is {location!r}",
+            fix="move the data file beside the model and load and save it with onnx",
+        )
+    if not file.is_file():
+        raise ModelError(
+            f"{path}: the data file {location!r} is missing",
+            why=f"the weight {name!r} lies in it",
+            fix="put it beside the model",
+        )
+    return b"" if file.stat().st_size == 0 else _map(file)
+
+
+def _inline(path: Path, model: ir.Model) -> None:
+    try:
+        InlinePass()(model)
+    except Exception as error:  # of any class
+        raise ModelError(
+            f"{path}: its local functions can't be inlined",
+            why=str(root_cause(error)),
+            fix="inline them with onnx.inliner and look at the result",
+        ) from error

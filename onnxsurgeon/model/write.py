@@ -1,0 +1,295 @@
+"""Writing a model: its structure serialised, its weights streamed one at a time.
+
+The structure is serialised with a placeholder for each large weight. Then either the wire format is spliced around
+the weights' bytes (weights inside the .onnx), or the placeholders are references into one data file beside it. An
+`ir.LazyTensor` is evaluated when its turn comes and forgotten after. Files appear under their names when they are
+complete, or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxsurgeon.errors import ModelError, SurgeonError, UsageError
+from onnxsurgeon.model import wire
+from onnxsurgeon.model.read import EXTERNAL, SOURCE, graphs, release, root_cause
+
+LIMIT = 2**31 - 1  # bytes; protobuf takes no longer message
+HOLE = "\0"  # starts the location of a weight that goes into the .onnx; no file name does
+PAGE = 4096  # bytes; in a data file, weights of at least 1 MiB start at a multiple of it
+
+
+class _Slot(NamedTuple):
+    """A large weight, how to put another in its place, and how to put it back."""
+
+    tensor: ir.TensorProtocol
+    put: Callable[[ir.TensorProtocol], None]
+    restore: Callable[[], None]
+
+
+def write(
+    model: ir.Model, path: str | os.PathLike[str], *, overwrite: bool = False, external: bool | None = None
+) -> int:
+    """Bytes written, those of the data file included.
+
+    external: large weights in one file NAME.onnx.data beside the model; None: as in the source, or where the model
+        would be longer than `LIMIT`.
+    Raises UsageError where the target exists without `overwrite`, or can't be written.
+    """
+    path = check_target(path, overwrite=overwrite)
+    slots = [slot for graph in graphs(model) for slot in _slots(graph)]
+    if external is not True and not (external is None and model.graph.meta.get(EXTERNAL)):
+        parts = _embedded(model, slots)
+        if wire.size(parts) <= LIMIT:
+            return _write_embedded(path, parts, model, slots)
+        if external is False:
+            raise UsageError(
+                f"{path} can't hold its weights",
+                why=f"it would be {wire.size(parts)} bytes long; the format ends at {LIMIT}",
+                fix="let the weights be written to a data file",
+            )
+    return _write_external(check_target(f"{path}.data", overwrite=overwrite), path, model, slots)
+
+
+def size(model: ir.Model) -> int:
+    """Bytes that `write` would write, but for the padding of a data file."""
+    return wire.size(_embedded(model, [slot for graph in graphs(model) for slot in _slots(graph)]))
+
+
+def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """`path` as a Path; raises UsageError where `write` would not write to it."""
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UsageError(f"can't write {path}", why="it is not a regular file", fix="choose another name")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists", fix="choose another name, or allow overwriting")
+    if not path.parent.is_dir():
+        raise UsageError(f"can't write {path}", why=f"there is no folder {path.parent}", fix="create it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"can't write {path}", why=f"the folder {path.parent} is read-only", fix="choose another")
+    return path
+
+
+def _slots(graph: ir.Graph) -> Iterator[_Slot]:
+    """The large weights of this graph, not of its subgraphs."""
+    for value in graph.initializers.values():
+        if value.const_value is not None and _is_large(value.const_value):
+            put = partial(setattr, value, "const_value")
+            yield _Slot(value.const_value, put, partial(put, value.const_value))
+    for node in graph:
+        for name, attribute in node.attributes.items():
+            if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref() and _is_large(attribute.value):
+                yield _Slot(
+                    attribute.value, partial(_put_attribute, node, name), partial(node.attributes.add, attribute)
+                )
+
+
+def _put_attribute(node: ir.Node, name: str, tensor: ir.TensorProtocol) -> None:
+    node.attributes.add(ir.AttrTensor(name, tensor, doc_string=node.attributes[name].doc_string))
+
+
+def _is_large(tensor: ir.TensorProtocol) -> bool:
+    """Whether the tensor is to be streamed (as raw_data; what is stored as float_data and the like stays so)."""
+    if tensor.dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED) or tensor.nbytes < wire.LARGE:
+        return False
+    if isinstance(tensor, ir.serde.TensorProtoTensor):
+        return bool(tensor.raw.HasField("raw_data") and tensor.raw.ByteSize() >= wire.LARGE)
+    return True
+
+
+def _embedded(model: ir.Model, slots: list[_Slot]) -> list[wire.Part]:
+    """The .onnx file with a hole for each slot."""
+    token = HOLE + secrets.token_hex(16)
+    proto = _structure(model, slots, [(f"{token}{number:08}", 0) for number in range(len(slots))])
+    return wire.splice(proto.SerializeToString(), token.encode(), [slot.tensor.nbytes for slot in slots])
+
+
+def _write_embedded(path: Path, parts: list[wire.Part], model: ir.Model, slots: list[_Slot]) -> int:
+    with _appearing(path) as file:
+        for part in parts:
+            if isinstance(part, wire.Hole):
+                _pour(slots[part.number].tensor, file)
+                release(model)
+            else:
+                file.write(part)
+        return file.tell()
+
+
+def _write_external(data_path: Path, path: Path, model: ir.Model, slots: list[_Slot]) -> int:
+    offsets, end = [], 0
+    for slot in slots:
+        alignment = PAGE if slot.tensor.nbytes >= 2**20 else 64
+        offsets.append(-(-end // alignment) * alignment)
+        end = offsets[-1] + slot.tensor.nbytes
+    proto = _structure(model, slots, [(data_path.name, offset) for offset in offsets])
+    with _appearing(path) as file, _appearing(data_path) as data:
+        file.write(proto.SerializeToString())
+        for slot, offset in zip(slots, offsets, strict=True):
+            data.write(bytes(offset - data.tell()))
+            _pour(slot.tensor, data)
+            release(model)
+        return file.tell() + data.tell()
+
+
+def _structure(model: ir.Model, slots: list[_Slot], places: list[tuple[str, int]]) -> onnx.ModelProto:
+    """The model's proto with the slots' tensors replaced by references to (location, offset)."""
+    try:
+        for slot, (location, offset) in zip(slots, places, strict=True):
+            tensor = slot.tensor
+            reference = ir.ExternalTensor(
+                location,
+                offset,
+                tensor.nbytes,
+                tensor.dtype,
+                shape=ir.Shape(tensor.shape.numpy()),
+                name=tensor.name or "",
+                doc_string=tensor.doc_string,
+                metadata_props=dict(tensor.metadata_props),
+            )
+            slot.put(reference)
+        proto = ir.to_proto(model)
+    except ir.serde.SerdeError as error:
+        why = str(root_cause(error))
+        raise ModelError("the model can't be written", why=why, fix="run onnx.checker on its source") from error
+    finally:
+        for slot in slots:
+            slot.restore()
+    if source := model.graph.meta.get(SOURCE):
+        _keep_spelling(proto, source)
+    return proto
+
+
+def _pour(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
+    """Write the tensor's bytes, and forget them."""
+    declared, start = tensor, file.tell()
+    while isinstance(tensor, ir.LazyTensor):
+        tensor = tensor.raw()
+    if isinstance(tensor, ir.ExternalTensor):
+        tensor.tofile(file)
+    elif isinstance(tensor, ir.Tensor) and tensor.dtype.bitwidth >= 8:
+        file.write(np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8).data)
+    else:
+        file.write(tensor.tobytes())
+    written = file.tell() - start
+    if tensor.dtype != declared.dtype or tensor.shape != declared.shape or written != declared.nbytes:
+        raise SurgeonError(
+            f"the weight {declared.name!r} is not what it was declared to be",
+            why=f"{tensor.dtype} {tensor.shape} ({written} bytes), not {declared.dtype} {declared.shape}",
+            fix="report it, with the model if you can",
+        )
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when the block ends, and vanishes when it raises."""
+    temporary = path.with_name(f".onnxsurgeon-{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"can't write {path}",
+            why=error.strerror or str(error),
+            fix="make room or choose another folder (TMPDIR for the proof's)",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+# A trip through onnx_ir respells what means the same: fields that are set to their default, the order of entries, the
+# types of weights. The rest is here so that an edit changes only what it is about, and an empty one nothing.
+
+
+def _keep_spelling(proto: onnx.ModelProto, source: onnx.ModelProto) -> None:
+    """Spell `proto` as `source` does where they say the same."""
+    _keep_defaults(proto, source, "producer_name", "producer_version", "domain", "model_version", "doc_string")
+    _keep_order(proto.metadata_props, source.metadata_props, "key")
+    unspelled = {entry.domain for entry in source.opset_import if not entry.HasField("domain")}
+    for entry in proto.opset_import:
+        if entry.domain in unspelled:
+            entry.ClearField("domain")
+    _keep_graph_spelling(proto.graph, source.graph)
+
+
+def _keep_graph_spelling(graph: onnx.GraphProto, source: onnx.GraphProto) -> None:
+    _keep_defaults(graph, source, "name", "doc_string")
+    _keep_order(graph.metadata_props, source.metadata_props, "key")
+    _keep_order(graph.value_info, source.value_info, "name")
+    _keep_order(graph.quantization_annotation, source.quantization_annotation, "tensor_name")
+    undescribed = {tensor.name for tensor in graph.initializer} - {info.name for info in source.value_info}
+    for index in reversed(range(len(graph.value_info))):
+        if graph.value_info[index].name in undescribed:
+            del graph.value_info[index]
+    for infos, before in (
+        (graph.value_info, source.value_info),
+        (graph.input, source.input),
+        (graph.output, source.output),
+    ):
+        for info, info_before in _same(infos, before, "name"):
+            _keep_defaults(info, info_before, "doc_string", "type")
+    for tensor, tensor_before in _same(graph.initializer, source.initializer, "name"):
+        _keep_tensor_spelling(tensor, tensor_before)
+    nodes = {node.output[0]: node for node in source.node if node.output}
+    for node in graph.node:
+        if node.output and node.output[0] in nodes:
+            _keep_node_spelling(node, nodes[node.output[0]])
+
+
+def _keep_node_spelling(node: onnx.NodeProto, source: onnx.NodeProto) -> None:
+    _keep_defaults(node, source, "name", "domain", "doc_string", "overload")
+    if source.domain == "ai.onnx" and not node.domain:  # the same, says the IR
+        node.domain = source.domain
+    if len(node.metadata_props) > 1:
+        _keep_order(node.metadata_props, source.metadata_props, "key")
+    if node.output == source.output[: len(node.output)] and not any(source.output[len(node.output) :]):
+        node.output.extend(source.output[len(node.output) :])
+    for attribute, before in zip(node.attribute, source.attribute, strict=False):
+        if attribute.name != before.name:
+            return
+        if attribute.HasField("t"):
+            _keep_tensor_spelling(attribute.t, before.t)
+        elif attribute.HasField("g"):
+            _keep_graph_spelling(attribute.g, before.g)
+
+
+def _keep_tensor_spelling(tensor: onnx.TensorProto, source: onnx.TensorProto) -> None:
+    _keep_defaults(tensor, source, "doc_string")
+    spelled_out = any(entry.key == "checksum" and entry.value == wire.SPELLED_OUT for entry in source.external_data)
+    if spelled_out and tensor.external_data and tensor.external_data[0].value.startswith(HOLE):
+        tensor.data_location = onnx.TensorProto.DEFAULT
+
+
+def _keep_defaults(message: Any, source: Any, *fields: str) -> None:
+    """Spell out the fields that `source` spells out although they have their default, and `message` does not."""
+    for field in fields:
+        if source.HasField(field) and not message.HasField(field):
+            default = getattr(message, field)
+            if getattr(source, field) != default:
+                continue
+            if hasattr(default, "SetInParent"):
+                default.SetInParent()
+            else:
+                setattr(message, field, default)
+
+
+def _keep_order(entries: Any, source: Any, key: str) -> None:
+    """Sort entries as in the source; new ones come last."""
+    order = {getattr(entry, key): index for index, entry in enumerate(source)}
+    entries.sort(key=lambda entry: order.get(getattr(entry, key), len(order)))
+
+
+def _same(entries: Iterable[Any], source: Iterable[Any], key: str) -> Iterator[tuple[Any, Any]]:
+    """Pairs of entries with the same key."""
+    by_key = {getattr(entry, key): entry for entry in source}
+    return ((entry, by_key[name]) for entry in entries if (name := getattr(entry, key)) in by_key)

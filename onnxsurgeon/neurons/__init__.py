@@ -1,0 +1,1 @@
+"""Neurons, how they relate, and which of them an edit keeps or adds."""

@@ -1,0 +1,169 @@
+"""Operators that lengthen axes: the elements that they add are new neurons, or the axis stays whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxsurgeon.neurons.relations import Axes, Axis
+from onnxsurgeon.ops.call import Call, Changes, Keep, register
+
+
+def pad_amounts(call: Call, keep: Keep) -> Changes:
+    pads, result = call.parameter("pads", 1), call.result(0)
+    if pads is None:
+        return {}
+    axes, amounts = _padded(call, pads), pads.tolist()
+    for k, axis in enumerate(axes):
+        labels = result.axes[axis]
+        if labels is not None:
+            amounts[k] = int(keep(labels[: pads[k]]).sum())
+            amounts[k + len(axes)] = int(keep(labels[len(labels) - pads[k + len(axes)] :]).sum())
+    return {} if amounts == pads.tolist() else call.spelled("pads", 1, amounts)
+
+
+def _padded(call: Call, pads: Any) -> list[int]:
+    rank, axes = len(call.shape(0) or ()), call.static(3)
+    return [a % rank for a in axes.tolist()] if axes is not None else list(range(len(pads) // 2))
+
+
+@register("Pad", silence="none", resize=pad_amounts)
+def pad(call: Call) -> Sequence[Axes | None]:
+    axes, pads, target = call.axes(0), call.parameter("pads", 1), call.outputs[0]
+    if axes is None or target.shape is None:
+        return call.freeze_all("an input of unknown shape")
+    if pads is None:
+        same = [n == m and not d for n, m, d in zip(call.shape(0) or (), target.shape, target.dynamic, strict=True)]
+        for axis, equal in zip(axes, same, strict=True):
+            call.relations.freeze(None if equal else axis, "padded by amounts that depend on a dynamic dim")
+        return [tuple(axis if equal else None for axis, equal in zip(axes, same, strict=True))]
+    result, where = list(axes), _padded(call, pads)
+    for k, a in enumerate(where):
+        before, after, labels = int(pads[k]), int(pads[k + len(where)]), axes[a]
+        if labels is None or (before == 0 and after == 0):
+            continue
+        if min(before, after) < 0 or call.attributes.get("mode", "constant") != "constant":
+            call.relations.freeze(labels, "padded by its own values")
+            result[a] = None
+        else:
+            result[a] = np.r_[call.relations.fresh(before), labels, call.relations.fresh(after)]
+    return [tuple(result)]
+
+
+# --- repeating and resizing ------------------------------------------------------------------------------------------
+
+
+def expand_target(call: Call, keep: Keep) -> Changes:
+    """The shape to expand to: a 1 and what is not cut stay."""
+    target, result = call.inputs[1], call.result(0)
+    if target is None or target.value is None or not result.axes:
+        return {}
+    new = target.value.copy()
+    for k in range(1, min(len(new), len(result.axes)) + 1):
+        axis = result.axes[-k]
+        if axis is not None and new[-k] != 1:
+            new[-k] = int(keep(axis).sum())
+    return {1: new}
+
+
+@register("Expand", silence="none", resize=expand_target)
+def expand(call: Call) -> Sequence[Axes | None]:
+    axes, target, source = call.axes(0), call.outputs[0], call.shape(0)
+    if axes is None or target.shape is None or source is None:
+        return call.freeze_all("an input of unknown shape")
+    lead = len(target.shape) - len(source)
+    result: list[Axis] = []
+    for k, n in enumerate(target.shape):
+        old = source[k - lead] if k >= lead else 1
+        if old == n:
+            result.append(axes[k - lead] if k >= lead else None)
+        else:
+            result.append(None if target.dynamic[k] or n <= 1 else call.relations.fresh(n))
+    return [tuple(result)]
+
+
+def sizes_of(call: Call, keep: Keep) -> Changes:
+    """The shape that is filled."""
+    given, result = call.inputs[0], call.result(0)
+    if given is None or given.value is None:
+        return {}
+    return {
+        0: np.array([n if a is None else int(keep(a).sum()) for n, a in zip(given.value, result.axes, strict=True)])
+    }
+
+
+@register("ConstantOfShape", silence="none", resize=sizes_of)
+def constant_of_shape(call: Call) -> Sequence[Axes | None]:
+    """Each static axis may have any length."""
+    target = call.outputs[0]
+    sizes = zip(target.shape or (), target.dynamic, strict=True)
+    return [tuple(None if d or n < 2 else call.relations.fresh(n) for n, d in sizes)]
+
+
+@register("Tile", silence="none")
+def tile(call: Call) -> Sequence[Axes | None]:
+    axes, repeats, target = call.axes(0), call.static(1), call.outputs[0]
+    if axes is None or target.shape is None:
+        return call.freeze_all("an input of unknown shape")
+    result: list[Axis] = []
+    for k, (axis, n, m) in enumerate(zip(axes, call.shape(0) or (), target.shape, strict=True)):
+        if axis is not None and n != m and repeats is None:
+            call.relations.freeze(axis, "repeated a dynamic number of times")
+            axis = None
+        result.append(axis if axis is None or n == m else np.tile(axis, target.shape[k] // n))
+    return [tuple(result)]
+
+
+def passing(call: Call) -> list[bool]:
+    """Per axis, whether the operator copies it as it is, whatever the lengths of the others."""
+    source, target = call.shape(0) or (), call.outputs[0]
+    same = [n == m and not d for n, m, d in zip(source, target.shape or (), target.dynamic, strict=True)]
+    if call.operator == "CenterCropPad":
+        return same
+    where = resampled(call)
+    if call.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch" or (
+        call.attributes.get("coordinate_transformation_mode") == "tf_crop_and_resize"
+    ):
+        return [s and a not in where for a, s in enumerate(same)]
+    index = 2 if call.operator == "Resize" and call.version > 10 else 1
+    given = call.inputs[index] if call.has(index) else None
+    scales = call.attributes.get("scales") if given is None else given.value
+    if scales is not None and len(scales):
+        by = dict(zip(where, np.asarray(scales).tolist(), strict=True))
+        return [s and by.get(a, 1.0) == 1.0 for a, s in enumerate(same)]
+    sized = index == 2 and call.has(3)
+    return [s and (sized or a not in where) for a, s in enumerate(same)]
+
+
+def resampled(call: Call) -> list[int]:
+    """The axes that the scales and sizes are about, in their order."""
+    rank = len(call.shape(0) or ())
+    return [int(a) % rank for a in call.attributes.get("axes") or range(rank)]
+
+
+def resize_sizes(call: Call, keep: Keep) -> Changes:
+    """`sizes` of the axes that pass."""
+    index = 3 if call.operator == "Resize" else 1
+    sizes, result = (call.inputs[index] if call.has(index) else None), call.result(0)
+    if sizes is None or sizes.value is None or len(sizes.value) == 0:
+        return {}
+    new = sizes.value.copy()
+    for k, a in enumerate(resampled(call)):
+        axis = result.axes[a]
+        if axis is not None:
+            new[k] = int(keep(axis).sum())
+    return {index: new}
+
+
+@register("Resize CenterCropPad", silence="none", resize=resize_sizes)
+@register("Upsample", silence="none")
+def resize(call: Call) -> Sequence[Axes | None]:
+    axes, target = call.axes(0), call.outputs[0]
+    if axes is None or target.shape is None:
+        return call.freeze_all("an input of unknown shape")
+    copied = passing(call)
+    for axis, same in zip(axes, copied, strict=True):
+        call.relations.freeze(None if same else axis, "resampled along this axis")
+    return [tuple(axis if same else None for axis, same in zip(axes, copied, strict=True))]

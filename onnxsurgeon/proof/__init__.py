@@ -1,0 +1,1 @@
+"""Proving that an edited model computes what it must."""

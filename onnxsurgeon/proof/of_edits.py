@@ -1,0 +1,176 @@
+"""The proof of a sequence of edits: each step against the model before it, on the same inputs.
+
+A resize is proven from both ends: the model before it, with the dropped neurons silenced, computes what the model after
+it does with its new ones silenced; new ones that are copies share the work of the old ones and are not silenced. A
+change of structure must run, and is compared with the model before it: where it says that it changes nothing, the
+outputs must agree.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Arrays
+from onnxsurgeon.dependency.labels import Labels, label
+from onnxsurgeon.edit.growth import alters
+from onnxsurgeon.edit.growth_check import placed
+from onnxsurgeon.edit.step import Step
+from onnxsurgeon.errors import ModelError, ProofError
+from onnxsurgeon.model.write import write
+from onnxsurgeon.neurons.selection import Selection
+from onnxsurgeon.proof.comparison import Comparison, Tolerance, compare, tolerance
+from onnxsurgeon.proof.of_a_cut import outputs as outputs_of
+from onnxsurgeon.proof.of_a_cut import runnable
+from onnxsurgeon.proof.reference import reference
+from onnxsurgeon.runtime.session import Device
+
+UNCHANGED = 1e-5  # relative to the largest output: the function is the same
+
+
+@dataclass(frozen=True)
+class Proven:
+    """What is known of a step. error: of the proof, relative. change: how far the outputs moved, relatively.
+
+    unchanged: the function is the same.
+    """
+
+    what: str
+    error: float
+    change: float
+    unchanged: bool
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """Of all steps. provider: what ran the models. samples: sets of inputs. allowed: how far outputs may differ."""
+
+    steps: tuple[Proven, ...]
+    provider: str
+    samples: int
+    allowed: Tolerance
+
+    @property
+    def error(self) -> float:
+        return max((step.error for step in self.steps), default=0.0)
+
+    @property
+    def unchanged(self) -> bool:
+        return all(step.unchanged for step in self.steps)
+
+
+def prove(
+    steps: Sequence[Step],
+    *,
+    device: Device = "auto",
+    atol: float | None = None,
+    rtol: float | None = None,
+    seed: int = 0,
+    progress: Callable[[str, str], None] = lambda stage, detail: None,
+) -> Proofs:
+    """Proves every step. Raises ProofError where one is not what it says, ModelError where the first does not run.
+
+    The error has the proofs of the steps before it.
+    """
+    first = steps[0]
+    labels = first.labels or label(first.before, rewritten=False)
+    allowed = tolerance(labels, atol, rtol)
+    keep = np.ones(labels.relations.count, np.bool_) if first.selection is None else first.selection.keep
+    with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+        runner = _Runner(labels, Path(folder) / "model.onnx", device)
+        write(first.before, runner.path, external=True)
+        try:
+            runner.feeds, before = runnable(labels, keep, runner.path, runner.run, seed)
+        except ModelError as problem:
+            raise ModelError(
+                "the model does not run in onnxruntime, as it is",
+                why=problem.why.replace(str(runner.path), "it"),
+                fix="check the model, or write without a proof",
+            ) from problem
+        found: list[Proven] = []
+        try:
+            for step in steps:
+                progress("prove", step.what)
+                after = runner(step.after, step.what)
+                found.append(_prove(step, before, after, runner, allowed))
+                before = after
+        except ProofError as error:
+            error.proof = Proofs(tuple(found), runner.provider, len(runner.feeds), allowed)
+            raise
+    return Proofs(tuple(found), runner.provider, len(runner.feeds), allowed)
+
+
+class _Runner:
+    """Runs models on the same inputs."""
+
+    def __init__(self, labels: Labels, path: Path, device: Device) -> None:
+        self.path, self.provider = path, ""
+        self.feeds: list[Arrays] = []
+        self.run = partial(outputs_of, labels, device=device, optimise=False)
+
+    def __call__(self, model: ir.Model, what: str) -> list[Arrays]:
+        write(model, self.path, overwrite=True, external=True)
+        try:
+            results, self.provider = self.run(self.path, self.feeds)
+            return results
+        except ModelError as problem:
+            raise ProofError(
+                f"{what}: the model does not run in onnxruntime; nothing was written",
+                why=problem.why,
+                fix="report this model",
+            ) from None
+
+
+def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runner, allowed: Tolerance) -> Proven:
+    if step.selection is None or step.labels is None:
+        moved = compare(before, after, allowed, runner.provider)
+        same = moved.error <= max(UNCHANGED, allowed.rtol if allowed.rtol > 1e-3 else 0.0)
+        if step.same and not moved.passed:
+            raise ProofError(
+                f"{step.what} changes what the model computes; nothing was written",
+                why=f"output {moved.worst} differs by {moved.error:.3g} of its magnitude, {allowed.rtol:g} is allowed",
+                fix="report this model",
+            )
+        return Proven(step.what, moved.error if step.same else 0.0, moved.error, step.same or same)
+    labels, selection = step.labels, step.selection
+    silent = after
+    if selection.grows and (step.growth.init != "duplicate" or alters(labels, selection)):
+        grown, keep = placed(step)
+        silent = runner(reference(grown, keep), f"{step.what} (new neurons silenced)")
+    expected = before if selection.keep.all() else runner(reference(labels, selection.keep), "the reference")
+    taken = partial(_taken, labels, selection)
+    result = compare(taken(expected, old=True), taken(silent, old=False), allowed, runner.provider)
+    _require(result, step.what, allowed)
+    moved = compare(taken(before, old=True), taken(after, old=False), allowed, runner.provider)
+    return Proven(step.what, result.error, moved.error, moved.error <= max(UNCHANGED, result.error))
+
+
+def _require(result: Comparison, what: str, allowed: Tolerance) -> None:
+    if not result.passed:
+        raise ProofError(
+            f"{what}: the model does not compute what it must; nothing was written",
+            why=f"output {result.worst} differs by {result.error:.3g} of its magnitude, {allowed.rtol:g} is allowed",
+            fix="report this model",
+        )
+
+
+def _taken(labels: Labels, selection: Selection, results: Sequence[Arrays], *, old: bool) -> list[Arrays]:
+    """The outputs' old neurons that stay; `old`: of the model before, else of the model after."""
+    taken: list[Arrays] = []
+    for arrays in results:
+        cut: dict[str, Any] = dict(arrays)
+        for value in labels.model.graph.outputs:
+            for axis, ids in enumerate(labels.axes.get(value, ())):
+                positions = selection.positions(ids)
+                if positions is not None:
+                    stay = positions[positions >= 0] if old else np.flatnonzero(positions >= 0)
+                    cut[value.name or ""] = np.take(cut[value.name or ""], stay, axis)
+        taken.append(cut)
+    return taken

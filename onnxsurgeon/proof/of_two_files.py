@@ -1,0 +1,154 @@
+"""Two files side by side: whether they take the same inputs, give the same outputs, and compute the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxsurgeon.arrays import Arrays, Shape
+from onnxsurgeon.dependency.labels import label
+from onnxsurgeon.errors import ModelError, ProofError
+from onnxsurgeon.model.model import load
+from onnxsurgeon.proof.comparison import Tolerance, compare, tolerance
+from onnxsurgeon.runtime.random_inputs import random_inputs
+from onnxsurgeon.runtime.session import Device, Session
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output in both models: its shapes in the first run, and the largest difference over all runs.
+
+    error: relative to the output's largest magnitude. margin: in units of the tolerance; 1 and less passes. note: what
+    else differs.
+    """
+
+    name: str
+    before: Shape | None
+    after: Shape | None
+    error: float
+    margin: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What two models have in common.
+
+    differences: of names, types and stated shapes, in words. provider: what really ran the edited model. samples: sets
+    of inputs.
+    """
+
+    differences: tuple[str, ...]
+    outputs: tuple[Output, ...]
+    allowed: Tolerance
+    provider: str
+    samples: int
+    shapes_only: bool
+
+    @property
+    def passed(self) -> bool:
+        """Same names, types and shapes, and (but for `shapes_only`) the same values within the tolerance."""
+        alike = all(o.before == o.after and o.before is not None for o in self.outputs)
+        return not self.differences and alike and (self.shapes_only or all(o.margin <= 1.0 for o in self.outputs))
+
+
+def validate(
+    original: str | os.PathLike[str],
+    edited: str | os.PathLike[str],
+    *,
+    device: Device = "auto",
+    atol: float | None = None,
+    rtol: float | None = None,
+    seed: int = 0,
+    input_shape: Mapping[str, Shape] | None = None,
+    shapes_only: bool = False,
+) -> Validation:
+    """What both models make of the same random inputs, at two sizes of the dynamic dims where the original takes both.
+
+    shapes_only: names, types and shapes must agree, values may differ. Raises ModelError where one of them can't run.
+    """
+    labels = label(load(original).graph, shapes=input_shape)
+    load(edited)  # refused here with a reason, where onnxruntime would give none
+    allowed = tolerance(labels, atol, rtol)
+    first, second = Session(original, device), Session(edited, device)
+    inputs = _interface("input", first.session.get_inputs(), second.session.get_inputs())
+    differences = (*inputs, *_interface("output", first.session.get_outputs(), second.session.get_outputs()))
+    if inputs:  # what one of them takes, the other would refuse
+        return Validation(differences, (), allowed, second.provider, 0, shapes_only)
+    feeds = [random_inputs(labels, size, seed + k) for k, size in enumerate(labels.sizes)]
+    same = all(a.shape == b.shape for a, b in zip(feeds[0].values(), feeds[1].values(), strict=True))
+    runs = [_run(first, feeds[0], original)]
+    if not same:
+        try:
+            runs.append(first.run(feeds[1]))
+        except ModelError:  # the original itself refuses that size
+            feeds = feeds[:1]
+    others = [_run(second, feed, edited) for feed in feeds[: len(runs)]]
+    outputs = [_output(name, runs, others, allowed) for name in runs[0]]
+    return Validation(differences, tuple(outputs), allowed, second.provider, len(runs), shapes_only)
+
+
+def require_same(found: Validation) -> None:
+    """Raises ProofError where the models differ."""
+    if found.passed:
+        return
+    lines = list(found.differences)
+    for row in found.outputs:
+        if row.before != row.after:
+            lines.append(f"output {row.name} has shape {row.before} and {row.after}")
+        elif row.margin > 1 and not found.shapes_only:
+            lines.append(
+                f"output {row.name} differs by {row.error:.3g} of its magnitude" + (row.note and f": {row.note}")
+            )
+    raise ProofError(
+        "the models are not the same",
+        why="\n".join(lines),
+        fix="--atol and --rtol say what is accepted; --shapes-only if the values may differ, as after pruning",
+    )
+
+
+def _run(session: Session, feed: Arrays, path: str | os.PathLike[str]) -> Arrays:
+    try:
+        return session.run(feed)
+    except ModelError as problem:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
+        raise ModelError(
+            f"onnxruntime can't run {path}",
+            why=f"{problem.why}\ninputs: {shapes}",
+            fix="give the shapes that it accepts: --input-shape name:1,3,224,224",
+        ) from None
+
+
+def _interface(kind: str, before: Any, after: Any) -> list[str]:
+    """Differences of names, types and stated shapes between two lists of onnxruntime's NodeArg."""
+    old, new = {v.name: v for v in before}, {v.name: v for v in after}
+    lines = [f"{kind} {name} is missing from the edited model" for name in old if name not in new]
+    lines += [f"{kind} {name} is new in the edited model" for name in new if name not in old]
+    for name in old.keys() & new.keys():
+        a, b = old[name], new[name]
+        if a.type != b.type:
+            lines.append(f"{kind} {name} has type {a.type} and {b.type}")
+        if not _fits(a.shape, b.shape):
+            lines.append(f"{kind} {name} has shape {a.shape} and {b.shape}")
+    if not lines and list(old) != list(new):
+        lines.append(f"{kind}s come in another order: {', '.join(old)} and {', '.join(new)}")
+    return sorted(lines)
+
+
+def _fits(a: list[Any], b: list[Any]) -> bool:
+    """Whether two stated shapes can be the same: a dynamic dim goes with any."""
+    pairs = zip(a, b, strict=False)
+    return len(a) == len(b) and all(n == m for n, m in pairs if isinstance(n, int) and isinstance(m, int))
+
+
+def _output(name: str, runs: list[Arrays], others: list[Arrays], allowed: Tolerance) -> Output:
+    before = getattr(runs[0][name], "shape", ())
+    if name not in others[0]:
+        return Output(name, before, None, np.inf, np.inf, "missing")
+    found = compare([{name: run[name]} for run in runs], [{name: run[name]} for run in others], allowed, "")
+    note = found.worst.removeprefix(name).removeprefix(": ")
+    return Output(name, before, getattr(others[0][name], "shape", ()), found.error, found.margin, note)

@@ -1,0 +1,1 @@
+"""Pruning from end to end."""

@@ -1,0 +1,133 @@
+"""Budgets of a pruning: what was asked for, the selection within it, and what holds a model back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from onnxsurgeon.arrays import IntArray, Mask
+from onnxsurgeon.dependency.frozen import is_whole, why
+from onnxsurgeon.dependency.labels import Labels, Weight, widths
+from onnxsurgeon.dependency.measure import Measure
+from onnxsurgeon.dependency.spaces import Spaces
+from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
+from onnxsurgeon.solver.solve import Solution, least, solve
+
+Progress = Callable[[str, str], None]  # (stage, detail)
+SLACK = 0.01  # of the original: how far below its budget a metric may fall where the widths allow better
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A budget on one metric: `upper` and `lower` in its unit (parameters, multiply-accumulates, bytes)."""
+
+    metric: str
+    upper: float
+    lower: float = 0.0
+
+
+def check_request(ratio: float | None, limits: Mapping[str, float | None], round_to: int, min_keep: float) -> None:
+    if ratio is None and not any(v is not None for v in limits.values()):
+        raise UsageError(
+            "nothing to prune for",
+            why="no ratio and no budget",
+            fix="give --ratio, --max-drop, --max-params, --max-macs or --max-size",
+        )
+    for name, value, good in (
+        ("ratio", ratio, ratio is None or 0 <= ratio < 1),
+        ("round-to", round_to, round_to >= 1),
+        ("min-keep", min_keep, 0 <= min_keep <= 1),
+        *((f"max-{k}", v, v is None or v > 0) for k, v in limits.items()),
+    ):
+        if not good:
+            wanted = {"ratio": "0 <= ratio < 1", "round-to": "1 or more", "min-keep": "between 0 and 1"}
+            raise UsageError(
+                f"--{name} {value} makes no sense",
+                why=f"wanted: {wanted.get(name, 'more than 0')}",
+                fix="see onnxsurgeon prune --help",
+            )
+
+
+def bounds_of(
+    before: Measure, ratio: float | None, metric: str, limits: Mapping[str, float | None]
+) -> dict[str, Bound]:
+    bounds = {name: Bound(name, value) for name, value in limits.items() if value is not None}
+    if ratio is not None:
+        start = before.of(metric)
+        upper = min((1 - ratio) * start, bounds[metric].upper if metric in bounds else float("inf"))
+        bounds[metric] = Bound(metric, upper, max(0.0, upper - SLACK * start) if ratio else 0.0)
+    return bounds
+
+
+def with_bounds(built: Spaces, bounds: Mapping[str, Bound]) -> Spaces:
+    costs = tuple(
+        replace(c, upper=bounds[c.name].upper, lower=bounds[c.name].lower) if c.name in bounds else c
+        for c in built.problem.costs
+    )
+    return replace(built, problem=replace(built.problem, costs=costs))
+
+
+def solved(
+    labels: Labels,
+    built: Spaces,
+    before: Measure,
+    bounds: Mapping[str, Bound],
+    time_limit: float,
+    gap: float,
+    report: Progress,
+) -> Solution:
+    smallest = least(built.problem)
+    lengths = built.problem.lengths(smallest)
+    reached = {c.name: c.evaluate(lengths) for c in built.problem.costs}
+    short = [m for m, b in bounds.items() if reached[m] > b.upper]
+    held = "held back by:\n" + "\n".join(f"  {line}" for line in _held_back(labels, built, smallest)) if short else ""
+    if short and is_whole(labels):
+        unknown = [f"{name} ({count})" for name, count in sorted(labels.unknown.items())]
+        raise ModelError(
+            "nothing in this model can be cut",
+            why=f"operators without a rule: {', '.join(unknown)}\n{held}" if unknown else held,
+            fix="see onnxsurgeon inspect -v; export standard operators, and no inner states as inputs and outputs",
+        )
+    if short:
+        m = short[0]
+        start = before.of(m)
+        raise InfeasibleError(
+            f"{m} can't fall to {bounds[m].upper:,.0f}",
+            why=f"the least that the graph can give is {reached[m]:,.0f} of {start:,.0f}: "
+            f"the largest feasible ratio is {max(0.0, 1 - reached[m] / start) if start else 0:.4f}\n{held}",
+            fix="ask for less, lower --min-keep or --round-to, or lift --exclude",
+        )
+    return solve(
+        built.problem,
+        time_limit=time_limit,
+        gap=gap,
+        progress=lambda step: report("solve", f"utility {step.objective:.6g}, gap {step.gap:.2%}"),
+    )
+
+
+def _held_back(labels: Labels, built: Spaces, smallest: IntArray, most: int = 5) -> list[str]:
+    """The largest weights that are left at the smallest selection, and why."""
+    keep = built.keep(smallest, labels.classes.root)
+    left = sorted(
+        ((prod(widths(w.axes, keep, w.shape)), w) for w in labels.weights() if w.counts), key=lambda pair: -pair[0]
+    )
+    lines = []
+    for count, weight in left[:most]:
+        user = labels.calls.get(weight.uses[0][0]) if weight.uses else None
+        reason = _asked(labels, built, weight, keep) or why(labels, weight) or "every axis keeps at least one neuron"
+        place = f"{weight.value.name} ({user.name})" if user else weight.value.name
+        lines.append(f"{place}: {count:,} parameters; {reason}")
+    return lines
+
+
+def _asked(labels: Labels, built: Spaces, weight: Weight, keep: Mask) -> str:
+    """Which options hold a weight that could be smaller without them; empty where none do."""
+    axes = [axis for axis in weight.axes if axis is not None]
+    if any((built.frozen[axis] & ~labels.classes.frozen[axis]).any() for axis in axes):
+        return "kept by --exclude or --only"
+    left = [np.unique(labels.classes.root[axis[keep[axis] & ~built.frozen[axis]]]) for axis in axes]
+    held = any(len(units) > 1 for units in left)
+    return "kept by --min-keep or --round-to, or because other axes need one neuron" if held else ""

@@ -1,0 +1,1 @@
+"""What a command found: as JSON, as tables, as a page."""

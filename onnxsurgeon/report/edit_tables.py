@@ -1,0 +1,95 @@
+"""How a person sees an edit: counts, the vertices that changed, and a line for each step and its proof."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from onnxsurgeon.report.records import Report
+from onnxsurgeon.report.tables import ROWS, columns, counts, filled, plain, said, sized, verdict
+
+NAMED = 8  # vertices that come or go, without --verbose
+
+
+def edited(report: Report, *, verbose: bool) -> list[RenderableType]:
+    """The summary that an edit ends with."""
+    parts = [*counts(report), *_changes(report["changes"], verbose=verbose)]
+    for word, key in (("came", "after"), ("went", "before")):
+        names = [
+            f"{row['vertex']} ({row[key]['operator']})"
+            for row in report["changes"]
+            if not (row["before"] and row["after"]) and row[key]
+        ]
+        if names:
+            more = [] if verbose or len(names) <= NAMED else [f"and {len(names) - NAMED} more (see them with -v)"]
+            parts.append(said(word, ", ".join([*(names if verbose else names[:NAMED]), *more])))
+    parts += [said("relaxed" if row["relaxed"] else "nearest", text) for row in report["widths"] if (text := _off(row))]
+    return [*parts, _steps(report), *_proof(report), verdict(report)]
+
+
+def _changes(rows: Sequence[Report], *, verbose: bool) -> list[RenderableType]:
+    rows = [row for row in rows if row["before"] and row["after"]]
+    if not rows:
+        return []
+    table = columns("vertex", "operator", "width", "weight", title=f"Vertices that changed: {len(rows):,}")
+    shown = rows if verbose else [row for row in rows if not row["follows"]]
+    cells = [(row["vertex"], *(_became(row, key) for key in ("operator", "width", "weight"))) for row in shown]
+    left = len(rows) - len(shown)
+    following = [plain(f"... and {left:,} that only follow{'s' * (left == 1)} (see them with -v)")] if left else []
+    return [filled(table, cells, None if verbose else ROWS, "vertices"), *following, ""]
+
+
+def _became(row: Report, key: str) -> str:
+    was, now = (_text(row[side][key]) for side in ("before", "after"))
+    return now if was == now else f"{was} -> {now}"
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else sized(value) if isinstance(value, list) else str(value)
+
+
+def _off(row: Report) -> str:
+    """A width that isn't what was asked for; empty where it is."""
+    if row["wanted"] is None or row["after"] == row["wanted"]:
+        return ""
+    change = f"{row['before']} -> {row['after']}" if row["after"] != row["before"] else f"stays {row['before']}"
+    return f"{row['request']}: {change}; {row['wanted']} can't be had"
+
+
+def _steps(report: Report) -> RenderableType:
+    lines = Table.grid(padding=(0, 1))
+    lines.add_column(width=7, style="bold")
+    lines.add_column(overflow="fold")
+    steps, proof = report["steps"], report["proof"]
+    done = sum(row["change"] is not None or row["unchanged"] is not None for row in steps)
+    for number, row in enumerate(steps):
+        said = ""
+        if proof is not None:
+            said = ": " + (_outcome(row) if number < done else "FAILED" if number == done else "not reached")
+        lines.add_row(plain("" if number else "steps"), plain(row["what"] + said))
+    return lines
+
+
+def _outcome(row: Report) -> str:
+    error, change = row["error"], row["change"]
+    if row["unchanged"]:
+        return f"function unchanged, proven {_to(max(error or 0.0, change or 0.0))}"
+    moved = "the outputs are others" if change is None else f"the outputs moved by {change:.2g}, as was asked"
+    return f"proven {_to(error)}; {moved}" if error is not None else f"runs; {moved}"
+
+
+def _to(error: float) -> str:
+    return f"to {error:.1e}" if error else "exactly"
+
+
+def _proof(report: Report) -> list[RenderableType]:
+    proof = report["proof"]
+    if proof is None:
+        return []
+    sizes = "two sizes of the dynamic dims" if proof["samples"] == 2 else f"{proof['samples']} set of inputs"
+    allowed = f"allowed: atol {proof['atol']:g}, rtol {proof['rtol']:g}"
+    text = f"relative to the largest output; {allowed}; {sizes}, ran on {proof['provider']}"
+    return [said("proof", text)]

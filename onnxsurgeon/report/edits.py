@@ -1,0 +1,126 @@
+"""What edits did to a network, as one plain object: counts, vertices, widths that were asked for, steps and proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.dependency.names import name_of
+from onnxsurgeon.edit.step import Step
+from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.proof.of_edits import Proofs, Proven
+from onnxsurgeon.report.records import Report, head
+from onnxsurgeon.surgery.network import Network
+from onnxsurgeon.surgery.widths import Resized, value_axis
+
+
+def edited(
+    command: str, old: Network, new: Network, resized: Sequence[Resized], *, output: Path, requested: Mapping[str, Any]
+) -> Report:
+    """The report of edits that made `new` of `old`; proofs, status and seconds are still to come."""
+    return {
+        **head(command),
+        "model": str(old.path),
+        "output": str(output),
+        "before": _counts(old),
+        "after": _counts(new),
+        "requested": dict(requested),
+        "widths": [row for found in resized for row in _widths(found)],
+        "changes": list(vertices(old.labels, new.labels)),
+        "steps": [_step(step) for step in new.steps],
+        "proof": None,
+    }
+
+
+def proven(report: Report, found: Proofs, *, passed: bool) -> Report:
+    """The report with what is known of its steps; where it failed, the first step without a proof is at fault."""
+    steps = [_with_proof(row, proof) for row, proof in zip(report["steps"], found.steps, strict=False)]
+    proof = {
+        "passed": passed,
+        "error": found.error,
+        "unchanged": found.unchanged,
+        "atol": found.allowed.atol,
+        "rtol": found.allowed.rtol,
+        "samples": found.samples,
+        "provider": found.provider,
+    }
+    return {**report, "steps": [*steps, *report["steps"][len(steps) :]], "proof": proof}
+
+
+def _counts(network: Network) -> Report:
+    found = network.measure()
+    return {**asdict(found), "macs": int(found.macs) if found.macs == int(found.macs) else found.macs}
+
+
+def _widths(found: Resized) -> Iterator[Report]:
+    for ask, after in zip(found.asks, found.after, strict=True):
+        yield {
+            "request": ask.text,
+            "before": len(ask.axis),
+            "wanted": ask.size,
+            "after": after,
+            "relaxed": ask.exact and ask.size is not None and after != ask.size,
+        }
+
+
+def _step(step: Step) -> Report:
+    kind = "widths" if step.selection is not None else "structure"
+    return {"what": step.what, "kind": kind, "error": None, "change": None, "unchanged": None}
+
+
+def _with_proof(row: Report, proof: Proven) -> Report:
+    compared = row["kind"] == "widths" or proof.unchanged
+    return {
+        **row,
+        "error": proof.error if compared else None,
+        "change": proof.change,
+        "unchanged": proof.unchanged,
+    }
+
+
+def vertices(before: Labels, after: Labels) -> Iterator[Report]:
+    """A row for each vertex that came, went, or looks different: what it was and what it is.
+
+    follows: it is as wide as what feeds it, and nothing else of it changed.
+    """
+    old, new = _looks(before), _looks(after)
+    followers = _followers(before)
+    for name in dict.fromkeys([*old, *new]):
+        was, now = old.get(name), new.get(name)
+        if was is not None and now is not None:
+            now = {**now, "width": now["width"] or (1 if was["width"] else None)}  # what is 1 wide carries no neurons
+        if was != now:
+            rest = was is not None and now is not None and {**was, "width": 0} == {**now, "width": 0}
+            yield {"vertex": name, "before": was, "after": now, "follows": rest and name in followers}
+
+
+def _looks(labels: Labels) -> dict[str, Report]:
+    return {name_of(node): _look(labels, node) for node in labels.model.graph}
+
+
+def _look(labels: Labels, node: ir.Node) -> Report:
+    found = value_axis(labels, node.outputs[0]) if node.outputs else None
+    shapes = [tuple(t.shape.numpy()) for v in node.inputs if v is not None and (t := constant(v)) is not None]
+    matrices = [shape for shape in shapes if len(shape) > 1]
+    weight = max(matrices, key=prod) if matrices else None
+    width = None if found is None else len(found[1])
+    return {"operator": node.op_type, "width": width, "weight": None if weight is None else list(weight)}
+
+
+def _followers(labels: Labels) -> set[str]:
+    """Vertices whose neurons are those of what feeds them."""
+    root, found = labels.classes.root, set[str]()
+    for node in labels.model.graph:
+        own = value_axis(labels, node.outputs[0]) if node.outputs else None
+        for value in node.inputs:
+            fed = value_axis(labels, value) if own is not None and value is not None else None
+            if own is not None and fed is not None and np.array_equal(root[own[1]], root[fed[1]]):
+                found.add(name_of(node))
+    return found

@@ -1,0 +1,159 @@
+"""A model run piece by piece over many samples: what stands between two pieces is held, and no more."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Arrays
+from onnxsurgeon.errors import ModelError
+from onnxsurgeon.ops.nodes import constant, is_constant
+from onnxsurgeon.runtime.session import Device, Session
+
+
+def reads(node: ir.Node) -> list[ir.Value]:
+    """What a vertex and the graphs in its attributes read from outside."""
+    inner = [n for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for n in a.value.all_nodes()]
+    made = {v for n in inner for v in n.outputs}
+    made |= {v for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for v in a.value.inputs}
+    ends = [v for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for v in a.value.outputs]
+    values = [*node.inputs, *(v for n in inner for v in n.inputs), *ends]
+    return [v for v in dict.fromkeys(values) if v is not None and v not in made]
+
+
+def behind(
+    model: ir.Model, wanted: Iterable[ir.Value], given: Collection[ir.Value] = ()
+) -> tuple[list[ir.Node], list[ir.Value]]:
+    """The vertices that compute `wanted` from `given` and the inputs, in order; and the values that they are fed."""
+    nodes, fed = set[ir.Node](), dict[ir.Value, None]()
+    open_ = list(wanted)
+    while open_:
+        value = open_.pop()
+        if value in given or (value.is_graph_input() and not value.is_initializer()):
+            fed[value] = None
+        elif (producer := value.producer()) is not None and producer not in nodes:
+            nodes.add(producer)
+            open_ += reads(producer)
+    return [node for node in model.graph if node in nodes], list(fed)
+
+
+def serialised(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: Iterable[ir.Value]) -> bytes:
+    """A model of these vertices and the weights that they read; `fed`: arrays like its inputs will be."""
+    graph = onnx.GraphProto(name="piece")
+    weights = dict.fromkeys(v for node in nodes for v in reads(node) if v.is_initializer())
+    size = 0
+    for value in weights:
+        assert value.const_value is not None
+        size += value.const_value.nbytes
+        if size >= 2**31 - 2**20:
+            raise ModelError("a part of the model is too large to run", why="it has 2 GB of weights", fix="use no data")
+        tensor = value.const_value
+        graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), value.name))
+    graph.node.extend(ir.serde.serialize_node(node) for node in nodes)
+    for name, array in fed.items():
+        dtype = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+        graph.input.append(onnx.helper.make_tensor_value_info(name, dtype, [None] * array.ndim))
+    graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in outputs)
+    opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
+    found = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
+    return bytes(found.SerializeToString())
+
+
+class Piece:
+    """The part of a model that computes `wanted`; weights are read when it runs first."""
+
+    def __init__(self, model: ir.Model, wanted: Iterable[ir.Value], device: Device, given: Collection[ir.Value] = ()):
+        self.model, self.device = model, device
+        self.wanted = [v for v in dict.fromkeys(wanted) if v not in given and v.producer() is not None]
+        self.nodes, self.fed = behind(model, self.wanted, given)
+        self.session: Session | None = None
+
+    def run(self, feed: Arrays) -> Arrays:
+        """`feed`, and what is computed from it."""
+        if not self.nodes:
+            return feed
+        fed = {name: feed[name] for name in (v.name or "" for v in self.fed)}
+        if self.session is None:
+            self.session = Session(serialised(self.model, self.nodes, fed, self.wanted), self.device)
+        return {**feed, **self.session.run(fed)}
+
+
+class Store:
+    """Arrays by name and batch, in memory up to `limit` bytes and in a temporary folder beyond."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit, self.used = limit, 0
+        self.arrays: dict[tuple[str, int], np.ndarray | Path] = {}
+
+    @cached_property
+    def folder(self) -> Path:
+        """Removed with the store."""
+        folder = Path(tempfile.mkdtemp(prefix="onnxsurgeon-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    def put(self, name: str, batch: int, array: np.ndarray) -> None:
+        if self.used + array.nbytes > self.limit:
+            path = self.folder / f"{len(self.arrays)}-{abs(hash(name))}-{batch}.npy"
+            np.save(path, array)
+            self.arrays[name, batch] = path
+        else:
+            self.used += array.nbytes
+            self.arrays[name, batch] = array
+
+    def get(self, name: str, batch: int) -> np.ndarray:
+        found = self.arrays[name, batch]
+        return np.load(found) if isinstance(found, Path) else found
+
+    def drop(self, name: str, batches: int) -> None:
+        for batch in range(batches):
+            found = self.arrays.pop((name, batch))
+            if isinstance(found, Path):
+                found.unlink()
+            else:
+                self.used -= found.nbytes
+
+
+class Walk:
+    """Runs a model up to one value after another, over all batches; its weights may change on the way."""
+
+    def __init__(self, model: ir.Model, feeds: Iterable[Arrays], *, limit: float, device: Device = "auto") -> None:
+        self.model, self.device = model, device
+        self.store = Store(limit)
+        self.live = {v for v in model.graph.inputs if not v.is_initializer()}
+        self.batches = 0
+        for feed in feeds:
+            for value in self.live:
+                self.store.put(value.name or "", self.batches, feed[value.name or ""])
+            self.batches += 1
+        self.pending = dict.fromkeys(n for n in model.graph if not is_constant(n))
+
+    def to(self, value: ir.Value) -> Iterator[np.ndarray]:
+        """What `value` is in each batch."""
+        if value not in self.live:
+            self._advance(value)
+        return (self.store.get(value.name or "", batch) for batch in range(self.batches))
+
+    def _advance(self, value: ir.Value) -> None:
+        for node in behind(self.model, [value], self.live)[0]:
+            self.pending.pop(node, None)
+        needed = {v for node in self.pending for v in reads(node)} | {value, *self.model.graph.outputs}
+        nodes = set(behind(self.model, [value], self.live)[0])
+        made = [v for node in nodes for v in node.outputs if v in needed and constant(v) is None]
+        piece = Piece(self.model, made, self.device, self.live)
+        for batch in range(self.batches):
+            arrays = piece.run({v.name or "": self.store.get(v.name or "", batch) for v in piece.fed})
+            for made_value in made:
+                self.store.put(made_value.name or "", batch, arrays[made_value.name or ""])
+        self.live |= set(made)
+        for old in self.live - needed:
+            self.live.remove(old)
+            self.store.drop(old.name or "", self.batches)

@@ -1,0 +1,57 @@
+"""Inputs that a model accepts, drawn at random."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Arrays
+from onnxsurgeon.dependency.facts import Sizes
+from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.errors import ModelError
+
+
+def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = False) -> Arrays:
+    """Inputs that respect types and dims: normal floats; indices below the tables that they look up; ones for masks.
+
+    positive: floats above 0, for what takes logarithms or roots of them.
+    """
+    rng = np.random.default_rng(seed)
+    feed = {}
+    for value in labels.model.graph.inputs:
+        if value.is_initializer():
+            continue
+        fact = labels.evaluator.input_fact(value, sizes)
+        if fact.shape is None or not fact.dtype:
+            raise ModelError(
+                f"input {value.name} is no tensor of known rank", why=f"its type is {value.type}", fix="use --no-proof"
+            )
+        dtype = ir.DataType(fact.dtype).numpy()
+        if np.issubdtype(dtype, np.integer):
+            limit = _index_limit(labels, value)
+            feed[value.name or ""] = (rng.integers(0, limit, fact.shape) if limit else np.ones(fact.shape)).astype(
+                dtype
+            )
+        elif dtype == np.bool_:
+            feed[value.name or ""] = np.ones(fact.shape, np.bool_)
+        else:
+            drawn = rng.standard_normal(fact.shape)
+            feed[value.name or ""] = (np.abs(drawn) + 0.1 if positive else drawn).astype(dtype)
+    return feed
+
+
+def _index_limit(labels: Labels, value: ir.Value, depth: int = 4) -> int:
+    """The smallest table that `value` indexes, through a few vertices; 0 where it indexes none."""
+    limits = []
+    for use in value.uses():
+        node = use.node
+        operator = labels.operator(node)
+        table = None if operator is None else operator.looks_up.get(use.idx)
+        looked_up = None if table is None else node.inputs[table]
+        if looked_up is not None:
+            shape = labels.evaluator.fact(looked_up, labels.facts[0]).shape
+            if shape:
+                limits.append(shape[int(labels.evaluator.attributes(node).get("axis") or 0)])
+        elif depth and use.idx == 0:
+            limits += [_index_limit(labels, out, depth - 1) for out in node.outputs]
+    return min((n for n in limits if n), default=0)

@@ -1,0 +1,82 @@
+"""Models in onnxruntime: the one place that loads and runs them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import redirect_stderr, redirect_stdout
+from functools import lru_cache
+from io import StringIO
+from typing import Any, Literal
+
+import onnxruntime as ort
+
+from onnxsurgeon.arrays import Arrays
+from onnxsurgeon.errors import ModelError, UsageError
+
+ort.set_default_logger_severity(4)  # a machine without CUDA is no error: the session is asked what it runs on
+
+Device = Literal["auto", "cuda", "cpu"]
+
+
+@lru_cache(maxsize=1)
+def _preload() -> None:
+    """Finds the CUDA and cuDNN libraries of Python packages, where they are installed."""
+    if hasattr(ort, "preload_dlls"):
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it prints what it does not find
+            ort.preload_dlls()
+
+
+class Session:
+    """A model in onnxruntime. `provider` is what it runs on, asked of the session: onnxruntime falls back silently."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | bytes,
+        device: Device = "auto",
+        *,
+        optimise: bool = True,
+        lean: bool = False,
+    ) -> None:
+        """lean: for a few runs in little memory; weights are not packed for speed, none is kept for later."""
+        options = ort.SessionOptions()
+        if lean:
+            options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        if not optimise:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 4
+        cuda = device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
+        if cuda:
+            _preload()
+        chosen: list[Any] = [("CUDAExecutionProvider", {"use_tf32": 0})] if cuda else []
+        try:
+            source = path if isinstance(path, bytes) else os.fspath(path)
+            self.session = ort.InferenceSession(source, options, providers=[*chosen, "CPUExecutionProvider"])
+        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many types
+            raise ModelError(
+                f"onnxruntime can't load {'the model' if isinstance(path, bytes) else path}",
+                why=_first_line(problem),
+                fix="check the model",
+            ) from None
+        self.provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
+        if device == "cuda" and self.provider != "CUDA":
+            raise UsageError(
+                "--device cuda, but no session runs on CUDA here",
+                why=f"onnxruntime {ort.__version__} fell back to {self.provider}",
+                fix="install onnxsurgeon[cuda], or use --device auto or cpu",
+            )
+
+    def run(self, feed: Arrays) -> Arrays:
+        names = [o.name for o in self.session.get_outputs()]
+        wanted = {i.name for i in self.session.get_inputs()}
+        try:
+            values = self.session.run(names, {k: v for k, v in feed.items() if k in wanted})
+        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many types
+            raise ModelError(
+                "onnxruntime can't run the model", why=_first_line(problem), fix="check its inputs"
+            ) from None
+        return dict(zip(names, values, strict=True))
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).strip().splitlines()[0][:500] if str(problem).strip() else type(problem).__name__

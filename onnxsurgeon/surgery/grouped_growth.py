@@ -1,0 +1,59 @@
+"""More outputs for each group of a grouped convolution, where its groups are those of an input that can't change."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.dependency.labels import label
+from onnxsurgeon.edit.growth import Growth
+from onnxsurgeon.edit.step import Step
+from onnxsurgeon.model.lazy_weights import Drawn, Fill, Places, take
+from onnxsurgeon.neurons.selection import Selection
+from onnxsurgeon.ops import kinds
+from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.surgery.draft import Draft, find, is_of
+from onnxsurgeon.surgery.rewire import applied
+
+
+def multiply(model: ir.Model, name: str, added: int, growth: Growth) -> Step | None:
+    """`added` outputs more, as many for each group, behind the group's own; None where the vertex can't have them.
+
+    What reads them sees neurons of its own, and gets zeros for them.
+    """
+    node = find(model, name)
+    if not is_of(node, kinds.CONVOLUTIONS):
+        return None
+    labels = label(model, parted=[node.outputs[0]], rewritten=False)
+    group = int(labels.evaluator.attributes(node).get("group") or 1)
+    axis = (labels.axes.get(node.outputs[0]) or (None, None))[1]
+    if group < 2 or added < 1 or added % group or axis is None or labels.classes.frozen[axis].any():
+        return None
+    each = len(axis) // group
+    new = np.zeros(labels.relations.count, np.int64)
+    new[labels.classes.root[axis[each - 1 :: each]]] = added // group
+    selection = Selection(labels.classes.root, np.ones(len(new), np.bool_), new[labels.classes.root])
+    positions = selection.positions(axis)
+    assert positions is not None
+    draft = Draft(model)
+    _lengthen(draft.find(name), positions, growth)
+    after = applied(labels, selection, draft.model, growth, f"{name} can't have {added} outputs more")
+    return Step(f"resize {name}=+{added}", model, after, labels, selection, growth)
+
+
+def _lengthen(node: ir.Node, positions: np.ndarray, growth: Growth) -> None:
+    """The convolution's own weights, with rows for the new outputs."""
+    new = positions < 0
+    for index, value in enumerate(node.inputs[1:], 1):
+        tensor = constant(value)
+        if value is None or tensor is None:
+            continue
+        count = prod(tensor.shape.numpy()[1:])
+        fills: list[Fill] = [0.0] * int(new.sum())
+        if index == 1 and growth.init != "zeros":
+            fills = [Drawn((growth.seed, k), 1 / max(count, 1)) for k in range(len(fills))]
+        places = Places(np.where(new, -np.cumsum(new, dtype=np.int64), positions), tuple(fills))
+        made = take(tensor, (places, *(None for _ in tensor.shape[1:])))
+        value.const_value, value.shape = made, ir.Shape(made.shape.numpy())

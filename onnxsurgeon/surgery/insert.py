@@ -1,0 +1,175 @@
+"""Fresh vertices behind others, or in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.dependency.labels import Labels, label
+from onnxsurgeon.dependency.names import name_of, result_of
+from onnxsurgeon.edit.step import Step
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.ops import kinds
+from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Block, Conv, Linear, Site, Start
+from onnxsurgeon.surgery.draft import Draft, data_inputs, find, find_value, is_of, require_fit, require_type, same_named
+from onnxsurgeon.surgery.widths import value_axis
+
+
+def insert(
+    model: ir.Model,
+    after: str,
+    block: Block,
+    *,
+    readers: Sequence[str] | None = None,
+    init: Start = "identity",
+    name: str | None = None,
+    seed: int = 0,
+) -> list[Step]:
+    """Puts a block between a vertex (or an input) and what reads it, or those of its readers that are named.
+
+    Raises UsageError where the block does not fit behind the vertex.
+    """
+    labels = label(model, rewritten=False)
+    draft = Draft(model)
+    value = find_value(draft.model, after)
+    uses = [(use.node, use.idx) for use in value.uses()]
+    if readers is not None:
+        uses = [(node, index) for node, index in uses if name_of(node) in readers]
+        missing = set(readers) - {name_of(node) for node, _ in uses}
+        if missing:
+            raise UsageError(f"{', '.join(sorted(missing))} does not read {after}", fix="see onnxsurgeon inspect -v")
+    to_output = readers is None and value.is_graph_output()
+    kind = type(block).__name__.lower() if not isinstance(block, Activation) else block.kind.lower()
+    chosen = draft.unique(name or f"{after}.{kind}", set(draft.vertices))
+    result = block.build(_site(labels, draft, value, chosen, init, seed))
+    draft.feed(uses, result)
+    if to_output:
+        draft.put_out(value, result)
+    after_model = draft.sorted()
+    require_fit(labels, after_model, f"insert {chosen} after {after}")
+    neutral = init == "identity" and isinstance(block, Conv | Linear | BatchNorm)
+    return [Step(f"insert {chosen} after {after}", model, after_model, same=neutral)]
+
+
+def _site(labels: Labels, draft: Draft, value: ir.Value, name: str, init: Start, seed: int) -> Site:
+    original = same_named(labels.model, value)
+    fact = labels.facts[0].get(original)
+    require_type(labels, original, original, name)
+    if fact is None or fact.shape is None or not ir.DataType(fact.dtype).is_floating_point():
+        raise UsageError(
+            f"nothing can stand at {name}",
+            why="its shape is not known, or it holds no floats",
+            fix="choose a vertex whose output is of floats",
+        )
+    found = value_axis(labels, original)
+    axis = found[0] if found else (1 if len(fact.shape) > 2 else len(fact.shape) - 1)
+    again = labels.facts[1].get(original)
+    if not fact.shape or again is None or again.shape is None or again.shape[axis] != fact.shape[axis]:
+        raise UsageError(
+            f"{name} has no axis of neurons to work along",
+            why=f"the shape there is {list(fact.shape)}",
+            fix="choose a vertex with channels; see onnxsurgeon inspect",
+        )
+    opset = labels.evaluator.versions[""]
+    return Site(draft, value, fact.shape, axis, ir.DataType(fact.dtype), opset, name, init, seed)
+
+
+def replace(
+    model: ir.Model, name: str, block: Block, *, init: Start = "he", seed: int = 0, what: str = ""
+) -> list[Step]:
+    """Puts a fresh block in the place of a vertex with one activation as input. Its output keeps its shape.
+
+    Raises UsageError, InfeasibleError where the block's output has another shape than that of the vertex.
+    """
+    labels, node = label(model, rewritten=False), find(model, name)
+    given = data_inputs(labels, node)
+    if len(given) != 1 or any(v is not result_of(node) and (v.uses() or v.is_graph_output()) for v in node.outputs):
+        raise UsageError(
+            f"{name} can't be replaced",
+            why=f"it has {len(given)} activations as inputs, and not one",
+            fix="remove it, and insert what is to stand there",
+        )
+    require_type(labels, given[0][1], result_of(node), f"replacing {name}")
+    draft = Draft(model)
+    twin = draft.find(name)
+    source, old = twin.inputs[given[0][0]], result_of(twin)
+    assert source is not None
+    draft.vertices.discard(twin.name)
+    twin.name = draft.unique(f"{name}.was", draft.vertices)
+    result = block.build(_site(labels, draft, source, name, init, seed))
+    draft.stand_in(old, result)
+    draft.sweep(old)
+    after = draft.sorted()
+    said = what or f"replace {name}"
+    require_fit(labels, after, said)
+    return [Step(said, model, after)]
+
+
+def activation(model: ir.Model, name: str, kind: str) -> list[Step]:
+    """Another activation in the place of one. Raises UsageError where `name` is none."""
+    node = find(model, name)
+    if node.op_type not in kinds.ACTIVATIONS:
+        raise UsageError(
+            f"{name} ({node.op_type}) is no activation",
+            why=f"these are: {', '.join(sorted(kinds.ACTIVATIONS))}",
+            fix="use replace",
+        )
+    return replace(model, name, Activation(kind), what=f"activation {name}: {kind}")
+
+
+def separate(model: ir.Model, name: str, *, init: Literal["closest", "he"] = "closest", seed: int = 0) -> list[Step]:
+    """A convolution becomes a depthwise one and a pointwise one, of the same strides, pads and output.
+
+    closest: the weights whose product is nearest to the old ones (of each input channel, the first singular pair).
+    Raises UsageError where the vertex is no ordinary convolution.
+    """
+    node = find(model, name)
+    tensor = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    labels = label(model, rewritten=False)
+    if (
+        not is_of(node, kinds.CONVOLUTIONS)
+        or tensor is None
+        or int(labels.evaluator.attributes(node).get("group") or 1) > 1
+    ):
+        raise UsageError(
+            f"{name} ({node.op_type}) can't be made separable",
+            why="it is no Conv of one group",
+            fix="name a Conv of one group with constant weights",
+        )
+    weight = np.asarray(tensor.numpy(), np.float64)
+    out, channels, *kernel = weight.shape
+    if init == "he":
+        rng = np.random.default_rng([seed, out, channels])
+        deep = rng.standard_normal((channels, prod(kernel))) * np.sqrt(2 / prod(kernel))
+        point = rng.standard_normal((out, channels)) * np.sqrt(2 / channels)
+    else:
+        u, s, v = np.linalg.svd(weight.reshape(out, channels, -1).transpose(1, 0, 2), full_matrices=False)
+        deep, point = v[:, 0] * np.sqrt(s[:, :1]), (u[:, :, 0] * np.sqrt(s[:, :1])).T
+    draft = Draft(model)
+    twin = draft.find(name)
+    parts = [array.astype(tensor.dtype.numpy()) for array in (deep.reshape(channels, 1, *kernel), point[..., None])]
+    first = draft.weight(f"{name}.depthwise.weight", parts[0], tensor.dtype)
+    shape = (out, channels, *(1 for _ in kernel))
+    second = draft.weight(f"{name}.pointwise.weight", parts[1].reshape(shape), tensor.dtype)
+    spread = [a for key, a in twin.attributes.items() if key != "group"]
+    deeper = draft.node(
+        "Conv",
+        [twin.inputs[0], first],
+        [*spread, ir.AttrInt64("group", channels)],
+        name=f"{name}.depthwise",
+        before=twin,
+    )
+    old_weight = twin.inputs[1]
+    for key in list(twin.attributes):
+        del twin.attributes[key]
+    twin.replace_input_with(0, deeper)
+    twin.replace_input_with(1, second)
+    draft.sweep(old_weight)
+    after = draft.sorted()
+    require_fit(labels, after, f"separate {name}")
+    return [Step(f"separate {name}", model, after)]

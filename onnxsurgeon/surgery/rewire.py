@@ -1,0 +1,315 @@
+"""Vertices and edges that come and go. What has to be equally wide is made so first, as a resize of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Ids
+from onnxsurgeon.dependency.labels import Labels, label
+from onnxsurgeon.dependency.names import name_of, result_of
+from onnxsurgeon.edit.apply import apply
+from onnxsurgeon.edit.growth import NORMAL, Growth
+from onnxsurgeon.edit.step import Step
+from onnxsurgeon.errors import InfeasibleError, SurgeonError, UsageError
+from onnxsurgeon.neurons.selection import Selection
+from onnxsurgeon.ops import kinds
+from onnxsurgeon.surgery.draft import Draft, data_inputs, find, find_value, is_of, require_fit, require_type
+from onnxsurgeon.surgery.widths import Limits, Utility, select, value_axis
+
+Align = Literal["auto", "grow", "shrink", "both"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How widths are made equal, by what neurons go, and what new ones are made of.
+
+    align: grow the smaller side, shrink the bigger, change both, or the first of these that can be done.
+    """
+
+    align: Align = "auto"
+    utility: Utility = "l2-norm"
+    growth: Growth = NORMAL
+
+
+DEFAULT = Choices()
+
+
+def align(labels: Labels, pairs: Sequence[tuple[Ids, Ids]], names: tuple[str, str], choices: Choices) -> Step | None:
+    """The resize after which both axes of each pair are equally long; None where they are. Raises InfeasibleError."""
+    if all(len(a) == len(b) for a, b in pairs):
+        return None
+    ways = {
+        "grow": Limits(equal=pairs, may_drop=False),
+        "shrink": Limits(equal=pairs, new=0),
+        "both": Limits(equal=pairs),
+    }
+    for way, limits in ways.items():
+        if choices.align not in ("auto", way):
+            continue
+        try:
+            found = select(labels, [], utility=choices.utility, limits=limits, init=choices.growth.init)
+        except InfeasibleError:
+            continue
+        after = apply(labels, found.selection, growth=choices.growth)
+        width = found.selection.width(0, pairs[0][0])
+        said = f"make {names[0]} and {names[1]} {width} wide ({way})"
+        return Step(said, labels.original, after, labels, found.selection, choices.growth)
+    a, b = next(pair for pair in pairs if len(pair[0]) != len(pair[1]))
+    shared = np.intersect1d(labels.classes.root[a], labels.classes.root[b])
+    raise InfeasibleError(
+        f"{names[0]} ({len(a)} wide) and {names[1]} ({len(b)} wide) can't be made equally wide; nothing was changed",
+        why="a size cycle: one is as wide as the other and more" if shared.size else _frozen(labels, a, b),
+        fix="choose other vertices" if choices.align == "auto" else "allow other ways with --align auto",
+    )
+
+
+def _frozen(labels: Labels, a: Ids, b: Ids) -> str:
+    causes = [labels.classes.cause(axis) for axis in (a, b)]
+    return "\n".join(f"frozen by {c.operator} {c.vertex}: {c.text}" for c in causes if c)
+
+
+def _aligned(
+    labels: Labels, first: ir.Value, second: ir.Value, names: tuple[str, str], choices: Choices
+) -> tuple[list[Step], Labels]:
+    """Makes two values of a labelled model equally wide; the steps, and the labels after them."""
+    a, b = value_axis(labels, first), value_axis(labels, second)
+    step = align(labels, [(a[1], b[1])], names, choices) if a is not None and b is not None else None
+    return ([step], label(step.after, rewritten=False)) if step is not None else ([], labels)
+
+
+def remove(model: ir.Model, name: str, *, through: str | None = None, choices: Choices = DEFAULT) -> list[Step]:
+    """Takes a vertex out: what fed it feeds its readers.
+
+    through: the producer that takes its place, where it has several. Raises UsageError, InfeasibleError.
+    """
+    labels, node = label(model, rewritten=False), find(model, name)
+    source, result = _passage(labels, node, through), result_of(node)
+    require_type(labels, source, result, f"removing {name}")
+    steps, labels = _aligned(labels, source, result, (_maker(source), name), choices)
+    draft = Draft(labels.model)
+    twin = draft.find(name)
+    index = next(i for i, v in enumerate(node.inputs) if v is source)
+    old, new = result_of(twin), twin.inputs[index]
+    assert new is not None
+    draft.stand_in(old, new)
+    draft.sweep(old)
+    return [*steps, _checked(draft, labels, f"remove {name}")]
+
+
+def _passage(labels: Labels, node: ir.Node, through: str | None) -> ir.Value:
+    """The input that takes the place of a vertex' output."""
+    given = [value for _, value in data_inputs(labels, node)]
+    used = [v for v in node.outputs if v.uses() or v.is_graph_output()]
+    if len(used) != 1:
+        raise UsageError(
+            f"{name_of(node)} can't be removed",
+            why=f"{len(used)} of its outputs are used",
+            fix="remove its readers first",
+        )
+    names = [_maker(value) for value in given]
+    if through is not None and through not in names:
+        raise UsageError(
+            f"{through} does not feed {name_of(node)}", why=f"these do: {', '.join(names)}", fix="name one of these"
+        )
+    if through is None and len(set(names)) != 1:
+        raise UsageError(
+            f"{name_of(node)} has {len(given)} inputs; which one is to take its place?",
+            why=f"they come from {', '.join(names) or 'weights alone'}",
+            fix="name one with --through, or disconnect the others first",
+        )
+    return given[0 if through is None else names.index(through)]
+
+
+def _maker(value: ir.Value) -> str:
+    producer = value.producer()
+    return name_of(producer) if producer is not None else value.name or ""
+
+
+def _checked(draft: Draft, before: Labels, what: str) -> Step:
+    after = draft.sorted()
+    require_fit(before, after, what)
+    return Step(what, before.model, after)
+
+
+def connect(
+    model: ir.Model, source: str, target: str, *, position: int | None = None, choices: Choices = DEFAULT
+) -> list[Step]:
+    """Feeds `source` into a vertex that adds or concatenates, as input number `position` (the last by default).
+
+    What reads a longer concatenation gets new columns of zeros: the function stays. Raises UsageError where `target`
+    takes no more inputs, InfeasibleError where widths or shapes can't fit.
+    """
+    joint = find(model, target)
+    at = len(joint.inputs) if position is None else position
+    if not 0 <= at <= len(joint.inputs):
+        raise UsageError(
+            f"{target} has no position {position}", why=f"it has {len(joint.inputs)} inputs", fix="count from 0"
+        )
+    labels, given = label(model, rewritten=False), find_value(model, source)
+    require_type(labels, given, joint.outputs[0], f"connecting {source} to {target}")
+    if is_of(joint, kinds.STACKS):
+        return [_extended(model, source, target, at, choices)]
+    if not is_of(joint, kinds.JOINTS):
+        raise UsageError(
+            f"{target} ({joint.op_type}) takes no further input",
+            why=f"these do: {', '.join(sorted(kinds.STACKS | kinds.JOINTS))}",
+            fix="insert one of them first",
+        )
+    steps, labels = _aligned(labels, given, joint.outputs[0], (source, target), choices)
+    draft = Draft(labels.model)
+    twin = draft.find(target)
+    _widen(draft, twin, at, find_value(draft.model, source))
+    return [*steps, _checked(draft, labels, f"connect {source} to {target}")]
+
+
+def _widen(draft: Draft, joint: ir.Node, at: int, value: ir.Value) -> None:
+    inputs = list(joint.inputs)
+    inputs.insert(at, value)
+    if is_of(joint, kinds.SUMS):
+        joint.op_type = kinds.SUM
+    joint.resize_inputs(len(inputs))
+    for index, given in enumerate(inputs):
+        joint.replace_input_with(index, given)
+
+
+def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choices) -> Step:
+    """A Concat with one more input; its readers see neurons of their own, of which some are new."""
+    draft = Draft(model)
+    _widen(draft, draft.find(target), at, find_value(draft.model, source))
+    wide = draft.sorted()
+    narrow = Draft(wide)  # of the same order
+    joint = narrow.find(target)
+    _narrow(joint, [v for i, v in enumerate(joint.inputs) if i != at])
+    result, given = joint.outputs[0], find_value(narrow.model, source)
+    labels = label(narrow.model, parted=[result], rewritten=False)
+    axis = _concat_axis(labels, joint)
+    shape, axes = labels.facts[0][given].shape, labels.axes.get(result)
+    inner = axes[axis] if axes else None
+    if shape is None or inner is None or axes is None or len(shape) != len(axes):
+        raise InfeasibleError(
+            f"{source} can't be concatenated in {target}; nothing was changed",
+            why="their ranks differ, or it does not join neurons",
+            fix="choose one whose output has as many axes",
+        )
+    before = sum((labels.facts[0][v].shape or ())[axis] for v in joint.inputs[:at] if v is not None)
+    selection = _gap(labels, inner, before, shape[axis])
+    growth = NORMAL if choices.growth.init == "duplicate" else choices.growth  # nothing is copied here
+    model_after = applied(labels, selection, wide, growth, f"{source} can't be concatenated in {target}")
+    require_fit(label(model, rewritten=False), model_after, f"connect {source} to {target}")
+    return Step(f"connect {source} to {target}", model, model_after)
+
+
+def applied(labels: Labels, selection: Selection, source: ir.Model, growth: Growth, what: str) -> ir.Model:
+    """`source` after the selection. Raises InfeasibleError where what reads a vertex also makes it."""
+    try:
+        return apply(labels, selection, source, growth)
+    except InfeasibleError:
+        raise
+    except SurgeonError as error:
+        raise InfeasibleError(
+            f"{what}; nothing was changed",
+            why=f"a size cycle: {error.why}",
+            fix="choose vertices of which one does not make the other",
+        ) from error
+
+
+def _concat_axis(labels: Labels, joint: ir.Node) -> int:
+    rank = len(labels.axes.get(joint.outputs[0]) or (None,))
+    return int(labels.evaluator.attributes(joint).get("axis", 1)) % rank
+
+
+def _gap(labels: Labels, axis: Ids, before: int, count: int) -> Selection:
+    """`count` new neurons after the first `before` ones of an axis."""
+    root, total = labels.classes.root, labels.relations.count
+    new = np.zeros(total, np.int64)
+    anchor = root[axis[max(before - 1, 0)]]
+    if labels.classes.frozen[anchor]:
+        cause = labels.classes.reason(int(anchor))
+        raise InfeasibleError(
+            "what reads the concatenation can't take more neurons; nothing was changed",
+            why=f"frozen by {cause.operator} {cause.vertex}: {cause.text}" if cause else "",
+            fix="choose a concatenation whose readers can change",
+        )
+    new[anchor] = count
+    keep, none = np.ones(total, np.bool_), np.zeros(total, np.int64)
+    return Selection(root, keep, new[root]) if before else Selection(root, keep, none, front=new[root])
+
+
+def disconnect(model: ir.Model, source: str, target: str) -> list[Step]:
+    """Takes an edge out of a vertex that adds or concatenates; what remains keeps exactly its neurons.
+
+    Raises UsageError where there is no such edge, InfeasibleError where the result would not fit.
+    """
+    joint = find(model, target)
+    places = [i for i, value in enumerate(joint.inputs) if value is not None and _maker(value) == source]
+    if not places:
+        feeding = ", ".join(_maker(v) for v in joint.inputs if v is not None)
+        raise UsageError(f"{source} does not feed {target}", why=f"these do: {feeding}", fix="name one of these")
+    if len(joint.inputs) < 2:
+        raise UsageError(f"{source} is all that feeds {target}", fix=f"remove {target} instead")
+    if is_of(joint, kinds.STACKS):
+        return [_shortened(model, source, target, places[-1])]
+    if not is_of(joint, kinds.JOINTS):
+        raise UsageError(f"{target} ({joint.op_type}) needs all of its inputs", fix=f"remove {target} instead")
+    draft = Draft(model)
+    twin = draft.find(target)
+    gone = twin.inputs[places[-1]]
+    rest = [v for i, v in enumerate(twin.inputs) if i != places[-1]]
+    if len(rest) == 1 and rest[0] is not None:
+        old = twin.outputs[0]
+        draft.stand_in(old, rest[0])
+        draft.sweep(old)
+    else:
+        _narrow(twin, rest)
+    draft.sweep(gone)
+    return [_checked(draft, label(model, rewritten=False), f"disconnect {source} from {target}")]
+
+
+def _narrow(joint: ir.Node, rest: Sequence[ir.Value | None]) -> None:
+    for index, value in enumerate(rest):
+        joint.replace_input_with(index, value)
+    joint.replace_input_with(len(rest), None)
+    joint.resize_inputs(len(rest))
+
+
+def _shortened(model: ir.Model, source: str, target: str, place: int) -> Step:
+    joint = find(model, target)
+    labels = label(model, parted=[joint.outputs[0]], rewritten=False)
+    axis = _concat_axis(labels, joint)
+    axes, what = labels.axes.get(joint.outputs[0]), f"{source} can't be taken out of {target}"
+    inner = axes[axis] if axes else None
+    if inner is None:
+        raise InfeasibleError(
+            f"{what}; nothing was changed",
+            why="it is not joined along neurons",
+            fix="choose a concatenation along channels",
+        )
+    sizes = [0 if v is None else (labels.facts[0][v].shape or ())[axis] for v in joint.inputs]
+    start = sum(sizes[:place])
+    dropped = np.zeros(labels.relations.count, np.bool_)
+    root = labels.classes.root
+    dropped[root[inner[start : start + sizes[place]]]] = True
+    stuck = np.flatnonzero(dropped & labels.classes.frozen)
+    if stuck.size:
+        cause = labels.classes.reason(int(stuck[0]))
+        raise InfeasibleError(
+            f"{what}; nothing was changed",
+            why=f"frozen by {cause.operator} {cause.vertex}: {cause.text}" if cause else "",
+            fix="choose a concatenation whose readers can change",
+        )
+    draft = Draft(labels.model)
+    twin = draft.find(target)
+    gone = twin.inputs[place]
+    _narrow(twin, [v for i, v in enumerate(twin.inputs) if i != place])
+    selection = Selection(root, ~dropped[root], np.zeros(len(root), np.int64))
+    after = Draft(applied(labels, selection, draft.model, NORMAL, what))
+    after.sweep(find_value(after.model, gone.name or "") if gone is not None and gone.producer() is None else None)
+    if gone is not None and gone.producer() is not None:
+        after.sweep(result_of(after.find(_maker(gone))))
+    require_fit(label(model, rewritten=False), after.model, f"disconnect {source} from {target}")
+    return Step(f"disconnect {source} from {target}", model, after.model)

@@ -1,0 +1,151 @@
+"""A sub-graph of another file between a vertex and what reads it."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+import onnx_ir as ir
+
+from onnxsurgeon.dependency.labels import label
+from onnxsurgeon.dependency.names import name_of
+from onnxsurgeon.edit.step import Step
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.surgery.draft import Draft, dynamic_axes, find_value, require_fit, same_named
+from onnxsurgeon.surgery.rewire import DEFAULT, Choices, align
+from onnxsurgeon.surgery.widths import value_axis
+
+
+def splice(
+    model: ir.Model,
+    other: ir.Model,
+    *,
+    after: str,
+    entry: str | None = None,
+    exit: str | None = None,
+    prefix: str = "spliced.",
+    choices: Choices = DEFAULT,
+) -> list[Step]:
+    """Puts a sub-graph of another model between a vertex and all that reads it.
+
+    entry: the value of the other model that the vertex' output takes the place of (its only input by default).
+    exit: what the readers read then (its only output by default). A vertex' name means its first output. Both sides are
+    made equally wide, if need be.
+    Raises UsageError, InfeasibleError.
+    """
+    versions = [m.opset_imports.get("", m.opset_imports.get("ai.onnx", 0)) for m in (model, other)]
+    if versions[0] != versions[1]:
+        raise UsageError(
+            "the models have different opsets",
+            why=f"{versions[0]} and {versions[1]}",
+            fix="convert one with onnx.version_converter",
+        )
+    joined = Draft(model)
+    opened = _transplant(joined, other, entry, exit, prefix)
+    host = find_value(joined.model, after)
+    labels = label(joined.model, opened=opened, rewritten=False)
+    steps: list[Step] = []
+    here, into, out = (value_axis(labels, _named(joined, name)) for name in (host.name or "", *opened))
+    if here and into and out:
+        step = align(labels, [(here[1], into[1]), (here[1], out[1])], (after, f"{prefix}*"), choices)
+        steps = [step] if step is not None else []
+    draft = Draft(steps[-1].after if steps else joined.model)
+    host = find_value(draft.model, after)
+    into_value, out_value = (_named(draft, name) for name in opened)
+    draft.model.graph.outputs.remove(out_value)
+    draft.feed([(use.node, use.idx) for use in host.uses()], out_value)
+    into_value.replace_all_uses_with(host)
+    draft.model.graph.inputs.remove(into_value)
+    if host.is_graph_output():
+        draft.put_out(host, out_value)
+    result = draft.sorted()
+    require_fit(label(model, rewritten=False), result, f"splice after {after}")
+    return [Step(f"splice after {after}", model, result)]
+
+
+def _named(draft: Draft, name: str) -> ir.Value:
+    return same_named(draft.model, ir.Value(name=name))
+
+
+def _transplant(draft: Draft, other: ir.Model, entry: str | None, exit: str | None, prefix: str) -> tuple[str, str]:
+    """Moves what computes `exit` from `entry` into the draft, as an input and an output of its own; their names."""
+    graph = other.clone().graph
+    begin, end = _end(list(graph.inputs), graph, entry, "input"), _end(list(graph.outputs), graph, exit, "output")
+    shape, type_ = _looks(other, begin)
+    port = ir.Value(name=draft.unique(f"{prefix}input", draft.values), shape=shape, type=type_)
+    needed = _between(begin, end)
+    for node in needed:
+        for index, value in enumerate(node.inputs):
+            if value is begin:
+                node.replace_input_with(index, port)
+    weights = {v for node in needed for v in node.inputs if v is not None and v.is_initializer()}
+    while graph.outputs:
+        graph.outputs.pop()
+    graph.remove([node for node in graph if node not in needed][::-1], safe=False)
+    order = [node for node in graph if node in needed]
+    graph.remove(order)
+    for value in weights:
+        graph.initializers.pop(value.name or "")
+        value.name = draft.unique(f"{prefix}{value.name}", draft.values)
+        draft.model.graph.initializers[value.name] = value
+    for node in order:
+        node.name = draft.unique(f"{prefix}{node.name or node.op_type}", draft.vertices)
+        for value in node.outputs:
+            value.name = draft.unique(f"{prefix}{value.name}", draft.values)
+    draft.model.graph.inputs.append(port)
+    draft.model.graph.extend(order)
+    draft.model.graph.outputs.append(end)
+    draft.model.graph.sort()
+    return port.name or "", end.name or ""
+
+
+def _looks(other: ir.Model, value: ir.Value) -> tuple[ir.Shape, ir.TypeProtocol]:
+    """The shape and the type of a value: as the other model states them, or as they follow."""
+    if value.shape is not None and value.type is not None:
+        return value.shape, value.type
+    labels = label(other, rewritten=False)
+    known = same_named(labels.model, value)
+    fact, moving = labels.facts[0].get(known), dynamic_axes(labels, known)
+    if fact is None or fact.shape is None or moving is None:
+        raise UsageError(f"the shape of {value.name} is not known", fix="choose a value whose shape the file states")
+    sizes = [None if moves else size for size, moves in zip(fact.shape, moving, strict=True)]
+    return ir.Shape(sizes), ir.TensorType(ir.DataType(fact.dtype))
+
+
+def _end(ends: list[ir.Value], graph: ir.Graph, name: str | None, kind: str) -> ir.Value:
+    ends = [v for v in ends if not v.is_initializer()]
+    if name is None and len(ends) == 1:
+        return ends[0]
+    if name is None:
+        raise UsageError(
+            f"the other model has {len(ends)} {kind}s", why=", ".join(v.name or "" for v in ends), fix="name one"
+        )
+    named = {name_of(node): node.outputs[0] for node in graph if node.outputs}
+    named |= {v.name or "": v for v in (*graph.inputs, *(v for node in graph for v in node.outputs))}
+    if name in named:
+        return named[name]
+    near = get_close_matches(name, named, n=3)
+    raise UsageError(
+        f"the other model has no value or vertex {name!r}",
+        why=f"nearest names: {', '.join(near)}" if near else f"it has {len(named)}, none like it",
+        fix="see its names with onnxsurgeon inspect -v",
+    )
+
+
+def _between(begin: ir.Value, end: ir.Value) -> set[ir.Node]:
+    """The vertices that compute `end` from `begin`. Raises UsageError where they need another input."""
+    needed: set[ir.Node] = set()
+    waiting = [end]
+    while waiting:
+        value = waiting.pop()
+        producer = value.producer()
+        if value is begin or (constant(value) is not None and producer is None):
+            continue
+        if producer is None:
+            raise UsageError(
+                f"the sub-graph also needs {value.name}", why="an input of the other model", fix="choose others"
+            )
+        if producer not in needed:
+            needed.add(producer)
+            waiting += [v for v in producer.inputs if v is not None]
+    return needed

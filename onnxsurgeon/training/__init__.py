@@ -1,0 +1,1 @@
+"""Gradients of ONNX models, computed by onnxruntime."""

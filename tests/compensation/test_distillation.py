@@ -1,0 +1,131 @@
+"""Laws: refined together, layers lose less on samples that nothing was fitted to, or stay as they were; the same each
+time; what no gradient reaches stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import onnxsurgeon as osg
+from drawn_samples import Drawn
+from onnxsurgeon.calibration.linear_layers import consumers
+from onnxsurgeon.compensation import distillation as refined
+from onnxsurgeon.compensation.distillation import joint, pooled
+from onnxsurgeon.compensation.layerwise import TOGETHER, Change, Targets, sequential
+from onnxsurgeon.data import inputs_of, open_data
+from onnxsurgeon.dependency.labels import Labels, label
+from onnxsurgeon.edit.apply import cut
+from onnxsurgeon.runtime.session import Session
+from paths import FIXTURES
+
+
+def outputs(model: ir.Model, feed: dict[str, np.ndarray]) -> np.ndarray:
+    found = Session(ir.to_proto(model).SerializeToString(), "cpu").run(feed)
+    return np.asarray(next(iter(found.values())))
+
+
+def weights(model: ir.Model) -> dict[str, np.ndarray]:
+    found = {name: value.const_value for name, value in model.graph.initializers.items()}
+    return {name: tensor.numpy() for name, tensor in found.items() if tensor is not None}
+
+
+def stopped(first: str, second: str, beside: str | None = None) -> Labels:
+    """x > Gemm > `first` (and what `beside` makes of the same is added) > Gemm > `second` > y: 12 hidden units."""
+    rng = np.random.default_rng(0)
+    shapes = {"w1": (6, 12), "b1": (12,), "w2": (12, 4), "b2": (4,)}
+    given = {name: rng.standard_normal(shape).astype(np.float32) / 2 for name, shape in shapes.items()}
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1", "b1"], ["h"]), helper.make_node(first, ["h"], ["r"]),
+        helper.make_node("Gemm", ["r", "w2", "b2"], ["s"]), helper.make_node(second, ["s"], ["y"]),
+    ]  # fmt: skip
+    if beside:
+        more = [helper.make_node(beside, ["h"], ["b"]), helper.make_node("Add", ["r", "b"], ["sum"])]
+        nodes[2].input[0] = "sum"
+        nodes[2:2] = more
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4])],
+        [numpy_helper.from_array(array, name) for name, array in given.items()],
+    )  # fmt: skip
+    return label(ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)))
+
+
+def both(labels: Labels, data: Drawn) -> tuple[ir.Model, ir.Model, list[Change]]:
+    """Without four hidden units, fitted by `sequential` and by `joint`; what the latter says of the outputs."""
+    hidden = labels.classes.root[consumers(labels)[1].inputs[0]]
+    keep = ~np.isin(labels.classes.root, hidden[:4])
+    targets = Targets(labels, data, memory=1e9, device="cpu")
+    alone, together = cut(labels, keep), cut(labels, keep)
+    sequential(targets, keep, alone)
+    changes = joint(targets, keep, together)
+    return alone, together, [change for change in changes if change.vertex == TOGETHER]
+
+
+def changed(a: ir.Model, b: ir.Model) -> set[str]:
+    one, other = weights(a), weights(b)
+    assert set(one) == set(other)
+    return {name for name, array in one.items() if not np.array_equal(array, other[name])}
+
+
+def test_less_is_lost_on_other_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refined, "RATES", (3e-3,))
+    monkeypatch.setattr(refined, "EPOCHS", 10)
+    with np.load(FIXTURES / "digits_test.npz") as archive:
+        np.savez(tmp_path / "half.npz", input=archive["input"][:256])
+        feed = {"input": archive["input"][256:]}
+    model = osg.load(FIXTURES / "digits.onnx")
+    data = open_data(str(tmp_path / "half.npz"), inputs_of(model.graph))
+    right = outputs(model.graph, feed)
+    lost, changes = [], []
+    for how in ("sequential", "joint"):
+        result = osg.prune(model, ratio=0.5, metric="macs", data=data, utility="reconstruction", compensate=how)
+        found = outputs(result.graph, feed)
+        lost.append(float(((found - right) ** 2).mean()))
+        changes += [change for change in result.fitted if change.vertex == TOGETHER]
+    assert changes[0].after < changes[0].before
+    assert lost[1] < 0.97 * lost[0]
+
+
+@pytest.mark.parametrize("beside", [None, "Relu"])
+def test_what_no_gradient_reaches_on_all_ways_stays(beside: str | None) -> None:
+    alone, together, said = both(stopped("Cos", "Identity", beside), Drawn("x", (6,), 256))
+    assert changed(alone, together) == {name for name in weights(alone) if name.startswith(("w2", "b2"))}
+    assert said[0].after < said[0].before
+
+
+def test_the_same_comes_out_each_time() -> None:
+    (_, one, _), (_, other, _) = (both(stopped("Sigmoid", "Identity"), Drawn("x", (6,), 128)) for _ in range(2))
+    assert not changed(one, other)
+
+
+def test_all_stays_where_no_gradient_starts() -> None:
+    alone, together, said = both(stopped("Relu", "Cos"), Drawn("x", (6,), 256))
+    assert not changed(alone, together)
+    assert not said
+
+
+def test_scores_are_taken_before_they_become_probabilities() -> None:
+    alone, together, said = both(stopped("Tanh", "Softmax"), Drawn("x", (6,), 256))
+    assert len(changed(alone, together)) == 4
+    assert said[0].after < said[0].before
+
+
+def test_padding_is_no_sample() -> None:
+    labels = stopped("Relu", "Identity")
+    for padding in (0, 3):
+        found = pooled(Targets(labels, Drawn("x", (6,), 40, padding=padding), memory=1e9, device="cpu"))
+        assert found is not None
+        assert len(found) == 40
+        assert found.size == 16 + padding
+        assert np.abs(found.feed["x"]).max() < 10
+        assert sum(batch.count for batch in found.batches()) == 40
+        assert {batch.size for batch in found.batches()} == {found.size}
+
+
+def test_joint_needs_samples() -> None:
+    with pytest.raises(osg.UsageError, match="joint needs samples"):
+        osg.prune(osg.load(FIXTURES / "digits.onnx"), ratio=0.5, compensate="joint")

@@ -1,0 +1,133 @@
+"""The package is built of rooms: each imports only from those before it; heavy packages have one home each."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import onnx
+import pytest
+
+from onnxsurgeon.ops import OPERATORS
+from paths import ROOT
+
+PACKAGE = ROOT / "onnxsurgeon"
+ROOMS = """
+    errors arrays
+    units
+    data
+    model
+    neurons
+    solver
+    ops
+    dependency
+    inspection
+    edit
+    runtime
+    proof
+    calibration
+    training
+    compensation
+    importance
+    evaluation
+    surgery
+    pruning
+    report
+    cli
+"""  # from the ground up: a room imports only from those above it in this list
+ORDER = ROOMS.split()
+HOMES = {
+    "highspy": {"solver"},
+    "onnxruntime": {"runtime"},
+    "rich": {"report", "cli"},
+    "typer": {"cli"},
+    "yaml": {"cli"},
+}
+LIGHT = {"errors", "units", "report", "cli"}  # what --help imports: nothing heavy at module level
+# what the command line imports when it is needed
+LATE = {
+    "progress.py",
+    "batch.py",
+    "edit_tables.py",
+    "tables.py",
+    "edits.py",
+    "html.py",
+}
+HEAVY = {"highspy", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "yaml"}
+LINES = 350
+MAKERS = {"Node", "add", "node", "_node", "_before"}  # make a vertex: what they are given names what is made
+WORDS = {"surgery/blocks.py", "cli/operations.py"}  # of users, for what is to be made
+
+FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE or p.stem not in ("__init__", "__main__")]
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(path: Path, *, top: bool = False) -> set[str]:
+    """Dotted names that a file imports; `top`: at module level and not only for types."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = set()
+    for node in tree.body if top else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def own(names: set[str]) -> set[str]:
+    """The rooms among imported names."""
+    parts = [name.split(".") for name in names if name.startswith("onnxsurgeon.")]
+    return {part[1] for part in parts if part[1] in ORDER}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_stands_before_it(path: Path) -> None:
+    assert room(path) in ORDER, "a new room needs a place in the order"
+    allowed = set(ORDER[: ORDER.index(room(path)) + 1])
+    assert own(imports(path)) <= allowed
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_heavy_package_is_imported_in_one_place(path: Path) -> None:
+    for package, homes in HOMES.items():
+        if any(name.split(".")[0] == package for name in imports(path)):
+            assert room(path) in homes, package
+
+
+def test_what_help_needs_is_light() -> None:
+    for path in FILES:
+        if room(path) in LIGHT and path.name not in LATE:
+            assert not {name.split(".")[0] for name in imports(path, top=True)} & HEAVY, path
+            assert own(imports(path, top=True)) <= LIGHT, path
+
+
+def test_the_problem_knows_no_solver_and_the_solver_no_graph() -> None:
+    assert own(imports(PACKAGE / "solver/problem.py")) <= {"arrays"}
+    for path in (PACKAGE / "solver").glob("*.py"):
+        assert own(imports(path)) <= {"errors", "arrays", "solver"}
+
+
+def test_every_room_exists() -> None:
+    assert {room(path) for path in FILES} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_ops_tells_operators_apart(path: Path) -> None:
+    """No other module knows one by its name; it may make a vertex of it."""
+    if room(path) == "ops" or path.relative_to(PACKAGE).as_posix() in WORDS:
+        return
+    known = {schema.name for schema in onnx.defs.get_all_schemas()} | {name for _, name in OPERATORS}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    made = {id(a) for c in calls if {getattr(c.func, key, None) for key in ("id", "attr")} & MAKERS for a in c.args}
+    named = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value in known]
+    assert not [(node.lineno, node.value) for node in named if id(node) not in made]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES
