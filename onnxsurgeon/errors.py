@@ -1,7 +1,7 @@
 """Everything that can go wrong, each with the exit code that the command line returns.
 
 SurgeonError          1  a fault of onnxsurgeon itself
-├── UsageError        2  the request makes no sense (unknown vertex, existing output, bad unit)
+├── UsageError        2  the request makes no sense (unknown node, existing output, bad unit)
 ├── InfeasibleError   3  no selection satisfies the request
 ├── ModelError        4  the model can't be read, or uses what we don't support
 └── ProofError        5  the edited model does not compute what it must; nothing was written

@@ -48,8 +48,8 @@ class Axed:
 
 
 @dataclass(frozen=True)
-class Vertex:
-    """A vertex with its outputs and the weights that it reads. known: whether there is a rule for its operator."""
+class InspectedNode:
+    """A node with its outputs and the weights that it reads. known: whether there is a rule for its operator."""
 
     name: str
     operator: str
@@ -63,7 +63,7 @@ class Matrix:
     """A weight as its first user sees it. params: elements; held: those that no selection can drop."""
 
     tensor: Axed
-    vertex: str
+    node: str
     operator: str
     params: int
     held: int
@@ -93,31 +93,31 @@ class Inspection:
             if weight.counts:
                 call = self.labels.calls.get(weight.uses[0][0]) if weight.uses else None
                 tensor = _axed(self.labels, weight.value.name or "", weight.shape, (), weight.axes)
-                vertex, operator = (call.name, call.operator) if call else ("", "")
-                rows.append(Matrix(tensor, vertex, operator, prod(weight.shape), _held(self.labels, weight)))
+                node, operator = (call.name, call.operator) if call else ("", "")
+                rows.append(Matrix(tensor, node, operator, prod(weight.shape), _held(self.labels, weight)))
         return sorted(rows, key=lambda row: -row.params)
 
-    def vertices(self, patterns: Sequence[str] = ("*",)) -> list[Vertex]:
-        """The vertices that match `patterns`, in the graph's order. Raises UsageError where a pattern matches none."""
+    def nodes(self, patterns: Sequence[str] = ("*",)) -> list[InspectedNode]:
+        """The nodes that match `patterns`, in the graph's order. Raises UsageError where a pattern matches none."""
         if not self.labels.calls:
             return []
         chosen = set(matching(self.labels, patterns, "--why"))
-        by_vertex: dict[ir.Node, list[Axed]] = {}
+        by_node: dict[ir.Node, list[Axed]] = {}
         for weight in self.labels.weights():
             for node, _ in weight.uses:
                 if node in chosen and weight.counts:
                     tensor = _axed(self.labels, weight.value.name or "", weight.shape, (), weight.axes)
-                    by_vertex.setdefault(node, []).append(tensor)
-        return [self._vertex(node, by_vertex.get(node, [])) for node in self.labels.calls if node in chosen]
+                    by_node.setdefault(node, []).append(tensor)
+        return [self._node(node, by_node.get(node, [])) for node in self.labels.calls if node in chosen]
 
-    def _vertex(self, node: ir.Node, weights: Sequence[Axed]) -> Vertex:
+    def _node(self, node: ir.Node, weights: Sequence[Axed]) -> InspectedNode:
         call, known = self.labels.calls[node], self.labels.operator(node) is not None
         outputs = [
             _axed(self.labels, tensor.name, tensor.shape, tensor.dynamic, axes)
             for tensor, axes in zip(call.outputs, call.results, strict=False)
             if tensor.shape is not None and axes is not None
         ]
-        return Vertex(call.name, call.operator, known, tuple(outputs), tuple(weights))
+        return InspectedNode(call.name, call.operator, known, tuple(outputs), tuple(weights))
 
 
 def _axed(labels: Labels, name: str, shape: Shape, dynamic: Sequence[bool], axes: Axes) -> Axed:

@@ -17,8 +17,8 @@ Made by `scripts/bench_accuracy.py`. Each network is cut to a share of its MACs 
 has seen: half of each labelled set calibrates (512 samples at most, without labels), the other half scores. No
 training. `left` is the share of MACs that is left; points are lost top-1, in hundredths.
 
-- **ours**: `prune --data`, that is `--utility output-error --compensate sequential --rotate`: closed form; where that
-  was not run, `--utility reconstruction`, marked with an r;
+- **ours**: `prune --data`, that is `--importance output-error --compensate sequential --rotate`: closed form; where
+  that was not run, `--importance reconstruction`, marked with an r;
 - **joint**: the same with `--compensate joint --mirror`, which goes on with gradient steps towards the outputs of the
   original, on pictures that are mirrored and moved a little, too: without labels, but no closed form, and training by
   the name of distillation;

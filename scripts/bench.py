@@ -108,7 +108,7 @@ def large(folder: Path) -> None:
     import onnxsurgeon as osg
 
     for name, net, ratio in (
-        ("a chain of 12,500 residual layers (50,000 vertices)", chain(12_500), 0.3),
+        ("a chain of 12,500 residual layers (50,000 nodes)", chain(12_500), 0.3),
         ("a layer of 1,000,000 neurons", wide(), 0.3),
     ):
         path = folder / "large.onnx"
@@ -116,7 +116,7 @@ def large(folder: Path) -> None:
         result = osg.prune(osg.load(path), ratio=ratio)
         solve, rest = result.seconds["solve"], result.seconds["label"]
         say(f"selecting {name}", f"{solve:.2f} s, gap {result.solution.gap:.3%}", "2 s")
-        say("  labelling it", f"{rest:.2f} s", "10 s for 50,000 vertices")
+        say("  labelling it", f"{rest:.2f} s", "10 s for 50,000 nodes")
 
 
 def proof(folder: Path) -> None:

@@ -5,7 +5,7 @@
                               [--stats FOLDER]
     scripts/bench_accuracy.py ZOO/real --write docs/accuracy.md
 
-A method is UTILITY+COMPENSATION (see `onnxsurgeon prune`), perhaps with +mirror, or with +channels, which is
+A method is IMPORTANCE+COMPENSATION (see `onnxsurgeon prune`), perhaps with +mirror, or with +channels, which is
 --no-rotate; `uniform` (the L2 norm, the same share of every space, no compensation); or `tp:CRITERION` (Torch-Pruning,
 through onnx2torch; needs the extra `accuracy`). Half of each labelled set calibrates, 512 samples at most and without
 their labels; the other half scores.
@@ -87,9 +87,9 @@ class Bench:
         return {"model": self.name, "method": method, "ratio": ratio, "left": left, "top1": top1, "seconds": seconds}
 
     def _pruned(self, method: str, ratio: float) -> tuple[float, Any]:
-        utility, compensate, *more = method.split("+")
+        importance, compensate, *more = method.split("+")
         result = osg.prune(
-            self.model, ratio=ratio, metric="macs", data=self.calibration, utility=utility, compensate=compensate,
+            self.model, ratio=ratio, metric="macs", data=self.calibration, importance=importance, compensate=compensate,
             stats=self.stats, mirror="mirror" in more, rotate=False if "channels" in more else None,
         )  # fmt: skip
         return result.after.macs / result.before.macs, result.graph

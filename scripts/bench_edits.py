@@ -60,7 +60,7 @@ def main() -> None:
     began, done = time.perf_counter(), 0
     while done < given.edits:
         name = names[done % len(names)]
-        network.resize(f"{name}~{'-' if done % 2 else '+'}4", utility="uniform")
+        network.resize(f"{name}~{'-' if done % 2 else '+'}4", importance="uniform")
         done += 1
     print(
         f"{done} resizes in a row      {time.perf_counter() - began:6.2f} s, weights gathered: {gathers.count.total()}"

@@ -82,7 +82,7 @@ class Torture:
         self.network.resize(
             *requests,
             **lists,  # type: ignore[arg-type]
-            utility=self.random.choice(["l2-norm", "uniform", "random", "l1"]),
+            importance=self.random.choice(["l2-norm", "uniform", "random", "l1"]),
             init=self.random.choice(["normal", "zeros", "he", "duplicate"]),
             relax=self.random.random() < 0.5,
             seed=self.random.randrange(1000),

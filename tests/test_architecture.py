@@ -55,7 +55,7 @@ LATE = {
 }
 HEAVY = {"highspy", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "yaml"}
 LINES = 350
-MAKERS = {"Node", "add", "node", "_node", "_before"}  # make a vertex: what they are given names what is made
+MAKERS = {"Node", "add", "node", "_node", "_before"}  # make a node: what they are given names what is made
 WORDS = {"surgery/blocks.py", "cli/operations.py"}  # of users, for what is to be made
 
 FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE or p.stem not in ("__init__", "__main__")]
@@ -117,7 +117,7 @@ def test_every_room_exists() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_ops_tells_operators_apart(path: Path) -> None:
-    """No other module knows one by its name; it may make a vertex of it."""
+    """No other module knows one by its name; it may make a node of it."""
     if room(path) == "ops" or path.relative_to(PACKAGE).as_posix() in WORDS:
         return
     known = {schema.name for schema in onnx.defs.get_all_schemas()} | {name for _, name in OPERATORS}

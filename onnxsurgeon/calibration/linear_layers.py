@@ -1,4 +1,4 @@
-"""The linear consumers of a labelled graph: vertices whose weights can be fitted anew in closed form, and to what."""
+"""The linear consumers of a labelled graph: nodes whose weights can be fitted anew in closed form, and to what."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnxsurgeon.dependency.facts import Evaluator
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.neurons.relations import Axis
 from onnxsurgeon.ops import Call
-from onnxsurgeon.ops.linear import BOUNDS, LINEAR, SUMS, Linear
+from onnxsurgeon.ops.linear import BOUNDS, LINEAR, SUMS, LinearForm
 from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
 
 ALWAYS = -1  # in place of a neuron, on an axis that carries none: it stays
@@ -23,7 +23,7 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True, eq=False)
 class Consumer:
-    """One vertex that is linear in its data, with a weight of its own.
+    """One node that is linear in its data, with a weight of its own.
 
     inputs: neurons of each group's inputs, shape (groups, inputs). outputs: likewise, shape (groups, outputs).
     tensor: what gives its weight, as `weight_tensor` does.
@@ -31,7 +31,7 @@ class Consumer:
 
     node: ir.Node
     call: Call
-    linear: Linear
+    linear: LinearForm
     inputs: Ids
     outputs: Ids
     tensor: Callable[[ir.Value | None], ir.TensorProtocol | None]
@@ -104,7 +104,7 @@ class Goal:
 
 
 def consumers(labels: Labels) -> list[Consumer]:
-    """Every linear vertex of the outermost graph whose weight is its own, in the graph's order."""
+    """Every linear node of the outermost graph whose weight is its own, in the graph's order."""
     return list(_consumers(labels))
 
 
@@ -128,7 +128,7 @@ def _consumers(labels: Labels) -> Iterator[Consumer]:
 
 
 def weight_tensor(evaluator: Evaluator, value: ir.Value | None) -> ir.TensorProtocol | None:
-    """A constant, or what vertices that only rearrange their input make of one."""
+    """A constant, or what nodes that only rearrange their input make of one."""
     found, node = constant(value), None if value is None else value.producer()
     operator = None if node is None else operator_of(node)
     if found is not None or node is None or operator is None or operator.moves != "rearranged":
@@ -191,6 +191,6 @@ def _by_output(consumer: Consumer, term: ir.Value) -> FloatArray | None:
 
 
 def _user(value: ir.Value) -> ir.Node | None:
-    """The only vertex that reads `value`."""
+    """The only node that reads `value`."""
     uses = value.uses()
     return next(iter(uses)).node if len(uses) == 1 and not value.is_graph_output() else None

@@ -1,4 +1,4 @@
-"""What the inputs of linear vertices are like on calibration data: Gram matrices, accumulated in float64.
+"""What the inputs of linear nodes are like on calibration data: Gram matrices, accumulated in float64.
 
 The original runs once in onnxruntime for each group of layers that fits the memory. Of the rows of a large layer (the
 positions of all pictures) only some are looked at, the same ones each time: more of them change little.
@@ -24,7 +24,7 @@ from onnxsurgeon.calibration.linear_layers import Consumer
 from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.errors import ModelError, UsageError
-from onnxsurgeon.runtime.partial_runs import Piece
+from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.session import Device
 
 FORMAT = "1"
@@ -32,16 +32,16 @@ TOGETHER = 2048  # rows that wait to be multiplied, of every layer
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowLimits:
     """How many rows of a layer are looked at: so many at least, and so many for each feature of a group."""
 
     least: int
     per_feature: int
 
 
-ENOUGH = Rows(8192, 3)  # to fit weights to
-SOME = Rows(8192, 4)  # to tell how inputs go together
-FEW = Rows(3072, 2)  # to compare selections
+ENOUGH = RowLimits(8192, 3)  # to fit weights to
+SOME = RowLimits(8192, 4)  # to tell how inputs go together
+FEW = RowLimits(3072, 2)  # to compare selections
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Sums:
 
 
 def picks(
-    consumer: Consumer, total: int, batch: Batch, number: int, samples: int, seed: int, rows: Rows = ENOUGH
+    consumer: Consumer, total: int, batch: Batch, number: int, samples: int, seed: int, rows: RowLimits = ENOUGH
 ) -> IntArray:
     """Numbers of the rows of one batch that are looked at, ascending; the same ones for the same arguments.
 
@@ -221,7 +221,7 @@ def _pass(
 ) -> dict[str, Moments]:
     """One run of the original over all data."""
     values = [v for c in group if (v := c.node.inputs[c.linear.data]) is not None]
-    piece = Piece(labels.model, [*values, *(watching.values if watching else [])], device)
+    piece = Segment(labels.model, [*values, *(watching.values if watching else [])], device)
     sums = {consumer: Sums(consumer) for consumer in group}
 
     def add(number: int, batch: Batch, arrays: Arrays) -> None:

@@ -16,7 +16,7 @@ from onnxsurgeon.cli import surgery
 from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.evaluate import EPILOG as EVALUATE
 from onnxsurgeon.cli.evaluate import evaluate
-from onnxsurgeon.cli.group import Group, Stream
+from onnxsurgeon.cli.group import Group, SafeStream
 from onnxsurgeon.cli.options import (
     EXIT_CODES,
     AsJson,
@@ -45,7 +45,7 @@ app = typer.Typer(cls=Group, add_completion=False, rich_markup_mode=None, pretty
 
 def main() -> NoReturn:
     """The console script."""
-    sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)
+    sys.stdout, sys.stderr = SafeStream(sys.stdout), SafeStream(sys.stderr)
     gc.disable()  # a short process: the collector would walk all that was imported, again and again
     atexit.register(gc.freeze)  # and once more at its end
     for name in ("SIGTERM", "SIGHUP"):  # clean up as for Ctrl-C
@@ -82,7 +82,7 @@ app.command(short_help="Cut a model to a budget and prove the result.", epilog=P
 def inspect(
     model: ModelPath,
     why: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Axis by axis: free, or what froze it. A vertex' name or a glob.")
+        str | None, typer.Option(metavar="NAME", help="Axis by axis: free, or what froze it. A node's name or a glob.")
     ] = None,
     free: Annotated[Free, typer.Option(help="As in prune.")] = "auto",
     input_shape: Shapes = None,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # As in the package, which is not imported for them: --help is to be quick.
 Init = Literal["normal", "zeros", "he", "duplicate"]
 Align = Literal["auto", "grow", "shrink", "both"]
-Utility = Annotated[
+Importance = Annotated[
     str | None,
     typer.Option(
         metavar="WORD",
@@ -71,9 +71,9 @@ def name(metavar: str, what: str) -> Any:
     return typer.Argument(metavar=metavar, help=what, show_default=False)
 
 
-def scores_file(utility: str | None) -> list[Path]:
-    """The file that a utility is read from, if any."""
-    return [Path(utility.removeprefix("file:"))] if utility and utility.startswith("file:") else []
+def scores_file(importance: str | None) -> list[Path]:
+    """The file that an importance is read from, if any."""
+    return [Path(importance.removeprefix("file:"))] if importance and importance.startswith("file:") else []
 
 
 def with_common(command: Callable[..., None]) -> Callable[..., None]:

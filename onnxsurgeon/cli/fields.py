@@ -122,19 +122,19 @@ def positions(given: Told, field: str) -> list[int]:
     return found
 
 
-def by_vertex(read: Reader) -> Reader:
+def by_node(read: Reader) -> Reader:
     def each(given: Told, field: str) -> dict[str, Any]:
         if not isinstance(given.value, dict) or not given.value:
-            raise wrong(given, field, "vertices and something for each", f"write it like {field}: {{conv3: ...}}")
+            raise wrong(given, field, "nodes and something for each", f"write it like {field}: {{conv3: ...}}")
         return {name: read(entry, f"{field} of {name}") for name, entry in given.value.items()}
 
     return each
 
 
 def bound(given: Told, field: str) -> int | dict[str, int]:
-    """A number, or one for each of some vertices."""
+    """A number, or one for each of some nodes."""
     read = number(0)
-    found: int | dict[str, int] = by_vertex(read)(given, field) if isinstance(given.value, dict) else read(given, field)
+    found: int | dict[str, int] = by_node(read)(given, field) if isinstance(given.value, dict) else read(given, field)
     return found
 
 
@@ -158,7 +158,7 @@ def widths(given: Told, field: str) -> list[str]:
     return [request for request, _ in found]
 
 
-def utility(given: Told, field: str) -> str:
+def importance(given: Told, field: str) -> str:
     from typing import get_args
 
     from onnxsurgeon.importance.from_weights import Criterion

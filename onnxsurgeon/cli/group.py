@@ -14,7 +14,7 @@ from onnxsurgeon.cli.answer import INTERRUPTED, Answer
 from onnxsurgeon.errors import UsageError
 
 
-class Stream:
+class SafeStream:
     """A standard stream whose reader may leave early: what it does not read is lost, and the work goes on."""
 
     def __init__(self, stream: TextIO) -> None:

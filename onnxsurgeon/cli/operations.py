@@ -10,9 +10,10 @@ from onnxsurgeon.cli.fields import (
     Reader,
     Told,
     bound,
-    by_vertex,
+    by_node,
     file,
     flag,
+    importance,
     kernel,
     near,
     number,
@@ -20,7 +21,6 @@ from onnxsurgeon.cli.fields import (
     text,
     texts,
     told,
-    utility,
     widths,
     word,
 )
@@ -50,7 +50,7 @@ def _activations() -> list[str]:
 
 ALIGNING: dict[str, Reader] = {
     "align": word(("auto", "grow", "shrink", "both")),
-    "utility": utility,
+    "importance": importance,
     "init": word(("normal", "zeros", "he", "duplicate")),
 }
 BLOCK: dict[str, Reader] = {"kernel": kernel, "groups": number(1), "bias": flag}
@@ -189,7 +189,7 @@ def _block(given: Given) -> Block:
 
 
 def _aligning(given: Given, seed: int) -> dict[str, Any]:
-    names = {"align": "align", "utility": "utility", "init": "grow_init"}
+    names = {"align": "align", "importance": "importance", "init": "grow_init"}
     return {"seed": seed, **{name: given[key] for key, name in names.items() if key in given}}
 
 
@@ -253,7 +253,7 @@ KINDS: dict[str, Kind] = {
     "resize": Kind(
         _resize,
         {
-            "widths": widths, "utility": utility, "keep": by_vertex(positions), "drop": by_vertex(positions),
+            "widths": widths, "importance": importance, "keep": by_node(positions), "drop": by_node(positions),
             "multiple": number(1), "max-new": bound, "relax": flag, "init": ALIGNING["init"],
             "free": word(("auto", "heads", "head-size")),
         },
@@ -273,9 +273,9 @@ KINDS: dict[str, Kind] = {
         main=("from", "to"),
     ),
     "disconnect": Kind(_disconnect, {"from": text, "to": text}, needs=("from", "to"), main=("from", "to")),
-    "kernel": Kind(_kernel, {"kernel": by_vertex(kernel)}, needs=("kernel",), main=("kernel",), whole=True),
+    "kernel": Kind(_kernel, {"kernel": by_node(kernel)}, needs=("kernel",), main=("kernel",), whole=True),
     "activation": Kind(
-        _activation, {"activation": by_vertex(word(_activations))}, needs=("activation",), main=("activation",),
+        _activation, {"activation": by_node(word(_activations))}, needs=("activation",), main=("activation",),
         whole=True,
     ),
     "replace": Kind(

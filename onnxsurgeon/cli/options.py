@@ -147,7 +147,7 @@ OutputName = Annotated[
     str | None, typer.Option("--output-name", metavar="NAME", help="The output to score, where there are several.")
 ]
 METRICS = "top1, top5, mse, cosine, psnr, or MODULE:FUNCTION"
-UTILITIES = (
+CRITERIA = (
     "What neurons are worth: l1, l2, l2-norm, bn-scale, random, uniform, or file:scores.npz; with --data also"
     " activation, variance, wanda, reconstruction, output-error."
 )

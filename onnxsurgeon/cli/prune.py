@@ -14,9 +14,9 @@ import typer
 from onnxsurgeon import units
 from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.options import (
+    CRITERIA,
     EXIT_CODES,
     METRICS,
-    UTILITIES,
     AsJson,
     Atol,
     BatchSize,
@@ -108,10 +108,10 @@ def prune(
     preprocess: Preprocess = None,
     samples: Samples = None,
     batch: BatchSize = None,
-    utility: Annotated[
+    importance: Annotated[
         str | None,
         typer.Option(
-            metavar="WORD", help=f"{UTILITIES} [default: output-error with --data, else l2-norm]", show_default=False
+            metavar="WORD", help=f"{CRITERIA} [default: output-error with --data, else l2-norm]", show_default=False
         ),
     ] = None,
     compensate: Compensate = None,
@@ -124,10 +124,10 @@ def prune(
         float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of each axis that must stay.")
     ] = 0.0,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Vertices whose outputs keep their width. Repeatable.")
+        list[str] | None, typer.Option(metavar="GLOB", help="Nodes whose outputs keep their width. Repeatable.")
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Vertices that alone may lose outputs. Repeatable.")
+        list[str] | None, typer.Option(metavar="GLOB", help="Nodes that alone may lose outputs. Repeatable.")
     ] = None,
     free: Annotated[Free, typer.Option(help="Whether attention loses whole heads or parts of each.")] = "auto",
     seed: Seed = 0,
@@ -171,7 +171,7 @@ def prune(
                 else units.parse(text, option=f"--max-{name}", of_bytes=name == "size")
                 for name, text in (("params", max_params), ("macs", max_macs), ("size", max_size))
             },
-            "utility": utility,
+            "importance": importance,
             "compensate": compensate,
             "stats": None if stats is None else str(stats),
             "rotate": rotate,

@@ -7,22 +7,22 @@ from typing import Annotated
 
 import typer
 
-from onnxsurgeon.cli.editing import Common, NewStart, Utility, edit, name, scores_file, with_common
+from onnxsurgeon.cli.editing import Common, Importance, NewStart, edit, name, scores_file, with_common
 from onnxsurgeon.cli.operations import asked
 from onnxsurgeon.cli.options import Free, ModelPath
 from onnxsurgeon.errors import UsageError
 
 
 def _lists(option: str, texts: Sequence[str] | None) -> Mapping[str, list[str]] | None:
-    """What `NAME:LIST` texts say of each vertex."""
+    """What `NAME:LIST` texts say of each node."""
     found: dict[str, list[str]] = {}
     for text in texts or ():
-        vertex, colon, rest = text.rpartition(":")
-        if not (vertex and colon and rest):
+        node, colon, rest = text.rpartition(":")
+        if not (node and colon and rest):
             raise UsageError(
                 f"{option} {text!r} makes no sense", why="wanted: NAME:LIST", fix=f"write it like {option} fc:0,217,482"
             )
-        found.setdefault(vertex, []).append(rest)
+        found.setdefault(node, []).append(rest)
     return found or None
 
 
@@ -30,7 +30,7 @@ def _bounds(texts: Sequence[str] | None) -> str | Mapping[str, str] | None:
     """`N` for all, or `NAME:N` for some."""
     if not texts or (len(texts) == 1 and ":" not in texts[0]):
         return texts[0] if texts else None
-    given = {vertex: numbers[-1] for vertex, numbers in (_lists("--max-new", texts) or {}).items()}
+    given = {node: numbers[-1] for node, numbers in (_lists("--max-new", texts) or {}).items()}
     return given
 
 
@@ -45,13 +45,13 @@ def resize(
     drop: Annotated[
         list[str] | None, typer.Option(metavar="NAME:LIST", help="Neurons that must go. Repeatable.")
     ] = None,
-    utility: Utility = None,
+    importance: Importance = None,
     multiple: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Widths that are asked for are multiples of N.")
     ] = None,
     max_new: Annotated[
         list[str] | None,
-        typer.Option(metavar="N|NAME:N", help="At most so many new neurons on an axis, or a vertex. Repeatable."),
+        typer.Option(metavar="N|NAME:N", help="At most so many new neurons on an axis, or a node. Repeatable."),
     ] = None,
     relax: Annotated[bool, typer.Option("--relax", help="Where it can't be had exactly, take the nearest.")] = False,
     init: NewStart = None,
@@ -78,9 +78,10 @@ def resize(
         "resize", model, common,
         lambda: [
             asked(
-                "resize", widths=requests, keep=_lists("--keep", keep), drop=_lists("--drop", drop), utility=utility,
+                "resize", widths=requests, keep=_lists("--keep", keep), drop=_lists("--drop", drop),
+                importance=importance,
                 multiple=multiple, max_new=_bounds(max_new), relax=relax or None, init=init, free=free,
             )
         ],
-        *scores_file(utility),
+        *scores_file(importance),
     )  # fmt: skip

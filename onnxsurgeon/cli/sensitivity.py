@@ -9,8 +9,8 @@ import typer
 
 from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.options import (
+    CRITERIA,
     EXIT_CODES,
-    UTILITIES,
     AsJson,
     BatchSize,
     DataSpec,
@@ -45,12 +45,12 @@ def sensitivity(
     model: ModelPath,
     data: DataSpec,
     layers: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Vertices whose outputs get narrower. Repeatable.")
+        list[str] | None, typer.Option(metavar="GLOB", help="Nodes whose outputs get narrower. Repeatable.")
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Draw error against width for each layer.")
     ] = None,
-    utility: Annotated[str, typer.Option(metavar="WORD", help=UTILITIES)] = "l2-norm",
+    importance: Annotated[str, typer.Option(metavar="WORD", help=CRITERIA)] = "l2-norm",
     preprocess: Preprocess = None,
     samples: Samples = 32,
     batch: BatchSize = None,
@@ -89,10 +89,10 @@ def sensitivity(
             )  # fmt: skip
         with Bar(quiet=quiet) as bar:
             found = run(
-                source, opened, layers=layers or ["*"], utility=utility, free=free, input_shape=stated, seed=seed,
+                source, opened, layers=layers or ["*"], importance=importance, free=free, input_shape=stated, seed=seed,
                 device=device, progress=bar,
             )  # fmt: skip
-        answer.found = report.sensitive(found, model, data, utility)
+        answer.found = report.sensitive(found, model, data, importance)
         if plot is not None:
             report.save_text(page(answer.found), plot)
         answer.tables = sensitive

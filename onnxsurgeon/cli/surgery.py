@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from onnxsurgeon.cli.editing import Aligned, Common, NewStart, Utility, edit, name, scores_file, with_common
+from onnxsurgeon.cli.editing import Aligned, Common, Importance, NewStart, edit, name, scores_file, with_common
 from onnxsurgeon.cli.operations import asked
 from onnxsurgeon.cli.options import EXIT_CODES, ModelPath, examples
 from onnxsurgeon.cli.resizing import resize
@@ -26,26 +26,26 @@ NoBias = Annotated[bool, typer.Option("--no-bias", help="A Conv or Linear withou
 @with_common
 def remove(
     model: ModelPath,
-    vertex: Annotated[str, name("NAME", "The vertex to take out.")],
+    node: Annotated[str, name("NAME", "The node to take out.")],
     through: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which of several vertices that feed it takes its place.")
+        str | None, typer.Option(metavar="NAME", help="Which of several nodes that feed it takes its place.")
     ] = None,
     align: Aligned = None,
-    utility: Utility = None,
+    importance: Importance = None,
     init: NewStart = None,
     *,
     common: Common,
 ) -> None:
-    """Take a vertex out: what fed it feeds its readers, made equally wide first where that is needed."""
-    given = {"name": vertex, "through": through, "align": align, "utility": utility, "init": init}
-    edit("remove", model, common, lambda: [asked("remove", **given)], *scores_file(utility))
+    """Take a node out: what fed it feeds its readers, made equally wide first where that is needed."""
+    given = {"name": node, "through": through, "align": align, "importance": importance, "init": init}
+    edit("remove", model, common, lambda: [asked("remove", **given)], *scores_file(importance))
 
 
 @with_common
 def insert(
     model: ModelPath,
     after: Annotated[
-        str, typer.Option(metavar="NAME", help="The vertex, or input, to stand behind.", show_default=False)
+        str, typer.Option(metavar="NAME", help="The node, or input, to stand behind.", show_default=False)
     ],
     op: Op,
     kernel: Kernel = None,
@@ -57,13 +57,13 @@ def insert(
     ] = None,
     readers: Annotated[
         list[str] | None,
-        typer.Option("--for", metavar="READER", help="Only in front of this vertex. Repeatable. [default: all]"),
+        typer.Option("--for", metavar="READER", help="Only in front of this node. Repeatable. [default: all]"),
     ] = None,
     called: Annotated[str | None, typer.Option("--name", metavar="NAME", help="What it is called.")] = None,
     *,
     common: Common,
 ) -> None:
-    """Put a fresh vertex behind another; as wide as that."""
+    """Put a fresh node behind another; as wide as that."""
     given: dict[str, Any] = {
         "after": after,
         "op": op,
@@ -78,18 +78,18 @@ def insert(
 @with_common
 def connect(
     model: ModelPath,
-    source: Annotated[str, name("FROM", "The vertex, or input, that is to feed the other.")],
-    target: Annotated[str, name("TO", "A vertex that adds or concatenates.")],
+    source: Annotated[str, name("FROM", "The node, or input, that is to feed the other.")],
+    target: Annotated[str, name("TO", "A node that adds or concatenates.")],
     position: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Which of its inputs, from 0. [default: the last]")
     ] = None,
     align: Aligned = None,
-    utility: Utility = None,
+    importance: Importance = None,
     init: NewStart = None,
     *,
     common: Common,
 ) -> None:
-    """Feed a vertex into one that adds or concatenates.
+    """Feed a node into one that adds or concatenates.
 
     What reads a longer concatenation multiplies what is new by zero: the function stays.
     """
@@ -98,28 +98,28 @@ def connect(
         "to": target,
         "position": position,
         "align": align,
-        "utility": utility,
+        "importance": importance,
         "init": init,
     }
-    edit("connect", model, common, lambda: [asked("connect", **given)], *scores_file(utility))
+    edit("connect", model, common, lambda: [asked("connect", **given)], *scores_file(importance))
 
 
 @with_common
 def disconnect(
     model: ModelPath,
-    source: Annotated[str, name("FROM", "The vertex, or input, that feeds the other.")],
-    target: Annotated[str, name("TO", "The vertex that adds or concatenates.")],
+    source: Annotated[str, name("FROM", "The node, or input, that feeds the other.")],
+    target: Annotated[str, name("TO", "The node that adds or concatenates.")],
     *,
     common: Common,
 ) -> None:
-    """Take an input from a vertex that adds or concatenates; what nothing reads any more goes, too."""
+    """Take an input from a node that adds or concatenates; what nothing reads any more goes, too."""
     edit("disconnect", model, common, lambda: [asked("disconnect", from_=source, to=target)])
 
 
 @with_common
 def kernel(
     model: ModelPath,
-    vertex: Annotated[str, name("NAME", "A Conv or ConvTranspose.")],
+    node: Annotated[str, name("NAME", "A Conv or ConvTranspose.")],
     size: Annotated[str, name("N|NxM", "The new size of its kernel.")],
     *,
     common: Common,
@@ -128,25 +128,25 @@ def kernel(
 
     What is new is zero: the function stays. What goes is farthest from the centre, on the side that weighs less.
     """
-    edit("kernel", model, common, lambda: [asked("kernel", kernel={vertex: size})])
+    edit("kernel", model, common, lambda: [asked("kernel", kernel={node: size})])
 
 
 @with_common
 def activation(
     model: ModelPath,
-    vertex: Annotated[str, name("NAME", "An activation.")],
+    node: Annotated[str, name("NAME", "An activation.")],
     kind: Annotated[str, name("KIND", "Relu, Relu6, LeakyRelu, Silu, Gelu, HardSwish, Mish, Tanh, ...")],
     *,
     common: Common,
 ) -> None:
     """Put another activation in the place of one."""
-    edit("activation", model, common, lambda: [asked("activation", activation={vertex: kind})])
+    edit("activation", model, common, lambda: [asked("activation", activation={node: kind})])
 
 
 @with_common
 def replace(
     model: ModelPath,
-    vertex: Annotated[str, name("NAME", "The vertex whose place it takes.")],
+    node: Annotated[str, name("NAME", "The node whose place it takes.")],
     op: Annotated[
         str,
         typer.Option(
@@ -167,8 +167,8 @@ def replace(
     *,
     common: Common,
 ) -> None:
-    """Put a fresh vertex in the place of one; its output must have the same shape."""
-    given = {"name": vertex, "op": op, "kernel": kernel, "groups": groups, "bias": False if no_bias else None}
+    """Put a fresh node in the place of one; its output must have the same shape."""
+    given = {"name": node, "op": op, "kernel": kernel, "groups": groups, "bias": False if no_bias else None}
     edit("replace", model, common, lambda: [asked("replace", **given, init=init)])
 
 
@@ -177,7 +177,7 @@ def splice(
     model: ModelPath,
     other: Annotated[Path, name("OTHER", "The .onnx file that the sub-graph is from.")],
     after: Annotated[
-        str, typer.Option(metavar="NAME", help="The vertex, or input, to stand behind.", show_default=False)
+        str, typer.Option(metavar="NAME", help="The node, or input, to stand behind.", show_default=False)
     ],
     entry: Annotated[
         str | None, typer.Option(metavar="VALUE", help="Where it begins in OTHER. [default: its only input]")
@@ -186,18 +186,18 @@ def splice(
         str | None, typer.Option("--exit", metavar="VALUE", help="Where it ends in OTHER. [default: its only output]")
     ] = None,
     prefix: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What its vertices' names begin with. [default: spliced.]")
+        str | None, typer.Option(metavar="TEXT", help="What its nodes' names begin with. [default: spliced.]")
     ] = None,
     align: Aligned = None,
-    utility: Utility = None,
+    importance: Importance = None,
     init: NewStart = None,
     *,
     common: Common,
 ) -> None:
-    """Put a sub-graph of another file between a vertex and all that reads it."""
+    """Put a sub-graph of another file between a node and all that reads it."""
     given = {"file": other, "after": after, "entry": entry, "exit": exit_, "prefix": prefix}
-    given |= {"align": align, "utility": utility, "init": init}
-    edit("splice", model, common, lambda: [asked("splice", **given)], other, *scores_file(utility))
+    given |= {"align": align, "importance": importance, "init": init}
+    edit("splice", model, common, lambda: [asked("splice", **given)], other, *scores_file(importance))
 
 
 @with_common
@@ -211,7 +211,7 @@ def recipe(
 
     \b
     - resize: {conv3: -16, conv7: +8}      - connect: [conv1, add4]
-      utility: l1                          - disconnect: [conv1, concat2]
+      importance: l1                          - disconnect: [conv1, concat2]
     - remove: layer3.conv2                 - kernel: {conv1: 3x3}
     - insert: {after: conv2, op: Conv}     - activation: {relu3: Silu}
 
@@ -229,17 +229,17 @@ COMMANDS = {
         "onnxsurgeon resize model.onnx fc=3 --keep fc:0,217,482",
     ),
     remove: (
-        "Take a vertex out; its neighbours are joined.",
+        "Take a node out; its neighbours are joined.",
         "onnxsurgeon remove model.onnx layer3.conv2",
         "onnxsurgeon remove model.onnx add4 --through conv7 --align grow",
     ),
     insert: (
-        "Put a fresh vertex behind another.",
+        "Put a fresh node behind another.",
         "onnxsurgeon insert model.onnx --after conv2 --op Conv --kernel 3 --init identity",
         "onnxsurgeon insert model.onnx --after relu1 --op BatchNorm --for conv2 --name bn2",
     ),
     connect: (
-        "Feed a vertex into an addition or a concatenation.",
+        "Feed a node into an addition or a concatenation.",
         "onnxsurgeon connect model.onnx conv1 add4",
         "onnxsurgeon connect model.onnx conv1 concat2 --position 0",
     ),
@@ -259,7 +259,7 @@ COMMANDS = {
         "onnxsurgeon activation model.onnx relu3 HardSwish -o out.onnx",
     ),
     replace: (
-        "Put a fresh vertex in the place of one.",
+        "Put a fresh node in the place of one.",
         "onnxsurgeon replace model.onnx pool2 --op AveragePool --kernel 3",
         "onnxsurgeon replace model.onnx conv3 --op Separable",
     ),

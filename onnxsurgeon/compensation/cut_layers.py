@@ -17,7 +17,7 @@ from onnxsurgeon.ops.nodes import constant, domain_of
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class CutLayer:
     """A consumer of the original and its `twin` in the cut model.
 
     groups: which of the original's stayed, shape (groups,). features, outputs: of those, which stayed, shape (groups
@@ -71,7 +71,7 @@ class Layer:
             self._put(node, linear.bias, (bias / linear.scale(call)).ravel())
 
     def _shift(self, by: FloatArray) -> None:
-        """Adds to the outputs of an operator without a bias: in the vertex behind it that adds one, or in a new one."""
+        """Adds to the outputs of an operator without a bias: in the node behind it that adds one, or in a new one."""
         output = self.twin.node.outputs[0]
         uses = list(output.uses())
         if (behind := self._adder()) is not None:
@@ -95,7 +95,7 @@ class Layer:
         self._put(add, 1, by)
 
     def _adder(self) -> tuple[ir.Node, int] | None:
-        """The vertex that alone reads the output, where it adds a second input; and the place of that."""
+        """The node that alone reads the output, where it adds a second input; and the place of that."""
         output = self.twin.node.outputs[0]
         uses = list(output.uses())
         adds = len(uses) == 1 and (domain_of(uses[0].node), uses[0].node.op_type) in SUMS
@@ -107,7 +107,7 @@ class Layer:
 
 
 def put(model: ir.Model, node: ir.Node, index: int, array: FloatArray) -> None:
-    """Gives one input of a vertex a weight of its own."""
+    """Gives one input of a node a weight of its own."""
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
     old = node.inputs[index]
@@ -128,7 +128,7 @@ def put(model: ir.Model, node: ir.Node, index: int, array: FloatArray) -> None:
         prune_dead(old)
 
 
-def layers(labels: Labels, keep: Mask, model: ir.Model) -> Iterator[Layer]:
+def layers(labels: Labels, keep: Mask, model: ir.Model) -> Iterator[CutLayer]:
     """The consumers that are left in `model`, which `keep` was cut out of, in order."""
     made = {value.name: node for node in model.graph for value in node.outputs}
     for consumer in consumers(labels):
@@ -138,4 +138,4 @@ def layers(labels: Labels, keep: Mask, model: ir.Model) -> Iterator[Layer]:
         if node is None or node.op_type != consumer.node.op_type or not groups.any():
             continue
         features = np.repeat(kept(keep, consumer.inputs), consumer.kernel, axis=1)
-        yield Layer(model, consumer, consumer.twin(node), groups, features[groups], outputs[groups])
+        yield CutLayer(model, consumer, consumer.twin(node), groups, features[groups], outputs[groups])

@@ -16,12 +16,12 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays, FloatArray, IntArray, Mask
-from onnxsurgeon.compensation.cut_layers import Layer, layers
+from onnxsurgeon.compensation.cut_layers import CutLayer, layers
 from onnxsurgeon.compensation.layerwise import TOGETHER, Change, Targets, sequential
 from onnxsurgeon.data import Batch, Mirrored
 from onnxsurgeon.edit.apply import copied
 from onnxsurgeon.errors import ModelError
-from onnxsurgeon.runtime.partial_runs import Piece
+from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.session import Device, Session
 from onnxsurgeon.training.differentiate import EXPECTED, backward
 from onnxsurgeon.training.losses import relative, scored
@@ -37,7 +37,7 @@ TINY = 1e-12
 
 
 @dataclass(frozen=True)
-class Pool:
+class SamplePool:
     """Samples one by one. feed, expected: arrays with one row a sample, by input and by output.
 
     size: of the batches that they came in. shapes: of the outputs of one such batch, which `original` gives. vary: what
@@ -48,7 +48,7 @@ class Pool:
     expected: Arrays
     size: int
     shapes: Mapping[str, tuple[int, ...]]
-    original: Piece
+    original: Segment
     vary: Callable[[Arrays, np.random.Generator], Arrays] | None
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class Pool:
         feed = self.vary(feed, rng)
         return feed, self.original.run(feed)
 
-    def some(self, chosen: Mask) -> Pool:
+    def some(self, chosen: Mask) -> SamplePool:
         return replace(self, feed=_rows(self.feed, chosen), expected=_rows(self.expected, chosen))
 
 
@@ -79,13 +79,13 @@ def _rows(arrays: Arrays, chosen: Mask) -> Arrays:
     return {name: array[chosen] for name, array in arrays.items()}
 
 
-def pooled(targets: Targets) -> Pool | None:
+def pooled(targets: Targets) -> SamplePool | None:
     """The samples and what the original makes of them; None where they can't be told apart.
 
     No more samples than memory is for are looked at.
     """
-    piece = Piece(targets.labels.model, ends := scored(targets.labels.model), targets.device)
-    names, pools, used = [end.name or "" for end in ends], list[Pool](), 0
+    piece = Segment(targets.labels.model, ends := scored(targets.labels.model), targets.device)
+    names, pools, used = [end.name or "" for end in ends], list[SamplePool](), 0
     mirrored = targets.data if isinstance(targets.data, Mirrored) else None
     for batch in (mirrored.samples if mirrored else targets.data).batches():
         arrays = piece.run(batch.feed)
@@ -95,7 +95,7 @@ def pooled(targets: Targets) -> Pool | None:
         expected = {name: arrays[name].reshape(batch.size, -1)[: batch.count] for name in names}
         feed = {name: array[: batch.count] for name, array in batch.feed.items()}
         shapes, vary = {name: arrays[name].shape for name in names}, mirrored.drawn if mirrored else None
-        pools.append(Pool(feed, expected, batch.size, shapes, piece, vary))
+        pools.append(SamplePool(feed, expected, batch.size, shapes, piece, vary))
         used += sum(array.nbytes for array in [*feed.values(), *expected.values()])
         if used > targets.memory / 4:
             break
@@ -114,7 +114,7 @@ class Descent:
     start: the weights that a gradient reaches, by name.
     """
 
-    def __init__(self, seen: Pool, layers: Sequence[Layer], device: Device, seed: int) -> None:
+    def __init__(self, seen: SamplePool, layers: Sequence[CutLayer], device: Device, seed: int) -> None:
         self.seen, self.rng, model = seen, np.random.default_rng(seed), layers[0].model
         named = [[value.name or "" for value in layer.values()] for layer in layers]
         weights = list(dict.fromkeys(value for layer in layers for value in layer.values()))
@@ -138,7 +138,7 @@ class Descent:
         spread = self.seen.expected[name].var(axis=0, dtype=np.float64).sum()
         return float(1 / (spread * self.seen.size)) if spread > 0 else 0.0
 
-    def loss(self, weights: Arrays, held: Pool) -> float:
+    def loss(self, weights: Arrays, held: SamplePool) -> float:
         """The squared error of the outputs beside their variance."""
         runs = [(self.forward.run({**b.feed, **self.fixed, **weights}), b) for b in held.batches()]
         found = _stacked([{n: a[n].reshape(b.size, -1)[: b.count] for n in self.ends} for a, b in runs])
@@ -221,7 +221,7 @@ class Plan:
 
 
 def _rehearsed(
-    targets: Targets, pool: Pool, keep: Mask, model: ir.Model, seed: int, progress: Callable[[str], None] | None
+    targets: Targets, pool: SamplePool, keep: Mask, model: ir.Model, seed: int, progress: Callable[[str], None] | None
 ) -> Plan | None:
     block = min(pool.size * ceil(STEP / pool.size), len(pool) // HELD)
     if block == 0:
@@ -247,7 +247,7 @@ def _rehearsed(
     return Plan(rate, epochs, before, best)
 
 
-def _rate(descent: Descent, held: Pool) -> float:
+def _rate(descent: Descent, held: SamplePool) -> float:
     """Of RATES, from the middle on: the one whose neighbours lose more after a short run."""
 
     @cache

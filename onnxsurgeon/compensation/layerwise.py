@@ -18,18 +18,18 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Arrays, FloatArray, IntArray, Mask
 from onnxsurgeon.calibration.least_squares import Fit, Fitted, error, fit
 from onnxsurgeon.calibration.linear_layers import goals
-from onnxsurgeon.calibration.statistics import ENOUGH, Moments, Rows, picks
-from onnxsurgeon.compensation.cut_layers import Layer, layers
+from onnxsurgeon.calibration.statistics import ENOUGH, Moments, RowLimits, picks
+from onnxsurgeon.compensation.cut_layers import CutLayer, layers
 from onnxsurgeon.compensation.norm_statistics import ChannelSums, norms, restate
 from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.runtime.partial_runs import Piece, Store, Walk
+from onnxsurgeon.runtime.partial_runs import Segment, Store, Walk
 from onnxsurgeon.runtime.session import Device
 
 Compensation = Literal["none", "bias", "linear", "sequential", "joint"]
 COMPENSATIONS = get_args(Compensation)
 RIDGE = 1e-3  # of the mean variance of a feature, where nothing is held out to choose it
-TOGETHER = "(all together)"  # in place of a vertex
+TOGETHER = "(all together)"  # in place of a node
 SAME = 1e-9  # a relative error below which a layer is left alone
 
 
@@ -37,10 +37,10 @@ SAME = 1e-9  # a relative error below which a layer is left alone
 class Change:
     """A layer that was fitted anew. before, after: its error beside the variance of what it is to reproduce.
 
-    vertex: its name; or TOGETHER, where the error is that of the outputs, on samples that were held out.
+    node: its name; or TOGETHER, where the error is that of the outputs, on samples that were held out.
     """
 
-    vertex: str
+    node: str
     before: float
     after: float
 
@@ -100,7 +100,7 @@ class Targets:
 
     def __init__(
         self, labels: Labels, data: Samples, *, memory: float, device: Device = "auto", seed: int = 0,
-        rows: Rows = ENOUGH,
+        rows: RowLimits = ENOUGH,
     ) -> None:  # fmt: skip
         self.labels, self.data, self.memory, self.device, self.seed, self.rows = (
             labels, data, memory, device, seed, rows,
@@ -116,7 +116,7 @@ class Targets:
         """All of them, unless they are known."""
         if self.batches:
             return
-        piece = Piece(self.labels.model, self.values, self.device)
+        piece = Segment(self.labels.model, self.values, self.device)
         for number, batch in enumerate(self.data.batches()):
             self.take(number, batch, piece.run(batch.feed))
 
@@ -137,7 +137,7 @@ class Targets:
         self.shares.append(batch.count / batch.size)
         self.batches += 1
 
-    def of(self, layer: Layer) -> FloatArray:
+    def of(self, layer: CutLayer) -> FloatArray:
         """Shape (rows, groups left, outputs left)."""
         name = layer.consumer.output
         rows = np.concatenate([self.store.get(name, batch) for batch in range(self.batches)])[:, layer.groups]
@@ -180,8 +180,8 @@ def sequential(
     return changes
 
 
-def _refit(layer: Layer, rows: Fitted, shift: FloatArray | None) -> list[Change]:
-    """shift: what the vertex behind adds, shape (groups, outputs) of the original."""
+def _refit(layer: CutLayer, rows: Fitted, shift: FloatArray | None) -> list[Change]:
+    """shift: what the node behind adds, shape (groups, outputs) of the original."""
     bias = layer.bias()
     added = np.zeros_like(bias) if shift is None else shift[layer.groups][layer.outputs].reshape(bias.shape)
     now = Fit(layer.matrix(), bias + added)
@@ -196,7 +196,7 @@ def _refit(layer: Layer, rows: Fitted, shift: FloatArray | None) -> list[Change]
     return [Change(layer.consumer.name, before, after)]
 
 
-def _rows(layer: Layer, targets: Targets, walk: Walk, made: Mapping[str | None, ir.Value]) -> Fitted:
+def _rows(layer: CutLayer, targets: Targets, walk: Walk, made: Mapping[str | None, ir.Value]) -> Fitted:
     """What the layer sees in the cut model, and what it is to make of it."""
     linear, call, name = layer.consumer.linear, layer.twin.call, layer.consumer.output
     goal, picked = targets.goals[name], targets.picked[name]

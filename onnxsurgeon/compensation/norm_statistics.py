@@ -48,7 +48,7 @@ class ChannelSums:
 
 @dataclass(frozen=True, eq=False)
 class Norm:
-    """A vertex of the original that holds means and variances of its input. neurons: of its channels."""
+    """A node of the original that holds means and variances of its input. neurons: of its channels."""
 
     node: ir.Node
     held: Held

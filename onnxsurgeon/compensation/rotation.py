@@ -1,6 +1,6 @@
 """Linear streams in other coordinates, so that few of their neurons carry most of what is said.
 
-A stream is neurons that only linear vertices write and read, and that nothing between them tells apart: sums, means,
+A stream is neurons that only linear nodes write and read, and that nothing between them tells apart: sums, means,
 moves. With any invertible T the network computes the same when writers write T x and readers undo it. In coordinates
 of the right T some neurons hardly matter to any reader, and are cut at little cost (SliceGPT, Ashkboos et al. 2024,
 takes principal components; what readers make of x is not in those). Normalisations with fixed statistics that stand
@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import FloatArray, IntArray
 from onnxsurgeon.calibration.linear_layers import Consumer, consumers
 from onnxsurgeon.calibration.statistics import Moments, space_key
-from onnxsurgeon.compensation.cut_layers import Layer, layers, put
+from onnxsurgeon.compensation.cut_layers import CutLayer, layers, put
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.rewrites import prune_dead
 from onnxsurgeon.edit.apply import copied
@@ -33,11 +33,11 @@ Pass = tuple[FloatArray, Affine | None]  # between a layer and a stream: the tur
 
 
 @dataclass(frozen=True)
-class Stream:
+class LinearStream:
     """Neurons that can be turned. roots: their classes, in the order in which they lie on every axis.
 
     readers, writers: layers, each with the normalisation that stands between it and the stream. constants: what is
-    added or joined, as vertex, input and axis. linear: the consumer that a layer is.
+    added or joined, as node, input and axis. linear: the consumer that a layer is.
     """
 
     roots: IntArray
@@ -55,7 +55,7 @@ class Stream:
         return {norm for norm in (*self.readers.values(), *self.writers.values()) if norm is not None}
 
 
-def streams(labels: Labels) -> list[Stream]:
+def streams(labels: Labels) -> list[LinearStream]:
     """The streams of a graph whose neurons may be cut."""
     linear = {c.node: c for c in consumers(labels) if len(c.inputs) == 1}
     found = []
@@ -67,7 +67,7 @@ def streams(labels: Labels) -> list[Stream]:
 
 
 def _together(labels: Labels) -> Iterator[tuple[IntArray, list[ir.Node]]]:
-    """Classes that lie on axes together, always all of them in one order, and the vertices that they pass."""
+    """Classes that lie on axes together, always all of them in one order, and the nodes that they pass."""
     passed: dict[bytes, dict[ir.Node, None]] = {}
     for node, call in labels.calls.items():
         known = [labels.known(node, index) for index in range(len(node.inputs))]
@@ -96,7 +96,7 @@ class _Trace:
     writers: dict[ir.Node, ir.Node | None] = field(default_factory=dict)
     moves: set[ir.Node] = field(default_factory=set)  # of elements, which keep a shift as it is
 
-    def stream(self) -> Stream | None:
+    def stream(self) -> LinearStream | None:
         """None where they are told apart."""
         constants, norms = list[tuple[ir.Node, int, int]](), list[ir.Node]()
         for node in self.nodes:
@@ -119,7 +119,7 @@ class _Trace:
                 return None
         if not all(self._before_readers(norm) or self._behind_writer(norm) for norm in norms):
             return None
-        return Stream(self.roots, self.readers, self.writers, constants, self.linear)
+        return LinearStream(self.roots, self.readers, self.writers, constants, self.linear)
 
     def _on(self, axes: Axes | None) -> list[int]:
         """The axes that carry the neurons."""
@@ -149,7 +149,7 @@ class _Trace:
         return alone and not known.get("training_mode") and all(constant(norm.inputs[i]) is not None for i in held)
 
     def _alike(self, node: ir.Node, carried: Sequence[list[int]], made: Sequence[list[int]]) -> bool:
-        """Whether a vertex treats all of them alike, and linearly."""
+        """Whether a node treats all of them alike, and linearly."""
         key, operator = (domain_of(node), node.op_type), operator_of(node)
         given = [index for index, value in enumerate(node.inputs) if value is not None]
         holding = [index for index in given if carried[index]]
@@ -189,7 +189,7 @@ class _Trace:
         return False
 
 
-def components(labels: Labels, stream: Stream, moments: Mapping[str, Moments]) -> FloatArray:
+def components(labels: Labels, stream: LinearStream, moments: Mapping[str, Moments]) -> FloatArray:
     """A turn of a stream, shape (components, neurons): the first ones say most of what its readers make of it.
 
     They are uncorrelated and of one variance (where the neurons have any), in the order of the squares of what the
@@ -216,7 +216,7 @@ def components(labels: Labels, stream: Stream, moments: Mapping[str, Moments]) -
     return np.asarray(found.T @ (axes / spread @ axes.T))
 
 
-def turned(labels: Labels, turns: Mapping[str, FloatArray], found: Sequence[Stream]) -> ir.Model:
+def turned(labels: Labels, turns: Mapping[str, FloatArray], found: Sequence[LinearStream]) -> ir.Model:
     """A model that computes what `labels.model` does, its streams turned. turns: by key of a stream, invertible."""
     model = copied(labels.model)
     everything = np.ones(labels.relations.count, np.bool_)
@@ -242,7 +242,7 @@ def turned(labels: Labels, turns: Mapping[str, FloatArray], found: Sequence[Stre
     return model
 
 
-def _turn(layer: Layer, before: Pass | None, behind: Pass | None) -> None:
+def _turn(layer: CutLayer, before: Pass | None, behind: Pass | None) -> None:
     """Gives a layer the weights that read and write turned streams."""
     matrix, bias = layer.matrix()[0], layer.bias()[0]
     if before is not None:

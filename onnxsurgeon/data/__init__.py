@@ -16,7 +16,7 @@ from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.data.arrays import open_arrays
 from onnxsurgeon.data.augmentation import Mirrored, mirrored
 from onnxsurgeon.data.functions import Function, imported, is_function
-from onnxsurgeon.data.model_inputs import Expected, Input, Piece, inputs_of, rebatched
+from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, inputs_of, rebatched
 from onnxsurgeon.data.pictures import Pictures, Preset, open_pictures
 from onnxsurgeon.errors import UsageError
 
@@ -58,7 +58,7 @@ class Source(Protocol):
     def labelled(self) -> bool: ...
     @property
     def classes(self) -> int | None: ...
-    def pieces(self, step: int) -> Iterator[Piece]: ...
+    def pieces(self, step: int) -> Iterator[Chunk]: ...
 
 
 @dataclass(frozen=True)

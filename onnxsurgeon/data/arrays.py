@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from onnxsurgeon.data.model_inputs import LABELS, Expected, Piece, chosen
+from onnxsurgeon.data.model_inputs import LABELS, Chunk, Expected, chosen
 from onnxsurgeon.errors import ModelError
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -63,11 +63,11 @@ class ArrayFile:
     def labelled(self) -> bool:
         return self.labels is not None
 
-    def pieces(self, step: int) -> Iterator[Piece]:
+    def pieces(self, step: int) -> Iterator[Chunk]:
         for start in range(0, self.count, step):
             rows = self.rows[start : start + step]
             arrays = {n: a.read(rows if n in self.expected.sampled else None) for n, a in self.arrays.items()}
-            yield Piece(arrays, None if self.labels is None else self.labels.read(rows), len(rows))
+            yield Chunk(arrays, None if self.labels is None else self.labels.read(rows), len(rows))
 
 
 def open_arrays(path: Path, expected: Expected, samples: int | None, seed: int, step: int) -> ArrayFile:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxsurgeon.data.model_inputs import LABELS, Expected, Piece
+from onnxsurgeon.data.model_inputs import LABELS, Chunk, Expected
 from onnxsurgeon.errors import SurgeonError, UsageError
 
 
@@ -61,7 +61,7 @@ class Function:
     marks: tuple[int, ...] = ()
     classes = None
 
-    def pieces(self, step: int) -> Iterator[Piece]:
+    def pieces(self, step: int) -> Iterator[Chunk]:
         """Raises UsageError where they are not those that were checked."""
         number = -1
         for number, piece in enumerate(self._yielded()):
@@ -98,7 +98,7 @@ class Function:
             )
         return replace(self, count=count, labelled=labelled.pop(), marks=tuple(marks))
 
-    def _yielded(self) -> Iterator[Piece]:
+    def _yielded(self) -> Iterator[Chunk]:
         seeded = "seed" in inspect.signature(self.function).parameters
         left = self.most
         with explained(f"--data {self.spec} failed"):
@@ -111,7 +111,7 @@ class Function:
                 if left == 0:
                     return
 
-    def _piece(self, found: Any) -> Piece:
+    def _piece(self, found: Any) -> Chunk:
         where = f"--data {self.spec}"
         given, labels = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
         if not isinstance(given, dict):
@@ -125,10 +125,10 @@ class Function:
         if labels is None and LABELS not in arrays:
             labels = held.get(LABELS)
         labels = None if labels is None else np.asarray(labels)
-        return Piece(arrays, labels, self.expected.check_forms(arrays, labels, where))
+        return Chunk(arrays, labels, self.expected.check_forms(arrays, labels, where))
 
 
-def _mark(piece: Piece) -> int:
+def _mark(piece: Chunk) -> int:
     mark = 0
     for array in (*piece.arrays.values(), *([] if piece.labels is None else [piece.labels])):
         mark = zlib.crc32(np.ascontiguousarray(array).tobytes(), mark)

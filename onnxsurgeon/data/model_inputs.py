@@ -137,30 +137,30 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """Some samples in order. labels: shape (samples, ...), or None where there are none."""
 
     arrays: Arrays
     labels: np.ndarray | None
     count: int
 
-    def part(self, start: int, stop: int | None, sampled: Sequence[str]) -> Piece:
+    def part(self, start: int, stop: int | None, sampled: Sequence[str]) -> Chunk:
         arrays = {name: a[start:stop] if name in sampled else a for name, a in self.arrays.items()}
-        return Piece(
+        return Chunk(
             arrays, None if self.labels is None else self.labels[start:stop], len(range(self.count)[start:stop])
         )
 
-    def joined(self, other: Piece, sampled: Sequence[str]) -> Piece:
+    def joined(self, other: Chunk, sampled: Sequence[str]) -> Chunk:
         arrays = {n: np.concatenate([a, other.arrays[n]]) if n in sampled else a for n, a in self.arrays.items()}
         labels = None
         if self.labels is not None and other.labels is not None:
             labels = np.concatenate([self.labels, other.labels])
-        return Piece(arrays, labels, self.count + other.count)
+        return Chunk(arrays, labels, self.count + other.count)
 
 
-def rebatched(pieces: Iterator[Piece], step: int, sampled: Sequence[str]) -> Iterator[Piece]:
+def rebatched(pieces: Iterator[Chunk], step: int, sampled: Sequence[str]) -> Iterator[Chunk]:
     """The same samples, `step` at a time; what is left over comes last."""
-    held: Piece | None = None
+    held: Chunk | None = None
     for piece in pieces:
         held = piece if held is None else held.joined(piece, sampled)
         while held.count >= step:

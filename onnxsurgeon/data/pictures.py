@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from onnxsurgeon.data.model_inputs import Expected, Input, Piece, chosen
+from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, chosen
 from onnxsurgeon.errors import ModelError, UsageError
 
 Preset = Literal["imagenet", "cifar", "unit"]
@@ -63,12 +63,12 @@ class Pictures:
     def labelled(self) -> bool:
         return self.labels is not None
 
-    def pieces(self, step: int) -> Iterator[Piece]:
+    def pieces(self, step: int) -> Iterator[Chunk]:
         for start in range(0, len(self.files), step):
             files = self.files[start : start + step]
             array = np.stack([self._decoded(path) for path in files])
             labels = None if self.labels is None else self.labels[start : start + step]
-            yield Piece({self.input.name: array}, labels, len(files))
+            yield Chunk({self.input.name: array}, labels, len(files))
 
     def _decoded(self, path: Path) -> np.ndarray:
         """One picture: its shorter side resized, the middle cut out, scaled; shape as the model takes it."""

@@ -1,4 +1,4 @@
-"""What a vertex does with the axes of its inputs; where a weight takes effect that is reshaped or scaled first."""
+"""What a node does with the axes of its inputs; where a weight takes effect that is reshaped or scaled first."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from onnxsurgeon.ops.neutral import PROPORTIONAL, ZERO_POINTS
 from onnxsurgeon.ops.nodes import constant
 
 Sums = Literal["no", "yes", "partly"]
-End = tuple[ir.Node, int, int]  # a vertex, one of its inputs, an axis
+End = tuple[ir.Node, int, int]  # a node, one of its inputs, an axis
 
 
 @dataclass(frozen=True)
 class Alone:
-    """What a vertex does with axes, looked at by itself; (input, axis) each.
+    """What a node does with axes, looked at by itself; (input, axis) each.
 
     summed: those that it sums over. bare: those of activations among them along which no weight takes part. tied:
     groups of those that carry the same neurons.
@@ -36,7 +36,7 @@ class Alone:
 
 @dataclass(frozen=True)
 class Effect:
-    """Where an axis of a weight takes effect: in the vertex that reads it, or that reads what is proportional to it.
+    """Where an axis of a weight takes effect: in the node that reads it, or that reads what is proportional to it.
 
     sums: whether that sums over it; partly: some do and some don't, or what is summed over is not proportional to it.
     """
@@ -91,7 +91,7 @@ class Roles:
         ]
 
     def _lands(self, node: ir.Node, index: int, axis: int) -> list[tuple[ir.Value, int]]:
-        """The axes of what a vertex gives that the neurons on an axis of its input come to lie on."""
+        """The axes of what a node gives that the neurons on an axis of its input come to lie on."""
         ids, root = (self.labels.known(node, index) or ())[axis], self.labels.classes.root
         if ids is None or node.outputs[0] not in self.made:
             return []
@@ -111,7 +111,7 @@ class Roles:
         return found
 
     def _sums_later(self, node: ir.Node, index: int, axis: int) -> bool:
-        """Whether what a vertex makes of a weight is summed over along the same neurons."""
+        """Whether what a node makes of a weight is summed over along the same neurons."""
         if node.op_type in PROPORTIONAL:  # its scales, or its sizes
             return False
         ends = [(use.node, use.idx, a) for value, a in self._lands(node, index, axis) for use in value.uses()]
@@ -131,7 +131,7 @@ class Roles:
 
 
 def alone(labels: Labels, node: ir.Node, made: Collection[ir.Value] = ()) -> Alone:
-    """Runs the vertex' rule on neurons of its own, so that ties elsewhere in the graph say nothing.
+    """Runs the node's rule on neurons of its own, so that ties elsewhere in the graph say nothing.
 
     made: what counts as a weight, too.
     """
@@ -167,7 +167,7 @@ def alone(labels: Labels, node: ir.Node, made: Collection[ir.Value] = ()) -> Alo
 
 
 def _apart(labels: Labels, node: ir.Node) -> tuple[Relations, list[Axes | None], list[Axes | None]]:
-    """The relations of a vertex on neurons of its own, and the axes of its inputs and outputs."""
+    """The relations of a node on neurons of its own, and the axes of its inputs and outputs."""
     call, relations = labels.calls[node], Relations()
     given = [_fresh(relations, tensor.shape if tensor else None) for tensor in call.inputs]
     again: Call = replace(call, relations=relations, label=given.__getitem__, results=[], soft=[], read=set())

@@ -29,8 +29,8 @@ Facts = dict[ir.Value, Fact]
 Sizes = Mapping[tuple[str, int], int]  # (input, axis) -> size, for every dynamic dim
 
 
-class Vertex(NamedTuple):
-    """What is asked of a vertex each time that it is evaluated.
+class Described(NamedTuple):
+    """What is asked of a node each time that it is evaluated.
 
     own: its attributes in a form that can be compared.
     """
@@ -50,23 +50,23 @@ class Evaluator:
         self.versions = {domain or "": v for domain, v in model.opset_imports.items()}
         self.versions.setdefault("", self.versions.get("ai.onnx", 1))
         self._inferred: dict[Any, list[Fact]] = {}
-        self._vertices: dict[ir.Node, Vertex] = {}
+        self._nodes: dict[ir.Node, Described] = {}
         self._constants: Facts = {}
 
     def version(self, node: ir.Node) -> int:
         return self.versions.get(domain_of(node), 1)
 
     def attributes(self, node: ir.Node) -> dict[str, Any]:
-        return self.vertex(node).attributes
+        return self.described(node).attributes
 
-    def vertex(self, node: ir.Node) -> Vertex:
-        found = self._vertices.get(node)
+    def described(self, node: ir.Node) -> Described:
+        found = self._nodes.get(node)
         if found is None:
             version = self.version(node)
             given = attributes(node, version)
             bodies = {a.name: a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH}
             own = tuple(sorted((name, str(value)) for name, value in given.items() if name not in bodies))
-            found = self._vertices[node] = Vertex((domain_of(node), node.op_type), version, given, own, bodies)
+            found = self._nodes[node] = Described((domain_of(node), node.op_type), version, given, own, bodies)
         return found
 
     def constant_fact(self, value: ir.Value) -> Fact | None:
@@ -113,15 +113,15 @@ class Evaluator:
 
     def visit(self, node: ir.Node, facts: Facts) -> None:
         """Adds the facts of the node's outputs."""
-        vertex = self.vertex(node)
+        described = self.described(node)
         if is_constant(node):
             return
         inputs = [None if v is None else self.fact(v, facts) for v in node.inputs]
-        if vertex.bodies:
-            outputs: list[Fact] | None = self._through(node, vertex, inputs, facts)
+        if described.bodies:
+            outputs: list[Fact] | None = self._through(node, described, inputs, facts)
         else:
-            outputs = self._compute(node, vertex, inputs)
-        outputs = outputs or self._shapes(node, vertex, inputs)
+            outputs = self._compute(node, described, inputs)
+        outputs = outputs or self._shapes(node, described, inputs)
         for value, fact in zip(node.outputs, outputs, strict=False):
             facts[value] = fact if fact.shape is not None else self._declared(value, fact)
 
@@ -131,47 +131,47 @@ class Evaluator:
             return fact
         return Fact(fact.dtype or int(value.dtype or 0), value.shape.numpy(), fact.value)
 
-    def _flow(self, vertex: Vertex) -> Flow | None:
-        found = FLOWS.get(vertex.key)
-        return found if found is not None and vertex.version >= found.since else None
+    def _flow(self, described: Described) -> Flow | None:
+        found = FLOWS.get(described.key)
+        return found if found is not None and described.version >= found.since else None
 
     def enter(self, node: ir.Node, facts: Facts) -> None:
-        """Adds the facts of what goes into the vertex' bodies, the first time."""
-        vertex = self.vertex(node)
-        if not vertex.bodies:
+        """Adds the facts of what goes into the node's bodies, the first time."""
+        described = self.described(node)
+        if not described.bodies:
             return
-        flow, inputs = self._flow(vertex), [None if v is None else self.fact(v, facts) for v in node.inputs]
-        for body in vertex.bodies.values():
-            given = [] if flow is None else flow.enter(vertex.attributes, inputs, len(body.inputs))
+        flow, inputs = self._flow(described), [None if v is None else self.fact(v, facts) for v in node.inputs]
+        for body in described.bodies.values():
+            given = [] if flow is None else flow.enter(described.attributes, inputs, len(body.inputs))
             for value, fact in zip_longest(body.inputs, given):
                 known = fact or Fact()
                 facts[value] = known if known.dtype else Fact(int(value.dtype or 0), known.shape, known.value)
 
-    def _through(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None], facts: Facts) -> list[Fact]:
-        """The outputs of a vertex with bodies; these are evaluated with what goes around in them."""
+    def _through(self, node: ir.Node, described: Described, inputs: list[Fact | None], facts: Facts) -> list[Fact]:
+        """The outputs of a node with bodies; these are evaluated with what goes around in them."""
         self.enter(node, facts)
-        flow, returned = self._flow(vertex), {}
-        for name, body in vertex.bodies.items():
+        flow, returned = self._flow(described), {}
+        for name, body in described.bodies.items():
             self.evaluate(body, facts)
-            while flow is not None and self._forget_varying(flow, vertex, body, facts):
+            while flow is not None and self._forget_varying(flow, described, body, facts):
                 self.evaluate(body, facts)
             returned[name] = [self.fact(v, facts) for v in body.outputs]
         if flow is None:
             return [Fact(int(v.dtype or 0)) for v in node.outputs]
-        return list(flow.leave(vertex.attributes, inputs, returned))
+        return list(flow.leave(described.attributes, inputs, returned))
 
-    def _forget_varying(self, flow: Flow, vertex: Vertex, body: ir.Graph, facts: Facts) -> bool:
+    def _forget_varying(self, flow: Flow, described: Described, body: ir.Graph, facts: Facts) -> bool:
         """Whether something comes out of a turn in another shape than it went in, which then is unknown."""
         varying = False
-        for output, index in flow.carried(vertex.attributes, len(body.inputs)):
+        for output, index in flow.carried(described.attributes, len(body.inputs)):
             before, after = facts[body.inputs[index]], self.fact(body.outputs[output], facts)
             if before.shape is not None and before.shape != after.shape:
                 facts[body.inputs[index]], varying = Fact(before.dtype), True
         return varying
 
-    def _compute(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None]) -> list[Fact] | None:
+    def _compute(self, node: ir.Node, described: Described, inputs: list[Fact | None]) -> list[Fact] | None:
         """The outputs' values, where the operator is shape arithmetic on known values."""
-        domain, operator = vertex.key
+        domain, operator = described.key
         if domain != "":
             return None
         if operator in FROM_SHAPE and inputs[0] is not None and inputs[0].shape is not None:
@@ -180,10 +180,10 @@ class Evaluator:
         compute = VALUES.get(operator)
         if compute is None or not any(f is not None for f in inputs) or not _is_arithmetic(inputs):
             return None
-        given = {**vertex.attributes, "outputs": len(node.outputs)}
+        given = {**described.attributes, "outputs": len(node.outputs)}
         try:
             with np.errstate(all="ignore"):
-                found = compute(given, [None if f is None else f.value for f in inputs], vertex.version)
+                found = compute(given, [None if f is None else f.value for f in inputs], described.version)
         except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
             return None
         arrays = list(found) if isinstance(found, tuple) else [found]
@@ -193,33 +193,33 @@ class Evaluator:
         return [Fact(_dtype(a), a.shape, np.asarray(a), derived) for a in arrays]
 
     def sized(self, node: ir.Node, shape: Shape) -> Array | None:
-        """What the vertex gives of a tensor of this shape, where that is all that it reads."""
-        domain, operator = self.vertex(node).key
+        """What the node gives of a tensor of this shape, where that is all that it reads."""
+        domain, operator = self.described(node).key
         found = FROM_SHAPE.get(operator) if domain == "" else None
         return None if found is None else found(self.attributes(node), shape)
 
     def compute(self, node: ir.Node, inputs: list[Array | None], output: int = 0) -> Array | None:
         """What an output is when the inputs are these; None where numpy can't tell."""
-        vertex = self.vertex(node)
-        if vertex.key[0] != "" or vertex.key[1] not in VALUES:
+        described = self.described(node)
+        if described.key[0] != "" or described.key[1] not in VALUES:
             return None
-        given = {**vertex.attributes, "outputs": len(node.outputs)}
+        given = {**described.attributes, "outputs": len(node.outputs)}
         try:
-            found = VALUES[vertex.key[1]](given, inputs, vertex.version)
+            found = VALUES[described.key[1]](given, inputs, described.version)
         except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
             return None
         return np.asarray(found[output] if isinstance(found, tuple) else found)
 
-    def _shapes(self, node: ir.Node, vertex: Vertex, inputs: list[Fact | None]) -> list[Fact]:
-        key, count = vertex.key, len(node.outputs)
+    def _shapes(self, node: ir.Node, described: Described, inputs: list[Fact | None]) -> list[Fact]:
+        key, count = described.key, len(node.outputs)
         if key in SHAPES:
-            return self._known(SHAPES[key], vertex, inputs, count) or [Fact()] * count
-        found = schema(*key, vertex.version)
+            return self._known(SHAPES[key], described, inputs, count) or [Fact()] * count
+        found = schema(*key, described.version)
         if found is None or any(f is not None and (f.shape is None or not f.dtype) for f in inputs):
             return [Fact()] * count
         values = tuple(None if f is None or f.value is None else f.value.tobytes() for f in inputs)
         types = tuple(None if f is None else (f.dtype, f.shape) for f in inputs)
-        memo = (*key, vertex.own, types, values, count)
+        memo = (*key, described.own, types, values, count)
         if memo not in self._inferred:
             given = [None if f is None else (f.dtype, f.shape or (), f.value) for f in inputs]
             protos = [
@@ -228,19 +228,19 @@ class Evaluator:
             self._inferred[memo] = [Fact(*f) for f in inferred(found, protos, given, count, self.versions)]
         return self._inferred[memo]
 
-    def _known(self, known: Known, vertex: Vertex, inputs: list[Fact | None], count: int) -> list[Fact] | None:
+    def _known(self, known: Known, described: Described, inputs: list[Fact | None], count: int) -> list[Fact] | None:
         """The outputs of an operator that onnx has no schema for, or about which less is to be said."""
         if any(f is not None and f.shape is None for f in (inputs if known.whole else inputs[:1])):
             return None
         there = [f.shape or () if f is not None else () for f in inputs]
         try:
-            shapes = known.infer(vertex.attributes, there)
+            shapes = known.infer(described.attributes, there)
         except Refused:
             raise
         except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):
             return None
         if known.cast is not None:
-            types = [known.cast(vertex.attributes)]
+            types = [known.cast(described.attributes)]
         else:
             types = [next((f.dtype for i in asked if (f := _at(inputs, i)) is not None), 0) for asked in known.types]
         types += types[-1:] * count

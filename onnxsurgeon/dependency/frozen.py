@@ -15,7 +15,7 @@ from onnxsurgeon.solver.solve import least
 
 @dataclass(frozen=True)
 class Frozen:
-    """params that no selection can drop, and why: the operator and the words; `reason.vertex` is the first such vertex.
+    """params that no selection can drop, and why: the operator and the words; `reason.node` is the first such node.
 
     table: they are indexed by positions alone, not by neurons.
     """
@@ -69,7 +69,7 @@ def why(labels: Labels, weight: Weight) -> str:
     """In words, why a weight is frozen along an axis; empty where it isn't."""
     reason = cause(labels, weight)
     if reason is not None:
-        return f"{reason.text} ({reason.operator} {reason.vertex})"
+        return f"{reason.text} ({reason.operator} {reason.node})"
     if not any(n > 1 for n in weight.shape):
         return "a scalar"
     return "" if any(axis is not None for axis in weight.axes) else "no rule reads it"

@@ -1,6 +1,6 @@
 """A model whose every axis carries neurons: the rules of `ops`, run over an onnx_ir graph.
 
-Labels live in side tables keyed by `ir.Value` (or by use, for small constants that unrelated vertices share); the
+Labels live in side tables keyed by `ir.Value` (or by use, for small constants that unrelated nodes share); the
 model itself is not changed.
 """
 
@@ -24,7 +24,7 @@ from onnxsurgeon.ops import Call, Operator, Tensor
 from onnxsurgeon.ops.call import Factors, run_rule
 from onnxsurgeon.ops.nodes import constant, is_constant, operator_of
 
-Use = tuple[ir.Node, int]  # one input of one vertex
+Use = tuple[ir.Node, int]  # one input of one node
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Labels:
 
     model: what is labelled, which computes the same as `original` but may tie fewer neurons (see `rewrites`).
     turned: whether it has weights of its own, too (see `rotation`).
-    axes: by value. uses: by use, for small constants. calls: every vertex that ran a rule.
+    axes: by value. uses: by use, for small constants. calls: every node that ran a rule.
     """
 
     original: ir.Model
@@ -181,7 +181,7 @@ class _Labeller:
         for value in self.labels.model.graph.inputs:
             tensor = self._tensor(value)
             if not value.is_initializer() and tensor.shape is not None:
-                self.relations.vertex = value.name or ""
+                self.relations.node = value.name or ""
                 sizes = [1 if dynamic else n for n, dynamic in zip(tensor.shape, tensor.dynamic, strict=True)]
                 self.labels.axes[value] = self._fresh(tuple(sizes))
                 for axis in () if value.name in self.opened else self.labels.axes[value]:
@@ -190,7 +190,7 @@ class _Labeller:
         self.relations.operator = "output"
         constants = [value for value in self.returned if constant(value) is not None]
         for value in (*self.labels.model.graph.outputs, *constants):
-            self.relations.vertex = value.name or ""
+            self.relations.node = value.name or ""
             for axis in () if value.name in self.opened else self.labels.axes.get(value, ()):
                 self.relations.freeze(axis, OUTPUT)
 
@@ -208,7 +208,7 @@ class _Labeller:
 
     def _visit(self, node: ir.Node) -> None:
         labels, name = self.labels, node.name or (node.outputs[0].name if node.outputs else "") or ""
-        self.relations.vertex, self.relations.operator = name, node.op_type
+        self.relations.node, self.relations.operator = name, node.op_type
         known = labels.operator(node)
         call = Call(
             name,
@@ -313,7 +313,7 @@ class _Labeller:
                 for axis in axes:
                     self.relations.freeze(axis, "its shape changes in a loop")
         self._walk(graph)
-        self.relations.vertex, self.relations.operator = node.name or "", node.op_type
+        self.relations.node, self.relations.operator = node.name or "", node.op_type
         self.returned += list(graph.outputs)
         return [self.labels.axes.get(v) or self._blank(v) for v in graph.outputs]
 

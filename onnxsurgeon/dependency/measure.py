@@ -16,12 +16,12 @@ from onnxsurgeon.ops.nodes import constant
 
 @dataclass(frozen=True)
 class Measure:
-    """params: elements of weights. macs: per sample. size: bytes on disk. vertices: nodes."""
+    """params: elements of weights. macs: per sample. size: bytes on disk. nodes: nodes."""
 
     params: int
     macs: float
     size: int
-    vertices: int
+    nodes: int
 
     def of(self, metric: str) -> float:
         return float(getattr(self, metric))
@@ -31,7 +31,7 @@ def measure(model: Model, built: Spaces) -> Measure:
     """`model` before anything is cut."""
     full = np.array([s[-1] for s in built.problem.sizes], np.int64)
     macs = next(c for c in built.problem.costs if c.name == "macs").evaluate(built.problem.lengths(full))
-    return Measure(count_params(model.graph), macs, model.bytes, count_vertices(model.graph))
+    return Measure(count_params(model.graph), macs, model.bytes, count_nodes(model.graph))
 
 
 def count_params(model: ir.Model) -> int:
@@ -39,7 +39,7 @@ def count_params(model: ir.Model) -> int:
     return sum(prod(w.shape) for w in _constants(model) if w.counts)
 
 
-def count_vertices(model: ir.Model) -> int:
+def count_nodes(model: ir.Model) -> int:
     """Nodes of a model, those of subgraphs included."""
     return sum(1 for _ in model.graph.all_nodes())
 

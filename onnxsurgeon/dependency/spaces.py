@@ -1,7 +1,7 @@
 """From classes of neurons to the selection problem: units, spaces of exchangeable units, axis lengths and costs.
 
 Two units are exchangeable when they count equally often in every axis: then only how many stay matters to any cost,
-and which ones is a sort by utility.
+and which ones is a sort by importance.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from onnxsurgeon.ops.call import Factors
 from onnxsurgeon.solver.problem import Cost, Problem
 
 Terms = dict[tuple[int, ...], float]  # axes -> coefficient
-# Of the units (roots, ascending) of a space: their positions, best first, and the utility of every count
+# Of the units (roots, ascending) of a space: their positions, best first, and the importance of every count
 Judge = Callable[[IntArray], tuple[IntArray, FloatArray]]
 
 
@@ -87,7 +87,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Spaces:
-    """The problem, and what its counts mean: `roots` are the units in order of space and utility, best first."""
+    """The problem, and what its counts mean: `roots` are the units in order of space and importance, best first."""
 
     problem: Problem
     roots: IntArray  # shape (units,)
@@ -115,7 +115,7 @@ def spaces(
 ) -> Spaces:
     """The selection problem of a labelled graph, its costs `params`, `macs` and `size` without budgets.
 
-    scores: utility per neuron. round_to: widths become multiples of it. min_keep: share of each axis that stays.
+    scores: importance per neuron. round_to: widths become multiples of it. min_keep: share of each axis that stays.
     pinned: neurons that the user wants to stay. overhead: bytes that are no weights. judge: brings the order and the
     table of a space, where the sum of its units' scores does not say it.
     """
@@ -132,8 +132,8 @@ def spaces(
     count = np.concatenate(lengths.counts or [np.empty(0, np.int64)])
     roots, unit = np.unique(every, return_inverse=True)
     space = _classes(unit, axis_of, count, len(roots))
-    utility = np.bincount(labels.classes.root, weights=scores, minlength=labels.relations.count)[roots]
-    order = np.lexsort((roots, -utility, space))
+    importance = np.bincount(labels.classes.root, weights=scores, minlength=labels.relations.count)[roots]
+    order = np.lexsort((roots, -importance, space))
     starts = np.searchsorted(space[order], np.arange(space.max(initial=-1) + 2))
     _, first = np.unique(axis_of * (len(starts) - 1) + space[unit], return_index=True)  # one entry an (axis, space)
     entries = axis_of[first], space[unit][first], count[first]
@@ -143,7 +143,7 @@ def spaces(
     tables, sizes = [], []
     for s, (low, high) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
         if judge is None:
-            tables.append(np.r_[0.0, np.cumsum(utility[order[low:high]])])
+            tables.append(np.r_[0.0, np.cumsum(importance[order[low:high]])])
         else:
             members = np.sort(order[low:high])
             best, saved = judge(roots[members])

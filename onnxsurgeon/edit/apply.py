@@ -58,7 +58,7 @@ def with_free_initializers(model: ir.Model) -> ir.Model:
 
 
 def paired(labels: Labels, model: ir.Model) -> Iterator[tuple[ir.Node, ir.Node]]:
-    """The vertices of the labelled model beside those of another with the same structure."""
+    """The nodes of the labelled model beside those of another with the same structure."""
     return zip(list(labels.model.graph.all_nodes()), list(model.graph.all_nodes()), strict=True)
 
 
@@ -103,7 +103,7 @@ class _Edit:
             self._place(value, list(made.values()))
 
     def _by_reader(self, weight: Weight) -> list[Weight]:
-        """One for each vertex that reads it where it grows: what makes a new neuron there may sum over it here."""
+        """One for each node that reads it where it grows: what makes a new neuron there may sum over it here."""
         readers = [use for use in weight.uses if use[0] in self.labels.calls]
         if not self.selection.grows or len(weight.uses) < 2 or not readers:
             return [weight]
@@ -201,7 +201,7 @@ class _Edit:
             raise ModelError(
                 f"{call.name} ({call.operator}) needs a size that depends on several dynamic dims",
                 why=f"input {index} must be {required.tolist()}, is {None if current is None else current.tolist()}",
-                fix=f"give the input shape with --input-shape, or keep the vertex whole with --exclude '{call.name}'",
+                fix=f"give the input shape with --input-shape, or keep the node whole with --exclude '{call.name}'",
             )
 
     def _may_infer(self, node: ir.Node, index: int) -> bool:
@@ -254,7 +254,7 @@ class _Edit:
             node.attributes[name] = attribute(name, value)
 
     def _check(self, node: ir.Node, call: Call) -> None:
-        """The shapes of the cut vertex are those that the selection says."""
+        """The shapes of the cut node are those that the selection says."""
         for value, old, new in zip(node.outputs, call.outputs, self.twin[node].outputs, strict=False):
             fact, axes = self.facts.get(new, Fact()), self.labels.axes.get(value)
             if axes is None or old.shape is None or fact.shape is None:
@@ -272,7 +272,7 @@ class _Edit:
         for node in self.labels.model.graph.all_nodes():
             twin = self.twin[node]
             pairs = list(zip(node.outputs, twin.outputs, strict=True))
-            for name, body in self.labels.evaluator.vertex(node).bodies.items():
+            for name, body in self.labels.evaluator.described(node).bodies.items():
                 pairs += zip(body.inputs, twin.attributes[name].value.inputs, strict=True)
             for old, new in pairs:
                 axes = self.labels.axes.get(old)

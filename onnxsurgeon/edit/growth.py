@@ -136,7 +136,7 @@ class _Made:
         return [m is not None and (len(m) < 2 or m[0] is not node) for m in makers]
 
     def _makers(self) -> dict[int, list[ir.Node]]:
-        """Of growing classes along which no weight takes part in a sum, the vertices whose weights make them."""
+        """Of growing classes along which no weight takes part in a sum, the nodes whose weights make them."""
         root, calls = self.labels.classes.root, self.labels.calls
         found: dict[int, list[ir.Node]] = {}
         for node, call in calls.items():
@@ -168,7 +168,7 @@ def alters(labels: Labels, selection: Selection) -> bool:
 
 
 def normalised(labels: Labels, selection: Selection) -> list[str]:
-    """The vertices that normalise along new neurons: what they compute of the old ones changes."""
+    """The nodes that normalise along new neurons: what they compute of the old ones changes."""
     found = []
     for node, call in labels.calls.items():
         axes = ((labels.known(node, index) or ())[axis] for index, axis in call.soft)

@@ -35,7 +35,7 @@ def placed(step: Step) -> tuple[Labels, Mask]:
     raise InfeasibleError(
         f"{step.what}: there is no place for the new neurons; nothing was changed",
         why="what is tied to them shuffles neurons, and old ones would take their places",
-        fix="grow by another number, or another vertex",
+        fix="grow by another number, or another node",
     )
 
 

@@ -40,10 +40,10 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A space of neurons: `vertices` whose outputs they are, in the graph's order, and the widths that were tried."""
+class LayerSensitivity:
+    """A space of neurons: `nodes` whose outputs they are, in the graph's order, and the widths that were tried."""
 
-    vertices: tuple[str, ...]
+    nodes: tuple[str, ...]
     operator: str  # of the first one
     units: int
     points: tuple[Point, ...]
@@ -53,7 +53,7 @@ class Layer:
 class Sensitivity:
     """What `sensitivity` finds. provider: what really ran the models."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerSensitivity, ...]
     shares: tuple[float, ...]
     samples: int
     provider: str
@@ -65,20 +65,20 @@ def sensitivity(
     *,
     layers: Sequence[str] = ("*",),
     shares: Sequence[float] = SHARES,
-    utility: str = "l2-norm",
+    importance: str = "l2-norm",
     free: Free = "auto",
     input_shape: Mapping[str, Shape] | None = None,
     seed: int = 0,
     device: Device = "auto",
     progress: Stepped | None = None,
 ) -> Sensitivity:
-    """Every space of neurons, cut alone to `shares` of its units, those of least utility first.
+    """Every space of neurons, cut alone to `shares` of its units, those of least importance first.
 
-    data: held in memory with the model's outputs; a few samples are enough. layers: globs over vertices whose outputs
+    data: held in memory with the model's outputs; a few samples are enough. layers: globs over nodes whose outputs
     are to get narrower. Raises InfeasibleError where there is nothing to cut.
     """
     labels = label(model.graph, free=free, shapes=input_shape)
-    built = spaces(labels, scores(labels, utility, seed=seed))
+    built = spaces(labels, scores(labels, importance, seed=seed))
     full = np.array([sizes[-1] for sizes in built.problem.sizes], np.int64)
     found = {s: nodes for s, nodes in _layers(labels, built, layers).items() if full[s] > 1}
     if not found:
@@ -97,7 +97,9 @@ def sensitivity(
         counts[s] = n
         errors[s].append(Point(share, n, probe.error(counts)))
     rows = [
-        Layer(tuple(labels.calls[node].name for node in nodes), nodes[0].op_type, int(full[s]), tuple(errors[s]))
+        LayerSensitivity(
+            tuple(labels.calls[node].name for node in nodes), nodes[0].op_type, int(full[s]), tuple(errors[s])
+        )
         for s, nodes in found.items()
     ]
     return Sensitivity(tuple(rows), tuple(shares), len(data), probe.provider)
@@ -110,7 +112,7 @@ def _widths(shares: Sequence[float], full: int) -> list[tuple[float, int]]:
 
 
 def _layers(labels: Labels, built: Spaces, patterns: Sequence[str]) -> dict[int, list[ir.Node]]:
-    """Spaces in the graph's order, and the vertices that give their neurons values by multiplying with weights."""
+    """Spaces in the graph's order, and the nodes that give their neurons values by multiplying with weights."""
     space_of = np.full(labels.relations.count, -1)
     space_of[built.roots] = np.repeat(np.arange(len(built.starts) - 1), np.diff(built.starts))
     chosen = set(matching(labels, patterns, "--layers"))
@@ -173,3 +175,7 @@ def _error(whole: Sequence[Arrays], narrow: Sequence[Arrays]) -> float:
             norms[name] = norms.get(name, 0.0) + float(np.square(a[np.isfinite(a)]).sum())
     errors = [0.0 if gap == 0 else (gap / norms[n]) ** 0.5 if norms[n] else inf for n, gap in gaps.items()]
     return max(inf if np.isnan(error) else error for error in errors)
+
+
+def _names(labels: Labels, nodes: list[ir.Node]) -> tuple[str, ...]:
+    return tuple(labels.calls[node].name for node in nodes)

@@ -36,7 +36,7 @@ OBSERVED: dict[str, Weigh] = {"activation": _activation, "variance": _variance, 
 
 
 def observed(labels: Labels, found: Sequence[Consumer], moments: Mapping[str, Moments], criterion: str) -> FloatArray:
-    """Utility of every neuron, shape (neurons,): summed over its consumers, each scaled to a mean of 1.
+    """Importance of every neuron, shape (neurons,): summed over its consumers, each scaled to a mean of 1.
 
     criterion: a key of `OBSERVED`.
     """
@@ -70,7 +70,7 @@ def expected(labels: Labels, found: Sequence[Consumer]) -> dict[str, Moments]:
 
 
 def _mean(labels: Labels, value: ir.Value | None) -> FloatArray | None:
-    """Of every channel of `value`, through vertices that keep it or clip it."""
+    """Of every channel of `value`, through nodes that keep it or clip it."""
     node = None if value is None else value.producer()
     if node is None or node not in labels.calls:
         return None

@@ -1,6 +1,6 @@
 """What each neuron is worth keeping for. The literature calls it importance.
 
-A utility is additive: a unit's is the sum over its neurons, in producers' rows and consumers' columns alike.
+An importance is additive: a unit's is the sum over its neurons, in producers' rows and consumers' columns alike.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ CHUNK = 1 << 24  # bytes of a weight that are looked at together
 
 
 def scores(labels: Labels, criterion: str | Mapping[str, Any] = "l2-norm", *, seed: int = 0) -> FloatArray:
-    """Utility of every neuron, shape (neurons,).
+    """Importance of every neuron, shape (neurons,).
 
-    criterion: one of `Criterion`, or arrays by the name of a vertex, one number per channel of its first output, or
+    criterion: one of `Criterion`, or arrays by the name of a node, one number per channel of its first output, or
     `file:SCORES.npz` that holds such. Raises UsageError for another word, a file that can't be read or names that
     don't fit.
     """
@@ -38,7 +38,7 @@ def scores(labels: Labels, criterion: str | Mapping[str, Any] = "l2-norm", *, se
         return _scales(labels)
     if criterion not in ("random", "uniform"):
         raise UsageError(
-            f"unknown utility {criterion!r}",
+            f"unknown importance {criterion!r}",
             why=f"known: {', '.join(get_args(Criterion))}, file:SCORES.npz",
             fix="choose one of these",
         )
@@ -115,7 +115,7 @@ def _from_file(labels: Labels, path: Path) -> FloatArray:
             given = {name: np.asarray(archive[name], np.float64) for name in archive.files}
     except FileNotFoundError:
         raise UsageError(
-            f"{path} does not exist", fix="give the path of an .npz file: --utility file:SCORES.npz"
+            f"{path} does not exist", fix="give the path of an .npz file: --importance file:SCORES.npz"
         ) from None
     except (OSError, ValueError, TypeError) as problem:
         raise ModelError(f"{path} can't be read as .npz", why=str(problem), fix="write it with numpy.savez") from None
@@ -132,8 +132,8 @@ def _given(labels: Labels, given: Mapping[str, FloatArray]) -> FloatArray:
             widths = [len(axis) for axis in axes if axis is not None]
             raise UsageError(
                 f"scores for {name!r} fit nothing",
-                why=f"{values.shape} scores; " + (f"widths {widths}" if name in calls else "no vertex of that name"),
-                fix="name a vertex and give one number per channel of its first output (see onnxsurgeon inspect)",
+                why=f"{values.shape} scores; " + (f"widths {widths}" if name in calls else "no node of that name"),
+                fix="name a node and give one number per channel of its first output (see onnxsurgeon inspect)",
             )
         np.add.at(result, fitting[0], np.nan_to_num(values, nan=-np.inf, posinf=-np.inf).clip(-1e30, 1e30))
     return result

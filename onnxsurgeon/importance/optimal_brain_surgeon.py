@@ -27,7 +27,7 @@ STEPS = 48  # of a halving, there
 
 
 @dataclass
-class Part:
+class ConsumerGroup:
     """One group of one consumer while units are eliminated.
 
     inverse: shape (features, features). weights: shape (features, outputs). place: of each unit of the space its number
@@ -102,7 +102,7 @@ class Reconstruction:
         errors = np.maximum.accumulate(error)[::-1]
         return np.array(order_[::-1], np.int64), errors[0] - errors
 
-    def _parts(self, roots: IntArray) -> Iterator[Part]:
+    def _parts(self, roots: IntArray) -> Iterator[ConsumerGroup]:
         lookup = np.full(len(self.root), -1)
         lookup[roots] = np.arange(len(roots))
         for consumer in self.found:
@@ -124,7 +124,7 @@ class Reconstruction:
 
 def _part(
     covariance: FloatArray, matrix: FloatArray, unit: IntArray, output: IntArray, count: int, scale: float
-) -> Part | None:
+) -> ConsumerGroup | None:
     """unit: of each feature, output: of each output; -1 where it is none of the space's `count`."""
     where = np.flatnonzero(unit >= 0)
     where = where[np.argsort(unit[where], kind="stable")]
@@ -138,4 +138,4 @@ def _part(
     own[place[output[here]], here] = 0
     ridge = RIDGE * np.trace(covariance) / len(covariance) + 1e-12
     inverse = np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
-    return Part(inverse, matrix.copy(), place, where.reshape(len(units), -1), own, scale)
+    return ConsumerGroup(inverse, matrix.copy(), place, where.reshape(len(units), -1), own, scale)

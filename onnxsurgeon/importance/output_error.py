@@ -21,7 +21,7 @@ from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.spaces import Judge
 from onnxsurgeon.edit.apply import cut
-from onnxsurgeon.runtime.partial_runs import Piece
+from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.session import Device
 from onnxsurgeon.training.losses import relative, scored
 
@@ -31,7 +31,7 @@ LEAST = 1e-6  # of the output's variance: what a loss is taken for at least
 
 
 @dataclass(frozen=True)
-class Part:
+class Subset:
     """Some batches of the data."""
 
     chosen: tuple[Batch, ...]
@@ -43,7 +43,7 @@ class Part:
         return iter(self.chosen)
 
 
-def divided(data: Samples) -> tuple[Part, Part]:
+def divided(data: Samples) -> tuple[Subset, Subset]:
     """The first samples, to fit on, and others to measure on; the same ones where there is one batch alone."""
     seen, held, total = list[Batch](), list[Batch](), len(data)
     for batch in data.batches():
@@ -52,7 +52,7 @@ def divided(data: Samples) -> tuple[Part, Part]:
             seen.append(batch)
         elif sum(b.count for b in held) < HELD:
             held.append(batch)
-    return Part(tuple(seen)), Part(tuple(held or seen))
+    return Subset(tuple(seen)), Subset(tuple(held or seen))
 
 
 class Loss:
@@ -72,7 +72,7 @@ class Loss:
 
     def _outputs(self, model: ir.Model) -> list[FloatArray]:
         ends = scored(model)
-        piece = Piece(model, ends, self.device)
+        piece = Segment(model, ends, self.device)
         runs = [(piece.run(batch.feed), batch.count) for batch in self.held.batches()]
         return [
             np.concatenate([arrays[end.name or ""][:count].reshape(count, -1) for arrays, count in runs])
@@ -81,9 +81,9 @@ class Loss:
 
 
 def scaled(table: FloatArray, points: dict[int, float]) -> FloatArray:
-    """A utility by count whose shape is that of `table` and whose losses are those that were measured.
+    """An importance by count whose shape is that of `table` and whose losses are those that were measured.
 
-    table: utility by count, shape (units + 1,). points: the loss at some counts.
+    table: importance by count, shape (units + 1,). points: the loss at some counts.
     """
     errors = table[-1] - table
     counts = np.array(sorted(points))

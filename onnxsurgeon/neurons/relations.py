@@ -27,19 +27,19 @@ OUTPUT = "an output of the graph"
 
 
 class Reason(NamedTuple):
-    """Why neurons are frozen: the vertex that froze them, its operator, and the words for it."""
+    """Why neurons are frozen: the node that froze them, its operator, and the words for it."""
 
-    vertex: str
+    node: str
     operator: str
     text: str
 
 
 class Edges(NamedTuple):
-    """`a[i]` and `b[i]` are the same neuron, by the rule of `vertex`."""
+    """`a[i]` and `b[i]` are the same neuron, by the rule of `node`."""
 
     a: Ids
     b: Ids
-    vertex: str
+    node: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Product:
 
     flat: Ids
     factors: tuple[Ids, ...]
-    vertex: str
+    node: str
     operator: str
 
     def rows(self, factor: int) -> Ids:
@@ -87,7 +87,7 @@ class Relations:
     edges: list[Edges] = field(default_factory=list)
     frozen: list[tuple[Ids, Reason]] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
-    vertex: str = ""
+    node: str = ""
     operator: str = ""
 
     def fresh(self, size: int) -> Ids:
@@ -97,11 +97,11 @@ class Relations:
 
     def same(self, a: Ids, b: Ids) -> None:
         if a is not b:
-            self.edges.append(Edges(np.ravel(a), np.ravel(b), self.vertex))
+            self.edges.append(Edges(np.ravel(a), np.ravel(b), self.node))
 
     def freeze(self, axis: Axis, why: str) -> None:
         if axis is not None and axis.size:
-            self.frozen.append((np.ravel(axis), Reason(self.vertex, self.operator, why)))
+            self.frozen.append((np.ravel(axis), Reason(self.node, self.operator, why)))
 
     def product(self, flat: Ids, factors: Sequence[Ids]) -> None:
         """Declares `flat`, of len(f0) * len(f1) * ... neurons in row-major order, the product of `factors`."""
@@ -114,7 +114,7 @@ class Relations:
             self.same(flat, real[0])
         elif real:
             squeezed = flat.reshape(tuple(n for n in shape if n > 1))
-            self.products.append(Product(squeezed, real, self.vertex, self.operator))
+            self.products.append(Product(squeezed, real, self.node, self.operator))
         else:
             self.freeze(flat, "an axis of one neuron")
 
@@ -197,7 +197,7 @@ class _Resolver:
     def _carry(self, product: Product, factor: int, frozen: list[tuple[Ids, Reason]]) -> tuple[Ids, Ids]:
         """The flat neurons follow `factor`; the other factors stay whole."""
         rows = product.rows(factor)
-        reason = Reason(product.vertex, product.operator, CARRIED)
+        reason = Reason(product.node, product.operator, CARRIED)
         frozen += [(f, reason) for i, f in enumerate(product.factors) if i != factor]
         return rows.ravel(), np.repeat(product.factors[factor], rows.shape[1])
 
@@ -208,7 +208,7 @@ class _Resolver:
             known = self.reasons[self.root[array.ravel()]]
             found += [self.causes[int(k)] for k in np.unique(known[known >= 0])[:1]]
         found.sort(key=lambda reason: reason.text == LAYOUT)
-        return found[0] if found else Reason(product.vertex, product.operator, "no factor of the axis can be cut")
+        return found[0] if found else Reason(product.node, product.operator, "no factor of the axis can be cut")
 
     def _merge(self, edges: list[tuple[Ids, Ids]], frozen: Iterable[tuple[Ids, Reason]]) -> None:
         for array, reason in frozen:

@@ -1,4 +1,4 @@
-"""What a rule sees of one vertex, and the table in which rules are registered. No graph here."""
+"""What a rule sees of one node, and the table in which rules are registered. No graph here."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Tensor:
 
 @dataclass
 class Call:
-    """One vertex while its rule runs: `inputs` and `outputs` are tensors, `axes(i)` the neurons of input i."""
+    """One node while its rule runs: `inputs` and `outputs` are tensors, `axes(i)` the neurons of input i."""
 
     name: str
     operator: str
@@ -117,7 +117,7 @@ class Call:
         return self.static(index)
 
     def spelled(self, name: str, index: int, value: Array | Sequence[int]) -> Changes:
-        """The change that gives parameter `name` or input `index` a new value, wherever this vertex has it."""
+        """The change that gives parameter `name` or input `index` a new value, wherever this node has it."""
         if self.attributes.get(name) is not None:
             return {name: np.asarray(value).tolist()}
         old = self.static(index)
@@ -144,7 +144,7 @@ class Call:
             self.relations.freeze(axis, why)
 
     def freeze_all(self, why: str) -> list[Axes | None]:
-        """Nothing that the vertex touches may be cut."""
+        """Nothing that the node touches may be cut."""
         for index in range(len(self.inputs)):
             self.freeze(index, why)
         return [self.blank(i) for i in range(len(self.outputs))]
@@ -171,7 +171,7 @@ def require_whole(call: Call, keep: Keep, axis: Axis, bounds: Sequence[int]) -> 
         raise InfeasibleError(
             f"what {call.name} ({call.operator}) parts or joins can't grow so",
             why="neurons that grow together lie on both sides of a bound",
-            fix="grow another vertex",
+            fix="grow another node",
         )
 
 

@@ -17,14 +17,14 @@ UNTIED = "what goes around a loop can't be cut alike"
 
 
 class Flow(NamedTuple):
-    """How facts pass through a vertex.
+    """How facts pass through a node.
 
-    enter: (attributes, inputs of the vertex, number of inputs of the body) -> facts of the body's inputs.
-    leave: (attributes, inputs of the vertex, by body the facts that it returns) -> facts of the outputs.
+    enter: (attributes, inputs of the node, number of inputs of the body) -> facts of the body's inputs.
+    leave: (attributes, inputs of the node, by body the facts that it returns) -> facts of the outputs.
     carried: (attributes, number of inputs of the body) -> (output, input) of the body, where one turn's result goes
     into the next.
     since: the opset version from which it holds.
-    live: (inputs of the vertex) -> the attribute with the one body that runs, of a choice; None where it isn't known.
+    live: (inputs of the node) -> the attribute with the one body that runs, of a choice; None where it isn't known.
     """
 
     enter: Callable[[Attributes, Given, int], Sequence[Fact]]

@@ -1,4 +1,4 @@
-"""Vertices for gradients, written one by one: of known sizes, in the words of the opset that the model has."""
+"""Nodes for gradients, written one by one: of known sizes, in the words of the opset that the model has."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DENSE = 2**20  # numbers of a matrix that moves elements as a product, which is 
 
 
 class Emitter:
-    """Collects vertices and constants. shapes: of all that they may read, by name; what is emitted is added.
+    """Collects nodes and constants. shapes: of all that they may read, by name; what is emitted is added.
 
     All that is computed with is float32. An operand is a name, or a number.
     """

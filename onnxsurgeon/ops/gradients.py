@@ -27,7 +27,7 @@ from onnxsurgeon.ops.slopes import (
     subtracted,
     through,
 )
-from onnxsurgeon.ops.step import Rule, Step
+from onnxsurgeon.ops.step import GradientCall, Rule
 from onnxsurgeon.ops.windows import average_pool, conv_bias, conv_data, conv_weight, max_pool
 
 
@@ -52,7 +52,7 @@ def squared_error(emit: Emitter, value: str, expected: str, factor: float) -> tu
 # --- products --------------------------------------------------------------------------------------------------------
 
 
-def _matmul(step: Step, index: int) -> str:
+def _matmul(step: GradientCall, index: int) -> str:
     emit = step.emit
     left, right = step.shape(0), step.shape(1)
     rows, columns = (left if len(left) > 1 else (1, *left)), (right if len(right) > 1 else (*right, 1))
@@ -70,7 +70,7 @@ def _flat(shape: tuple[int, ...]) -> tuple[int, int]:
     return int(np.prod(shape[:-1])), shape[-1]
 
 
-def _gemm(step: Step, index: int) -> str:
+def _gemm(step: GradientCall, index: int) -> str:
     emit, options = step.emit, step.attributes
     turned = [bool(options.get(name)) for name in ("transA", "transB")]
     a, b = (emit.swapped(step.inputs[i]) if turned[i] else step.inputs[i] for i in (0, 1))
@@ -79,11 +79,11 @@ def _gemm(step: Step, index: int) -> str:
     return _scaled(step, emit.swapped(found) if turned[index] else found, "alpha")
 
 
-def _gemm_bias(step: Step, index: int) -> str:
+def _gemm_bias(step: GradientCall, index: int) -> str:
     return _scaled(step, back(step, step.gradient, 2), "beta")
 
 
-def _scaled(step: Step, value: str, name: str) -> str:
+def _scaled(step: GradientCall, value: str, name: str) -> str:
     factor = float(step.attributes.get(name, 1.0))
     return value if factor == 1 else step.emit("Mul", value, factor)
 
@@ -91,13 +91,13 @@ def _scaled(step: Step, value: str, name: str) -> str:
 # --- along axes ------------------------------------------------------------------------------------------------------
 
 
-def _axes(step: Step, place: int) -> list[int]:
+def _axes(step: GradientCall, place: int) -> list[int]:
     given, rank = step.parameter("axes", place), len(step.shape(0))
     axes = [] if given is None else [int(a) % rank for a in np.asarray(given).ravel()]
     return axes or ([] if step.attributes.get("noop_with_empty_axes") else list(range(rank)))
 
 
-def _spread(step: Step, axes: list[int]) -> str:
+def _spread(step: GradientCall, axes: list[int]) -> str:
     """What was summed along `axes`, at each place."""
     shape = step.shape(0)
     return step.emit.spread(
@@ -106,7 +106,7 @@ def _spread(step: Step, axes: list[int]) -> str:
 
 
 def _reduce(*, mean: bool) -> Rule:
-    def rule(step: Step, index: int) -> str | None:
+    def rule(step: GradientCall, index: int) -> str | None:
         if step.has(1) and step.value(1) is None:
             return None
         axes = _axes(step, 1)
@@ -115,34 +115,34 @@ def _reduce(*, mean: bool) -> Rule:
     return rule
 
 
-def _shared(step: Step, axes: list[int]) -> str:
+def _shared(step: GradientCall, axes: list[int]) -> str:
     return step.emit("Div", _spread(step, axes), float(np.prod([step.shape(0)[a] for a in axes])))
 
 
-def _global_average(step: Step, index: int) -> str:
+def _global_average(step: GradientCall, index: int) -> str:
     return _shared(step, list(range(2, len(step.shape(0)))))
 
 
-def _normalised_axes(step: Step) -> list[int]:
+def _normalised_axes(step: GradientCall) -> list[int]:
     """Of a softmax: one axis, or before opset 13 all from it on."""
     rank = len(step.shape(0))
     axis = int(step.attributes["axis"]) % rank
     return [axis] if step.emit.version >= 13 else list(range(axis, rank))
 
 
-def _softmax(step: Step, index: int) -> str:
+def _softmax(step: GradientCall, index: int) -> str:
     emit, y = step.emit, step.outputs[0]
     mean = emit.total(emit("Mul", step.gradient, y), _normalised_axes(step))
     return emit("Mul", y, emit("Sub", step.gradient, mean))
 
 
-def _log_softmax(step: Step, index: int) -> str:
+def _log_softmax(step: GradientCall, index: int) -> str:
     emit = step.emit
     sum_ = emit.total(step.gradient, _normalised_axes(step))
     return emit("Sub", step.gradient, emit("Mul", emit("Exp", step.outputs[0]), sum_))
 
 
-def _batch_norm(step: Step, index: int) -> str:
+def _batch_norm(step: GradientCall, index: int) -> str:
     emit = step.emit
     deviation = emit("Sqrt", emit("Add", step.inputs[4], float(step.attributes["epsilon"])))
     factor = emit("Div", step.inputs[1], deviation)
@@ -150,7 +150,7 @@ def _batch_norm(step: Step, index: int) -> str:
     return emit("Mul", step.gradient, emit.reshaped(factor, (*step.shape(1), *behind)))
 
 
-def _layer_norm(step: Step, index: int) -> str:
+def _layer_norm(step: GradientCall, index: int) -> str:
     emit, x, rank = step.emit, step.inputs[0], len(step.shape(0))
     axes = list(range(int(step.attributes["axis"]) % rank, rank))
     centred = emit("Sub", x, emit.mean(x, axes))
@@ -164,27 +164,27 @@ def _layer_norm(step: Step, index: int) -> str:
 # --- movement --------------------------------------------------------------------------------------------------------
 
 
-def _reshape(step: Step, index: int) -> str:
+def _reshape(step: GradientCall, index: int) -> str:
     return step.emit.reshaped(step.gradient, step.shape(0))
 
 
-def _transpose(step: Step, index: int) -> str:
+def _transpose(step: GradientCall, index: int) -> str:
     order = step.attributes.get("perm") or range(len(step.shape(0)))[::-1]
     return step.emit.transposed(step.gradient, [int(axis) for axis in np.argsort(order)])
 
 
-def _concat(step: Step, index: int) -> str:
+def _concat(step: GradientCall, index: int) -> str:
     axis = int(step.attributes["axis"]) % len(step.result())
     lengths = [step.shape(i)[axis] for i in range(len(step.inputs))]
     start = sum(lengths[:index])
     return step.emit.selected(step.gradient, axis, np.arange(start, start + lengths[index]))
 
 
-def _split(step: Step, index: int) -> str:
+def _split(step: GradientCall, index: int) -> str:
     return step.emit.joined(step.gradients, int(step.attributes.get("axis", 0)) % len(step.shape(0)))
 
 
-def _slice(step: Step, index: int) -> str | None:
+def _slice(step: GradientCall, index: int) -> str | None:
     starts, ends = step.parameter("starts", 1), step.parameter("ends", 2)
     axes, steps = step.parameter("axes", 3), step.parameter("steps", 4)
     if starts is None or ends is None or (step.has(3) and axes is None) or (step.has(4) and steps is None):
@@ -203,7 +203,7 @@ def _span(start: int, end: int, step: int, size: int) -> slice:
     return slice(start, None if step < 0 and end < -size else end, step)
 
 
-def _gather(step: Step, index: int) -> str | None:
+def _gather(step: GradientCall, index: int) -> str | None:
     indices, shape = step.value(1), step.shape(0)
     if indices is None:
         return None
@@ -213,7 +213,7 @@ def _gather(step: Step, index: int) -> str | None:
     return step.emit.scattered(gradient, axis, flat, shape[axis])
 
 
-def _pad(step: Step, index: int) -> str | None:
+def _pad(step: GradientCall, index: int) -> str | None:
     pads, axes, shape = step.parameter("pads", 1), step.value(3), step.shape(0)
     if pads is None or step.attributes.get("mode", "constant") != "constant" or min(pads) < 0:
         return None

@@ -1,4 +1,4 @@
-"""Vertices that are linear in one input, with a weight as the coefficients: their rows, features and outputs.
+"""Nodes that are linear in one input, with a weight as the coefficients: their rows, features and outputs.
 
     output[row, group, o] = sum over features f of rows[row, group, f] * matrix[group, f, o] + bias
 
@@ -22,8 +22,8 @@ FloatArray = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
 
 
-class Linear(NamedTuple):
-    """How one operator is linear. All functions take the vertex first; `picked` are numbers of rows.
+class LinearForm(NamedTuple):
+    """How one operator is linear. All functions take the node first; `picked` are numbers of rows.
 
     data, weight: inputs. bias: the input that holds one number an output; None where the operator has none.
     groups: independent parts that inputs and outputs fall into.
@@ -176,8 +176,8 @@ def _axis(call: Call, index: int, axis: int) -> Axis:
     return None if axes is None else axes[axis]
 
 
-LINEAR: dict[tuple[str, str], Linear] = {
-    ("", "Conv"): Linear(
+LINEAR: dict[tuple[str, str], LinearForm] = {
+    ("", "Conv"): LinearForm(
         data=0,
         weight=1,
         bias=2,
@@ -193,7 +193,7 @@ LINEAR: dict[tuple[str, str], Linear] = {
         scale=lambda call: 1.0,
         pads=_padded,
     ),
-    ("", "Gemm"): Linear(
+    ("", "Gemm"): LinearForm(
         data=0,
         weight=1,
         bias=2,
@@ -209,7 +209,7 @@ LINEAR: dict[tuple[str, str], Linear] = {
         scale=lambda call: float(call.attributes.get("beta", 1.0)),
         pads=lambda call: False,
     ),
-    ("", "MatMul"): Linear(
+    ("", "MatMul"): LinearForm(
         data=0,
         weight=1,
         bias=None,

@@ -1,4 +1,4 @@
-"""What a file says of a vertex: its operator, its attributes and the defaults of the schema, the constant it spells."""
+"""What a file says of a node: its operator, its attributes and the defaults of the schema, the constant it spells."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onnxsurgeon.ops.values import CONSTANT, SPELLED
 
 
 def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
-    """The tensor behind an initializer or the output of a Constant vertex."""
+    """The tensor behind an initializer or the output of a Constant node."""
     if value is None:
         return None
     if value.const_value is not None and value.is_initializer():
@@ -35,7 +35,7 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
 
 
 def is_constant(node: ir.Node) -> bool:
-    """Whether a vertex computes nothing, but spells a constant."""
+    """Whether a node computes nothing, but spells a constant."""
     return node.op_type == CONSTANT and node.domain in ("", "ai.onnx")
 
 
@@ -64,7 +64,7 @@ def domain_of(node: ir.Node) -> str:
 
 
 def operator_of(node: ir.Node) -> Operator | None:
-    """What is known of the vertex' operator; None where there is no rule."""
+    """What is known of the node's operator; None where there is no rule."""
     return OPERATORS.get((domain_of(node), node.op_type))
 
 

@@ -1,4 +1,4 @@
-"""What vertices do to a tensor that holds several, stacked along an axis: where the parts are in what comes out."""
+"""What nodes do to a tensor that holds several, stacked along an axis: where the parts are in what comes out."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from onnxsurgeon.ops.table import NARY, UNARY
 Parts = tuple[int, ...]
 
 
-class Piece(NamedTuple):
+class PackedPart(NamedTuple):
     """What an output holds: `parts` stacked along `axis`; None: one of them alone, without that axis."""
 
     axis: int | None
     parts: Parts
 
 
-class Step(NamedTuple):
-    """What a vertex does to a packed tensor.
+class Unpacking(NamedTuple):
+    """What a node does to a packed tensor.
 
     pieces: one for each output. copied: whether it is done to each part (else the parts stay as they are); then
-    `attributes` and the constants in `inputs` are what the copies have in place of the vertex' own.
+    `attributes` and the constants in `inputs` are what the copies have in place of the node's own.
     """
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[PackedPart, ...]
     copied: bool = False
     attributes: Mapping[str, Sequence[int]] = {}
     inputs: Mapping[int, Sequence[int]] = {}
 
 
-Handle = Callable[[Call, int, int, Parts], Step | None]  # the vertex, its packed input, the axis, the parts
+Handle = Callable[[Call, int, int, Parts], Unpacking | None]  # the node, its packed input, the axis, the parts
 
 
-def step(call: Call, index: int, axis: int, parts: Parts) -> Step | None:
-    """What the vertex does to its input `index`; None where that is not known to leave the parts apart."""
+def step(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
+    """What the node does to its input `index`; None where that is not known to leave the parts apart."""
     handle = STEPS.get(call.operator)
     return None if handle is None or call.shape(index) is None else handle(call, index, axis, parts)
 
@@ -49,23 +49,23 @@ def _rank(call: Call, index: int = 0) -> int:
     return len(call.shape(index) or ())
 
 
-def _transpose(call: Call, index: int, axis: int, parts: Parts) -> Step | None:
+def _transpose(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
     order = list(call.attributes.get("perm") or range(_rank(call))[::-1])
     rest = [a - (a > axis) for a in order if a != axis]
-    return Step((Piece(order.index(axis), parts),), rest != sorted(rest), {"perm": rest})
+    return Unpacking((PackedPart(order.index(axis), parts),), rest != sorted(rest), {"perm": rest})
 
 
-def _squeeze(call: Call, index: int, axis: int, parts: Parts) -> Step | None:
+def _squeeze(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
     axes = _integers(call, "axes", 1)
     if axes is None:
         return None
     axes = [a % _rank(call) for a in axes]
     if axis in axes:
-        return Step((Piece(None, parts),)) if len(axes) == 1 else None
+        return Unpacking((PackedPart(None, parts),)) if len(axes) == 1 else None
     return _renumbered(call, axis - sum(a < axis for a in axes), [a - (a > axis) for a in axes], parts)
 
 
-def _unsqueeze(call: Call, index: int, axis: int, parts: Parts) -> Step | None:
+def _unsqueeze(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
     shape, axes = call.outputs[0].shape, _integers(call, "axes", 1)
     if shape is None or axes is None:
         return None
@@ -74,21 +74,21 @@ def _unsqueeze(call: Call, index: int, axis: int, parts: Parts) -> Step | None:
     return _renumbered(call, place, [a - (a > place) for a in axes], parts)
 
 
-def _renumbered(call: Call, place: int, axes: Sequence[int], parts: Parts) -> Step:
+def _renumbered(call: Call, place: int, axes: Sequence[int], parts: Parts) -> Unpacking:
     if call.version < 13:
-        return Step((Piece(place, parts),), True, {"axes": axes})
-    return Step((Piece(place, parts),), True, {}, {1: axes})
+        return Unpacking((PackedPart(place, parts),), True, {"axes": axes})
+    return Unpacking((PackedPart(place, parts),), True, {}, {1: axes})
 
 
-def _gather(call: Call, index: int, axis: int, parts: Parts) -> Step | None:
+def _gather(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
     taken = call.static(1)
     if index != 0 or taken is None or int(call.attributes.get("axis") or 0) % _rank(call) != axis or taken.ndim > 1:
         return None
     chosen = tuple(parts[int(i)] for i in taken.ravel())
-    return Step((Piece(axis if taken.ndim else None, chosen),))
+    return Unpacking((PackedPart(axis if taken.ndim else None, chosen),))
 
 
-def _slice(call: Call, index: int, axis: int, parts: Parts) -> Step | None:
+def _slice(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
     starts, ends = _integers(call, "starts", 1), _integers(call, "ends", 2)
     axes, steps = _integers(call, "axes", 3), _integers(call, "steps", 4)
     stated = sum(call.has(i) for i in (3, 4))
@@ -98,27 +98,27 @@ def _slice(call: Call, index: int, axis: int, parts: Parts) -> Step | None:
         return None
     if (axes or [0])[0] % _rank(call) != axis:
         return None
-    return Step((Piece(axis, parts[starts[0] : ends[0]]),))
+    return Unpacking((PackedPart(axis, parts[starts[0] : ends[0]]),))
 
 
-def _split(call: Call, index: int, axis: int, parts: Parts) -> Step | None:
+def _split(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
     shapes = [tensor.shape for tensor in call.outputs]
     if int(call.attributes.get("axis") or 0) % _rank(call) != axis or any(shape is None for shape in shapes):
         return None
     pieces, start = [], 0
     for shape in shapes:
         end = start + (shape or ())[axis]
-        pieces.append(Piece(axis, parts[start:end]))
+        pieces.append(PackedPart(axis, parts[start:end]))
         start = end
-    return Step(tuple(pieces))
+    return Unpacking(tuple(pieces))
 
 
-def _elementwise(call: Call, index: int, axis: int, parts: Parts) -> Step | None:
+def _elementwise(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
     """Everything but the packed tensor is a scalar."""
     others = [tensor for i, tensor in enumerate(call.inputs) if tensor is not None and i != index]
     if any(tensor.shape != () for tensor in others) or any(tensor.used for tensor in call.outputs[1:]):
         return None
-    return Step((Piece(axis, parts),), True)
+    return Unpacking((PackedPart(axis, parts),), True)
 
 
 STEPS: dict[str, Handle] = {

@@ -19,7 +19,7 @@ Infer = Callable[[Attributes, Shapes], Sequence[Shape]]
 
 
 class Refused(ValueError):
-    """Sizes on which no graph with this vertex runs."""
+    """Sizes on which no graph with this node runs."""
 
 
 class Known(NamedTuple):

@@ -7,45 +7,45 @@ from math import pi, sqrt
 
 import numpy as np
 
-from onnxsurgeon.ops.step import Rule, Step
+from onnxsurgeon.ops.step import GradientCall, Rule
 
 
-def through(derivative: Callable[[Step], str]) -> Rule:
+def through(derivative: Callable[[GradientCall], str]) -> Rule:
     """The rule of an operator of one tensor, whose derivative is made of names."""
     return lambda step, index: step.emit("Mul", step.gradient, derivative(step))
 
 
-def same(step: Step, index: int) -> str:
+def same(step: GradientCall, index: int) -> str:
     return step.gradient
 
 
-def back(step: Step, value: str, index: int) -> str:
+def back(step: GradientCall, value: str, index: int) -> str:
     """The sum over what input `index` was broadcast along."""
     return step.emit.summed_to(value, step.shape(index))
 
 
-def added(step: Step, index: int) -> str:
+def added(step: GradientCall, index: int) -> str:
     return back(step, step.gradient, index)
 
 
-def subtracted(step: Step, index: int) -> str:
+def subtracted(step: GradientCall, index: int) -> str:
     return back(step, step.emit("Neg", step.gradient), 1)
 
 
-def multiplied(step: Step, index: int) -> str:
+def multiplied(step: GradientCall, index: int) -> str:
     return back(step, step.emit("Mul", step.gradient, step.inputs[1 - index]), index)
 
 
-def divided(step: Step, index: int) -> str:
+def divided(step: GradientCall, index: int) -> str:
     return back(step, step.emit("Div", step.gradient, step.inputs[1]), 0)
 
 
-def divisor(step: Step, index: int) -> str:
+def divisor(step: GradientCall, index: int) -> str:
     share = step.emit("Div", step.outputs[0], step.inputs[1])
     return back(step, step.emit("Neg", step.emit("Mul", step.gradient, share)), 1)
 
 
-def power(step: Step, index: int) -> str | None:
+def power(step: GradientCall, index: int) -> str | None:
     exponent = step.value(1)
     if exponent is None:
         return None
@@ -55,24 +55,24 @@ def power(step: Step, index: int) -> str | None:
     return back(step, emit("Mul", step.gradient, slope), 0)
 
 
-def _leaky(step: Step) -> str:
+def _leaky(step: GradientCall) -> str:
     slope = float(step.attributes["alpha"])
     return step.emit("Add", step.emit("Mul", step.emit.mask("Greater", step.inputs[0], 0.0), 1 - slope), slope)
 
 
-def prelu(step: Step, index: int) -> str:
+def prelu(step: GradientCall, index: int) -> str:
     emit, positive = step.emit, step.emit.mask("Greater", step.inputs[0], 0.0)
     below = emit("Mul", emit("Sub", 1.0, positive), step.inputs[1])
     return emit("Mul", step.gradient, emit("Add", positive, below))
 
 
-def _elu(step: Step) -> str:
+def _elu(step: GradientCall) -> str:
     emit, y, slope = step.emit, step.outputs[0], float(step.attributes["alpha"])
     positive = emit.mask("Greater", step.inputs[0], 0.0)
     return emit("Add", positive, emit("Mul", emit("Sub", 1.0, positive), emit("Add", y, slope)))
 
 
-def clip(step: Step, index: int) -> str:
+def clip(step: GradientCall, index: int) -> str:
     emit, result = step.emit, step.gradient
     for name, place, comparison in (("min", 1, "Less"), ("max", 2, "Greater")):
         bound = step.inputs[place] if step.has(place) else step.attributes.get(name)
@@ -81,18 +81,18 @@ def clip(step: Step, index: int) -> str:
     return result
 
 
-def _between(step: Step, value: str, low: float, high: float) -> str:
+def _between(step: GradientCall, value: str, low: float, high: float) -> str:
     emit = step.emit
     return emit("Mul", emit.mask("Greater", value, low), emit.mask("Less", value, high))
 
 
-def _hard_swish(step: Step) -> str:
+def _hard_swish(step: GradientCall) -> str:
     emit, x = step.emit, step.inputs[0]
     slope = emit("Mul", _between(step, x, -3.0, 3.0), emit("Add", emit("Mul", x, 1 / 3), 0.5))
     return emit("Add", slope, emit.number(emit("Not", emit("Less", x, 3.0))))
 
 
-def _gelu(step: Step) -> str:
+def _gelu(step: GradientCall) -> str:
     emit, x = step.emit, step.inputs[0]
     if step.attributes.get("approximate", "none") == "none":
         share = emit("Add", emit("Mul", emit("Erf", emit("Mul", x, sqrt(0.5))), 0.5), 0.5)
@@ -106,12 +106,12 @@ def _gelu(step: Step) -> str:
     return emit("Mul", emit("Add", emit("Add", bent, 1.0), slope), 0.5)
 
 
-def chosen(step: Step, index: int) -> str:
+def chosen(step: GradientCall, index: int) -> str:
     truth = step.inputs[0] if index == 1 else step.emit("Not", step.inputs[0])
     return back(step, step.emit("Mul", step.gradient, step.emit.number(truth)), index)
 
 
-SLOPES: dict[str, Callable[[Step], str]] = {
+SLOPES: dict[str, Callable[[GradientCall], str]] = {
     "Abs": lambda step: step.emit(
         "Sub", step.emit.mask("Greater", step.inputs[0], 0.0), step.emit.mask("Less", step.inputs[0], 0.0)
     ),

@@ -1,4 +1,4 @@
-"""One vertex while its gradients are made."""
+"""One node while its gradients are made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnxsurgeon.ops.emitter import Emitter
 
 
 @dataclass(frozen=True)
-class Step:
+class GradientCall:
     """inputs, outputs, gradients (of the outputs): names; "" for what is absent.
 
     known: the value of an input that depends on nothing but sizes.
@@ -47,4 +47,4 @@ class Step:
         return self.value(index) if given is None else given
 
 
-Rule = Callable[[Step, int], str | None]  # the gradient of one input; None where it can't be told
+Rule = Callable[[GradientCall, int], str | None]  # the gradient of one input; None where it can't be told

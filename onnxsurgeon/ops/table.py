@@ -14,7 +14,7 @@ from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Macs, Resize, Rul
 
 
 def read(call: Call, text: str, **sizes: int) -> list[Axes | None]:
-    """Relates the vertex by a signature; where it doesn't fit, everything is frozen."""
+    """Relates the node by a signature; where it doesn't fit, everything is frozen."""
     patterns = parse(text).inputs
     operands = [call.operand(i) if pattern else None for i, pattern in enumerate(patterns)]
     if any(pattern and call.has(i) and operands[i] is None for i, pattern in enumerate(patterns)):
@@ -30,7 +30,7 @@ def connect(
     *,
     given: Mapping[int, Shape] | None = None,
 ) -> list[Axes | None]:
-    """Relates operands, parts of the vertex' inputs, with its outputs; `given`: shapes for those of unknown shape."""
+    """Relates operands, parts of the node's inputs, with its outputs; `given`: shapes for those of unknown shape."""
     count = len(parse(text).outputs)
     shapes = [(given or {}).get(i) if t.shape is None else t.shape for i, t in enumerate(call.outputs[:count])]
     try:
@@ -90,7 +90,7 @@ def groups(weight: int, axis: int, share: Callable[[Call], int]) -> Resize:
                 raise InfeasibleError(
                     f"{call.name} ({call.operator}) can't change so",
                     why="what it reads and what it gives would be in different numbers of groups",
-                    fix="ask for another width, or change another vertex",
+                    fix="ask for another width, or change another node",
                 )
         return changes
 

@@ -231,7 +231,7 @@ FROM_SHAPE: dict[str, Callable[[Attributes, Shape], Array]] = {
     "Size": lambda a, shape: np.asarray(prod(shape), np.int64),
 }
 
-# What is no computation but a constant that the graph spells as a vertex, and the types of its attributes of numbers.
+# What is no computation but a constant that the graph spells as a node, and the types of its attributes of numbers.
 CONSTANT = "Constant"
 SPELLED: dict[str, Any] = {
     "value_int": np.int64,

@@ -9,19 +9,19 @@ import numpy as np
 
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.ops.linear import Window, window
-from onnxsurgeon.ops.step import Step
+from onnxsurgeon.ops.step import GradientCall
 
 LARGE = 2**26  # numbers in the patches that are held at a time
 LOW = -3.4e38  # below all that is pooled
 
 
-def _window(step: Step) -> Window:
+def _window(step: GradientCall) -> Window:
     size = step.shape(0)[2:]
     kernel = step.attributes["kernel_shape"] if len(step.inputs) == 1 else step.shape(1)[2:]
     return window(step.attributes, kernel, size)
 
 
-def _positions(step: Step) -> list[Array]:
+def _positions(step: GradientCall) -> list[Array]:
     """By spatial axis the padded position of each tap at each place, shape (taps, places)."""
     seen, places = _window(step), step.result()[2:]
     taps = [(reach - 1) // d + 1 for reach, d in zip(seen.reach, seen.dilations, strict=True)]
@@ -31,7 +31,7 @@ def _positions(step: Step) -> list[Array]:
     ]
 
 
-def _needed(step: Step) -> list[tuple[int, int]]:
+def _needed(step: GradientCall) -> list[tuple[int, int]]:
     """By spatial axis the padding before it, and what is needed behind it for the last place to be whole."""
     seen = _window(step)
     return [
@@ -40,11 +40,11 @@ def _needed(step: Step) -> list[tuple[int, int]]:
     ]
 
 
-def _padded(step: Step, number: float) -> str:
+def _padded(step: GradientCall, number: float) -> str:
     return step.emit.widened(step.inputs[0], {2 + axis: ends for axis, ends in enumerate(_needed(step))}, number)
 
 
-def _taps(step: Step, padded: str) -> list[str]:
+def _taps(step: GradientCall, padded: str) -> list[str]:
     """What each tap of the window sees, shaped like the output."""
     taps = [padded]
     for axis, at in enumerate(_positions(step), 2):
@@ -52,7 +52,7 @@ def _taps(step: Step, padded: str) -> list[str]:
     return taps
 
 
-def _untapped(step: Step, taps: list[str], size: Sequence[int]) -> str:
+def _untapped(step: GradientCall, taps: list[str], size: Sequence[int]) -> str:
     """The sum of what belongs where each tap looked. size: of the padded input, by spatial axis."""
     for axis, at in reversed(list(enumerate(_positions(step)))):
         spread = [step.emit.scattered(tap, 2 + axis, at[k % len(at)], size[axis]) for k, tap in enumerate(taps)]
@@ -60,7 +60,9 @@ def _untapped(step: Step, taps: list[str], size: Sequence[int]) -> str:
     return taps[0]
 
 
-def _unslid(step: Step, gradient: str, weight: str, channels: int, groups: int, behind: list[tuple[int, int]]) -> str:
+def _unslid(
+    step: GradientCall, gradient: str, weight: str, channels: int, groups: int, behind: list[tuple[int, int]]
+) -> str:
     """The transposed convolution whose result has the spatial size of the input. behind: (before, after) by axis."""
     emit, seen = step.emit, _window(step)
     size = step.shape(0)[2:]
@@ -73,13 +75,13 @@ def _unslid(step: Step, gradient: str, weight: str, channels: int, groups: int, 
     )  # fmt: skip
 
 
-def conv_data(step: Step, index: int) -> str:
+def conv_data(step: GradientCall, index: int) -> str:
     seen = _window(step)
     behind = list(zip(seen.before, seen.after, strict=True))
     return _unslid(step, step.gradient, step.inputs[1], step.shape(0)[1], step.attributes.get("group", 1), behind)
 
 
-def conv_weight(step: Step, index: int) -> str:
+def conv_weight(step: GradientCall, index: int) -> str:
     """All patches of the input beside the gradients of what they made."""
     emit, shape = step.emit, step.shape(1)
     n, groups, places = step.shape(0)[0], step.attributes.get("group", 1), prod(step.result()[2:])
@@ -94,12 +96,12 @@ def conv_weight(step: Step, index: int) -> str:
     return emit.reshaped(emit.joined(parts, 2), shape)
 
 
-def conv_bias(step: Step, index: int) -> str:
+def conv_bias(step: GradientCall, index: int) -> str:
     rank = len(step.result())
     return step.emit.reshaped(step.emit.total(step.gradient, [0, *range(2, rank)]), step.shape(2))
 
 
-def average_pool(step: Step, index: int) -> str:
+def average_pool(step: GradientCall, index: int) -> str:
     emit, seen, size = step.emit, _window(step), step.shape(0)[2:]
     share = np.ones((), np.float32)
     for at, n, before, after in zip(_positions(step), size, seen.before, seen.after, strict=True):
@@ -111,7 +113,7 @@ def average_pool(step: Step, index: int) -> str:
     return emit.reshaped(_unslid(step, gradient, ones, 1, 1, _needed(step)), step.shape(0))
 
 
-def max_pool(step: Step, index: int) -> str:
+def max_pool(step: GradientCall, index: int) -> str:
     """To the first tap that is the largest."""
     emit, needed, size = step.emit, _needed(step), step.shape(0)[2:]
     free, parts = emit.filled((), 1.0), []

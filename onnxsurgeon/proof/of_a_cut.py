@@ -171,7 +171,7 @@ def require(proof: Proof, allowed: Tolerance) -> None:
         error = ProofError(
             "the pruned model does not compute what it must; nothing was written",
             why=f"output {proof.worst} differs by {proof.error:.3g} of its magnitude, {allowed.rtol:g} is allowed",
-            fix="report this model; --exclude vertices to narrow it down, or --rtol if the model is that sensitive",
+            fix="report this model; --exclude nodes to narrow it down, or --rtol if the model is that sensitive",
         )
         error.proof = proof
         raise error

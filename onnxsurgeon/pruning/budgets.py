@@ -104,7 +104,7 @@ def solved(
         built.problem,
         time_limit=time_limit,
         gap=gap,
-        progress=lambda step: report("solve", f"utility {step.objective:.6g}, gap {step.gap:.2%}"),
+        progress=lambda step: report("solve", f"importance {step.objective:.6g}, gap {step.gap:.2%}"),
     )
 
 

@@ -33,16 +33,16 @@ from onnxsurgeon.ops.nodes import constant
 if TYPE_CHECKING:
     from onnxsurgeon.runtime.session import Device
 
-TABLES = ("reconstruction", "output-error")  # utilities that are a table for each space
+TABLES = ("reconstruction", "output-error")  # importances that are a table for each space
 OF_DATA = (*OBSERVED, *TABLES)
 DEFAULT, WITHOUT_DATA = "output-error", "l2-norm"
 BY_SAMPLES = ("sequential", "joint")  # compensations that run samples through the cut model
 MEMORY = 2e9
-SPELLING = 256  # bytes of the names and the vertex that a new bias may need
+SPELLING = 256  # bytes of the names and the node that a new bias may need
 
 
 @dataclass(frozen=True)
-class Request:
+class CalibrationRequest:
     """What is to be done with data, and how. stats: a file to read statistics from, or to write them to.
 
     memory: bytes that statistics and activations may take, about. mirror: data are pictures, and mirror images of them
@@ -50,7 +50,7 @@ class Request:
     statistics are of, or else where samples run through the cut model.
     """
 
-    utility: str
+    importance: str
     compensate: Compensation
     data: Samples | None = None
     stats: Path | None = None
@@ -62,26 +62,30 @@ class Request:
 
     @property
     def needs_moments(self) -> bool:
-        return self.utility in OF_DATA or (self.data is not None and self.compensate in ("bias", "linear"))
+        return self.importance in OF_DATA or (self.data is not None and self.compensate in ("bias", "linear"))
 
 
 def request(
-    utility: str | None, compensate: str | None, data: Samples | None, stats: str | os.PathLike[str] | None,
+    importance: str | None, compensate: str | None, data: Samples | None, stats: str | os.PathLike[str] | None,
     memory: float, device: Device, seed: int, *, mirror: bool = False, rotate: bool | None = None,
-) -> Request:  # fmt: skip
+) -> CalibrationRequest:  # fmt: skip
     """Defaults filled in; raises UsageError for what does not go together."""
     known = data is not None or (stats is not None and Path(stats).exists())
-    utility = utility or (DEFAULT if data is not None else WITHOUT_DATA)
+    importance = importance or (DEFAULT if data is not None else WITHOUT_DATA)
     compensate = compensate or ("sequential" if data is not None else "none")
     if compensate not in COMPENSATIONS:
         raise UsageError(
             f"unknown compensation {compensate!r}", why=f"known: {', '.join(COMPENSATIONS)}", fix="choose one of these"
         )
-    for word, needs in ((f"--utility {utility}", utility in OF_DATA), ("--compensate linear", compensate == "linear")):
+    for word, needs in (
+        (f"--importance {importance}", importance in OF_DATA),
+        ("--compensate linear", compensate == "linear"),
+    ):
         if needs and not known:
             raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
     for word, needs in (
-        (f"--compensate {compensate}", compensate in BY_SAMPLES), ("--utility output-error", utility == "output-error")
+        (f"--compensate {compensate}", compensate in BY_SAMPLES),
+        ("--importance output-error", importance == "output-error"),
     ):  # fmt: skip
         if needs and data is None:
             raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
@@ -91,7 +95,7 @@ def request(
         if lacks:
             raise UsageError(f"{word} needs samples", why="there is no data", fix="give some with --data")
     path = None if stats is None else Path(stats)
-    return Request(utility, compensate, data, path, memory, device, seed, mirror, rotate)  # type: ignore[arg-type]
+    return CalibrationRequest(importance, compensate, data, path, memory, device, seed, mirror, rotate)  # type: ignore[arg-type]
 
 
 class Calibration:
@@ -101,7 +105,7 @@ class Calibration:
     """
 
     def __init__(
-        self, request: Request, model: Model, labels: Labels, relabel: Callable[[ir.Model], Labels],
+        self, request: CalibrationRequest, model: Model, labels: Labels, relabel: Callable[[ir.Model], Labels],
         report: Callable[[str, str], None],
     ) -> None:  # fmt: skip
         self.request, self.labels, self.report = request, labels, report
@@ -161,19 +165,19 @@ class Calibration:
 
     def _lost(self, keep: Mask) -> float:
         """What the outputs lose when only some neurons stay, measured."""
-        self.report("weigh", f"{self.request.utility}: {np.count_nonzero(~keep):,} neurons less")
+        self.report("weigh", f"{self.request.importance}: {np.count_nonzero(~keep):,} neurons less")
         return self._loss(keep)
 
     def weigh(self) -> tuple[FloatArray, Judge | None]:
-        """Utility of every neuron, shape (neurons,); and what brings the tables of spaces, where that is not all."""
-        utility, known = self.request.utility, self.statistics.moments
-        if utility in OBSERVED:
-            return observed(self.labels, self.found, known, utility), None
-        if utility not in TABLES:
-            return scores(self.labels, utility, seed=self.request.seed), None
+        """Importance of every neuron, shape (neurons,); and what brings the tables of spaces, where that is not all."""
+        importance, known = self.request.importance, self.statistics.moments
+        if importance in OBSERVED:
+            return observed(self.labels, self.found, known, importance), None
+        if importance not in TABLES:
+            return scores(self.labels, importance, seed=self.request.seed), None
         worth = scores(self.labels, WITHOUT_DATA)
         judge: Judge = Reconstruction(self.labels, self.found, known, worth)
-        if utility == "output-error":
+        if importance == "output-error":
             judge = measuring(self.labels, judge, self.statistics, self._lost)
         return worth, judge
 

@@ -18,7 +18,7 @@ from onnxsurgeon.arrays import IntArray, Mask, Shape
 from onnxsurgeon.compensation.layerwise import Change
 from onnxsurgeon.data import Samples
 from onnxsurgeon.dependency.labels import Labels, label, widths
-from onnxsurgeon.dependency.measure import Measure, count_params, count_vertices, measure, weight_bytes
+from onnxsurgeon.dependency.measure import Measure, count_nodes, count_params, measure, weight_bytes
 from onnxsurgeon.dependency.names import matching
 from onnxsurgeon.dependency.spaces import Spaces
 from onnxsurgeon.edit.apply import cut
@@ -60,7 +60,7 @@ class Result:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def changes(self) -> list[tuple[str, str, str, Shape, Shape]]:
-        """(vertex, operator, weight, shape before, shape after) of every matrix that changed."""
+        """(node, operator, weight, shape before, shape after) of every matrix that changed."""
         rows = []
         for weight in self.labels.weights():
             after = widths(weight.axes, self.keep, weight.shape)
@@ -132,7 +132,7 @@ def prune(
     max_macs: float | None = None,
     max_size: float | None = None,
     data: Samples | None = None,
-    utility: str | None = None,
+    importance: str | None = None,
     compensate: str | None = None,
     stats: str | os.PathLike[str] | None = None,
     mirror: bool = False,
@@ -150,19 +150,19 @@ def prune(
     gap: float = 1e-3,
     progress: Progress | None = None,
 ) -> Result:
-    """The selection of most utility within the budgets, cut out of `model`.
+    """The selection of most importance within the budgets, cut out of `model`.
 
     ratio: `metric` falls by at least this share, and by no more than the structure forces. max_params, max_macs (per
-    sample), max_size (bytes): budgets, any number at once. data: samples without labels, from which `utility` is
+    sample), max_size (bytes): budgets, any number at once. data: samples without labels, from which `importance` is
     `output-error` and `compensate` is `sequential` by default; without, they are `l2-norm` and `none`. stats: a file
     that holds what is known from data, or will. mirror: data are pictures; fit to their mirror images, too. rotate:
     linear streams are turned into components, and those are cut; by default where weights are fitted to data. memory:
     bytes for all that. device: what runs the model on it. round_to: widths become multiples of it. min_keep: share of
-    each axis that stays. exclude, only: globs over vertex names.
+    each axis that stays. exclude, only: globs over node names.
     Raises UsageError for a request that makes no sense, InfeasibleError where no selection fits.
     """
     clock, report = _Clock(), progress or (lambda stage, detail: None)
-    wanted = request(utility, compensate, data, stats, memory, device, seed, mirror=mirror, rotate=rotate)
+    wanted = request(importance, compensate, data, stats, memory, device, seed, mirror=mirror, rotate=rotate)
     limits = {"params": max_params, "macs": max_macs, "size": max_size}
     check_request(ratio, limits, round_to, min_keep)
     report("label", model.path.name)
@@ -174,7 +174,7 @@ def prune(
     labels = calibration.labels
     pinned = _pinned(labels, *named)
     clock("calibrate")
-    report("weigh", wanted.utility)
+    report("weigh", wanted.importance)
     overhead = model.bytes - weight_bytes(model.graph)
     built = calibration.spaces(round_to=round_to, min_keep=min_keep, pinned=pinned, overhead=overhead)
     clock("weigh")
@@ -199,7 +199,7 @@ def prune(
                 found = Result(model, labels, built, solution.counts, keep, graph, graph, solution, before, after)
             if near:
                 break
-        # Constants that unrelated vertices share are counted for each, but written once where they are cut alike.
+        # Constants that unrelated nodes share are counted for each, but written once where they are cut alike.
         for m in bounds:
             drift.setdefault(m, []).append(solution.costs[m] - after.of(m))
         again = {m: Bound(m, b.upper + min(drift[m]), b.lower + max(drift[m])) for m, b in bounds.items()}
@@ -222,7 +222,7 @@ def prune(
 def _measured(graph: ir.Model, solution: Solution, calibration: Calibration | None = None) -> Measure:
     """A cut model; with what compensation may add to it, where that is still to come."""
     params, size_ = calibration.reserve if calibration else (0, 0)
-    return Measure(count_params(graph) + params, solution.costs["macs"], size(graph) + size_, count_vertices(graph))
+    return Measure(count_params(graph) + params, solution.costs["macs"], size(graph) + size_, count_nodes(graph))
 
 
 class _Clock:
@@ -239,12 +239,12 @@ class _Clock:
 
 
 def _named(labels: Labels, patterns: Sequence[str], option: str) -> set[str]:
-    """The vertices that an option speaks of. Raises UsageError where a pattern matches none."""
+    """The nodes that an option speaks of. Raises UsageError where a pattern matches none."""
     return {labels.calls[node].name for node in matching(labels, patterns, option)}
 
 
 def _pinned(labels: Labels, exclude: Collection[str], only: Collection[str]) -> Mask | None:
-    """Neurons that the user wants to stay: those on outputs of excluded vertices, or on none of the chosen ones."""
+    """Neurons that the user wants to stay: those on outputs of excluded nodes, or on none of the chosen ones."""
     if not exclude and not only:
         return None
     pinned = np.zeros(labels.relations.count, np.bool_)
@@ -261,7 +261,7 @@ def _pinned(labels: Labels, exclude: Collection[str], only: Collection[str]) -> 
 
 
 def _output_roots(labels: Labels, names: Collection[str]) -> IntArray:
-    """Of the vertices of these names, as far as they are there."""
+    """Of the nodes of these names, as far as they are there."""
     calls = (call for call in labels.calls.values() if call.name in names)
     axes = [axis for call in calls for result in call.results for axis in result or () if axis is not None]
     return labels.classes.root[np.concatenate(axes)] if axes else np.empty(0, np.int64)

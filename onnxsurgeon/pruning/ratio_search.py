@@ -142,5 +142,5 @@ class _Search:
             why += "no selection meets the budgets, or its score is no number"
         return InfeasibleError(
             f"no smaller model was found that loses at most {self.max_drop:g}", why=why,
-            fix="allow more with --max-drop, or choose another --utility",
+            fix="allow more with --max-drop, or choose another --importance",
         )  # fmt: skip

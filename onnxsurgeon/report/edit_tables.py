@@ -1,4 +1,4 @@
-"""How a person sees an edit: counts, the vertices that changed, and a line for each step and its proof."""
+"""How a person sees an edit: counts, the nodes that changed, and a line for each step and its proof."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from onnxsurgeon.report.records import Report
 from onnxsurgeon.report.tables import ROWS, columns, counts, filled, plain, said, sized, verdict
 
-NAMED = 8  # vertices that come or go, without --verbose
+NAMED = 8  # nodes that come or go, without --verbose
 
 
 def edited(report: Report, *, verbose: bool) -> list[RenderableType]:
@@ -19,7 +19,7 @@ def edited(report: Report, *, verbose: bool) -> list[RenderableType]:
     parts = [*counts(report), *_changes(report["changes"], verbose=verbose)]
     for word, key in (("came", "after"), ("went", "before")):
         names = [
-            f"{row['vertex']} ({row[key]['operator']})"
+            f"{row['node']} ({row[key]['operator']})"
             for row in report["changes"]
             if not (row["before"] and row["after"]) and row[key]
         ]
@@ -34,12 +34,12 @@ def _changes(rows: Sequence[Report], *, verbose: bool) -> list[RenderableType]:
     rows = [row for row in rows if row["before"] and row["after"]]
     if not rows:
         return []
-    table = columns("vertex", "operator", "width", "weight", title=f"Vertices that changed: {len(rows):,}")
+    table = columns("node", "operator", "width", "weight", title=f"Nodes that changed: {len(rows):,}")
     shown = rows if verbose else [row for row in rows if not row["follows"]]
-    cells = [(row["vertex"], *(_became(row, key) for key in ("operator", "width", "weight"))) for row in shown]
+    cells = [(row["node"], *(_became(row, key) for key in ("operator", "width", "weight"))) for row in shown]
     left = len(rows) - len(shown)
     following = [plain(f"... and {left:,} that only follow{'s' * (left == 1)} (see them with -v)")] if left else []
-    return [filled(table, cells, None if verbose else ROWS, "vertices"), *following, ""]
+    return [filled(table, cells, None if verbose else ROWS, "nodes"), *following, ""]
 
 
 def _became(row: Report, key: str) -> str:

@@ -1,4 +1,4 @@
-"""What edits did to a network, as one plain object: counts, vertices, widths that were asked for, steps and proofs."""
+"""What edits did to a network, as one plain object: counts, nodes, widths that were asked for, steps and proofs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def edited(
         "after": _counts(new),
         "requested": dict(requested),
         "widths": [row for found in resized for row in _widths(found)],
-        "changes": list(vertices(old.labels, new.labels)),
+        "changes": list(nodes(old.labels, new.labels)),
         "steps": [_step(step) for step in new.steps],
         "proof": None,
     }
@@ -85,8 +85,8 @@ def _with_proof(row: Report, proof: Proven) -> Report:
     }
 
 
-def vertices(before: Labels, after: Labels) -> Iterator[Report]:
-    """A row for each vertex that came, went, or looks different: what it was and what it is.
+def nodes(before: Labels, after: Labels) -> Iterator[Report]:
+    """A row for each node that came, went, or looks different: what it was and what it is.
 
     follows: it is as wide as what feeds it, and nothing else of it changed.
     """
@@ -98,7 +98,7 @@ def vertices(before: Labels, after: Labels) -> Iterator[Report]:
             now = {**now, "width": now["width"] or (1 if was["width"] else None)}  # what is 1 wide carries no neurons
         if was != now:
             rest = was is not None and now is not None and {**was, "width": 0} == {**now, "width": 0}
-            yield {"vertex": name, "before": was, "after": now, "follows": rest and name in followers}
+            yield {"node": name, "before": was, "after": now, "follows": rest and name in followers}
 
 
 def _looks(labels: Labels) -> dict[str, Report]:
@@ -115,7 +115,7 @@ def _look(labels: Labels, node: ir.Node) -> Report:
 
 
 def _followers(labels: Labels) -> set[str]:
-    """Vertices whose neurons are those of what feeds them."""
+    """Nodes whose neurons are those of what feeds them."""
     root, found = labels.classes.root, set[str]()
     for node in labels.model.graph:
         own = value_axis(labels, node.outputs[0]) if node.outputs else None

@@ -39,7 +39,7 @@ def page(report: Report) -> str:
         f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head><body>',
         f"<h1>{title}</h1>",
         f"<p>How far the outputs move, relative to their norm, when one layer alone gets narrower; "
-        f"{report['samples']:,} samples, neurons of least utility ({escape(report['utility'])}) dropped first. "
+        f"{report['samples']:,} samples, neurons of least importance ({escape(report['importance'])}) dropped first. "
         "All charts have the same scale of errors; what is below it lies on the bottom line.</p>",
         "<section>", *(_card(layer, low, high) for layer in layers), "</section>",
         f"<table><tr><th>layer</th><th>width</th>{heads}</tr>", *(_row(layer, shares) for layer in layers), "</table>",
@@ -60,7 +60,7 @@ def _decades(errors: list[float]) -> tuple[int, int]:
 
 
 def _card(layer: Report, low: int, high: int) -> str:
-    first, *others = (escape(name) for name in layer["vertices"])
+    first, *others = (escape(name) for name in layer["nodes"])
     tied = f", tied to {len(others)} more" if others else ""
     return (
         f'<article><h2>{first}</h2><p title="{", ".join(others)}">{escape(layer["operator"])}{tied}, '
@@ -91,7 +91,7 @@ def _chart(layer: Report, low: int, high: int) -> str:
         for p in layer["points"]
     ]
     line = " ".join(f"{x(p['units']):.1f},{y(p['error']):.1f}" for p in layer["points"])
-    label = f"error against width of {escape(layer['vertices'][0])}"
+    label = f"error against width of {escape(layer['nodes'][0])}"
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{label}">'
         f'{"".join(grid + ticks)}<polyline points="{line}"/>{"".join(marks)}</svg>'
@@ -101,4 +101,4 @@ def _chart(layer: Report, low: int, high: int) -> str:
 def _row(layer: Report, shares: list[float]) -> str:
     known = {point["share"]: point["error"] for point in layer["points"]}
     cells = "".join(f"<td>{percent(known[s]) if s in known else '-'}</td>" for s in shares)
-    return f"<tr><td>{escape(layer['vertices'][0])}</td><td>{layer['units']}</td>{cells}</tr>"
+    return f"<tr><td>{escape(layer['nodes'][0])}</td><td>{layer['units']}</td>{cells}</tr>"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.dependency.measure import Measure
     from onnxsurgeon.evaluation.score import Score
     from onnxsurgeon.evaluation.sensitivity import Sensitivity
-    from onnxsurgeon.inspection import Axed, Inspection, Vertex
+    from onnxsurgeon.inspection import Axed, InspectedNode, Inspection
     from onnxsurgeon.neurons.relations import Reason
     from onnxsurgeon.proof.comparison import Tolerance
     from onnxsurgeon.proof.of_a_cut import Proof
@@ -61,17 +61,17 @@ def pruned(
         "ratio": {m: 1 - after.of(m) / before.of(m) if before.of(m) else 0.0 for m in METRICS},
         "requested": dict(requested),
         "changes": [
-            {"vertex": vertex, "operator": operator, "weight": weight, "before": list(old), "after": list(new)}
-            for vertex, operator, weight, old, new in result.changes()
+            {"node": node, "operator": operator, "weight": weight, "before": list(old), "after": list(new)}
+            for node, operator, weight, old, new in result.changes()
         ],
         "compensation": [
-            {"vertex": row.vertex, "before": row.before, "after": row.after}
+            {"node": row.node, "before": row.before, "after": row.after}
             for row in result.fitted
-            if row.vertex != TOGETHER
+            if row.node != TOGETHER
         ],
         "rotated": result.rotated,
         "joint": next(
-            ({"before": row.before, "after": row.after} for row in result.fitted if row.vertex == TOGETHER), None
+            ({"before": row.before, "after": row.after} for row in result.fitted if row.node == TOGETHER), None
         ),
         "solver": {
             "status": solution.status,
@@ -112,18 +112,18 @@ def evaluated(found: Score, model: Path, data: str) -> Report:
     }
 
 
-def sensitive(found: Sensitivity, model: Path, data: str, utility: str) -> Report:
+def sensitive(found: Sensitivity, model: Path, data: str, importance: str) -> Report:
     return {
         **head("sensitivity"),
         "model": str(model),
         "data": data,
-        "utility": utility,
+        "importance": importance,
         "shares": list(found.shares),
         "samples": found.samples,
         "provider": found.provider,
         "layers": [
             {
-                "vertices": list(layer.vertices),
+                "nodes": list(layer.nodes),
                 "operator": layer.operator,
                 "units": layer.units,
                 "points": [{"share": p.share, "units": p.units, "error": p.error} for p in layer.points],
@@ -193,7 +193,7 @@ def inspected(found: Inspection, patterns: Sequence[str]) -> Report:
         "weights": [
             {
                 "weight": row.tensor.name,
-                "vertex": row.vertex,
+                "node": row.node,
                 "operator": row.operator,
                 "params": row.params,
                 "frozen": row.held,
@@ -202,7 +202,7 @@ def inspected(found: Inspection, patterns: Sequence[str]) -> Report:
             for row in found.weights()
         ],
         "frozen": [_frozen(row) for row in found.frozen],
-        "layers": [_vertex(row) for row in found.vertices(patterns)],
+        "layers": [_node(row) for row in found.nodes(patterns)],
         "status": "done",
         "exit_code": 0,
     }
@@ -237,7 +237,7 @@ def validated(found: Validation, original: Path, edited: Path) -> Report:
 
 def _measure(found: Measure) -> Report:
     macs = int(found.macs) if found.macs == int(found.macs) else found.macs
-    return {"params": found.params, "macs": macs, "size": found.size, "vertices": found.vertices}
+    return {"params": found.params, "macs": macs, "size": found.size, "nodes": found.nodes}
 
 
 def _reason(reason: Reason | None) -> Report:
@@ -245,9 +245,9 @@ def _reason(reason: Reason | None) -> Report:
         return {
             "reason": "no axis that can be cut: scalars, and weights that no rule reads",
             "operator": "",
-            "vertex": "",
+            "node": "",
         }
-    return {"reason": reason.text, "operator": reason.operator, "vertex": reason.vertex}
+    return {"reason": reason.text, "operator": reason.operator, "node": reason.node}
 
 
 def _frozen(row: Frozen) -> Report:
@@ -271,9 +271,9 @@ def _axes(tensor: Axed) -> list[Report]:
     ]
 
 
-def _vertex(row: Vertex) -> Report:
+def _node(row: InspectedNode) -> Report:
     return {
-        "vertex": row.name,
+        "node": row.name,
         "operator": row.operator,
         "rule": row.known,
         "outputs": [{"name": tensor.name, "axes": _axes(tensor)} for tensor in row.outputs],

@@ -19,7 +19,7 @@ ROWS = 20  # of a table without --verbose
 CAUSES = 5  # of frozen parameters without --verbose
 PIPED = 120  # columns where there is no terminal to ask
 OUTCOMES = {1: "CRASHED", 2: "wrong usage", 3: "infeasible", 4: "refused", 5: "PROOF FAILED"}  # by exit code
-NAMES = {"params": "parameters", "macs": "MACs", "size": "file", "vertices": "vertices"}
+NAMES = {"params": "parameters", "macs": "MACs", "size": "file", "nodes": "nodes"}
 
 
 def console(stream: TextIO) -> Console:
@@ -104,14 +104,14 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
     parts = counts(report)
     if report["changes"]:
         title = f"Weights that changed: {len(report['changes']):,}"
-        widths = columns("vertex", "operator", "weight", ">before", ">after", title=title)
+        widths = columns("node", "operator", "weight", ">before", ">after", title=title)
         rows = [
-            (c["vertex"], c["operator"], c["weight"], sized(c["before"]), sized(c["after"])) for c in report["changes"]
+            (c["node"], c["operator"], c["weight"], sized(c["before"]), sized(c["after"])) for c in report["changes"]
         ]
         parts += [filled(widths, rows, None if verbose else ROWS, "weights"), ""]
     if verbose and report["compensation"]:
-        fitted = columns("vertex", ">error before", ">after", title="Layers that were fitted anew")
-        errors = [(c["vertex"], f"{c['before']:.4f}", f"{c['after']:.4f}") for c in report["compensation"]]
+        fitted = columns("node", ">error before", ">after", title="Layers that were fitted anew")
+        errors = [(c["node"], f"{c['before']:.4f}", f"{c['after']:.4f}") for c in report["compensation"]]
         parts += [filled(fitted, errors, None, "layers"), ""]
     told = [_scored(report["score"])] if report["score"] else []
     rotated = said("rotated", f"linear streams whose components were cut, not their channels: {report['rotated']}")
@@ -180,7 +180,7 @@ def _solver(solver: Report) -> RenderableType:
     proven = f"proven gap {100 * gap:.3f} %" if gap is not None and gap < float("inf") else "no proven gap"
     return said(
         "solver",
-        f"{solver['status']}: utility {solver['objective']:.6g}, {proven}, {solver['seconds']:.2f} s "
+        f"{solver['status']}: importance {solver['objective']:.6g}, {proven}, {solver['seconds']:.2f} s "
         f"({solver['spaces']:,} spaces of {solver['units']:,} units)",
     )
 
@@ -192,9 +192,9 @@ def _frozen(report: Report, *, verbose: bool) -> list[RenderableType]:
     line = said("frozen", f"{held:,} of {total:,} parameters{share} can't be cut")
     if not rows:
         return [line]
-    table = columns(">params", "operator", "reason", "first vertex")
+    table = columns(">params", "operator", "reason", "first node")
     cells = (
-        (f"{r['params']:,}", r["operator"], r["reason"] + " (a table along positions)" * r["table"], r["vertex"])
+        (f"{r['params']:,}", r["operator"], r["reason"] + " (a table along positions)" * r["table"], r["node"])
         for r in rows
     )
     return [line, Padding(filled(table, cells, None if verbose else CAUSES, "causes"), (0, 0, 0, 8))]
@@ -229,13 +229,13 @@ def verdict(report: Report) -> RenderableType:
 
 
 def inspected(report: Report, *, verbose: bool, pattern: str | None) -> list[RenderableType]:
-    """What is in a model; with a pattern only the vertices that match it, axis by axis."""
+    """What is in a model; with a pattern only the nodes that match it, axis by axis."""
     if pattern is not None:
         return [part for layer in report["layers"] for part in (_axes(layer), "")]
     parts: list[RenderableType] = [_facts(report), "", _interface(report), ""]
-    table = columns("weight", "operator", "vertex", "shape", "free", ">params", ">frozen", title="Largest weights")
+    table = columns("weight", "operator", "node", "shape", "free", ">params", ">frozen", title="Largest weights")
     rows = (
-        (w["weight"], w["operator"], w["vertex"], sized([a["size"] for a in w["axes"]]), _free_axes(w["axes"]),
+        (w["weight"], w["operator"], w["node"], sized([a["size"] for a in w["axes"]]), _free_axes(w["axes"]),
          units.count(w["params"]), units.count(w["frozen"]) if w["frozen"] else "-")
         for w in report["weights"]
     )  # fmt: skip
@@ -259,7 +259,7 @@ def _facts(report: Report) -> RenderableType:
         ("parameters", f"{units.count(report['params'])} ({report['params']:,})"),
         ("MACs", f"{units.count(report['macs'])} per sample"),
         ("file", units.size(report["size"])),
-        ("vertices", f"{report['vertices']:,}: {operators}"),
+        ("nodes", f"{report['nodes']:,}: {operators}"),
     ):
         table.add_row(word, plain(text))
     return table
@@ -285,14 +285,14 @@ def _free_axes(axes: Sequence[Report]) -> str:
 
 
 def _layers(report: Report) -> RenderableType:
-    table = columns("vertex", "operator", "output", "shape", "units", title="Vertices")
+    table = columns("node", "operator", "output", "shape", "units", title="Nodes")
     for layer in report["layers"]:
         for output in layer["outputs"] or [{"name": "-", "axes": []}]:
             units = "x".join(
                 str(a["units"]) + ("" if a["free"] else "!") if a["units"] else "-" for a in output["axes"]
             )
             shape = sized([a["size"] for a in output["axes"]])
-            table.add_row(*map(plain, (layer["vertex"], layer["operator"], output["name"], shape, units)))
+            table.add_row(*map(plain, (layer["node"], layer["operator"], output["name"], shape, units)))
     return Group(
         table, plain("units: -: an axis that carries no neurons (batch, space, size 1); !: none of them is free")
     )
@@ -301,7 +301,7 @@ def _layers(report: Report) -> RenderableType:
 def _axes(layer: Report) -> RenderableType:
     said = "" if layer["rule"] else ", an operator without a rule"
     table = columns(
-        "tensor", ">axis", ">size", ">units", ">free", "why", title=f"{layer['vertex']} ({layer['operator']}{said})"
+        "tensor", ">axis", ">size", ">units", ">free", "why", title=f"{layer['node']} ({layer['operator']}{said})"
     )
     for kind in ("outputs", "weights"):
         for tensor in layer[kind]:
@@ -318,7 +318,7 @@ def _cause(axis: Report) -> str:
     if why is None:
         return "free" if axis["units"] else "no neurons: batch, space or size 1"
     part = "" if axis["free"] == 0 else "in part: "
-    return f"{part}{why['reason']}" + (f" ({why['operator']} {why['vertex']})" if why["vertex"] else "")
+    return f"{part}{why['reason']}" + (f" ({why['operator']} {why['node']})" if why["node"] else "")
 
 
 def sensitive(report: Report) -> list[RenderableType]:
@@ -328,8 +328,8 @@ def sensitive(report: Report) -> list[RenderableType]:
     table = columns("layer", "operator", ">width", *(f">{share:.0%}" for share in shares), title=title)
     for layer in report["layers"]:
         errors = {point["share"]: percent(point["error"]) for point in layer["points"]}
-        more = f" and {len(layer['vertices']) - 1} more" if layer["vertices"][1:] else ""
-        cells = (layer["vertices"][0] + more, layer["operator"], layer["units"], *(errors.get(s, "-") for s in shares))
+        more = f" and {len(layer['nodes']) - 1} more" if layer["nodes"][1:] else ""
+        cells = (layer["nodes"][0] + more, layer["operator"], layer["units"], *(errors.get(s, "-") for s in shares))
         table.add_row(*map(plain, cells))
     return [table]
 

@@ -20,7 +20,7 @@ from onnxsurgeon.runtime.session import Device, Session
 
 
 def reads(node: ir.Node) -> list[ir.Value]:
-    """What a vertex and the graphs in its attributes read from outside."""
+    """What a node and the graphs in its attributes read from outside."""
     inner = [n for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for n in a.value.all_nodes()]
     made = {v for n in inner for v in n.outputs}
     made |= {v for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for v in a.value.inputs}
@@ -32,7 +32,7 @@ def reads(node: ir.Node) -> list[ir.Value]:
 def behind(
     model: ir.Model, wanted: Iterable[ir.Value], given: Collection[ir.Value] = ()
 ) -> tuple[list[ir.Node], list[ir.Value]]:
-    """The vertices that compute `wanted` from `given` and the inputs, in order; and the values that they are fed."""
+    """The nodes that compute `wanted` from `given` and the inputs, in order; and the values that they are fed."""
     nodes, fed = set[ir.Node](), dict[ir.Value, None]()
     open_ = list(wanted)
     while open_:
@@ -46,7 +46,7 @@ def behind(
 
 
 def serialised(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: Iterable[ir.Value]) -> bytes:
-    """A model of these vertices and the weights that they read; `fed`: arrays like its inputs will be."""
+    """A model of these nodes and the weights that they read; `fed`: arrays like its inputs will be."""
     graph = onnx.GraphProto(name="piece")
     weights = dict.fromkeys(v for node in nodes for v in reads(node) if v.is_initializer())
     size = 0
@@ -67,7 +67,7 @@ def serialised(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: 
     return bytes(found.SerializeToString())
 
 
-class Piece:
+class Segment:
     """The part of a model that computes `wanted`; weights are read when it runs first."""
 
     def __init__(self, model: ir.Model, wanted: Iterable[ir.Value], device: Device, given: Collection[ir.Value] = ()):
@@ -148,7 +148,7 @@ class Walk:
         needed = {v for node in self.pending for v in reads(node)} | {value, *self.model.graph.outputs}
         nodes = set(behind(self.model, [value], self.live)[0])
         made = [v for node in nodes for v in node.outputs if v in needed and constant(v) is None]
-        piece = Piece(self.model, made, self.device, self.live)
+        piece = Segment(self.model, made, self.device, self.live)
         for batch in range(self.batches):
             arrays = piece.run({v.name or "": self.store.get(v.name or "", batch) for v in piece.fed})
             for made_value in made:

@@ -41,7 +41,7 @@ def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = F
 
 
 def _index_limit(labels: Labels, value: ir.Value, depth: int = 4) -> int:
-    """The smallest table that `value` indexes, through a few vertices; 0 where it indexes none."""
+    """The smallest table that `value` indexes, through a few nodes; 0 where it indexes none."""
     limits = []
     for use in value.uses():
         node = use.node

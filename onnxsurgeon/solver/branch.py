@@ -39,7 +39,7 @@ class Solver(Protocol):
 
 
 @dataclass(frozen=True)
-class Node:
+class Branch:
     """A box that may hold a better selection."""
 
     box: Box
@@ -75,10 +75,10 @@ class Tree:
         self._floored = bool((self.program.lower > self.program.constant).any())
         self._set_aside = -np.inf
         box = Box(low, high - 1 if len(self.program.row_least) else search.reach(low))
-        self._open: list[tuple[float, int, Node]] = []
+        self._open: list[tuple[float, int, Branch]] = []
         self._made = self.seen = self._next_climb = 0
         self._patience = 1  # boxes between two climbs
-        self._push(Node(box, float(greatest.sum()), logs(self.program.count[best]), None, 0.0, _NONE, None, 0))
+        self._push(Branch(box, float(greatest.sum()), logs(self.program.count[best]), None, 0.0, _NONE, None, 0))
 
     @property
     def bound(self) -> float:
@@ -112,7 +112,7 @@ class Tree:
             raise
         self.seen += 1
 
-    def _visit(self, node: Node) -> None:
+    def _visit(self, node: Branch) -> None:
         size = node.box.size(self.program)
         if size == 0.0:
             self._offer(node.box.low)
@@ -145,7 +145,7 @@ class Tree:
         child = replace(node, box=box, bound=bound, x=x, extra=optimum.extra, basis=optimum.basis)
         self._divide(child, size, optimum)
 
-    def _divide(self, node: Node, size: float, optimum: Optimum) -> None:
+    def _divide(self, node: Branch, size: float, optimum: Optimum) -> None:
         """Push what is left of a box: in one part where it shrank much or needs a finer grid, else in two."""
         relaxation, program = node.relaxation, self.program
         assert relaxation is not None
@@ -172,10 +172,10 @@ class Tree:
             self._push(replace(node, box=Box(low, high)))
 
     def _excess(self, relaxation: Relaxation, solution: FloatArray) -> FloatArray:
-        """By how much the utility of a space exceeds what its log count is worth, shape (spaces,)."""
+        """By how much the importance of a space exceeds what its log count is worth, shape (spaces,)."""
         grid, x = relaxation.grid, solution[: relaxation.spaces]
         weight = solution[relaxation.vertex : relaxation.vertex + len(grid.option)]
-        excess: FloatArray = np.add.reduceat(weight * grid.utility, grid.start[:-1]) - grid.utility_at(x)
+        excess: FloatArray = np.add.reduceat(weight * grid.importance, grid.start[:-1]) - grid.importance_at(x)
         return np.maximum(excess, 0.0)
 
     def _rounding(self, relaxation: Relaxation, optimum: Optimum) -> FloatArray:
@@ -186,7 +186,7 @@ class Tree:
         away = np.minimum(np.abs(x - logs(self.program.count[below])), np.abs(x - logs(self.program.count[above])))
         return away * (optimum.price @ relaxation.shares(optimum.solution)) * self._scale
 
-    def _cut(self, relaxation: Relaxation, node: Node, solution: FloatArray, space: int) -> int:
+    def _cut(self, relaxation: Relaxation, node: Branch, solution: FloatArray, space: int) -> int:
         """The option after which a box is divided.
 
         Where vertices far apart are combined: the vertex between them at which that gains most, as the gain is lost in
@@ -200,14 +200,14 @@ class Tree:
         inner = inner[(grid.option[inner] >= low) & (grid.option[inner] < high)]
         if len(inner):
             x = logs(grid.count)
-            gain = np.interp(x[inner], x[[first, last]], grid.utility[[first, last]]) - grid.utility[inner]
+            gain = np.interp(x[inner], x[[first, last]], grid.importance[[first, last]]) - grid.importance[inner]
             if gain.max() > 0:
                 return int(grid.option[inner[np.argmax(gain)]])
         before = own[(grid.option[own] >= low) & (grid.option[own] < high)]
         before = before[logs(grid.count[before]) <= node.x[space] + 1e-9]
         return int(grid.option[before[-1]]) if len(before) else low
 
-    def _relax(self, node: Node) -> Relaxation:
+    def _relax(self, node: Branch) -> Relaxation:
         program, box = self.program, node.box
         low, high = logs(program.count[box.low]), logs(program.count[box.high])
         centres = np.clip(np.stack([logs(program.count[self.best]), node.x]), low, high)
@@ -237,7 +237,7 @@ class Tree:
                 self.value = self.search.value(position)
         return better
 
-    def _push(self, node: Node) -> None:
+    def _push(self, node: Branch) -> None:
         self._made += 1
         heapq.heappush(self._open, (-node.bound, self._made, node))
 

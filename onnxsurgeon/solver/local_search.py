@@ -65,7 +65,7 @@ class Search:
         return bool((self.program.costs(self.counts(position)) >= self.program.lower).all())
 
     def score(self, position: IntArray) -> float:
-        """Utility, and a penalty for costs that are out of their bounds."""
+        """Importance, and a penalty for costs that are out of their bounds."""
         return self.value(position) - float(self._penalty(self.program.costs(self.counts(position))))
 
     def at_most(self, counts: FloatArray) -> IntArray:
@@ -149,7 +149,7 @@ class Search:
         return position
 
     def fill(self, position: IntArray, deadline: float) -> IntArray:
-        """`position` after raising, one space at a time, what earns most utility for its share of the budgets."""
+        """`position` after raising, one space at a time, what earns most importance for its share of the budgets."""
         program = self.program
         while time.perf_counter() < deadline:
             state = _State(self, position[None])
@@ -233,7 +233,7 @@ class Search:
         return low
 
     def _penalty(self, costs: FloatArray) -> FloatArray:
-        """What costs outside their bounds weigh, always more than utility; (..., costs) to (...)."""
+        """What costs outside their bounds weigh, always more than importance; (..., costs) to (...)."""
         program = self.program
         lower = np.maximum(program.lower, 0.0)
         short = np.maximum(lower - costs, 0) / np.maximum(lower, 1e-300)

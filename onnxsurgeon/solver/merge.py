@@ -1,7 +1,7 @@
 """Spaces that cost the same become one: an exact reduction of a program, and the way back.
 
 Two spaces are alike when they occur in the same monomials with the same coefficients, apart from themselves. Then
-costs depend on the sum of their counts alone. Where utilities are concave and options evenly apart, the best way to
+costs depend on the sum of their counts alone. Where importances are concave and options evenly apart, the best way to
 share a sum is to take steps in the order of their gains, so the spaces are one space whose steps are all steps, sorted.
 """
 

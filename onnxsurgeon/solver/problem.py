@@ -39,7 +39,7 @@ class Cost:
 class Problem:
     """See the module. All per-space tuples have one entry a space."""
 
-    tables: tuple[FloatArray, ...]  # tables[s][n]: utility of the n best units of s, shape (units + 1,)
+    tables: tuple[FloatArray, ...]  # tables[s][n]: importance of the n best units of s, shape (units + 1,)
     sizes: tuple[IntArray, ...]  # sizes[s]: the counts that are allowed, ascending, at least one
     axis: IntArray  # shape (entries,), with `space` and `multiplicity`: which spaces an axis counts
     space: IntArray
@@ -54,7 +54,7 @@ class Problem:
         np.add.at(lengths, self.axis, self.multiplicity * counts[self.space])
         return lengths
 
-    def utility(self, counts: IntArray) -> float:
+    def importance(self, counts: IntArray) -> float:
         return float(sum(table[count] for table, count in zip(self.tables, counts.tolist(), strict=True)))
 
 
@@ -72,7 +72,7 @@ class Wish:
 class Resizing:
     """How many units of each space stay, and how many are new, so that axes get the lengths that are asked for.
 
-    In this order: the least distance from the wishes, the most utility, the least change of every axis.
+    In this order: the least distance from the wishes, the most importance, the least change of every axis.
     tables, axis, space, multiplicity, constant: as in `Problem`. least, most: units that may stay, shape (spaces,).
     new: new units at most, shape (spaces,). equal: pairs of axes that must end with one length.
     """

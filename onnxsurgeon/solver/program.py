@@ -1,7 +1,8 @@
 """A selection problem with every cost written out: a posynomial in the counts, and options as flat arrays.
 
-An option is one allowed count of one space. All options lie in two flat arrays (count and utility), grouped by space;
-a selection is one option a space. A monomial is a product of counts; a cost is a sum of monomials with coefficients.
+An option is one allowed count of one space. All options lie in two flat arrays (count and importance), grouped by
+space; a selection is one option a space. A monomial is a product of counts;
+a cost is a sum of monomials with coefficients.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Program:
 
     start: IntArray  # shape (spaces + 1,): the options of s are start[s]:start[s + 1], counts ascending
     count: IntArray  # shape (options,)
-    value: FloatArray  # shape (options,): utility
+    value: FloatArray  # shape (options,): importance
     factor: IntArray  # shape (monomials, degree): space indices, ascending
     coefficient: FloatArray  # shape (costs, monomials), not negative
     constant: FloatArray  # shape (costs,)

@@ -1,15 +1,15 @@
-"""A linear relaxation of a program over a box of options: its optimum bounds the utility of every selection in the box.
+"""A linear relaxation of a program over a box of options: its optimum bounds the importance of every selection in it.
 
-A space is a convex combination of vertices, some of its options, so its count is exact between them and its utility is
-at most what they say. Costs are bounded from below in two ways that complement each other, both tight in a small box:
+A space is a convex combination of vertices, some of its options, so its count is exact between them and its importance
+is at most what they say. Costs are bounded from below in two ways that complement each other, tight in a small box:
 
 - the logarithm of a count is at least the combination of the vertices' logarithms, and a product is the exponential of
   a sum of logarithms, which is convex: tangents (geometric programming, Boyd et al. 2007). Any degree; best
-  where utilities are curved;
+  where importances are curved;
 - a product of a space with a sum L of others is the sum of n_i w_i over its vertices, where w_i stands for L times the
-  weight of vertex i (disaggregation, Sherali and Adams 1990). Best where utilities are straight.
+  weight of vertex i (disaggregation, Sherali and Adams 1990). Best where importances are straight.
 
-Between vertices nothing is lost either: utilities are raised to cover the options that are left out.
+Between vertices nothing is lost either: importances are raised to cover the options that are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Grid:
     start: IntArray  # shape (spaces + 1,)
     option: IntArray  # shape (vertices,)
     count: FloatArray  # shape (vertices,)
-    utility: FloatArray  # shape (vertices,), raised
+    importance: FloatArray  # shape (vertices,), raised
 
     @property
     def owner(self) -> IntArray:
@@ -45,11 +45,11 @@ class Grid:
         usable &= (before < box.high[owner]) | first
         return usable
 
-    def utility_at(self, x: FloatArray) -> FloatArray:
-        """Utilities interpolated at log counts `x`, shape (spaces,)."""
+    def importance_at(self, x: FloatArray) -> FloatArray:
+        """Importances interpolated at log counts `x`, shape (spaces,)."""
         # One interpolation for all spaces: each has its own stretch of the axis.
         shift = 100.0 * np.arange(len(x))
-        at: FloatArray = np.interp(x + shift, logs(self.count) + shift[self.owner], self.utility)
+        at: FloatArray = np.interp(x + shift, logs(self.count) + shift[self.owner], self.importance)
         return at
 
 
@@ -70,9 +70,9 @@ def sample(program: Program, box: Box, centres: FloatArray, step: float, growth:
     count, value = program.count[option].astype(np.float64), program.value[option]
     vertex = np.flatnonzero(keep)
     lift = _excess(count, value, vertex)
-    utility = value[vertex] + np.maximum(lift, np.append(0.0, lift[:-1]))
+    importance = value[vertex] + np.maximum(lift, np.append(0.0, lift[:-1]))
     start = np.searchsorted(owner[vertex], np.arange(program.spaces + 1))
-    return Grid(start, option[vertex], count[vertex], utility)
+    return Grid(start, option[vertex], count[vertex], importance)
 
 
 def _excess(x: FloatArray, value: FloatArray, vertex: IntArray) -> FloatArray:
@@ -87,7 +87,7 @@ def _excess(x: FloatArray, value: FloatArray, vertex: IntArray) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Constraints:
     """Sparse rows lower <= a x <= upper, as (row, column, value) entries."""
 
     row: IntArray
@@ -97,9 +97,9 @@ class Rows:
     upper: FloatArray
 
     @staticmethod
-    def stack(parts: list[Rows]) -> Rows:
+    def stack(parts: list[Constraints]) -> Constraints:
         shift = np.cumsum([0] + [len(part.lower) for part in parts])
-        return Rows(
+        return Constraints(
             np.concatenate([part.row + down for part, down in zip(parts, shift[:-1], strict=True)]),
             np.concatenate([part.column for part in parts]),
             np.concatenate([part.value for part in parts]),
@@ -164,7 +164,7 @@ class Relaxation:
         self._w_link, self._w_vertex = _members(grid, links.space)
         self.columns = self._w + len(self._w_link)
         self.cost = np.zeros(self.columns)
-        self.cost[self.vertex : self._w] = grid.utility / scale
+        self.cost[self.vertex : self._w] = grid.importance / scale
         self._room = np.maximum(program.upper - program.constant, 0) + program.coefficient @ self._ghost
         self._room = np.maximum(self._room, 1e-300)
         self._share = program.coefficient * np.exp(self._top) / self._room[:, None]
@@ -195,7 +195,7 @@ class Relaxation:
             np.add.at(shares, factor, taken.T)
         return shares[:-1].T
 
-    def tangents(self, monomial: IntArray, at: FloatArray) -> Rows:
+    def tangents(self, monomial: IntArray, at: FloatArray) -> Constraints:
         """Monomials lie above their tangents where the sum of their log counts is `at`."""
         factor = self.program.factor[monomial]
         slope = np.exp(at - self._top[monomial])
@@ -205,7 +205,7 @@ class Relaxation:
         row, position = np.nonzero(first & (factor < self.spaces))
         power = (factor[row] == factor[row, position][:, None]).sum(axis=1)
         every = np.arange(len(monomial))
-        return Rows(
+        return Constraints(
             np.concatenate([every, row]),
             np.concatenate([self.spaces + monomial, factor[row, position]]),
             np.concatenate([np.ones(len(monomial)), -slope[row] * power]),
@@ -213,7 +213,7 @@ class Relaxation:
             np.full(len(monomial), np.inf),
         )
 
-    def restrict(self, box: Box, extra: tuple[IntArray, FloatArray]) -> tuple[FloatArray, FloatArray, Rows]:
+    def restrict(self, box: Box, extra: tuple[IntArray, FloatArray]) -> tuple[FloatArray, FloatArray, Constraints]:
         """(lower, upper, rows) of the linear program for `box`, with the tangents `extra` last."""
         low, high = self.program.count[box.low], self.program.count[box.high]
         lower, upper = np.zeros(self.columns), np.ones(self.columns)
@@ -222,7 +222,7 @@ class Relaxation:
         lower[self.spaces : self.vertex] = least
         upper[self.spaces : self.vertex] = np.exp(self.log_products(logs(high)) - self._top)
         upper[self.vertex : self._w] = self.grid.usable(box)
-        return lower, upper, Rows.stack([*self._fixed, *self._links(box), self._tangents, self.tangents(*extra)])
+        return lower, upper, Constraints.stack([*self._fixed, *self._links(box), self._tangents, self.tangents(*extra)])
 
     def _ghosts(self, box: Box) -> FloatArray:
         """What counting 0 as a little more can add to the monomials, shape (monomials,)."""
@@ -235,30 +235,30 @@ class Relaxation:
             ghost += np.where(empty[self.program.factor[:, position]], NOTHING * others, 0.0)
         return ghost
 
-    def _definitions(self) -> Rows:
+    def _definitions(self) -> Constraints:
         """x is the combination of log counts."""
         owner, every = self.grid.owner, np.arange(self.spaces)
         zero = np.zeros(self.spaces)
-        return Rows(
+        return Constraints(
             np.concatenate([every, owner]),
             np.concatenate([every, self.vertex + np.arange(len(owner))]),
             np.concatenate([zero + 1, -logs(self.grid.count)]),
             zero, zero,
         )  # fmt: skip
 
-    def _convexity(self) -> Rows:
+    def _convexity(self) -> Constraints:
         owner, one = self.grid.owner, np.ones(self.spaces)
-        return Rows(owner, self.vertex + np.arange(len(owner)), np.ones(len(owner)), one, one)
+        return Constraints(owner, self.vertex + np.arange(len(owner)), np.ones(len(owner)), one, one)
 
-    def _budgets(self) -> Rows:
+    def _budgets(self) -> Constraints:
         cost, monomial = np.nonzero(self._share > 0)
         count = len(self._room)
         lower = np.full(count, -np.inf)
         if self._floored:
             lower = (self.program.lower - self.program.constant) / self._room - 1e-9
-        return Rows(cost, self.spaces + monomial, self._share[cost, monomial], lower, np.ones(count))
+        return Constraints(cost, self.spaces + monomial, self._share[cost, monomial], lower, np.ones(count))
 
-    def _sums(self) -> list[Rows]:
+    def _sums(self) -> list[Constraints]:
         """Sums of counts that have a least value; with lower bounds also monomials of one space, which are sums too."""
         program, grid = self.program, self.grid
         rows = []
@@ -266,7 +266,7 @@ class Relaxation:
             entry, vertex = _members(grid, program.row_space)
             scale = np.maximum(np.abs(program.row_least), 1)
             rows.append(
-                Rows(
+                Constraints(
                     program.row[entry], self.vertex + vertex,
                     program.row_weight[entry] * grid.count[vertex] / scale[program.row[entry]],
                     program.row_least / scale, np.full(len(scale), np.inf),
@@ -277,7 +277,7 @@ class Relaxation:
             entry, vertex = _members(grid, program.factor[alone].min(axis=1, initial=self.spaces))
             top = np.exp(self._top[alone])
             rows.append(
-                Rows(
+                Constraints(
                     np.concatenate([np.arange(len(alone)), entry]),
                     np.concatenate([self.spaces + alone, self.vertex + vertex]),
                     np.concatenate([np.ones(len(alone)), -grid.count[vertex] / top[entry]]),
@@ -286,17 +286,17 @@ class Relaxation:
             )  # fmt: skip
         return rows
 
-    def _w_bounds(self) -> Rows:
+    def _w_bounds(self) -> Constraints:
         """w is at most the weight of its vertex."""
         every = np.arange(len(self._w_link))
-        return Rows(
+        return Constraints(
             np.concatenate([every, every]),
             np.concatenate([self._w + every, self.vertex + self._w_vertex]),
             np.concatenate([np.ones(len(every)), np.full(len(every), -1.0)]),
             np.full(len(every), -np.inf), np.zeros(len(every)),
         )  # fmt: skip
 
-    def _links(self, box: Box) -> list[Rows]:
+    def _links(self, box: Box) -> list[Constraints]:
         """The w of a link add up to the sum of its other spaces, and its monomials to the sum of count times w."""
         links, grid, count = self.links, self.grid, self.program.count
         low, high = links.total(count[box.low].astype(float)), links.total(count[box.high].astype(float))
@@ -305,7 +305,7 @@ class Relaxation:
         largest = np.maximum(links.total(self._largest), 1.0)
         member, vertex = _members(grid, links.other)
         link = links.link[member]
-        balance = Rows(
+        balance = Constraints(
             np.concatenate([self._w_link, link]),
             np.concatenate([self._w + every, self.vertex + vertex]),
             np.concatenate([((high - low) / largest)[self._w_link], -grid.count[vertex] / largest[link]]),
@@ -314,7 +314,7 @@ class Relaxation:
         top = np.maximum(self._largest[links.space], 1.0) * largest
         per_count = grid.count[self._w_vertex] / top[self._w_link]
         slack = np.bincount(links.link, self._ghost[links.monomial], number) / top
-        product = Rows(
+        product = Constraints(
             np.concatenate([links.link, self._w_link, self._w_link]),
             np.concatenate([self.spaces + links.monomial, self.vertex + self._w_vertex, self._w + every]),
             np.concatenate(

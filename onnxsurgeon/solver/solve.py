@@ -17,7 +17,7 @@ from onnxsurgeon.solver.local_search import Search
 from onnxsurgeon.solver.merge import Merged, merge
 from onnxsurgeon.solver.problem import Cost, Problem
 from onnxsurgeon.solver.program import Box, Program, write_out
-from onnxsurgeon.solver.relax import Relaxation, Rows
+from onnxsurgeon.solver.relax import Constraints, Relaxation
 
 Status = Literal["optimal", "time limit"]
 
@@ -47,7 +47,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Solution:
-    """The counts that stay, and how good they are: no selection has a utility above `bound`."""
+    """The counts that stay, and how good they are: no selection has an importance above `bound`."""
 
     counts: IntArray  # shape (spaces,)
     objective: float
@@ -65,7 +65,7 @@ def solve(
     gap: float = 1e-3,
     progress: Callable[[Progress], None] | None = None,
 ) -> Solution:
-    """The counts of most utility within all budgets, proven to `gap` unless `time_limit` (seconds) ends the proof.
+    """The counts of most importance within all budgets, proven to `gap` unless `time_limit` (seconds) ends the proof.
 
     Lower bounds of costs hold where the search finds a selection that meets them; elsewhere costs come as near as it
     found. Raises InfeasibleError where even the least counts exceed a budget.
@@ -76,7 +76,7 @@ def solve(
     _check_reachable(problem, merged.counts(run.floor), problem.costs)
     tree = run.honour_lower()
     counts = _exact(problem, merged, run.floor, tree.best)
-    objective = problem.utility(counts)
+    objective = problem.importance(counts)
     bound = max(tree.bound, objective)
     lengths = problem.lengths(counts)
     return Solution(
@@ -144,8 +144,8 @@ class _Run:
     def honour_lower(self) -> Tree:
         """The solved tree with all lower bounds met, if the search finds a selection that does.
 
-        Where utilities always grow, upper bounds are used up anyway: lower bounds come in only if they were missed, and
-        are dropped if out of reach. Elsewhere the costs of the nearest selection replace lower bounds out of reach.
+        Where importances always grow, upper bounds are used up anyway: lower bounds come in only if they were missed,
+        and are dropped if out of reach. Elsewhere the costs of the nearest selection replace lower bounds out of reach.
         """
         program = self.program
         bound = Search(program)
@@ -244,7 +244,7 @@ class _Highs:
             highs.clearSolver()
         raise SurgeonError("the linear solver failed", why=f"HiGHS says {status}", fix=_REPORT)
 
-    def _load(self, relaxation: Relaxation, lower: FloatArray, upper: FloatArray, rows: Rows) -> Any:
+    def _load(self, relaxation: Relaxation, lower: FloatArray, upper: FloatArray, rows: Constraints) -> Any:
         highs: Any = silent_highs()
         for option, value in _OPTIONS.items():
             self._set(highs, option, value)
@@ -257,7 +257,7 @@ class _Highs:
         self._check(status, "model")
         return highs
 
-    def _add(self, highs: Any, rows: Rows) -> None:
+    def _add(self, highs: Any, rows: Constraints) -> None:
         start, column, value = rows.sparse()
         status = highs.addRows(
             len(rows.lower), rows.lower, rows.upper, len(value),

@@ -28,7 +28,7 @@ class Sizes(NamedTuple):
 def resize(problem: Resizing, *, time_limit: float = 30.0) -> Sizes | None:
     """The counts that serve the wishes best; None where no counts serve the exact ones."""
     model = _Model(problem, time_limit)
-    for objective in (model.distance, model.utility, model.change):
+    for objective in (model.distance, model.importance, model.change):
         if not model.solve(objective):
             return None
     values = model.values.round().astype(np.int64)
@@ -58,7 +58,7 @@ class _Model:
             for column, weight in self.length[b].items():
                 difference[column] = difference.get(column, 0.0) - weight
             self._row(difference, *[float(problem.constant[b] - problem.constant[a])] * 2)
-        self.utility = self._utility()
+        self.importance = self._importance()
         self.change = self._change()
 
     def _length(self, axis: int) -> dict[int, float]:
@@ -107,7 +107,7 @@ class _Model:
         self._row({**expression, above: -(value + 1 - low)}, low, _INFINITY)
         self._row({**expression, above: -(high - value + 1)}, -_INFINITY, value - 1)
 
-    def _utility(self) -> dict[int, float]:
+    def _importance(self) -> dict[int, float]:
         """One column a space, below the tangents of its table, which is concave."""
         objective: dict[int, float] = {}
         for s, table in enumerate(self.problem.tables):

@@ -1,4 +1,4 @@
-"""Fresh vertices to insert, or to put in the place of others: what they are, and the weights that they start with.
+"""Fresh nodes to insert, or to put in the place of others: what they are, and the weights that they start with.
 
 A block with `init="identity"` changes nothing: its output equals its input.
 """
@@ -41,7 +41,7 @@ class Site:
 
     @property
     def behind(self) -> str:
-        """The vertex, or input of the graph, that gives `value`."""
+        """The node, or input of the graph, that gives `value`."""
         producer = self.value.producer()
         return (self.value.name if producer is None else name_of(producer)) or ""
 
@@ -50,7 +50,7 @@ class Site:
         return self.shape[self.axis]
 
     def add(self, operator: str, inputs: Sequence[ir.Value | None], *attributes: ir.Attr, part: str = "") -> ir.Value:
-        """The output of a vertex behind what was added last."""
+        """The output of a node behind what was added last."""
         last = inputs[0].producer() if inputs and inputs[0] is not None else None
         name = f"{self.name}.{part}" if part else self.name
         return self.draft.node(operator, inputs, attributes, name=name, after=last)
@@ -78,7 +78,7 @@ class Conv:
             raise UsageError(
                 f"a Conv can't stand behind {site.behind}",
                 why=f"its output has the shape {list(site.shape)}",
-                fix="choose a vertex that gives pictures or sequences of channels, or insert a Linear",
+                fix="choose a node that gives pictures or sequences of channels, or insert a Linear",
             )
         kernel = (self.kernel,) * space if isinstance(self.kernel, int) else tuple(self.kernel)
         if len(kernel) != space or any(k < 1 for k in kernel) or site.width % self.groups:
@@ -120,7 +120,7 @@ class Linear:
             raise UsageError(
                 f"a Linear can't stand behind {site.behind}",
                 why=f"axis {site.axis} of {list(site.shape)} is not the last",
-                fix="choose a vertex whose last axis carries neurons, or insert a Conv",
+                fix="choose a node whose last axis carries neurons, or insert a Conv",
             )
         n = site.width
         start = {"identity": np.eye(n), "zeros": np.zeros((n, n))}.get(site.init)
@@ -140,7 +140,7 @@ class BatchNorm:
             raise UsageError(
                 f"a BatchNormalization can't stand behind {site.behind}",
                 why="its neurons are not on axis 1",
-                fix="choose a vertex with channels on axis 1",
+                fix="choose a node with channels on axis 1",
             )
         ones, zeros = np.ones(site.width), np.zeros(site.width)
         parts = {"scale": ones, "shift": zeros, "mean": zeros, "var": ones - self.epsilon}
@@ -184,7 +184,7 @@ class Pool:
             raise UsageError(
                 f"a pooling can't stand behind {site.behind}",
                 why=f"its output has the shape {list(site.shape)}",
-                fix="choose a vertex that gives pictures or sequences of channels",
+                fix="choose a node that gives pictures or sequences of channels",
             )
         k = self.kernel
         sizes = [ir.AttrInt64s("kernel_shape", [k] * space)]

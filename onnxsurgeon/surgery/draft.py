@@ -1,4 +1,4 @@
-"""A copy of a model whose structure is being changed: finding and naming its vertices, checking the result."""
+"""A copy of a model whose structure is being changed: finding and naming its nodes, checking the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from onnxsurgeon.ops.nodes import constant, domain_of
 
 
 def find(model: ir.Model, name: str) -> ir.Node:
-    """The vertex of the main graph that is called `name`. Raises UsageError where none is."""
+    """The node of the main graph that is called `name`. Raises UsageError where none is."""
     names = {}
     for node in model.graph:
         if name_of(node) == name:
@@ -30,14 +30,14 @@ def find(model: ir.Model, name: str) -> ir.Node:
         names[name_of(node)] = node
     near = get_close_matches(name, names, n=3)
     raise UsageError(
-        f"there is no vertex {name!r}",
-        why=f"nearest names: {', '.join(near)}" if near else f"{len(names)} vertices, none like it",
+        f"there is no node {name!r}",
+        why=f"nearest names: {', '.join(near)}" if near else f"{len(names)} nodes, none like it",
         fix="see the names with onnxsurgeon inspect -v",
     )
 
 
 def find_value(model: ir.Model, name: str) -> ir.Value:
-    """What a vertex, or an input of the graph, called `name` gives."""
+    """What a node, or an input of the graph, called `name` gives."""
     for value in model.graph.inputs:
         if value.name == name:
             return value
@@ -82,7 +82,7 @@ def data_inputs(labels: Labels, node: ir.Node) -> list[tuple[int, ir.Value]]:
 
 
 class Draft:
-    """A copy of `model` in which vertices and weights are made, under names that are free."""
+    """A copy of `model` in which nodes and weights are made, under names that are free."""
 
     def __init__(self, model: ir.Model) -> None:
         self.model = copied(model)
@@ -90,7 +90,7 @@ class Draft:
         nodes = list(graph.all_nodes())
         self.values = {v.name for n in nodes for v in (*n.inputs, *n.outputs) if v}
         self.values |= {v.name for v in (*graph.inputs, *graph.outputs, *graph.initializers.values())}
-        self.vertices = {n.name for n in nodes}
+        self.nodes = {n.name for n in nodes}
 
     def find(self, name: str) -> ir.Node:
         return find(self.model, name)
@@ -123,8 +123,8 @@ class Draft:
         before: ir.Node | None = None,
         domain: str = "",
     ) -> ir.Value:
-        """The output of a new vertex, placed after or before another, or first in the graph."""
-        unique = self.unique(name, self.vertices)
+        """The output of a new node, placed after or before another, or first in the graph."""
+        unique = self.unique(name, self.nodes)
         made = ir.Node(domain, operator, inputs, list(attributes), name=unique)
         made.outputs[0].name = self.unique(unique, self.values)
         if after is not None:
@@ -168,14 +168,14 @@ class Draft:
                 prune_dead(value)
 
     def sorted(self) -> ir.Model:
-        """The model, with vertices in an order in which each stands after what it reads."""
+        """The model, with nodes in an order in which each stands after what it reads."""
         try:
             self.model.graph.sort()
         except ValueError as error:
             raise InfeasibleError(
                 "the change would make the graph a cycle; nothing was changed",
                 why=str(error),
-                fix="choose a vertex that doesn't depend on the other",
+                fix="choose a node that doesn't depend on the other",
             ) from None
         return with_free_initializers(self.model)
 
@@ -193,13 +193,13 @@ def require_fit(before: Labels, model: ir.Model, what: str) -> None:
         raise InfeasibleError(
             f"{what}: the shapes would not fit; nothing was changed",
             why=str(error),
-            fix="choose vertices whose outputs have the same shape, widths apart",
+            fix="choose nodes whose outputs have the same shape, widths apart",
         ) from error
     if problems:
         raise InfeasibleError(
             f"{what}: the shapes would not fit; nothing was changed",
             why="\n".join(problems[:5]),
-            fix="choose vertices whose outputs have the same shape, widths apart",
+            fix="choose nodes whose outputs have the same shape, widths apart",
         )
 
 
@@ -223,7 +223,7 @@ def _bodies(node: ir.Node) -> list[ir.Graph]:
 
 
 def _refused(before: Labels, labels: Labels) -> str:
-    """The first vertex that can't work on the shapes that it gets, where one can't."""
+    """The first node that can't work on the shapes that it gets, where one can't."""
     evaluator, model = labels.evaluator, labels.model
     facts = evaluator.input_facts(model, before.sizes[0])
     for node in model.graph:
@@ -294,7 +294,7 @@ def _sizes(before: Labels) -> Iterator[Sizes]:
 
 
 def _parted(before: Labels, labels: Labels) -> Iterator[str]:
-    """What was equally long by the rule of a vertex, and no longer is."""
+    """What was equally long by the rule of a node, and no longer is."""
     old = {call.name: node for node, call in before.calls.items()}
     for call in labels.calls.values():
         node = old.get(call.name)
@@ -315,5 +315,5 @@ def _text(shape: Shape | None) -> str:
 
 
 def is_of(node: ir.Node, kinds: Collection[str]) -> bool:
-    """Whether a vertex is of one of these standard operators."""
+    """Whether a node is of one of these standard operators."""
     return node.op_type in kinds and domain_of(node) == ""

@@ -19,7 +19,7 @@ from onnxsurgeon.surgery.rewire import applied
 
 
 def multiply(model: ir.Model, name: str, added: int, growth: Growth) -> Step | None:
-    """`added` outputs more, as many for each group, behind the group's own; None where the vertex can't have them.
+    """`added` outputs more, as many for each group, behind the group's own; None where the node can't have them.
 
     What reads them sees neurons of its own, and gets zeros for them.
     """

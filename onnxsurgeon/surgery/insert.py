@@ -1,4 +1,4 @@
-"""Fresh vertices behind others, or in their place."""
+"""Fresh nodes behind others, or in their place."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def insert(
     name: str | None = None,
     seed: int = 0,
 ) -> list[Step]:
-    """Puts a block between a vertex (or an input) and what reads it, or those of its readers that are named.
+    """Puts a block between a node (or an input) and what reads it, or those of its readers that are named.
 
-    Raises UsageError where the block does not fit behind the vertex.
+    Raises UsageError where the block does not fit behind the node.
     """
     labels = label(model, rewritten=False)
     draft = Draft(model)
@@ -45,7 +45,7 @@ def insert(
             raise UsageError(f"{', '.join(sorted(missing))} does not read {after}", fix="see onnxsurgeon inspect -v")
     to_output = readers is None and value.is_graph_output()
     kind = type(block).__name__.lower() if not isinstance(block, Activation) else block.kind.lower()
-    chosen = draft.unique(name or f"{after}.{kind}", set(draft.vertices))
+    chosen = draft.unique(name or f"{after}.{kind}", set(draft.nodes))
     result = block.build(_site(labels, draft, value, chosen, init, seed))
     draft.feed(uses, result)
     if to_output:
@@ -64,7 +64,7 @@ def _site(labels: Labels, draft: Draft, value: ir.Value, name: str, init: Start,
         raise UsageError(
             f"nothing can stand at {name}",
             why="its shape is not known, or it holds no floats",
-            fix="choose a vertex whose output is of floats",
+            fix="choose a node whose output is of floats",
         )
     found = value_axis(labels, original)
     axis = found[0] if found else (1 if len(fact.shape) > 2 else len(fact.shape) - 1)
@@ -73,7 +73,7 @@ def _site(labels: Labels, draft: Draft, value: ir.Value, name: str, init: Start,
         raise UsageError(
             f"{name} has no axis of neurons to work along",
             why=f"the shape there is {list(fact.shape)}",
-            fix="choose a vertex with channels; see onnxsurgeon inspect",
+            fix="choose a node with channels; see onnxsurgeon inspect",
         )
     opset = labels.evaluator.versions[""]
     return Site(draft, value, fact.shape, axis, ir.DataType(fact.dtype), opset, name, init, seed)
@@ -82,9 +82,9 @@ def _site(labels: Labels, draft: Draft, value: ir.Value, name: str, init: Start,
 def replace(
     model: ir.Model, name: str, block: Block, *, init: Start = "he", seed: int = 0, what: str = ""
 ) -> list[Step]:
-    """Puts a fresh block in the place of a vertex with one activation as input. Its output keeps its shape.
+    """Puts a fresh block in the place of a node with one activation as input. Its output keeps its shape.
 
-    Raises UsageError, InfeasibleError where the block's output has another shape than that of the vertex.
+    Raises UsageError, InfeasibleError where the block's output has another shape than that of the node.
     """
     labels, node = label(model, rewritten=False), find(model, name)
     given = data_inputs(labels, node)
@@ -99,8 +99,8 @@ def replace(
     twin = draft.find(name)
     source, old = twin.inputs[given[0][0]], result_of(twin)
     assert source is not None
-    draft.vertices.discard(twin.name)
-    twin.name = draft.unique(f"{name}.was", draft.vertices)
+    draft.nodes.discard(twin.name)
+    twin.name = draft.unique(f"{name}.was", draft.nodes)
     result = block.build(_site(labels, draft, source, name, init, seed))
     draft.stand_in(old, result)
     draft.sweep(old)
@@ -126,7 +126,7 @@ def separate(model: ir.Model, name: str, *, init: Literal["closest", "he"] = "cl
     """A convolution becomes a depthwise one and a pointwise one, of the same strides, pads and output.
 
     closest: the weights whose product is nearest to the old ones (of each input channel, the first singular pair).
-    Raises UsageError where the vertex is no ordinary convolution.
+    Raises UsageError where the node is no ordinary convolution.
     """
     node = find(model, name)
     tensor = constant(node.inputs[1]) if len(node.inputs) > 1 else None

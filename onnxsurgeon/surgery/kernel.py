@@ -23,7 +23,7 @@ def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
     """A kernel of another size for a Conv or ConvTranspose; `size` is one number, or one along each axis of space.
 
     What is new is zero around the centre; what goes is farthest from the centre, on the side of the least weight.
-    Pads follow. Raises UsageError where the vertex is no convolution, or the size makes no sense.
+    Pads follow. Raises UsageError where the node is no convolution, or the size makes no sense.
     """
     node = find(model, name)
     tensor = constant(node.inputs[1]) if len(node.inputs) > 1 else None

@@ -1,4 +1,4 @@
-"""A network to edit: vertices by name, edits that are done as a whole or not at all, one proof when it is saved.
+"""A network to edit: nodes by name, edits that are done as a whole or not at all, one proof when it is saved.
 
 Nothing touches a weight before it is needed: edits change lists of positions, and weights are gathered when they are
 written.
@@ -41,13 +41,13 @@ from onnxsurgeon.surgery.blocks import Block, Start
 from onnxsurgeon.surgery.draft import find
 from onnxsurgeon.surgery.grouped_growth import multiply
 from onnxsurgeon.surgery.rewire import Align, Choices
-from onnxsurgeon.surgery.width_requests import Request, asks, expanded, limits, opened, parse
-from onnxsurgeon.surgery.widths import Ask, Resized, Utility, select, value_axis
+from onnxsurgeon.surgery.width_requests import WidthRequest, asks, expanded, limits, opened, parse
+from onnxsurgeon.surgery.widths import Ask, Importance, Resized, select, value_axis
 
 
 @dataclass(frozen=True)
-class Vertex:
-    """A vertex of a network, by its name."""
+class Node:
+    """A node of a network, by its name."""
 
     network: Network
     name: str
@@ -65,13 +65,13 @@ class Vertex:
 
     @property
     def inputs(self) -> list[str]:
-        """The vertices and inputs of the graph that feed it."""
+        """The nodes and inputs of the graph that feed it."""
         made = [v for v in self.node.inputs if v is not None and not v.is_initializer()]
         return [name_of(p) if (p := v.producer()) is not None else v.name or "" for v in made]
 
     @property
     def readers(self) -> list[str]:
-        """The vertices that it feeds."""
+        """The nodes that it feeds."""
         return list(dict.fromkeys(name_of(use.node) for v in self.node.outputs for use in v.uses()))
 
     @property
@@ -98,30 +98,30 @@ class Network(Model):
     _labels: tuple[ir.Model, Labels] | None = None
 
     def __repr__(self) -> str:
-        return f"<Network {self.path}: {len(self.graph.graph)} vertices, {len(self.steps)} edits>"
+        return f"<Network {self.path}: {len(self.graph.graph)} nodes, {len(self.steps)} edits>"
 
     # --- looking ---
 
-    def __getitem__(self, name: str) -> Vertex:
+    def __getitem__(self, name: str) -> Node:
         find(self.graph, name)
-        return Vertex(self, name)
+        return Node(self, name)
 
-    def __iter__(self) -> Iterator[Vertex]:
-        return (Vertex(self, name_of(node)) for node in self.graph.graph)
+    def __iter__(self) -> Iterator[Node]:
+        return (Node(self, name_of(node)) for node in self.graph.graph)
 
     @property
     def labels(self) -> Labels:
-        """The network's neurons, as its vertices are."""
+        """The network's neurons, as its nodes are."""
         if self._labels is None or self._labels[0] is not self.graph:
             self._labels = self.graph, label(self.graph, rewritten=False)
         return self._labels[1]
 
     def find(self, pattern: str) -> list[str]:
-        """Names of vertices that match a glob."""
+        """Names of nodes that match a glob."""
         return [v.name for v in self if fnmatch.fnmatchcase(v.name, pattern)]
 
     def ancestors(self, name: str) -> list[str]:
-        """Names of all vertices that `name` depends on, in the graph's order."""
+        """Names of all nodes that `name` depends on, in the graph's order."""
         seen: set[ir.Node] = set()
         waiting = [find(self.graph, name)]
         while waiting:
@@ -132,8 +132,8 @@ class Network(Model):
         return [name_of(node) for node in self.graph.graph if node in seen]
 
     def summary(self) -> str:
-        """A line per vertex: name, operator, width, what feeds it."""
-        rows = [("vertex", "operator", "width", "inputs")]
+        """A line per node: name, operator, width, what feeds it."""
+        rows = [("node", "operator", "width", "inputs")]
         rows += [(v.name, v.operator, str(v.width or ""), ", ".join(v.inputs)) for v in self]
         sizes = [max(len(row[k]) for row in rows) for k in range(3)]
         lines = ["  ".join((*(cell.ljust(n) for cell, n in zip(row, sizes, strict=False)), row[3])) for row in rows]
@@ -145,7 +145,7 @@ class Network(Model):
         return size(self.graph) if self.steps else super().bytes
 
     def measure(self) -> Measure:
-        """Parameters, MACs per sample, bytes and vertices."""
+        """Parameters, MACs per sample, bytes and nodes."""
         labels = label(self.graph)
         return measure(self, spaces(labels, np.zeros(labels.relations.count)))
 
@@ -178,7 +178,7 @@ class Network(Model):
     def resize(
         self,
         *requests: str,
-        utility: Utility = "l2-norm",
+        importance: Importance = "l2-norm",
         keep: Mapping[str, Sequence[int]] | None = None,
         drop: Mapping[str, Sequence[int]] | None = None,
         multiple: int = 1,
@@ -192,8 +192,8 @@ class Network(Model):
 
         requests: as on the command line, `conv3=-16`, `conv3~+8`, `fc=10`, `fc.in=512,free`; solved together. A glob
         speaks of all layers that match and can change.
-        keep, drop: positions (from 0) of neurons that must stay or go, by vertex. max_new: new neurons on an axis at
-        most, or by vertex. relax: where it can't be had exactly, the nearest. init: of new neurons. free: which factor
+        keep, drop: positions (from 0) of neurons that must stay or go, by node. max_new: new neurons on an axis at
+        most, or by node. relax: where it can't be had exactly, the nearest. init: of new neurons. free: which factor
         of heads or groups changes. Raises UsageError, InfeasibleError; then nothing was changed.
         """
         wanted = [parse(text) for text in requests]
@@ -206,7 +206,7 @@ class Network(Model):
         asked = asks(labels, wanted)
         bounds = limits(labels, keep or {}, drop or {}, max_new, multiple)
         try:
-            found = select(labels, asked, utility=utility, limits=bounds, relax=relax, init=init, seed=seed)
+            found = select(labels, asked, importance=importance, limits=bounds, relax=relax, init=init, seed=seed)
         except InfeasibleError:
             step = _multiplied(self.graph, wanted, asked, growth) if max_new is None else None
             if step is None or step.selection is None:
@@ -219,7 +219,7 @@ class Network(Model):
         return found
 
     def remove(self, name: str, *, through: str | None = None, align: Align = "auto", **options: Any) -> None:
-        """Takes a vertex out: what fed it feeds its readers. See `surgery.wiring.remove`."""
+        """Takes a node out: what fed it feeds its readers. See `surgery.wiring.remove`."""
         self._do(wiring.remove(self.graph, name, through=through, choices=_choices(align, options)))
 
     def insert_after(
@@ -231,16 +231,16 @@ class Network(Model):
         init: Start = "identity",
         called: str | None = None,
         seed: int = 0,
-    ) -> Vertex:
-        """Puts a block behind a vertex. See `surgery.inserting.insert`."""
+    ) -> Node:
+        """Puts a block behind a node. See `surgery.inserting.insert`."""
         before = {v.name for v in self}
         self._do(inserting.insert(self.graph, name, block, readers=readers, init=init, name=called, seed=seed))
-        return Vertex(self, [v.name for v in self if v.name not in before][-1])
+        return Node(self, [v.name for v in self if v.name not in before][-1])
 
     def connect(
         self, source: str, target: str, *, position: int | None = None, align: Align = "auto", **options: Any
     ) -> None:
-        """One more input for a vertex that adds or concatenates. See `surgery.wiring.connect`."""
+        """One more input for a node that adds or concatenates. See `surgery.wiring.connect`."""
         self._do(wiring.connect(self.graph, source, target, position=position, choices=_choices(align, options)))
 
     def disconnect(self, source: str, target: str) -> None:
@@ -256,7 +256,7 @@ class Network(Model):
         self._do(inserting.activation(self.graph, name, kind))
 
     def replace(self, name: str, block: Block, *, init: Start = "he", seed: int = 0) -> None:
-        """A fresh block in the place of a vertex. See `surgery.inserting.replace`."""
+        """A fresh block in the place of a node. See `surgery.inserting.replace`."""
         self._do(inserting.replace(self.graph, name, block, init=init, seed=seed))
 
     def separate(self, name: str, **options: Any) -> None:
@@ -264,7 +264,7 @@ class Network(Model):
         self._do(inserting.separate(self.graph, name, **options))
 
     def splice(self, other: Model, *, after: str, align: Align = "auto", **options: Any) -> None:
-        """A sub-graph of another model behind a vertex. See `surgery.splicing.splice`."""
+        """A sub-graph of another model behind a node. See `surgery.splicing.splice`."""
         own = {k: options.pop(k) for k in ("entry", "exit", "prefix") if k in options}
         self._do(splicing.splice(self.graph, other.graph, after=after, choices=_choices(align, options), **own))
 
@@ -298,7 +298,7 @@ class Network(Model):
         return found
 
 
-def _multiplied(model: ir.Model, wanted: Sequence[Request], asked: Sequence[Ask], growth: Growth) -> Step | None:
+def _multiplied(model: ir.Model, wanted: Sequence[WidthRequest], asked: Sequence[Ask], growth: Growth) -> Step | None:
     """More outputs for each group, where that is all that is asked for."""
     by_input = wanted[0].inputs or any(v.name == wanted[0].name for v in model.graph.inputs)
     if len(wanted) != 1 or by_input or asked[0].size is None or growth.init == "duplicate":
@@ -308,7 +308,7 @@ def _multiplied(model: ir.Model, wanted: Sequence[Request], asked: Sequence[Ask]
 
 def _choices(align: Align, options: dict[str, Any]) -> Choices:
     growth = Growth(options.pop("grow_init", "normal"), options.pop("seed", 0))
-    return Choices(align, options.pop("utility", "l2-norm"), growth, **options)
+    return Choices(align, options.pop("importance", "l2-norm"), growth, **options)
 
 
 def load(path: str | os.PathLike[str]) -> Network:

@@ -1,4 +1,4 @@
-"""Vertices and edges that come and go. What has to be equally wide is made so first, as a resize of its own."""
+"""Nodes and edges that come and go. What has to be equally wide is made so first, as a resize of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from onnxsurgeon.errors import InfeasibleError, SurgeonError, UsageError
 from onnxsurgeon.neurons.selection import Selection
 from onnxsurgeon.ops import kinds
 from onnxsurgeon.surgery.draft import Draft, data_inputs, find, find_value, is_of, require_fit, require_type
-from onnxsurgeon.surgery.widths import Limits, Utility, select, value_axis
+from onnxsurgeon.surgery.widths import Importance, Limits, select, value_axis
 
 Align = Literal["auto", "grow", "shrink", "both"]
 
@@ -32,7 +32,7 @@ class Choices:
     """
 
     align: Align = "auto"
-    utility: Utility = "l2-norm"
+    importance: Importance = "l2-norm"
     growth: Growth = NORMAL
 
 
@@ -52,7 +52,7 @@ def align(labels: Labels, pairs: Sequence[tuple[Ids, Ids]], names: tuple[str, st
         if choices.align not in ("auto", way):
             continue
         try:
-            found = select(labels, [], utility=choices.utility, limits=limits, init=choices.growth.init)
+            found = select(labels, [], importance=choices.importance, limits=limits, init=choices.growth.init)
         except InfeasibleError:
             continue
         after = apply(labels, found.selection, growth=choices.growth)
@@ -64,13 +64,13 @@ def align(labels: Labels, pairs: Sequence[tuple[Ids, Ids]], names: tuple[str, st
     raise InfeasibleError(
         f"{names[0]} ({len(a)} wide) and {names[1]} ({len(b)} wide) can't be made equally wide; nothing was changed",
         why="a size cycle: one is as wide as the other and more" if shared.size else _frozen(labels, a, b),
-        fix="choose other vertices" if choices.align == "auto" else "allow other ways with --align auto",
+        fix="choose other nodes" if choices.align == "auto" else "allow other ways with --align auto",
     )
 
 
 def _frozen(labels: Labels, a: Ids, b: Ids) -> str:
     causes = [labels.classes.cause(axis) for axis in (a, b)]
-    return "\n".join(f"frozen by {c.operator} {c.vertex}: {c.text}" for c in causes if c)
+    return "\n".join(f"frozen by {c.operator} {c.node}: {c.text}" for c in causes if c)
 
 
 def _aligned(
@@ -83,7 +83,7 @@ def _aligned(
 
 
 def remove(model: ir.Model, name: str, *, through: str | None = None, choices: Choices = DEFAULT) -> list[Step]:
-    """Takes a vertex out: what fed it feeds its readers.
+    """Takes a node out: what fed it feeds its readers.
 
     through: the producer that takes its place, where it has several. Raises UsageError, InfeasibleError.
     """
@@ -102,7 +102,7 @@ def remove(model: ir.Model, name: str, *, through: str | None = None, choices: C
 
 
 def _passage(labels: Labels, node: ir.Node, through: str | None) -> ir.Value:
-    """The input that takes the place of a vertex' output."""
+    """The input that takes the place of a node's output."""
     given = [value for _, value in data_inputs(labels, node)]
     used = [v for v in node.outputs if v.uses() or v.is_graph_output()]
     if len(used) != 1:
@@ -139,7 +139,7 @@ def _checked(draft: Draft, before: Labels, what: str) -> Step:
 def connect(
     model: ir.Model, source: str, target: str, *, position: int | None = None, choices: Choices = DEFAULT
 ) -> list[Step]:
-    """Feeds `source` into a vertex that adds or concatenates, as input number `position` (the last by default).
+    """Feeds `source` into a node that adds or concatenates, as input number `position` (the last by default).
 
     What reads a longer concatenation gets new columns of zeros: the function stays. Raises UsageError where `target`
     takes no more inputs, InfeasibleError where widths or shapes can't fit.
@@ -205,7 +205,7 @@ def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choic
 
 
 def applied(labels: Labels, selection: Selection, source: ir.Model, growth: Growth, what: str) -> ir.Model:
-    """`source` after the selection. Raises InfeasibleError where what reads a vertex also makes it."""
+    """`source` after the selection. Raises InfeasibleError where what reads a node also makes it."""
     try:
         return apply(labels, selection, source, growth)
     except InfeasibleError:
@@ -214,7 +214,7 @@ def applied(labels: Labels, selection: Selection, source: ir.Model, growth: Grow
         raise InfeasibleError(
             f"{what}; nothing was changed",
             why=f"a size cycle: {error.why}",
-            fix="choose vertices of which one does not make the other",
+            fix="choose nodes of which one does not make the other",
         ) from error
 
 
@@ -232,7 +232,7 @@ def _gap(labels: Labels, axis: Ids, before: int, count: int) -> Selection:
         cause = labels.classes.reason(int(anchor))
         raise InfeasibleError(
             "what reads the concatenation can't take more neurons; nothing was changed",
-            why=f"frozen by {cause.operator} {cause.vertex}: {cause.text}" if cause else "",
+            why=f"frozen by {cause.operator} {cause.node}: {cause.text}" if cause else "",
             fix="choose a concatenation whose readers can change",
         )
     new[anchor] = count
@@ -241,7 +241,7 @@ def _gap(labels: Labels, axis: Ids, before: int, count: int) -> Selection:
 
 
 def disconnect(model: ir.Model, source: str, target: str) -> list[Step]:
-    """Takes an edge out of a vertex that adds or concatenates; what remains keeps exactly its neurons.
+    """Takes an edge out of a node that adds or concatenates; what remains keeps exactly its neurons.
 
     Raises UsageError where there is no such edge, InfeasibleError where the result would not fit.
     """
@@ -299,7 +299,7 @@ def _shortened(model: ir.Model, source: str, target: str, place: int) -> Step:
         cause = labels.classes.reason(int(stuck[0]))
         raise InfeasibleError(
             f"{what}; nothing was changed",
-            why=f"frozen by {cause.operator} {cause.vertex}: {cause.text}" if cause else "",
+            why=f"frozen by {cause.operator} {cause.node}: {cause.text}" if cause else "",
             fix="choose a concatenation whose readers can change",
         )
     draft = Draft(labels.model)

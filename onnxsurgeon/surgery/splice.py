@@ -1,4 +1,4 @@
-"""A sub-graph of another file between a vertex and what reads it."""
+"""A sub-graph of another file between a node and what reads it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def splice(
     prefix: str = "spliced.",
     choices: Choices = DEFAULT,
 ) -> list[Step]:
-    """Puts a sub-graph of another model between a vertex and all that reads it.
+    """Puts a sub-graph of another model between a node and all that reads it.
 
-    entry: the value of the other model that the vertex' output takes the place of (its only input by default).
-    exit: what the readers read then (its only output by default). A vertex' name means its first output. Both sides are
+    entry: the value of the other model that the node's output takes the place of (its only input by default).
+    exit: what the readers read then (its only output by default). A node's name means its first output. Both sides are
     made equally wide, if need be.
     Raises UsageError, InfeasibleError.
     """
@@ -89,7 +89,7 @@ def _transplant(draft: Draft, other: ir.Model, entry: str | None, exit: str | No
         value.name = draft.unique(f"{prefix}{value.name}", draft.values)
         draft.model.graph.initializers[value.name] = value
     for node in order:
-        node.name = draft.unique(f"{prefix}{node.name or node.op_type}", draft.vertices)
+        node.name = draft.unique(f"{prefix}{node.name or node.op_type}", draft.nodes)
         for value in node.outputs:
             value.name = draft.unique(f"{prefix}{value.name}", draft.values)
     draft.model.graph.inputs.append(port)
@@ -126,14 +126,14 @@ def _end(ends: list[ir.Value], graph: ir.Graph, name: str | None, kind: str) -> 
         return named[name]
     near = get_close_matches(name, named, n=3)
     raise UsageError(
-        f"the other model has no value or vertex {name!r}",
+        f"the other model has no value or node {name!r}",
         why=f"nearest names: {', '.join(near)}" if near else f"it has {len(named)}, none like it",
         fix="see its names with onnxsurgeon inspect -v",
     )
 
 
 def _between(begin: ir.Value, end: ir.Value) -> set[ir.Node]:
-    """The vertices that compute `end` from `begin`. Raises UsageError where they need another input."""
+    """The nodes that compute `end` from `begin`. Raises UsageError where they need another input."""
     needed: set[ir.Node] = set()
     waiting = [end]
     while waiting:

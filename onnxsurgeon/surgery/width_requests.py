@@ -40,8 +40,8 @@ class Amount:
 
 
 @dataclass(frozen=True)
-class Request:
-    """Widths for the output of a vertex, or for what arrives at its inputs."""
+class WidthRequest:
+    """Widths for the output of a node, or for what arrives at its inputs."""
 
     text: str
     name: str
@@ -49,7 +49,7 @@ class Request:
     amounts: tuple[Amount, ...]
 
 
-def parse(text: str) -> Request:
+def parse(text: str) -> WidthRequest:
     """Raises UsageError where `text` is no request."""
     place = max(text.rfind("="), text.find("~") if "=" not in text else -1)
     name, rest = text[:place], text[place + (text[place : place + 1] == "=") :]
@@ -63,16 +63,16 @@ def parse(text: str) -> Request:
             fix="for example conv3=-16, conv3~-16, fc=10 or fc.in=512,free",
         )
     amounts = tuple(Amount(not f[1], bool(f[2]), f[3] or "", int(f[4] or 0), bool(f[5])) for f in found if f)
-    return Request(text, name.removesuffix(".in") if inputs else name, inputs, amounts)
+    return WidthRequest(text, name.removesuffix(".in") if inputs else name, inputs, amounts)
 
 
-def expanded(labels: Labels, requests: Sequence[Request]) -> list[Request]:
+def expanded(labels: Labels, requests: Sequence[WidthRequest]) -> list[WidthRequest]:
     """The requests, one with a glob as one for each layer that it matches and whose width can change.
 
     An output of the graph changes by its own name alone. Raises UsageError where a glob matches nothing.
     """
     names = {name_of(node) for node in labels.model.graph} | {v.name for v in labels.model.graph.inputs}
-    found: list[Request] = []
+    found: list[WidthRequest] = []
     for request in requests:
         if request.name in names or not any(c in request.name for c in "*?["):
             found.append(request)
@@ -81,7 +81,7 @@ def expanded(labels: Labels, requests: Sequence[Request]) -> list[Request]:
         if not hits:
             raise UsageError(
                 f"{request.text!r} matches no layer whose width can change",
-                why=f"{sum(fnmatch.fnmatchcase(name or '', request.name) for name in names)} vertices match the name",
+                why=f"{sum(fnmatch.fnmatchcase(name or '', request.name) for name in names)} nodes match the name",
                 fix="see the names with onnxsurgeon inspect -v, and name outputs of the graph in full",
             )
         rest = request.text[len(request.name) :]
@@ -90,14 +90,14 @@ def expanded(labels: Labels, requests: Sequence[Request]) -> list[Request]:
 
 
 def _changes(labels: Labels, node: ir.Node) -> bool:
-    """Whether a layer with weights gives the vertex' output a width, and it isn't frozen."""
+    """Whether a layer with weights gives the node's output a width, and it isn't frozen."""
     found = (
         value_axis(labels, node.outputs[0]) if node.outputs and makers(labels, node.outputs[0]) is not None else None
     )
     return found is not None and not labels.classes.frozen[found[1]].all()
 
 
-def asks(labels: Labels, requests: Sequence[Request]) -> list[Ask]:
+def asks(labels: Labels, requests: Sequence[WidthRequest]) -> list[Ask]:
     """The axes that requests are about. Raises UsageError for names that are not there, or have no width."""
     found: list[Ask] = []
     for request in requests:
@@ -124,7 +124,7 @@ def asks(labels: Labels, requests: Sequence[Request]) -> list[Ask]:
     return found
 
 
-def _values(labels: Labels, request: Request) -> list[ir.Value]:
+def _values(labels: Labels, request: WidthRequest) -> list[ir.Value]:
     for value in labels.model.graph.inputs:
         if value.name == request.name and not request.inputs:
             return [value]
@@ -155,11 +155,11 @@ def limits(
     max_new: int | Mapping[str, int] | None,
     multiple: int,
 ) -> Limits:
-    """What bounds a resize, by the names of vertices; see `Network.resize`.
+    """What bounds a resize, by the names of nodes; see `Network.resize`.
 
     Raises UsageError where a neuron is to stay and to go.
     """
-    by_vertex = max_new if isinstance(max_new, Mapping) else {}
+    by_node = max_new if isinstance(max_new, Mapping) else {}
     stay, go = ([_chosen(labels, name, places) for name, places in given.items()] for given in (keep, drop))
     for chosen, (name, places) in zip(stay, keep.items(), strict=True):
         both = np.isin(labels.classes.root[chosen], labels.classes.root[np.concatenate([chosen[:0], *go])])
@@ -173,7 +173,7 @@ def limits(
         keep=stay,
         drop=go,
         new=None if isinstance(max_new, Mapping) else max_new,
-        new_on=[(_axis(labels, name), number) for name, number in by_vertex.items()],
+        new_on=[(_axis(labels, name), number) for name, number in by_node.items()],
         multiple=multiple,
     )
 

@@ -1,6 +1,6 @@
-"""Widths that are asked for become a selection: as exactly as asked, with the most utility, changing little else.
+"""Widths that are asked for become a selection: as exactly as asked, with the most importance, changing little else.
 
-The width of a vertex is the length of the axis of its first output that carries its neurons. Whatever is tied to an
+The width of a node is the length of the axis of its first output that carries its neurons. Whatever is tied to an
 axis that is asked for follows; what isn't tied does not move.
 """
 
@@ -24,7 +24,7 @@ from onnxsurgeon.neurons.selection import Selection
 from onnxsurgeon.solver.problem import Resizing, Wish
 from onnxsurgeon.solver.widths import Sizes, resize
 
-Utility = str | Mapping[str, Any] | Callable[[str, int], Any]
+Importance = str | Mapping[str, Any] | Callable[[str, int], Any]
 LARGEST = 10  # times an axis may grow, unless more is asked for
 
 
@@ -45,7 +45,7 @@ class Ask:
 class Limits:
     """What bounds a resize.
 
-    keep, drop: neurons that must stay, or go. new: new neurons on one axis at most; None: no bound; by vertex: see
+    keep, drop: neurons that must stay, or go. new: new neurons on one axis at most; None: no bound; by node: see
     `Asked`. multiple: widths that are asked for are multiples of it. equal: pairs of axes that end equally long.
     """
 
@@ -106,7 +106,7 @@ def select(
     labels: Labels,
     asks: Sequence[Ask],
     *,
-    utility: Utility = "l2-norm",
+    importance: Importance = "l2-norm",
     limits: Limits = Limits(),
     relax: bool = False,
     init: Init = "normal",
@@ -118,7 +118,7 @@ def select(
     With `relax`, the nearest are taken instead.
     """
     problem = _Asked(labels, asks, limits)
-    problem.weigh(utility, seed)
+    problem.weigh(importance, seed)
     found, relaxed = problem.solve(asks), False
     if found is None:
         nearest = problem.solve([replace(ask, exact=False) for ask in asks])
@@ -146,7 +146,7 @@ def _conflict(problem: _Asked, asks: Sequence[Ask], nearest: Sizes | None) -> In
     together = "can't be had" if len(core) == 1 else "can't be had together"
     return InfeasibleError(
         f"{names} {together}; nothing was changed",
-        why="\n".join(lines) or "no widths of the vertices that are tied to it fit",
+        why="\n".join(lines) or "no widths of the nodes that are tied to it fit",
         fix="ask for the nearest widths, or allow them with --relax",
     )
 
@@ -174,17 +174,17 @@ class _Asked:
         self.units = [self.built.roots[self.built.starts[s] : self.built.starts[s + 1]] for s in self.spaces]
         self.values: list[FloatArray] = [np.zeros(len(u)) for u in self.units]
 
-    def weigh(self, utility: Utility, seed: int) -> None:
-        """Sorts the units of each space by utility; those that must stay come first, those that must go last."""
+    def weigh(self, importance: Importance, seed: int) -> None:
+        """Sorts the units of each space by importance; those that must stay come first, those that must go last."""
         root = self.labels.classes.root
         within = np.zeros(len(root), np.bool_)
         for units in self.units:
             within[units] = True
         held = copy.copy(self.labels)  # only weights of the units in question are read
         held.classes = replace(self.labels.classes, frozen=~within[root])
-        if callable(utility):
-            utility = _called(self.labels, utility, within)
-        total = np.bincount(root, weights=scores(held, utility, seed=seed), minlength=len(root))
+        if callable(importance):
+            importance = _called(self.labels, importance, within)
+        total = np.bincount(root, weights=scores(held, importance, seed=seed), minlength=len(root))
         keep, drop = (self._roots(chosen) for chosen in (self.limits.keep, self.limits.drop))
         for s, units in enumerate(self.units):
             value = _finite(total[units].astype(np.float64))
@@ -255,7 +255,7 @@ class _Asked:
         if self.built.axes.index(ask.axis) >= 0:
             return ""
         cause = self.labels.classes.cause(ask.axis)
-        return f"frozen by {cause.operator} {cause.vertex}: {cause.text}" if cause else "it carries no neurons"
+        return f"frozen by {cause.operator} {cause.node}: {cause.text}" if cause else "it carries no neurons"
 
 
 def _finite(values: FloatArray) -> FloatArray:
@@ -266,13 +266,13 @@ def _finite(values: FloatArray) -> FloatArray:
     return np.asarray(np.where(wrong, min(low, 0.0) - (high - low) - 1.0, values), np.float64)
 
 
-def _called(labels: Labels, utility: Callable[[str, int], Any], within: np.ndarray) -> dict[str, Any]:
-    """What the callable says of each vertex whose neurons are in question."""
+def _called(labels: Labels, importance: Callable[[str, int], Any], within: np.ndarray) -> dict[str, Any]:
+    """What the callable says of each node whose neurons are in question."""
     given: dict[str, Any] = {}
     for node, call in labels.calls.items():
         found = next((f for v in node.outputs if (f := value_axis(labels, v))), None)
         if found is not None and within[labels.classes.root[found[1]]].any():
-            values = utility(call.name, len(found[1]))
+            values = importance(call.name, len(found[1]))
             if values is not None:
                 given[call.name] = values
     return given
@@ -286,6 +286,6 @@ def known_axis(labels: Labels, value: ir.Value, name: str) -> Ids:
         raise UsageError(
             f"{name} has no width that could change",
             why=f"its output {value.name} of shape {list(shape or ())} carries no neurons",
-            fix="name a vertex with channels; see onnxsurgeon inspect",
+            fix="name a node with channels; see onnxsurgeon inspect",
         )
     return found[1]

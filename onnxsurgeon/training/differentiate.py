@@ -13,7 +13,7 @@ from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.ops.emitter import Emitter
 from onnxsurgeon.ops.gradients import GRADIENTS, squared_error
 from onnxsurgeon.ops.nodes import attributes, constant, domain_of, operator_of
-from onnxsurgeon.ops.step import Step
+from onnxsurgeon.ops.step import GradientCall
 from onnxsurgeon.runtime.partial_runs import behind, serialised
 from onnxsurgeon.runtime.session import Device, Session
 
@@ -116,7 +116,7 @@ def _pull(
     node: ir.Node, version: int, emit: Emitter, gradients: dict[str, list[str]], lost: set[str], moving: set[str],
     sized: Arrays,
 ) -> None:  # fmt: skip
-    """Adds the gradients of a vertex' inputs, where those of its outputs are there; to `lost` what can't be told."""
+    """Adds the gradients of a node's inputs, where those of its outputs are there; to `lost` what can't be told."""
     made = [name for value in node.outputs if (name := value.name or "") in moving]
     wanted = [i for i, v in enumerate(node.inputs) if v is not None and v.name in moving]
     if not any(name in gradients or name in lost for name in made):
@@ -130,7 +130,7 @@ def _pull(
         gradients[name] = [emit.sum(gradients[name]) if name in gradients else emit.filled(emit.shapes[name], 0.0)]
     outputs = [value.name or "" for value in node.outputs]
     slopes = [gradients[name][0] if name in gradients else "" for name in outputs]
-    step = Step(attributes(node, version), names, outputs, slopes, sized.get, emit)
+    step = GradientCall(attributes(node, version), names, outputs, slopes, sized.get, emit)
     for index in wanted:
         rule = rules.of(index)
         found = None if rule is None else rule(step, index)

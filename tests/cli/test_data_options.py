@@ -134,7 +134,7 @@ def test_bad_folders_end_every_command(command: str, digits: Path, run: Run) -> 
         (("prune", "net.onnx", "--max-drop", "0.1"), "no --data"),
         ((*PRUNE, "--samples", "3"), "no --data"),
         ((*PRUNE, "--compensate", "linear"), "there is no data"),
-        ((*PRUNE, "--utility", "wanda"), "there is no data"),
+        ((*PRUNE, "--importance", "wanda"), "there is no data"),
         (("prune", "net.onnx", "--max-drop", "0.1", "--data", "test.npz", "--score", "beauty"), "beauty"),
         (("evaluate", "net.onnx"), "--data"),
         ((*EVALUATE, "--preprocess", "unit"), "--preprocess"),
@@ -144,7 +144,7 @@ def test_bad_folders_end_every_command(command: str, digits: Path, run: Run) -> 
         ((*EVALUATE, "--output-name", "x"), "no output x"),
         ((*EVALUATE, "--against", "none.onnx"), "none.onnx"),
         (("sensitivity", "net.onnx", "--data", "test.npz", "--layers", "x"), "--layers"),
-        (("sensitivity", "net.onnx", "--data", "test.npz", "--utility", "x"), "utility"),
+        (("sensitivity", "net.onnx", "--data", "test.npz", "--importance", "x"), "importance"),
     ],
 )
 def test_wrong_usage_is_exit_2(args: tuple[str, ...], words: str, digits: Path, run: Run) -> None:

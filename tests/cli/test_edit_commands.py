@@ -65,8 +65,8 @@ def data(result: Result) -> dict[str, Any]:
 
 
 def changed(found: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """By vertex, what it was and what it is; those that only follow apart."""
-    return {row["vertex"]: (row["before"], row["after"]) for row in found["changes"] if not row["follows"]}
+    """By node, what it was and what it is; those that only follow apart."""
+    return {row["node"]: (row["before"], row["after"]) for row in found["changes"] if not row["follows"]}
 
 
 EXAMPLES = {
@@ -74,13 +74,13 @@ EXAMPLES = {
     "resize near": ("resize", "plain.onnx", "conv2~-7", "--multiple", "8"),
     "resize by input": ("resize", "concat.onnx", "mixed1.concat.in=free,free,~+4,8"),
     "resize head": ("resize", "plain.onnx", "fc=3", "--keep", "fc:0,5", "--keep", "fc:9"),
-    "resize globs": ("resize", "residual.onnx", "layer1.*.conv1=-25%", "--utility", "l1"),
+    "resize globs": ("resize", "residual.onnx", "layer1.*.conv1=-25%", "--importance", "l1"),
     "resize copies": ("resize", "plain.onnx", "conv2=+8", "--init", "duplicate", "--max-new", "conv2:8"),
     "resize dropped": ("resize", "plain.onnx", "conv2=-2", "--drop", "conv2:0-1"),
     "resize groups": ("resize", "grouped.onnx", "layer1.0.conv2=-8", "--free", "heads"),
     "remove": ("remove", "residual.onnx", "layer1.1.conv2"),
     "remove joint": ("remove", "residual.onnx", "layer1.0.add", "--through", "relu1"),
-    "remove aligned": ("remove", "plain.onnx", "conv2", "--align", "shrink", "--utility", "l2"),
+    "remove aligned": ("remove", "plain.onnx", "conv2", "--align", "shrink", "--importance", "l2"),
     "insert": ("insert", "plain.onnx", "--after", "conv2", "--op", "Conv", "--kernel", "3", "--init", "identity"),
     "insert for": ("insert", "residual.onnx", "--after", "relu1", "--op", "BatchNorm", "--for", "layer1.0.conv1"),
     "insert plain": ("insert", "plain.onnx", "--after", "fc", "--op", "Linear", "--no-bias", "--name", "last"),
@@ -143,7 +143,7 @@ def test_json_is_one_object_with_the_documented_keys(run: Run) -> None:
     rows = changed(found)
     assert sorted(rows) == ["conv1", "conv2", "conv3"]
     assert rows["conv3"][1] == {"operator": "Conv", "width": 32, "weight": [32, 16, 3, 3]}
-    assert {row["vertex"] for row in found["changes"]} > {"bn1", "relu1", "bn2", "relu2"}
+    assert {row["node"] for row in found["changes"]} > {"bn1", "relu1", "bn2", "relu2"}
     assert [step["what"] for step in found["steps"]] == ["resize conv2=-8 conv1~+1"]
     assert found["requested"]["operations"][0]["operation"] == "resize"
     readme = (ROOT / "README.md").read_text()
@@ -198,8 +198,8 @@ WRONG = [
     (("resize", "plain.onnx", "conv2=8", "--max-new", "few"), "max-new"),
     (("resize", "plain.onnx", "conv2=8", "--multiple", "0"), "--multiple"),
     (("resize", "plain.onnx", "conv2=8", "--init", "ones"), "--init"),
-    (("resize", "plain.onnx", "conv2=8", "--utility", "l3"), "l3"),
-    (("resize", "plain.onnx", "conv2=8", "--utility", "file:none.npz"), "none.npz"),
+    (("resize", "plain.onnx", "conv2=8", "--importance", "l3"), "l3"),
+    (("resize", "plain.onnx", "conv2=8", "--importance", "file:none.npz"), "none.npz"),
     (("remove", "plain.onnx", "conv9"), "conv3"),
     (("remove", "residual.onnx", "layer1.0.add"), "--through"),
     (("remove", "residual.onnx", "layer1.0.add", "--through", "relu2"), "relu1"),
@@ -316,7 +316,7 @@ def test_a_failed_proof_is_exit_5_says_which_step_and_writes_nothing(
 RECIPE = """\
 # smaller here, deeper there
 - resize: {layer1.0.conv1: -16, layer1.1.conv1: +8, layer2.0.conv1: ~50%}
-  utility: l1
+  importance: l1
 - remove: layer1.1.conv2
 - insert: {after: layer1.0.conv2, op: Conv, kernel: 3, name: extra}
 - connect: [relu1, layer1.1.add]
@@ -372,7 +372,7 @@ def test_a_recipe_in_json_means_the_same(run: Run, folder: Path) -> None:
         ("- {kernel: {conv1: 3}, remove: conv1}\n", "kernel and remove stand in one entry"),
         ("- remove: bn1\n- resize: {conv1: x}\n", "line 2: 'conv1=x' is no width"),
         ("- resize: {conv1: +8}\n  utilty: l1\n", "line 2: resize knows no 'utilty'"),
-        ("- resize: {conv1: +8}\n  utility: l7\n", "line 2: utility 'l7' makes no sense"),
+        ("- resize: {conv1: +8}\n  importance: l7\n", "line 2: importance 'l7' makes no sense"),
         ("- resize: {conv1: +8}\n  relax: perhaps\n", "line 2: relax 'perhaps'"),
         ("- resize: {conv1: +8}\n  keep: conv1\n", "line 2: keep 'conv1'"),
         ("- insert: {after: conv1, kernel: 3}\n", "insert needs op"),
@@ -389,7 +389,7 @@ def test_a_recipe_in_json_means_the_same(run: Run, folder: Path) -> None:
         ("- splice: {file: none.onnx, after: relu1}\n", "none.onnx not found"),
         ("- kernel: {conv1: 0}\n", "kernel of conv1 '0'"),
         ("- &a [*a]\n", "nested too deeply"),
-        ("- remove: bn1\n- remove: bn1\n", "line 2: remove: there is no vertex 'bn1'\n  nearest names: bn"),
+        ("- remove: bn1\n- remove: bn1\n", "line 2: remove: there is no node 'bn1'\n  nearest names: bn"),
     ],
 )
 def test_a_bad_recipe_is_exit_2_and_names_the_place(recipe: str, words: str, run: Run, folder: Path) -> None:

@@ -42,7 +42,7 @@ def test_json_is_one_object_with_the_documented_keys(run: Run) -> None:
     assert json.loads(Path("r.json").read_text()) == found
     assert found["status"] == "passed"
     assert found["exit_code"] == 0
-    assert set(found["before"]) == set(found["after"]) == {"params", "macs", "size", "vertices"}
+    assert set(found["before"]) == set(found["after"]) == {"params", "macs", "size", "nodes"}
     assert found["after"]["size"] == Path("net.pruned.onnx").stat().st_size
     assert found["before"]["size"] == Path("net.onnx").stat().st_size
     assert found["requested"]["ratio"] == 0.3
@@ -116,8 +116,8 @@ def test_external_data_lies_beside_the_model(run: Run, folder: Path) -> None:
         ((*PRUNE, "--max-macs", "0"), "--max-macs"),
         ((*PRUNE, "--round-to", "0"), "--round-to"),
         ((*PRUNE, "--min-keep", "2"), "--min-keep"),
-        ((*PRUNE, "--utility", "l3"), "l3"),
-        ((*PRUNE, "--utility", "file:none.npz"), "none.npz"),
+        ((*PRUNE, "--importance", "l3"), "l3"),
+        ((*PRUNE, "--importance", "file:none.npz"), "none.npz"),
         ((*PRUNE, "--input-shape", "input"), "--input-shape"),
         ((*PRUNE, "--input-shape", "input:1,x"), "--input-shape"),
         ((*PRUNE, "--input-shape", "other:1,3,32,32"), "other"),
@@ -137,17 +137,17 @@ def test_wrong_usage_is_exit_2(args: tuple[str, ...], words: str, run: Run) -> N
     assert json.loads(run(*args, "--json", code=2).stdout)["status"] == "error"
 
 
-def test_an_unknown_vertex_is_met_with_suggestions(run: Run) -> None:
+def test_an_unknown_node_is_met_with_suggestions(run: Run) -> None:
     for option in ("--exclude", "--only"):
         result = run(*PRUNE, option, "layer1.0.conv9", code=2)
         assert "layer1.0.conv1" in result.stderr
 
 
-def test_excluded_vertices_keep_their_width(run: Run) -> None:
+def test_excluded_nodes_keep_their_width(run: Run) -> None:
     found = json.loads(run(*PRUNE, "--exclude", "layer2*", "--no-proof", "--json").stdout)
     assert found["changes"]
     for row in found["changes"]:
-        assert not row["vertex"].startswith("layer2") or row["before"][0] == row["after"][0]
+        assert not row["node"].startswith("layer2") or row["before"][0] == row["after"][0]
 
 
 def test_infeasible_is_exit_3_and_names_the_largest_ratio(run: Run) -> None:
@@ -244,7 +244,7 @@ def test_inspect_tells_what_is_there_and_why_not(run: Run) -> None:
     found = json.loads(run("inspect", "net.onnx", "--json").stdout)
     assert found["params"] == sum(row["params"] for row in found["weights"])
     assert found["free"]["params"] + sum(row["params"] for row in found["frozen"]) == found["params"]
-    assert sum(found["operators"].values()) == found["vertices"]
+    assert sum(found["operators"].values()) == found["nodes"]
     assert 0 < found["free"]["largest_ratio"]["params"] < 1
     text = run("inspect", "net.onnx").stderr
     assert "an output of the graph" in text

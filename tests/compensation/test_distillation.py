@@ -62,7 +62,7 @@ def both(labels: Labels, data: Drawn) -> tuple[ir.Model, ir.Model, list[Change]]
     alone, together = cut(labels, keep), cut(labels, keep)
     sequential(targets, keep, alone)
     changes = joint(targets, keep, together)
-    return alone, together, [change for change in changes if change.vertex == TOGETHER]
+    return alone, together, [change for change in changes if change.node == TOGETHER]
 
 
 def changed(a: ir.Model, b: ir.Model) -> set[str]:
@@ -82,10 +82,10 @@ def test_less_is_lost_on_other_samples(tmp_path: Path, monkeypatch: pytest.Monke
     right = outputs(model.graph, feed)
     lost, changes = [], []
     for how in ("sequential", "joint"):
-        result = osg.prune(model, ratio=0.5, metric="macs", data=data, utility="reconstruction", compensate=how)
+        result = osg.prune(model, ratio=0.5, metric="macs", data=data, importance="reconstruction", compensate=how)
         found = outputs(result.graph, feed)
         lost.append(float(((found - right) ** 2).mean()))
-        changes += [change for change in result.fitted if change.vertex == TOGETHER]
+        changes += [change for change in result.fitted if change.node == TOGETHER]
     assert changes[0].after < changes[0].before
     assert lost[1] < 0.97 * lost[0]
 

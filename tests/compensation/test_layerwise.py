@@ -114,7 +114,7 @@ def test_each_kind_loses_less_than_the_last(tmp_path: Path) -> None:
     lost = []
     for how in ("none", "bias", "linear", "sequential"):
         result = osg.prune(
-            model, ratio=0.4, metric="macs", data=data, utility="reconstruction", compensate=how,
+            model, ratio=0.4, metric="macs", data=data, importance="reconstruction", compensate=how,
             stats=tmp_path / "stats.npz",
         )  # fmt: skip
         lost.append(float(((outputs(result.graph, feed) - right) ** 2).mean()))
@@ -143,7 +143,7 @@ def test_the_proof_is_about_the_cut_and_the_file_is_fitted(tmp_path: Path) -> No
 def test_budgets_hold_with_the_biases_that_compensation_adds(metric: str, tmp_path: Path) -> None:
     model = osg.load(FIXTURES / "attention.onnx")
     data = open_data(str(_samples(model, tmp_path)), inputs_of(model.graph))
-    result = osg.prune(model, ratio=0.3, metric=metric, data=data, utility="l2-norm")  # type: ignore[arg-type]
+    result = osg.prune(model, ratio=0.3, metric=metric, data=data, importance="l2-norm")  # type: ignore[arg-type]
     result.save(tmp_path / "small.onnx")
     assert result.fitted
     assert result.after.of(metric) <= 0.7 * result.before.of(metric)

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxsurgeon as osg
 from drawn_samples import Drawn
-from onnxsurgeon.compensation.rotation import Stream, streams, turned
+from onnxsurgeon.compensation.rotation import LinearStream, streams, turned
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session
@@ -28,7 +28,7 @@ Line = tuple[str, Sequence[str], str]  # operator, inputs, output; attributes by
 
 @dataclass(frozen=True)
 class Net:
-    """Vertices between x, shape (2, 3, 5, 5) or (2, 5, 3), and y; weights by name: a shape, or an array."""
+    """Nodes between x, shape (2, 3, 5, 5) or (2, 5, 3), and y; weights by name: a shape, or an array."""
 
     lines: Sequence[Line]
     weights: dict[str, Any]
@@ -130,7 +130,7 @@ BAD = {
 }  # fmt: skip
 
 
-def same(labels: Labels, found: Sequence[Stream]) -> float:
+def same(labels: Labels, found: Sequence[LinearStream]) -> float:
     """How far the outputs move, relatively, when every stream is turned at random."""
     rng = np.random.default_rng(1)
     turns = {s.key: rng.standard_normal((len(s.roots),) * 2) + 3 * np.eye(len(s.roots)) for s in found}
@@ -185,11 +185,11 @@ def flat(folder: Path) -> Path:
     return folder / "flat.onnx"
 
 
-@pytest.mark.parametrize("utility", ["output-error", "reconstruction"])
-def test_what_says_nothing_is_cut_for_nothing(tmp_path: Path, utility: str) -> None:
+@pytest.mark.parametrize("importance", ["output-error", "reconstruction"])
+def test_what_says_nothing_is_cut_for_nothing(tmp_path: Path, importance: str) -> None:
     path = flat(tmp_path)
     data = Drawn("x", (3, 5, 5), 32, step=2)
-    options: dict[str, Any] = {"ratio": 0.55, "data": data, "utility": utility, "only": ["a", "n", "s"]}
+    options: dict[str, Any] = {"ratio": 0.55, "data": data, "importance": importance, "only": ["a", "n", "s"]}
     feed = {"x": np.random.default_rng(5).standard_normal((2, 3, 5, 5)).astype(np.float32)}
     expected = Session(path).run(feed)["y"]
     errors = []
@@ -207,8 +207,8 @@ def test_what_says_nothing_is_cut_for_nothing(tmp_path: Path, utility: str) -> N
 def test_data_turn_streams_and_nothing_else_does(tmp_path: Path) -> None:
     path, data = flat(tmp_path), Drawn("x", (3, 5, 5), 32, step=2)
     model = osg.load(path)
-    assert osg.prune(model, ratio=0.3, data=data, utility="reconstruction").rotated == 1
-    assert osg.prune(model, ratio=0.3, data=data, utility="l2", compensate="none").rotated == 0
+    assert osg.prune(model, ratio=0.3, data=data, importance="reconstruction").rotated == 1
+    assert osg.prune(model, ratio=0.3, data=data, importance="l2", compensate="none").rotated == 0
     assert osg.prune(model, ratio=0.3).rotated == 0
     with pytest.raises(osg.UsageError, match="--rotate needs samples"):
         osg.prune(model, ratio=0.3, rotate=True)
@@ -217,13 +217,13 @@ def test_data_turn_streams_and_nothing_else_does(tmp_path: Path) -> None:
 def test_where_nothing_is_cut_nothing_is_turned(tmp_path: Path) -> None:
     onnx.save(RESIDUAL.proto(), tmp_path / "net.onnx")
     model = osg.load(tmp_path / "net.onnx")
-    result = osg.prune(model, max_params=10**6, data=Drawn("x", (3, 5, 5), 32, step=2), utility="reconstruction")
+    result = osg.prune(model, max_params=10**6, data=Drawn("x", (3, 5, 5), 32, step=2), importance="reconstruction")
     assert ir.to_proto(result.graph) == ir.to_proto(model.graph)
 
 
 def test_statistics_know_how_they_were_turned(tmp_path: Path) -> None:
     model, data = osg.load(flat(tmp_path)), Drawn("x", (3, 5, 5), 32, step=2)
-    options: dict[str, Any] = {"ratio": 0.3, "data": data, "utility": "reconstruction", "stats": tmp_path / "s.npz"}
+    options: dict[str, Any] = {"ratio": 0.3, "data": data, "importance": "reconstruction", "stats": tmp_path / "s.npz"}
     first, again = (osg.prune(model, **options) for _ in range(2))
     assert ir.to_proto(first.graph) == ir.to_proto(again.graph)
     with pytest.raises(osg.UsageError, match="turned otherwise"):

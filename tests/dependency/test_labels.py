@@ -65,7 +65,7 @@ def test_an_operator_without_a_rule_freezes_what_it_touches_and_is_reported() ->
     assert reason.operator == "Thing"
 
 
-def test_a_constant_that_unrelated_vertices_share_ties_nothing() -> None:
+def test_a_constant_that_unrelated_nodes_share_ties_nothing() -> None:
     #  x > MatMul > + zeros > MatMul > + zeros > MatMul > y
     labels = labelled(
         """<ir_version: 8, opset_import: ["" : 17]>

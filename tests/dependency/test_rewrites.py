@@ -60,7 +60,7 @@ def model(text: str, opset: int, weights: Mapping[str, np.ndarray], outputs: str
 
 
 def complete(proto: onnx.ModelProto, weights: Mapping[str, object]) -> onnx.ModelProto:
-    """With weights, a name for every vertex and the outputs' shapes."""
+    """With weights, a name for every node and the outputs' shapes."""
     proto.graph.initializer.extend(numpy_helper.from_array(np.asarray(w), name) for name, w in weights.items())
     for number, node in enumerate(proto.graph.node):
         node.name = f"{node.op_type}_{number}"
@@ -336,7 +336,7 @@ def inside(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
     return found + [inner for graph in found for inner in inside(graph)]
 
 
-def test_a_branch_that_is_always_taken_takes_the_place_of_its_vertex() -> None:
+def test_a_branch_that_is_always_taken_takes_the_place_of_its_node() -> None:
     labels = check_law(branching("n = Gather<axis = 0>(s, last) yes = Equal(n, eight)"))
     operators = [node.op_type for node in labels.model.graph.all_nodes()]
     assert "If" not in operators

@@ -13,7 +13,7 @@ import pytest
 
 import onnxsurgeon as osg
 from onnxsurgeon.data import inputs_of
-from onnxsurgeon.evaluation.sensitivity import Layer, Point, Sensitivity
+from onnxsurgeon.evaluation.sensitivity import LayerSensitivity, Point, Sensitivity
 from onnxsurgeon.report import html
 from onnxsurgeon.report import records as report
 from paths import FIXTURES
@@ -36,7 +36,7 @@ def found(model: osg.Model, data: osg.Data) -> Sensitivity:
 
 def test_every_free_space_is_a_layer(found: Sensitivity, model: osg.Model) -> None:
     assert len(found.layers) == osg.inspect(model).spaces
-    tied = {layer.vertices for layer in found.layers}
+    tied = {layer.nodes for layer in found.layers}
     assert ("conv1", "layer1.0.conv2", "layer1.1.conv2") in tied
     for layer in found.layers:
         assert [point.units for point in layer.points] == [layer.units // 2, layer.units // 4]
@@ -45,8 +45,8 @@ def test_every_free_space_is_a_layer(found: Sensitivity, model: osg.Model) -> No
 def test_an_error_is_that_of_the_model_pruned_there_alone(
     found: Sensitivity, model: osg.Model, data: osg.Data, tmp_path: Path
 ) -> None:
-    layer = next(layer for layer in found.layers if layer.vertices == ("layer2.0.conv1",))
-    result = osg.prune(model, ratio=0.01, only=layer.vertices, round_to=layer.points[0].units)
+    layer = next(layer for layer in found.layers if layer.nodes == ("layer2.0.conv1",))
+    result = osg.prune(model, ratio=0.01, only=layer.nodes, round_to=layer.points[0].units)
     result.save(tmp_path / "small.onnx")
     paths = model.path, tmp_path / "small.onnx"
     whole, small = (ort.InferenceSession(path, providers=["CPUExecutionProvider"]) for path in paths)
@@ -57,7 +57,7 @@ def test_an_error_is_that_of_the_model_pruned_there_alone(
 
 def test_layers_are_chosen_by_globs(model: osg.Model, data: osg.Data) -> None:
     found = osg.sensitivity(model, data, layers=["layer1.*.conv1"], shares=(0.5,))
-    assert [layer.vertices[0] for layer in found.layers] == ["layer1.0.conv1", "layer1.1.conv1"]
+    assert [layer.nodes[0] for layer in found.layers] == ["layer1.0.conv1", "layer1.1.conv1"]
     with pytest.raises(osg.UsageError, match="--layers"):
         osg.sensitivity(model, data, layers=["nothing"])
     with pytest.raises(osg.InfeasibleError, match="frozen"):
@@ -66,8 +66,8 @@ def test_layers_are_chosen_by_globs(model: osg.Model, data: osg.Data) -> None:
 
 ODD = Sensitivity(
     (
-        Layer(("<b>&\"'", "x<y"), "Conv", 8, (Point(0.5, 4, 0.0), Point(0.25, 2, inf))),
-        Layer(("tiny",), "Gemm", 2, (Point(0.5, 1, 1e-9),)),
+        LayerSensitivity(("<b>&\"'", "x<y"), "Conv", 8, (Point(0.5, 4, 0.0), Point(0.25, 2, inf))),
+        LayerSensitivity(("tiny",), "Gemm", 2, (Point(0.5, 1, 1e-9),)),
     ),
     (0.5, 0.25), 3, "CPU",
 )  # fmt: skip
@@ -80,6 +80,6 @@ def test_the_page_shows_every_point_and_needs_nothing_else(odd: bool, found: Sen
     assert text.count("<circle") == sum(len(layer.points) for layer in shown.layers)
     assert not re.search(r"https?:|<script|src=|url\(|@import", text)
     page = ElementTree.fromstring(text.removeprefix(html.BEGIN).replace('<meta charset="utf-8">', ""))
-    assert [h.text for h in page.iter("h2")] == [layer.vertices[0] for layer in shown.layers]
+    assert [h.text for h in page.iter("h2")] == [layer.nodes[0] for layer in shown.layers]
     numbers = [float(c.attrib[key]) for c in page.iter("circle") for key in ("cx", "cy")]
     assert all(0 <= n <= html.WIDTH for n in numbers)

@@ -66,10 +66,10 @@ def test_the_larger_factor_carries_unless_the_user_says_otherwise(free: str, car
 def test_a_frozen_class_says_who_froze_it() -> None:
     relations = Relations()
     a, b = relations.fresh(2), relations.fresh(2)
-    relations.vertex, relations.operator = "argmax", "ArgMax"
+    relations.node, relations.operator = "argmax", "ArgMax"
     relations.freeze(a, "positions matter")
-    relations.vertex = "relu"
+    relations.node = "relu"
     relations.same(a, b)
     reason = relations.resolve().cause(b)
     assert reason is not None
-    assert (reason.vertex, reason.operator, reason.text) == ("argmax", "ArgMax", "positions matter")
+    assert (reason.node, reason.operator, reason.text) == ("argmax", "ArgMax", "positions matter")

@@ -20,7 +20,7 @@ STEP = 1e-2
 
 @dataclass(frozen=True)
 class Case:
-    """inputs: shapes of float tensors to differentiate by, and arrays that are constants. opset: of the vertex."""
+    """inputs: shapes of float tensors to differentiate by, and arrays that are constants. opset: of the node."""
 
     operator: str
     inputs: tuple[Any, ...]
@@ -160,7 +160,7 @@ CASES = [*CONVOLUTIONS, *POOLS, *PRODUCTS, *ELEMENTS, *AXES, *MOVES]
 
 
 def model_of(case: Case, rng: np.random.Generator) -> tuple[ir.Model, dict[str, np.ndarray]]:
-    """The vertex with all its inputs as initializers; and those that are to be differentiated by."""
+    """The node with all its inputs as initializers; and those that are to be differentiated by."""
     given, moving = {}, {}
     for index, wanted in enumerate(case.inputs):
         if isinstance(wanted, tuple):  # no two numbers closer than a few steps, none near 0: away from all kinks

@@ -153,7 +153,7 @@ def frozen(call: Call, operator: Operator) -> list[bool]:
     return [all(classes.frozen[a].all() for a in known) for known in axes]
 
 
-def vertex(*, result: tuple[int, ...] | None) -> Call:
+def node(*, result: tuple[int, ...] | None) -> Call:
     inputs, output = [Tensor("a", (3, 4)), Tensor("b", (5,))], Tensor("y", result, (False,) * len(result or ()))
     return Call(
         "v", "Fake", 20, {}, inputs, [output], Relations(), lambda index: None, lambda name: [], lambda why: None
@@ -162,13 +162,13 @@ def vertex(*, result: tuple[int, ...] | None) -> Call:
 
 def test_what_a_rule_does_not_look_at_stays_whole() -> None:
     passing = Operator(lambda call: [call.axes(0)])
-    assert frozen(vertex(result=(3, 4)), passing) == [False, True]
-    assert frozen(vertex(result=(3, 4)), passing._replace(ignores=(1,))) == [False, False]
+    assert frozen(node(result=(3, 4)), passing) == [False, True]
+    assert frozen(node(result=(3, 4)), passing._replace(ignores=(1,))) == [False, False]
 
 
 def test_what_goes_into_an_output_of_unknown_shape_stays_whole() -> None:
     lost = Operator(lambda call: [call.axes(0) and call.axes(1) and None])
-    assert frozen(vertex(result=None), lost) == [True, True]
+    assert frozen(node(result=None), lost) == [True, True]
 
 
 # --- operators with graphs inside ------------------------------------------------------------------------------------

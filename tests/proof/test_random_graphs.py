@@ -678,15 +678,15 @@ def zeroed(labels: Labels, keep: Mask) -> onnx.ModelProto | None:
             nodes.append(helper.make_node("Where", [name, source, zero], [result]))
         return True
 
-    for number, (vertex, node) in enumerate(zip(labels.model.graph, proto.graph.node, strict=True)):
-        for index, value in enumerate(vertex.inputs):
-            held, axes = constant(value), labels.known(vertex, index) if vertex in labels.calls else None
+    for number, (node, node) in enumerate(zip(labels.model.graph, proto.graph.node, strict=True)):
+        for index, value in enumerate(node.inputs):
+            held, axes = constant(value), labels.known(node, index) if node in labels.calls else None
             if held is not None and axes is not None:
                 inner = f"input {index} of {number}"
                 if silenced(node.input[index], inner, axes, int(held.dtype)):
                     node.input[index] = inner
         nodes.append(node)
-        for index, value in enumerate(vertex.outputs):
+        for index, value in enumerate(node.outputs):
             axes, fact = labels.axes.get(value), labels.facts[0].get(value)
             name, whole = value.name or "", f"whole {value.name}"
             if axes is not None and fact is not None and fact.dtype and silenced(whole, name, axes, fact.dtype):
@@ -729,7 +729,7 @@ def check(path: Path, written: Path, labels: Labels, keep: Mask) -> None:
 
 
 def parameters(model: onnx.ModelProto) -> int:
-    """Elements of all weights that some vertex reads."""
+    """Elements of all weights that some node reads."""
     graphs, total, used = [model.graph], 0, set[str]()
     for graph in graphs:  # grows
         for node in graph.node:
@@ -776,7 +776,7 @@ def attempt(seed: int, folder: Path, size: int = 14) -> int:
     options: dict[str, Any] = {
         "ratio": float(rng.choice([0.05, 0.2, 0.5])),
         "metric": str(rng.choice(["params", "macs", "size"])),
-        "utility": str(rng.choice(["l1", "l2", "l2-norm", "bn-scale", "random", "uniform"])),
+        "importance": str(rng.choice(["l1", "l2", "l2-norm", "bn-scale", "random", "uniform"])),
         "round_to": int(rng.choice([1, 1, 2, 4])),
         "min_keep": float(rng.choice([0.0, 0.0, 0.3])),
     }

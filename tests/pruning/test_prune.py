@@ -80,7 +80,7 @@ def test_only_and_exclude_choose_what_may_change() -> None:
     assert {row[0] for row in chosen} == {"layer2.0.conv1", "layer2.0.conv2"}
     spared = osg.prune(model, ratio=0.3, exclude=["layer2*"]).changes()
     assert not any(row[0] == "layer2.0.conv1" for row in spared)
-    with pytest.raises(UsageError, match="matches no vertex"):
+    with pytest.raises(UsageError, match="matches no node"):
         osg.prune(model, ratio=0.2, exclude=["nothing"])
 
 
@@ -123,8 +123,8 @@ def test_classic_structures_are_pruned_and_proven_or_refused(path: Path, tmp_pat
 
 def test_scores_decide_who_stays() -> None:
     path = MODELS[0].parent / "xor.onnx"
-    first = osg.prune(osg.load(path), ratio=0.5, utility="random", seed=1)
-    again = osg.prune(osg.load(path), ratio=0.5, utility="random", seed=1)
-    other = osg.prune(osg.load(path), ratio=0.5, utility="random", seed=2)
+    first = osg.prune(osg.load(path), ratio=0.5, importance="random", seed=1)
+    again = osg.prune(osg.load(path), ratio=0.5, importance="random", seed=1)
+    other = osg.prune(osg.load(path), ratio=0.5, importance="random", seed=2)
     assert np.array_equal(first.keep, again.keep)
     assert not np.array_equal(first.keep, other.keep)

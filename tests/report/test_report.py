@@ -22,19 +22,19 @@ PRUNED: report.Report = {
     **report.head("prune"),
     "model": "a.onnx",
     "output": "b.onnx",
-    "before": {"params": 1_000_000, "macs": 4.1e9, "size": 4_000_000, "vertices": 12},
-    "after": {"params": 700_000, "macs": 3.1e9, "size": 2_800_000, "vertices": 12},
-    "compensation": [{"vertex": "head", "before": 0.5, "after": 0.125}],
+    "before": {"params": 1_000_000, "macs": 4.1e9, "size": 4_000_000, "nodes": 12},
+    "after": {"params": 700_000, "macs": 3.1e9, "size": 2_800_000, "nodes": 12},
+    "compensation": [{"node": "head", "before": 0.5, "after": 0.125}],
     "rotated": 7,
     "joint": {"before": 0.25, "after": 0.2},
     "changes": [
-        {"vertex": f"/[b]{k}/größe\x1b[31m", "operator": "Conv", "weight": f"w{k}", "before": [64, 3], "after": [9, 3]}
+        {"node": f"/[b]{k}/größe\x1b[31m", "operator": "Conv", "weight": f"w{k}", "before": [64, 3], "after": [9, 3]}
         for k in range(30)
     ],
     "solver": {"status": "optimal", "objective": 1.5, "bound": 2, "gap": 1e-3, "seconds": 0, "spaces": 3, "units": 9},
     "frozen": [
         {
-            "reason": "an output of the graph", "operator": "output", "vertex": "y", "params": 10, "weights": 1,
+            "reason": "an output of the graph", "operator": "output", "node": "y", "params": 10, "weights": 1,
             "table": False,
         }
     ],

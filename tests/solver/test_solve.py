@@ -34,8 +34,8 @@ class Network:
 
     def space(self, units: int) -> int:
         draw = self._rng.normal(size=units)
-        utility = np.sort(np.abs(1 + 0.15 * draw if self._flat else draw))[::-1]
-        self._tables.append(np.concatenate([[0.0], np.cumsum(utility / utility.mean())]))
+        importance = np.sort(np.abs(1 + 0.15 * draw if self._flat else draw))[::-1]
+        self._tables.append(np.concatenate([[0.0], np.cumsum(importance / importance.mean())]))
         self._sizes.append(np.unique(np.append(np.arange(self._step, units + 1, self._step), units)))
         return len(self._tables) - 1
 
@@ -163,9 +163,9 @@ def feasible(problem: Problem, counts: IntArray, *, lower: bool = False) -> bool
 
 
 def brute_force(problem: Problem, *, lower: bool) -> float | None:
-    """The greatest utility, None if nothing is feasible."""
+    """The greatest importance, None if nothing is feasible."""
     every = (np.array(counts) for counts in itertools.product(*[sizes.tolist() for sizes in problem.sizes]))
-    values = [problem.utility(counts) for counts in every if feasible(problem, counts, lower=lower)]
+    values = [problem.importance(counts) for counts in every if feasible(problem, counts, lower=lower)]
     return max(values, default=None)
 
 
@@ -173,7 +173,7 @@ def check(problem: Problem, solution: Solution) -> None:
     """What holds for every solution."""
     assert feasible(problem, solution.counts)
     assert all(count in sizes for count, sizes in zip(solution.counts, problem.sizes, strict=True))
-    assert solution.objective == problem.utility(solution.counts)
+    assert solution.objective == problem.importance(solution.counts)
     assert solution.bound >= solution.objective
     lengths = problem.lengths(solution.counts)
     assert solution.costs == {cost.name: cost.evaluate(lengths) for cost in problem.costs}
@@ -201,7 +201,7 @@ def test_small_problems_are_solved(seed: int) -> None:
     "network",
     [
         pytest.param(resnet(), id="resnet"),
-        pytest.param(resnet(flat=True), id="resnet, nearly equal utilities"),
+        pytest.param(resnet(flat=True), id="resnet, nearly equal importances"),
         pytest.param(resnet(step=8), id="resnet, multiples of 8"),
         pytest.param(vgg(), id="vgg"),
         pytest.param(densenet(), id="densenet"),
@@ -222,7 +222,7 @@ def test_no_feasible_selection_beats_the_bound() -> None:
     rng = np.random.default_rng(0)
     for _ in range(300):
         counts = np.array([rng.choice(sizes) for sizes in problem.sizes])
-        assert not feasible(problem, counts) or problem.utility(counts) <= bound
+        assert not feasible(problem, counts) or problem.importance(counts) <= bound
     assert solve(problem, gap=1e-3).objective <= bound
 
 
@@ -235,7 +235,7 @@ def test_merging_spaces_changes_nothing() -> None:
     for _ in range(50):
         position = rng.integers(merged.program.start[:-1], merged.program.start[1:])
         counts = merged.counts(position)
-        assert merged.program.value[position].sum() == pytest.approx(problem.utility(counts))
+        assert merged.program.value[position].sum() == pytest.approx(problem.importance(counts))
         costs = merged.program.costs(merged.program.count[position])
         assert costs == pytest.approx([cost.evaluate(problem.lengths(counts)) for cost in problem.costs])
     # A cost too small to matter tells the spaces apart, so that nothing merges.
@@ -297,7 +297,7 @@ def test_progress_tells_better_and_better_bounds() -> None:
     assert solution.objective >= objectives[-1]
 
 
-def test_utilities_of_any_scale_give_the_same_counts() -> None:
+def test_importances_of_any_scale_give_the_same_counts() -> None:
     problem = vgg().problem(0.5)
     counts = solve(problem).counts
     for scale in (2.0**-30, 2.0**30):
@@ -305,7 +305,7 @@ def test_utilities_of_any_scale_give_the_same_counts() -> None:
         assert (solve(scaled).counts == counts).all()
 
 
-def test_equal_utilities_still_use_the_budget() -> None:
+def test_equal_importances_still_use_the_budget() -> None:
     problem = resnet().problem(0.7)
     problem = replace(problem, tables=tuple(0 * table for table in problem.tables))
     solution = solve(problem)
@@ -313,7 +313,7 @@ def test_equal_utilities_still_use_the_budget() -> None:
     assert solution.status == "optimal"
 
 
-def test_units_of_negative_utility_go_unless_a_lower_bound_keeps_them() -> None:
+def test_units_of_negative_importance_go_unless_a_lower_bound_keeps_them() -> None:
     table = np.array([0.0, 3.0, 5.0, 4.0, 2.0])
     cost = Cost("params", np.array([2.0]), np.array([[0]]), 0.0, 8.0)
     one, none = np.array([0]), np.array([0])
@@ -356,7 +356,7 @@ def test_problems_need_no_solver() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_without_costs_the_greatest_utilities_stay() -> None:
+def test_without_costs_the_greatest_importances_stay() -> None:
     problem = replace(random_problem(2), costs=())
     best = sum(float(table[sizes].max()) for table, sizes in zip(problem.tables, problem.sizes, strict=True))
     assert solve(problem).objective == pytest.approx(best)

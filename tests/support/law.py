@@ -1,6 +1,6 @@
 """The law that every rule obeys: cutting commutes with the operator, `cut(op(x)) == op'(cut(x))`.
 
-A case is one vertex with inputs. Its axes get neurons, its rule runs, random selections that satisfy the relations are
+A case is one node with inputs. Its axes get neurons, its rule runs, random selections that satisfy the relations are
 drawn; for each, the operator on silenced inputs, cut, is compared with the resized operator on cut inputs.
 """
 
@@ -57,7 +57,7 @@ def weights(case: Case, role: Role) -> frozenset[str]:
 
 
 def labelled(case: Case, role: Role) -> tuple[Call, dict[str, Axes]] | None:
-    """The vertex after its rule ran; None where it is arithmetic on sizes, which no rule sees.
+    """The node after its rule ran; None where it is arithmetic on sizes, which no rule sees.
 
     Data has neurons whether the rule looks or not; a constant gets them when it does.
     """
@@ -67,7 +67,7 @@ def labelled(case: Case, role: Role) -> tuple[Call, dict[str, Axes]] | None:
     facts = evaluator.run({})
     if all((fact := facts.get(v)) is not None and fact.value is not None for v in node.outputs):
         return None
-    relations = Relations(vertex="vertex", operator=case.node.op_type)
+    relations = Relations(node="node", operator=case.node.op_type)
     axes: dict[str, Axes] = {}
 
     def give(name: str) -> Axes:
@@ -108,7 +108,7 @@ def _fits(case: Case, call: Call, outputs: Sequence[Array]) -> str:
 
 
 def _produced(case: Case, call: Call) -> list[Axes | None]:
-    """The neurons of the outputs that the vertex has."""
+    """The neurons of the outputs that the node has."""
     return [axes for axes, name in zip(call.results, case.node.output, strict=True) if name]
 
 
@@ -242,7 +242,7 @@ def equal(a: Array, b: Array) -> bool:
 
 
 def shipped() -> Iterator[Case]:
-    """The cases of the onnx package that are one vertex on tensors."""
+    """The cases of the onnx package that are one node on tensors."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx.backend.test.case.node import collect_testcases

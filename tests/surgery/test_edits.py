@@ -1,4 +1,4 @@
-"""Worked cases of vertices and edges that come and go, and of kernels; each is proven, each refusal changes nothing."""
+"""Worked cases of nodes and edges that come and go, and of kernels; each is proven, each refusal changes nothing."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def proven(network: Network, *, unchanged: bool | None = None) -> None:
 
 
 @pytest.mark.parametrize("way", ["grow", "shrink"])
-def test_16_removing_a_vertex_between_two_widths(way: Any, tmp_path: Path) -> None:
+def test_16_removing_a_node_between_two_widths(way: Any, tmp_path: Path) -> None:
     d = Drawing()
     v3 = d.av("v3", d.iv("r", d.av("v1", d.input("in", 3), 2)), 4)
     d.av("v4", v3, 3)
     net = d.network(tmp_path)
     before = weight(net, "v4"), weight(net, "v1")
     rising = {"v1": [1.0, 2], "v3": [1.0, 2, 3, 4]}
-    net.remove("v3", align=way, utility=rising)
+    net.remove("v3", align=way, importance=rising)
     assert net.find("v3") == []
     if way == "grow":
         assert np.array_equal(weight(net, "v4"), before[0])
@@ -362,7 +362,7 @@ def test_a_sub_graph_of_another_file(tmp_path: Path) -> None:
     onnx.checker.check_model(onnx.load(tmp_path / "out.onnx"), full_check=True)
 
 
-def test_a_sub_graph_between_vertices_inside_another_file(tmp_path: Path) -> None:
+def test_a_sub_graph_between_nodes_inside_another_file(tmp_path: Path) -> None:
     """Its shapes need not be stated in the file."""
     (tmp_path / "a").mkdir()
     a, b = Drawing(), Drawing(1)

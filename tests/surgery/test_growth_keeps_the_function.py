@@ -48,7 +48,7 @@ def network(request: pytest.FixtureRequest, tmp_path: Path) -> Network:
 
 
 def test_additions_leave_the_function_as_it_was(network: Network) -> None:
-    """Growth of several vertices, an identity in each place that can hold one, larger kernels, an Identity removed."""
+    """Growth of several nodes, an identity in each place that can hold one, larger kernels, an Identity removed."""
     rng = random.Random(0)
     wide = [v.name for v in network if v.width]
     grown = [_grow(network, name, rng) for name in rng.sample(wide, min(8, len(wide)))]

@@ -23,7 +23,7 @@ from paths import FIXTURES
 
 
 def positions(network: Network, name: str, inner: int | None = None) -> list[int]:
-    """What the last resize did to a vertex' output, or to axis 1 of its weight."""
+    """What the last resize did to a node's output, or to axis 1 of its weight."""
     step = network.steps[-1]
     assert step.labels is not None
     assert step.selection is not None
@@ -55,7 +55,7 @@ def test_1_the_least_useful_go_and_new_ones_come_last(tmp_path: Path) -> None:
     d = Drawing()
     d.av("v2", d.av("v1", d.input("in", 3), 5), 4)
     net = d.network(tmp_path)
-    net["v1"].resize(-2, utility={"v1": np.arange(1.0, 6)})
+    net["v1"].resize(-2, importance={"v1": np.arange(1.0, 6)})
     assert positions(net, "v1") == positions(net, "v2", 1) == [3, 4, 5]
     net["v1"].resize(+3)
     assert positions(net, "v1") == [1, 2, 3, -1, -1, -1]
@@ -68,9 +68,9 @@ def test_2_a_width_that_counts_twice(tmp_path: Path) -> None:
     v1, v2 = d.av("v1", x, 7), d.av("v2", x, 4)
     d.cc("v4", d.cc("v3", v2, v1), v2)
     net = d.network(tmp_path)
-    net["v4"].resize(-4, utility="uniform")
+    net["v4"].resize(-4, importance="uniform")
     assert widths(net, "v1", "v2", "v4") == (7, 2, 11)
-    net["v4"].resize(+6, utility="uniform")
+    net["v4"].resize(+6, importance="uniform")
     assert widths(net, "v1", "v2", "v4") == (11, 3, 17)
     proven(net)
 
@@ -93,7 +93,7 @@ def test_4_an_input_of_the_graph_keeps_its_width(tmp_path: Path) -> None:
     x = d.input("in", 3)
     d.cc("c", x, d.av("v1", x, 5))
     net = d.network(tmp_path)
-    net["v1"].resize(-3, utility={"c": np.array([-1.0, -1, -1, 1, 2, 3, 4, 5])})
+    net["v1"].resize(-3, importance={"c": np.array([-1.0, -1, -1, 1, 2, 3, 4, 5])})
     assert positions(net, "c") == [1, 2, 3, 7, 8]
     proven(net)
 
@@ -104,16 +104,18 @@ def test_5_what_is_not_tied_does_not_move(tmp_path: Path) -> None:
     d.av("v3", v2, 3)
     d.av("v4", v2, 5)
     net = d.network(tmp_path)
-    net["v1"].resize(+2, utility={"v2": np.full(5, -2.0)})
+    net["v1"].resize(+2, importance={"v2": np.full(5, -2.0)})
     assert widths(net, "v1", "v2", "v3", "v4") == (6, 5, 3, 5)
 
 
-@pytest.mark.parametrize(("utility", "stay"), [([-1.0, 1, -1, 1, -1, 1], [2, 4, 6]), ([-6.0, -5, -4, -3, -2, -1], [6])])
-def test_6_a_free_width_follows_utility(utility: list[float], stay: list[int], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("importance", "stay"), [([-1.0, 1, -1, 1, -1, 1], [2, 4, 6]), ([-6.0, -5, -4, -3, -2, -1], [6])]
+)
+def test_6_a_free_width_follows_importance(importance: list[float], stay: list[int], tmp_path: Path) -> None:
     d = Drawing()
     d.av("v1", d.input("in", 3), 6)
     net = d.network(tmp_path)
-    net.resize("v1=free", utility={"v1": np.array(utility)})
+    net.resize("v1=free", importance={"v1": np.array(importance)})
     assert positions(net, "v1") == stay
     proven(net)
 
@@ -170,7 +172,7 @@ def test_11_positions_stay_aligned_where_one_branch_loses_and_another_gains(tmp_
     d.iv("add", d.av("v3", a, 7), m)
     d.av("v4", m, 2)
     net = d.network(tmp_path)
-    net.resize("v2=-1", "add=+0", utility={"v2": [10.0, 1, 10]})
+    net.resize("v2=-1", "add=+0", importance={"v2": [10.0, 1, 10]})
     assert positions(net, "v2") == [1, 3]
     assert positions(net, "v4", 1) == positions(net, "v3") == [1, 2, 3, 4, -1, 5, 7]
     proven(net)
@@ -195,7 +197,7 @@ def test_13_a_depthwise_layer_s_multiplier(tmp_path: Path) -> None:
     d = Drawing()
     d.av("v1", d.input("in", 4), 8, groups=4, kernel=3)
     net = d.network(tmp_path)
-    net["v1"].resize(-4, utility={"v1": [20.0, 40, 20, 40, 21, 41, 21, 41]})
+    net["v1"].resize(-4, importance={"v1": [20.0, 40, 20, 40, 21, 41, 21, 41]})
     assert positions(net, "v1") == [2, 4, 6, 8]
     net["v1"].resize(+4, init="zeros")
     assert positions(net, "v1") == [1, -1, 2, -1, 3, -1, 4, -1]
@@ -331,7 +333,7 @@ def test_a_glob_speaks_of_all_layers_that_can_change(tmp_path: Path) -> None:
     assert widths(net, "b.v1", "b.v2", "v3") == (6, 3, 6)
     net.resize("*=-1")
     assert widths(net, "b.v1", "b.v2", "v3", "v3_end") == (5, 2, 5, 2), "an output changes by its own name alone"
-    with pytest.raises(UsageError, match="1 vertices match"):
+    with pytest.raises(UsageError, match="1 nodes match"):
         net.resize("*_end=+1")
     proven(net)
 
@@ -366,12 +368,12 @@ def test_a_copy_is_independent_and_a_failed_transaction_is_undone(tmp_path: Path
     assert not net.steps
 
 
-def test_utility_may_be_a_callable_and_what_is_not_finite_goes_first(tmp_path: Path) -> None:
+def test_importance_may_be_a_callable_and_what_is_not_finite_goes_first(tmp_path: Path) -> None:
     d = Drawing()
     d.av("v2", d.av("v1", d.input("in", 3), 6), 4)
     net = d.network(tmp_path)
     values = np.array([3.0, np.nan, 5, np.inf, 2, -np.inf])
-    net["v1"].resize(-3, utility=lambda name, width: values if (name, width) == ("v1", 6) else None)
+    net["v1"].resize(-3, importance=lambda name, width: values if (name, width) == ("v1", 6) else None)
     assert positions(net, "v1") == [1, 3, 5]
 
 
@@ -400,7 +402,7 @@ def test_copies_of_neurons_that_were_drawn_share_their_work_too(tmp_path: Path) 
 
 
 def through(d: Drawing, name: str, x: str, width: int, weight: str) -> str:
-    """A layer whose weight is what other vertices make of a constant."""
+    """A layer whose weight is what other nodes make of a constant."""
     return d.add("Conv", name, x, weight, width=width)
 
 

@@ -1,4 +1,4 @@
-"""A branch whose condition never changes takes the place of its vertex: exporters ask shapes for what is known.
+"""A branch whose condition never changes takes the place of its node: exporters ask shapes for what is known.
 
 The condition must not depend on any dynamic dim: one that only came out alike at two samples could differ at a third.
 """

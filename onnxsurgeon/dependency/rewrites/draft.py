@@ -38,7 +38,7 @@ class Known:
         return a if a is not None and b is not None and np.array_equal(a, b) else None
 
     def call(self, node: ir.Node) -> Call:
-        """The vertex as its operator sees it, without neurons."""
+        """The node as its operator sees it, without neurons."""
         inputs = [None if v is None else tensor(v, *self.facts) for v in node.inputs]
         outputs = [replace(tensor(v, *self.facts), used=bool(v.uses()) or v.is_graph_output()) for v in node.outputs]
         version, attributes = self.evaluator.version(node), self.evaluator.attributes(node)
@@ -57,7 +57,7 @@ class Draft:
         model.graph.meta.update(known.model.graph.meta)
         self.known = Known(model, Evaluator(model), _translated(known, model))
         nodes = list(model.graph.all_nodes())
-        self.vertices = {n.name for n in nodes}
+        self.nodes = {n.name for n in nodes}
         self.values = {v.name for n in nodes for v in (*n.inputs, *n.outputs) if v}
         self.values |= {v.name for v in (*model.graph.inputs, *model.graph.initializers.values())}
         self.named: set[ir.Value] = set()  # added values that bear the name of one that they replaced
@@ -71,10 +71,8 @@ class Draft:
         name: str,
         outputs: Sequence[str],
     ) -> Sequence[ir.Value]:
-        """The outputs of a new vertex in front of `before`."""
-        node = ir.Node(
-            "", operator, inputs, list(attributes), num_outputs=len(outputs), name=_unique(name, self.vertices)
-        )
+        """The outputs of a new node in front of `before`."""
+        node = ir.Node("", operator, inputs, list(attributes), num_outputs=len(outputs), name=_unique(name, self.nodes))
         for value, wanted in zip(node.outputs, outputs, strict=True):
             value.name = _unique(wanted, self.values)
         before.prepend(node)
@@ -117,11 +115,11 @@ class Draft:
         self.known.model.graph.initializers[value.name] = value
 
     def replace(self, old: ir.Value, new: ir.Value) -> None:
-        """What read `old` reads `new`, which takes its name. The vertex of `old` goes where nothing else needs it."""
+        """What read `old` reads `new`, which takes its name. The node of `old` goes where nothing else needs it."""
         producer = new.producer()
         if old.is_graph_output() and (new in self.named or new.is_graph_output()):  # two outputs are one value
             assert producer is not None
-            same = ir.Node("", "Identity", [new], name=_unique(f"{producer.name}.same", self.vertices))
+            same = ir.Node("", "Identity", [new], name=_unique(f"{producer.name}.same", self.nodes))
             producer.append(same)
             new = same.outputs[0]
             for facts in self.known.facts:
@@ -134,9 +132,9 @@ class Draft:
         prune_dead(old)
 
     def give_up(self, node: ir.Node) -> str:
-        """The name of a vertex that is about to go, for the one that takes its place."""
+        """The name of a node that is about to go, for the one that takes its place."""
         name = node.name or node.outputs[0].name or node.op_type
-        self.vertices.discard(node.name)
+        self.nodes.discard(node.name)
         node.name = None
         return name
 

@@ -18,7 +18,7 @@ from onnxsurgeon.arrays import Array
 from onnxsurgeon.dependency.rewrites.draft import Draft, Known, integers, prune_dead
 from onnxsurgeon.ops.movement import factor
 from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
-from onnxsurgeon.ops.packing import Step
+from onnxsurgeon.ops.packing import Unpacking
 from onnxsurgeon.ops.packing import step as step_of
 
 MOST = 8  # parts; what has more is no handful of projections
@@ -32,7 +32,7 @@ class Packed(NamedTuple):
     parts: tuple[int, ...]
 
 
-class Site(NamedTuple):
+class PackedSite(NamedTuple):
     """A Reshape that splits off an axis of parts.
 
     axis: where it is in the target. parts: its length. source: the axis that it is split from. first: whether it is
@@ -46,7 +46,7 @@ class Site(NamedTuple):
     inner: int
 
 
-def find(known: Known, node: ir.Node) -> Site | None:
+def find(known: Known, node: ir.Node) -> PackedSite | None:
     """The axis of parts that a Reshape makes, where all its parts are taken, and nothing else reads the whole."""
     operator = operator_of(node)
     if operator is None or operator.inferred != 1 or constant(node.inputs[0]) is not None:
@@ -63,7 +63,7 @@ def find(known: Known, node: ir.Node) -> Site | None:
     return None
 
 
-def _site(before: tuple[Sequence[int], ...], after: tuple[Sequence[int], ...], axis: int) -> Site | None:
+def _site(before: tuple[Sequence[int], ...], after: tuple[Sequence[int], ...], axis: int) -> PackedSite | None:
     rows = [factor(tuple(a), tuple(b)) for a, b in zip(before, after, strict=True)]
     if rows[0] is None or rows[1] is None or [f[:2] for f in rows[0]] != [f[:2] for f in rows[1]]:
         return None
@@ -75,7 +75,7 @@ def _site(before: tuple[Sequence[int], ...], after: tuple[Sequence[int], ...], a
     at = together.index(axis)
     if at == len(together) - 1:
         return None
-    return Site(axis, after[0][axis], source, at == 0, together[at + 1])
+    return PackedSite(axis, after[0][axis], source, at == 0, together[at + 1])
 
 
 def _taken(known: Known, packed: Packed) -> set[int] | None:
@@ -100,14 +100,14 @@ def _taken(known: Known, packed: Packed) -> set[int] | None:
     return found
 
 
-def _step(known: Known, node: ir.Node, packed: Packed) -> Step | None:
+def _step(known: Known, node: ir.Node, packed: Packed) -> Unpacking | None:
     where = [index for index, value in enumerate(node.inputs) if value is packed.value]
     if len(where) != 1 or packed.axis is None or domain_of(node) != "" or node.graph is not known.model.graph:
         return None
     return step_of(known.call(node), where[0], packed.axis, packed.parts)
 
 
-def _results(node: ir.Node, step: Step) -> list[Packed]:
+def _results(node: ir.Node, step: Unpacking) -> list[Packed]:
     return [Packed(value, *piece) for value, piece in zip(node.outputs, step.pieces, strict=False)]
 
 
@@ -123,7 +123,7 @@ def unpack(draft: Draft, node: ir.Node) -> None:
         _hand_over(draft, packed, dict(enumerate(parts)))
 
 
-def _target(known: Known, node: ir.Node, site: Site) -> Array | None:
+def _target(known: Known, node: ir.Node, site: PackedSite) -> Array | None:
     """The Reshape's target without the axis of parts; None where it can't be told. -1 stays, and 0 in front."""
     target, shapes = node.inputs[1], known.shapes(node.outputs[0])
     if target is None or shapes is None:
@@ -142,7 +142,7 @@ def _target(known: Known, node: ir.Node, site: Site) -> Array | None:
     return np.delete(new, site.axis)
 
 
-def _parts(draft: Draft, node: ir.Node, site: Site) -> Sequence[ir.Value]:
+def _parts(draft: Draft, node: ir.Node, site: PackedSite) -> Sequence[ir.Value]:
     """The parts: split before each is reshaped, or, where they aren't contiguous before, reshaped and then split."""
     source, output = node.inputs[0], node.outputs[0].name
     assert source is not None
@@ -165,7 +165,7 @@ def _parts(draft: Draft, node: ir.Node, site: Site) -> Sequence[ir.Value]:
     ]
 
 
-def _new_target(draft: Draft, node: ir.Node, site: Site) -> ir.Value:
+def _new_target(draft: Draft, node: ir.Node, site: PackedSite) -> ir.Value:
     """The target for a part, taken from the one for all, which may be computed."""
     old, value = node.inputs[1], _target(draft.known, node, site)
     assert old is not None
@@ -205,9 +205,9 @@ def _hand_over(draft: Draft, packed: Packed, parts: Mapping[int, ir.Value]) -> N
 
 
 def _copies(
-    draft: Draft, node: ir.Node, value: ir.Value, step: Step, parts: Mapping[int, ir.Value]
+    draft: Draft, node: ir.Node, value: ir.Value, step: Unpacking, parts: Mapping[int, ir.Value]
 ) -> dict[int, ir.Value]:
-    """The vertex done to each part."""
+    """The node done to each part."""
     name = node.name or node.outputs[0].name
     fixed = {i: draft.constant(f"{name}.axes", axes) for i, axes in step.inputs.items()}
     attributes = [a for a in node.attributes.values() if a.name not in step.attributes]

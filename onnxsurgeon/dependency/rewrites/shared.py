@@ -1,6 +1,6 @@
-"""Small constants that one vertex prepares for several others: `zeros -> DequantizeLinear -> (Conv, Conv, ...)`.
+"""Small constants that one node prepares for several others: `zeros -> DequantizeLinear -> (Conv, Conv, ...)`.
 
-Exporters and quantisers share equal constants at random. Each reader gets a vertex of its own, so that the layers
+Exporters and quantisers share equal constants at random. Each reader gets a node of its own, so that the layers
 behind it stay unrelated.
 """
 
@@ -13,7 +13,7 @@ from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
 
 
 def find(known: Known, node: ir.Node) -> bool:
-    """Whether `node` only maps or moves a small constant, and several vertices read what it makes."""
+    """Whether `node` only maps or moves a small constant, and several nodes read what it makes."""
     operator = operator_of(node)
     if operator is None or operator.silence != "none" or domain_of(node) or len(node.outputs) != 1:
         return False

@@ -19,11 +19,11 @@ from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.dependency.rewrites.draft import Draft, Known
 from onnxsurgeon.ops.nodes import constant, operator_of
 
-LONGEST = 4  # vertices on the way
+LONGEST = 4  # nodes on the way
 LARGEST = 1 << 22  # elements that are followed
 
 
-class Site(NamedTuple):
+class ShuffledSite(NamedTuple):
     """`sources` side by side along `axis`, taken in `order`."""
 
     sources: tuple[ir.Value, ...]
@@ -31,8 +31,8 @@ class Site(NamedTuple):
     order: tuple[int, ...]
 
 
-def find(known: Known, node: ir.Node) -> Site | None:
-    """Whose elements a vertex gives in another order along one axis, where it ends a chain that does no more."""
+def find(known: Known, node: ir.Node) -> ShuffledSite | None:
+    """Whose elements a node gives in another order along one axis, where it ends a chain that does no more."""
     if _moves(node) != "rearranged" or node.graph is not known.model.graph or not known.is_tensor(node.outputs[0]):
         return None
     after, chain, value = known.shapes(node.outputs[0]), [node], node.inputs[0]
@@ -70,7 +70,7 @@ def _moves(node: ir.Node) -> str:
 
 
 def _stacked(known: Known, node: ir.Node) -> tuple[ir.Value, ...] | None:
-    """What the inputs of a vertex that joins have been before each got the axis that they are joined along."""
+    """What the inputs of a node that joins have been before each got the axis that they are joined along."""
     sources = []
     for value in node.inputs:
         producer = None if value is None else value.producer()
@@ -86,12 +86,12 @@ def _stacked(known: Known, node: ir.Node) -> tuple[ir.Value, ...] | None:
 
 def _site(
     known: Known, chain: Sequence[ir.Node], sources: tuple[ir.Value, ...], after: tuple[Shape, Shape]
-) -> Site | None:
+) -> ShuffledSite | None:
     for axis, size in enumerate(after[0]):
         if size > 1 and after[1][axis] == size and size % len(sources) == 0:
             orders = [_order(known, chain, sources, axis, sample, after[sample]) for sample in (0, 1)]
             if orders[0] is not None and orders[0] == orders[1] and orders[0] != tuple(range(size)):
-                return Site(sources, axis, orders[0])
+                return ShuffledSite(sources, axis, orders[0])
     return None
 
 
@@ -116,7 +116,7 @@ def _order(
 
 
 def _follow(known: Known, node: ir.Node, sample: int, found: dict[ir.Value, Array]) -> Array | None:
-    """What the vertex gives, where `found` are the sources."""
+    """What the node gives, where `found` are the sources."""
     inputs: list[Array | None] = []
     for index, value in enumerate(node.inputs):
         producer = None if value is None else value.producer()

@@ -21,7 +21,7 @@ from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
 LARGEST = 1 << 22  # elements of an index that is computed
 
 
-class Site(NamedTuple):
+class StridedSite(NamedTuple):
     """source: what is flattened. target: the shape whose axes, in `order`, are the result's."""
 
     source: ir.Value
@@ -29,7 +29,7 @@ class Site(NamedTuple):
     order: tuple[int, ...]
 
 
-def find(known: Known, node: ir.Node) -> Site | None:
+def find(known: Known, node: ir.Node) -> StridedSite | None:
     """What a Gather on a flattened tensor reads, where it reads all of it in the order of a Transpose."""
     operator = operator_of(node)
     if operator is None or operator.looks_up != {1: 0} or domain_of(node) or node.graph is not known.model.graph:
@@ -49,7 +49,7 @@ def find(known: Known, node: ir.Node) -> Site | None:
         return None
     wanted = [tuple(shape[axis] for axis in orders[0]) for shape in after]
     target = _target(before, wanted)
-    return None if target is None else Site(source, target, tuple(np.argsort(orders[0]).tolist()))
+    return None if target is None else StridedSite(source, target, tuple(np.argsort(orders[0]).tolist()))
 
 
 def restride(draft: Draft, node: ir.Node) -> None:
