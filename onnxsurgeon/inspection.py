@@ -84,7 +84,7 @@ class Inspection:
     @property
     def operators(self) -> dict[str, int]:
         """How often each operator occurs, the most frequent first."""
-        return dict(Counter(node.op_type for node in self.model.graph.graph.all_nodes()).most_common())
+        return dict(Counter(node.op_type for node in self.model.ir.graph.all_nodes()).most_common())
 
     def weights(self) -> list[Matrix]:
         """Every weight, the largest first."""
@@ -134,8 +134,8 @@ def _axed(labels: Labels, name: str, shape: Shape, dynamic: Sequence[bool], axes
 
 def inspect(model: Model, *, free: Free = "auto", input_shape: Mapping[str, Shape] | None = None) -> Inspection:
     """What is in `model`, what can be cut and what can't. free, input_shape: as in `prune`."""
-    labels = label(model.graph, free=free, shapes=input_shape)
-    built = spaces(labels, np.zeros(labels.relations.count), overhead=model.bytes - weight_bytes(model.graph))
+    labels = label(model.ir, free=free, shapes=input_shape)
+    built = spaces(labels, np.zeros(labels.relations.count), overhead=model.bytes - weight_bytes(model.ir))
     whole = measure(model, built)
     lengths = built.problem.lengths(least(built.problem))
     left = {cost.name: cost.evaluate(lengths) for cost in built.problem.costs}

@@ -93,7 +93,7 @@ def stages(folder: Path, runs: int) -> None:
     from onnxsurgeon.dependency.labels import label
 
     model = osg.load(folder / "resnet50.onnx")
-    say("labelling ResNet-50", f"{median(lambda: label(model.graph), runs):.3f} s", "0.3 s")
+    say("labelling ResNet-50", f"{median(lambda: label(model.ir), runs):.3f} s", "0.3 s")
     for metric, ratio in (("params", 0.3), ("params", 0.5), ("macs", 0.3), ("macs", 0.5)):
         results = [osg.prune(model, ratio=ratio, metric=metric) for _ in range(runs)]  # type: ignore[arg-type]
         seconds = statistics.median(r.seconds["solve"] for r in results)

@@ -67,7 +67,7 @@ class Bench:
                 chosen = slice(0, None, 2) if half == "calibration" else slice(1, None, 2)
                 np.savez(spec, **{key: archive[key][chosen] for key in archive.files})
         samples = SAMPLES if half == "calibration" else None
-        return open_data(spec, inputs_of(self.model.graph), samples=samples)
+        return open_data(spec, inputs_of(self.model.ir), samples=samples)
 
     def top1(self, path: Path) -> float:
         return evaluate(path, self.score, metric="top1").value
@@ -92,11 +92,11 @@ class Bench:
             self.model, ratio=ratio, metric="macs", data=self.calibration, importance=importance, compensate=compensate,
             stats=self.stats, mirror="mirror" in more, rotate=False if "channels" in more else None,
         )  # fmt: skip
-        return result.after.macs / result.before.macs, result.graph
+        return result.after.macs / result.before.macs, result.ir
 
     def _uniform(self, ratio: float) -> tuple[float, Any]:
         """The same share of every space, by the L2 norm."""
-        labels = label(self.model.graph)
+        labels = label(self.model.ir)
         built = spaces(labels, scores(labels, "l2"))
         problem = built.problem
         cost = next(c for c in problem.costs if c.name == "macs")

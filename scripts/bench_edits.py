@@ -67,7 +67,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        write(network.graph, Path(folder) / "edited.onnx")
+        write(network.ir, Path(folder) / "edited.onnx")
         took = time.perf_counter() - began
     most = max(gathers.count.values(), default=0)
     print(

@@ -157,9 +157,9 @@ def _guest(network: Network, width: int, number: int) -> Model:
     conv = ir.Node("", "Conv", [value, weight], [ir.AttrInt64s("pads", [1] * 4)], name=f"guest{number}.conv")
     relu = ir.Node("", "Relu", [conv.outputs[0]], name=f"guest{number}.relu")
     conv.outputs[0].name, relu.outputs[0].name = "c", "y"
-    versions = dict(network.graph.opset_imports)
+    versions = dict(network.ir.opset_imports)
     graph = ir.Graph([value], [relu.outputs[0]], nodes=[conv, relu], initializers=[weight], opset_imports=versions)
-    return Model(Path("guest"), ir.Model(graph, ir_version=network.graph.ir_version))
+    return Model(Path("guest"), ir.Model(graph, ir_version=network.ir.ir_version))
 
 
 def torture(path: Path, edits: int, seed: int, seconds: float) -> bool:
@@ -167,13 +167,13 @@ def torture(path: Path, edits: int, seed: int, seconds: float) -> bool:
     run, done, refused, row = Torture(load(path), seed), Counter[str](), Counter[str](), 0
     began, unchanged = time.perf_counter(), 0
     while sum(done.values()) < edits and row < REFUSALS and time.perf_counter() - began < seconds:
-        before = run.network.graph
+        before = run.network.ir
         try:
             kind = run.step()
         except (InfeasibleError, UsageError) as refusal:
             refused[type(refusal).__name__] += 1
             row += 1
-            assert run.network.graph is before
+            assert run.network.ir is before
             assert not run.network.steps
             continue
         except Exception as problem:  # noqa: BLE001 - of any class

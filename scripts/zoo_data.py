@@ -136,7 +136,7 @@ def main() -> None:
     os.environ["ZOO"] = str(zoo)
     for name, known in json.loads((zoo / "BASELINES.json").read_text()).items():
         try:
-            shape = osg.load(zoo / "models" / f"{name}.onnx").graph.graph.inputs[0].shape
+            shape = osg.load(zoo / "models" / f"{name}.onnx").ir.graph.inputs[0].shape
             size = None if shape and isinstance(shape[0], int) else 1 if name in ONE_BY_ONE else STEP
             found = osg.evaluate(zoo / "models" / f"{name}.onnx", f"zoo_data:{name}_all", batch=size).value
         except osg.ModelError as problem:

@@ -57,7 +57,7 @@ def read_model(path: Path, stated: Mapping[str, tuple[int, ...]]) -> Model:
     from onnxsurgeon.model.model import load
 
     model = load(path)
-    inputs = {v.name: v for v in model.graph.graph.inputs if not v.is_initializer()}
+    inputs = {v.name: v for v in model.ir.graph.inputs if not v.is_initializer()}
     for name, shape in stated.items():
         own = inputs[name].shape if name in inputs else None
         if (
@@ -80,7 +80,7 @@ def read_data(
     """Data for `model`, whose inputs have the `stated` shapes; raises UsageError or ModelError where they are bad."""
     from onnxsurgeon.data import inputs_of, open_data
 
-    wanted = inputs_of(model.graph, stated)
+    wanted = inputs_of(model.ir, stated)
     return open_data(spec, wanted, preprocess=preprocess, samples=samples, batch=batch, seed=seed)
 
 

@@ -1,6 +1,6 @@
 """Calibration and evaluation data: samples as batches that a model takes, checked before the work, never all in memory.
 
-open_data("calib.npz", inputs_of(model.graph)) opens them; `Data.batches` yields them, the same ones each time.
+open_data("calib.npz", inputs_of(model.ir)) opens them; `Data.batches` yields them, the same ones each time.
 """
 
 from __future__ import annotations

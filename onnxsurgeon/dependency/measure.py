@@ -31,7 +31,7 @@ def measure(model: Model, built: Spaces) -> Measure:
     """`model` before anything is cut."""
     full = np.array([s[-1] for s in built.problem.sizes], np.int64)
     macs = next(c for c in built.problem.costs if c.name == "macs").evaluate(built.problem.lengths(full))
-    return Measure(count_params(model.graph), macs, model.bytes, count_nodes(model.graph))
+    return Measure(count_params(model.ir), macs, model.bytes, count_nodes(model.ir))
 
 
 def count_params(model: ir.Model) -> int:

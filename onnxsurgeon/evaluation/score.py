@@ -61,7 +61,7 @@ def evaluate(
     `open_data`. Raises UsageError where the metric and the data don't fit, ModelError where the model can't run.
     """
     if isinstance(data, str):
-        inputs = inputs_of(load(model).graph, input_shape)
+        inputs = inputs_of(load(model).ir, input_shape)
         data = open_data(data, inputs, preprocess=preprocess, samples=samples, batch=batch, seed=seed)
     session, other = Session(model, device), None if against is None else Session(against, device)
     runs, function, name = _runs(session, other, data, progress), _function(metric), ""

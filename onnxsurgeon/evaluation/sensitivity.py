@@ -77,7 +77,7 @@ def sensitivity(
     data: held in memory with the model's outputs; a few samples are enough. layers: globs over nodes whose outputs
     are to get narrower. Raises InfeasibleError where there is nothing to cut.
     """
-    labels = label(model.graph, free=free, shapes=input_shape)
+    labels = label(model.ir, free=free, shapes=input_shape)
     built = spaces(labels, scores(labels, importance, seed=seed))
     full = np.array([sizes[-1] for sizes in built.problem.sizes], np.int64)
     found = {s: nodes for s, nodes in _layers(labels, built, layers).items() if full[s] > 1}

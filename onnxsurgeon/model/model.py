@@ -16,7 +16,7 @@ class Model:
     """A model that was read from `path`."""
 
     path: Path
-    graph: ir.Model
+    ir: ir.Model
 
     @property
     def bytes(self) -> int:
@@ -26,7 +26,7 @@ class Model:
     @property
     def data(self) -> tuple[Path, ...]:
         """The files beside it that hold weights."""
-        return tuple(self.path.parent / name for name in self.graph.graph.meta.get(EXTERNAL, ()))
+        return tuple(self.path.parent / name for name in self.ir.graph.meta.get(EXTERNAL, ()))
 
 
 def load(path: str | os.PathLike[str]) -> Model:

@@ -71,7 +71,7 @@ def validate(
 
     shapes_only: names, types and shapes must agree, values may differ. Raises ModelError where one of them can't run.
     """
-    labels = label(load(original).graph, shapes=input_shape)
+    labels = label(load(original).ir, shapes=input_shape)
     load(edited)  # refused here with a reason, where onnxruntime would give none
     allowed = tolerance(labels, atol, rtol)
     first, second = Session(original, device), Session(edited, device)

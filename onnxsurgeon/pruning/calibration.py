@@ -114,7 +114,7 @@ class Calibration:
             self.statistics = load_statistics(request.stats, self.statistics.fingerprint)
         self.samples = request.data
         if request.mirror and request.data is not None:
-            self.samples = mirrored(request.data, inputs_of(model.graph))
+            self.samples = mirrored(request.data, inputs_of(model.ir))
         self._turn(relabel)
         self.found: list[Consumer] = consumers(self.labels)
         missing = [c for c in self.found if c.key not in self.statistics.moments]

@@ -41,7 +41,7 @@ Metric = Literal["params", "macs", "size"]
 class Result:
     """A pruned model, not yet written.
 
-    bare: what the cut alone gives, which the proof is about. graph: that, with weights fitted anew where `fitted` says
+    bare: what the cut alone gives, which the proof is about. ir: that, with weights fitted anew where `fitted` says
     so. rotated: linear streams whose components were cut, not their channels. seconds: by stage.
     """
 
@@ -51,7 +51,7 @@ class Result:
     counts: IntArray
     keep: Mask
     bare: ir.Model
-    graph: ir.Model
+    ir: ir.Model
     solution: Solution
     before: Measure
     after: Measure
@@ -93,7 +93,7 @@ class Result:
         with tempfile.TemporaryDirectory(prefix=f".onnxsurgeon-{os.getpid()}-", dir=target.parent) as folder:
             draft = Path(folder) / target.name
             report("write", str(target))
-            self._write(self.bare if proof else self.graph, draft, target, external=external)
+            _write(self.bare if proof else self.ir, draft, target, external=external)
             data = draft.with_name(draft.name + ".data")
             if data.exists():
                 check_target(target.with_name(data.name), overwrite=overwrite)
@@ -108,19 +108,20 @@ class Result:
                 with on_disk(self.source) as original:
                     result = prove(self.labels, self.keep, original, draft, allowed=allowed, device=device, seed=seed)
                 require(result, allowed)
-                if self.graph is not self.bare:
-                    self._write(self.graph, draft, target, external=external)
+                if self.ir is not self.bare:
+                    _write(self.ir, draft, target, external=external)
                     require_sound(self.labels, self.bare, draft, device=device, seed=seed)
             if data.exists():
                 data.replace(target.with_name(data.name))
             draft.replace(target)
         return result
 
-    def _write(self, graph: ir.Model, draft: Path, target: Path, *, external: bool | None) -> None:
-        try:
-            write(graph, draft, overwrite=True, external=external)
-        except UsageError as error:  # of the draft, which its user has not named
-            raise UsageError(error.what.replace(str(draft), str(target)), why=error.why, fix=error.fix) from error
+
+def _write(graph: ir.Model, draft: Path, target: Path, *, external: bool | None) -> None:
+    try:
+        write(graph, draft, overwrite=True, external=external)
+    except UsageError as error:  # of the draft, which its user has not named
+        raise UsageError(error.what.replace(str(draft), str(target)), why=error.why, fix=error.fix) from error
 
 
 def prune(
@@ -166,16 +167,16 @@ def prune(
     limits = {"params": max_params, "macs": max_macs, "size": max_size}
     check_request(ratio, limits, round_to, min_keep)
     report("label", model.path.name)
-    labels = label(model.graph, free=free, shapes=input_shape)
+    labels = label(model.ir, free=free, shapes=input_shape)
     clock("label")
     named = _named(labels, exclude, "--exclude"), _named(labels, only, "--only")
-    relabel = partial(label, free=free, shapes=input_shape, original=model.graph)
+    relabel = partial(label, free=free, shapes=input_shape, original=model.ir)
     calibration = Calibration(wanted, model, labels, relabel, report)
     labels = calibration.labels
     pinned = _pinned(labels, *named)
     clock("calibrate")
     report("weigh", wanted.importance)
-    overhead = model.bytes - weight_bytes(model.graph)
+    overhead = model.bytes - weight_bytes(model.ir)
     built = calibration.spaces(round_to=round_to, min_keep=min_keep, pinned=pinned, overhead=overhead)
     clock("weigh")
     before = measure(model, built)
@@ -216,7 +217,7 @@ def prune(
     clock("compensate")
     after = _measured(graph, found.solution)
     rotated = len(calibration.statistics.turns)
-    return replace(found, graph=graph, fitted=fitted, rotated=rotated, after=after, seconds=clock.seconds)
+    return replace(found, ir=graph, fitted=fitted, rotated=rotated, after=after, seconds=clock.seconds)
 
 
 def _measured(graph: ir.Model, solution: Solution, calibration: Calibration | None = None) -> Measure:

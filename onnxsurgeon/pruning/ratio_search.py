@@ -72,7 +72,7 @@ class Examiner:
         """Of a pruned model, as it will be written."""
         with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
             path = Path(folder) / "model.onnx"
-            write(result.graph, path)
+            write(result.ir, path)
             return self.file(path)
 
 

@@ -171,13 +171,13 @@ def failure(error: SurgeonError, exit_code: int) -> Report:
 def inspected(found: Inspection, patterns: Sequence[str]) -> Report:
     model, whole = found.model, found.whole
     held = sum(row.params for row in found.frozen)
-    graph = model.graph.graph
+    graph = model.ir.graph
     return {
         **head("inspect"),
         "model": str(model.path),
-        "ir_version": model.graph.ir_version,
-        "opsets": {domain or "ai.onnx": version for domain, version in model.graph.opset_imports.items()},
-        "producer": " ".join(filter(None, (model.graph.producer_name, model.graph.producer_version))),
+        "ir_version": model.ir.ir_version,
+        "opsets": {domain or "ai.onnx": version for domain, version in model.ir.opset_imports.items()},
+        "producer": " ".join(filter(None, (model.ir.producer_name, model.ir.producer_version))),
         "inputs": [_value(v) for v in graph.inputs if not v.is_initializer()],
         "outputs": [_value(v) for v in graph.outputs],
         **_measure(whole),

@@ -57,7 +57,7 @@ class Node:
 
     @property
     def node(self) -> ir.Node:
-        return find(self.network.graph, self.name)
+        return find(self.network.ir, self.name)
 
     @property
     def operator(self) -> str:
@@ -98,22 +98,22 @@ class Network(Model):
     _labels: tuple[ir.Model, Labels] | None = None
 
     def __repr__(self) -> str:
-        return f"<Network {self.path}: {len(self.graph.graph)} nodes, {len(self.steps)} edits>"
+        return f"<Network {self.path}: {len(self.ir.graph)} nodes, {len(self.steps)} edits>"
 
     # --- looking ---
 
     def __getitem__(self, name: str) -> Node:
-        find(self.graph, name)
+        find(self.ir, name)
         return Node(self, name)
 
     def __iter__(self) -> Iterator[Node]:
-        return (Node(self, name_of(node)) for node in self.graph.graph)
+        return (Node(self, name_of(node)) for node in self.ir.graph)
 
     @property
     def labels(self) -> Labels:
         """The network's neurons, as its nodes are."""
-        if self._labels is None or self._labels[0] is not self.graph:
-            self._labels = self.graph, label(self.graph, rewritten=False)
+        if self._labels is None or self._labels[0] is not self.ir:
+            self._labels = self.ir, label(self.ir, rewritten=False)
         return self._labels[1]
 
     def find(self, pattern: str) -> list[str]:
@@ -123,13 +123,13 @@ class Network(Model):
     def ancestors(self, name: str) -> list[str]:
         """Names of all nodes that `name` depends on, in the graph's order."""
         seen: set[ir.Node] = set()
-        waiting = [find(self.graph, name)]
+        waiting = [find(self.ir, name)]
         while waiting:
             for source in waiting.pop().predecessors():
                 if source not in seen:
                     seen.add(source)
                     waiting.append(source)
-        return [name_of(node) for node in self.graph.graph if node in seen]
+        return [name_of(node) for node in self.ir.graph if node in seen]
 
     def summary(self) -> str:
         """A line per node: name, operator, width, what feeds it."""
@@ -137,32 +137,32 @@ class Network(Model):
         rows += [(v.name, v.operator, str(v.width or ""), ", ".join(v.inputs)) for v in self]
         sizes = [max(len(row[k]) for row in rows) for k in range(3)]
         lines = ["  ".join((*(cell.ljust(n) for cell, n in zip(row, sizes, strict=False)), row[3])) for row in rows]
-        return "\n".join([*(line.rstrip() for line in lines), f"{count_params(self.graph):,} parameters"])
+        return "\n".join([*(line.rstrip() for line in lines), f"{count_params(self.ir):,} parameters"])
 
     @property
     def bytes(self) -> int:
         """Size of its file, external data included: of the one that it was read from, or would be written to."""
-        return size(self.graph) if self.steps else super().bytes
+        return size(self.ir) if self.steps else super().bytes
 
     def measure(self) -> Measure:
         """Parameters, MACs per sample, bytes and nodes."""
-        labels = label(self.graph)
+        labels = label(self.ir)
         return measure(self, spaces(labels, np.zeros(labels.relations.count)))
 
     # --- all or nothing ---
 
     def copy(self) -> Network:
         """A network of its own; weights are shared until they are written."""
-        return Network(self.path, copied(self.graph), list(self.steps))
+        return Network(self.path, copied(self.ir), list(self.steps))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """What is done inside is undone where an exception leaves the block."""
-        graph, steps = self.graph, list(self.steps)
+        before, steps = self.ir, list(self.steps)
         try:
             yield
         except BaseException:
-            self.graph, self.steps = graph, steps
+            self.ir, self.steps = before, steps
             raise
 
     def _do(self, steps: Sequence[Step]) -> None:
@@ -170,7 +170,7 @@ class Network(Model):
             if step.selection is not None and step.selection.grows:
                 placed(step)
         if steps:
-            self.graph = steps[-1].after
+            self.ir = steps[-1].after
             self.steps += steps
 
     # --- editing ---
@@ -198,29 +198,29 @@ class Network(Model):
         """
         wanted = [parse(text) for text in requests]
         growth = Growth(init, seed + len(self.steps))
-        labels = label(self.graph, free=free)
+        labels = label(self.ir, free=free)
         wanted = expanded(labels, wanted)
         outs = opened(labels, asks(labels, wanted))
         if outs:
-            labels = label(self.graph, free=free, opened=outs)
+            labels = label(self.ir, free=free, opened=outs)
         asked = asks(labels, wanted)
         bounds = limits(labels, keep or {}, drop or {}, max_new, multiple)
         try:
             found = select(labels, asked, importance=importance, limits=bounds, relax=relax, init=init, seed=seed)
         except InfeasibleError:
-            step = _multiplied(self.graph, wanted, asked, growth) if max_new is None else None
+            step = _multiplied(self.ir, wanted, asked, growth) if max_new is None else None
             if step is None or step.selection is None:
                 raise
             found = Resized(step.selection, tuple(asked), (asked[0].size or 0,))
         else:
             after = apply(labels, found.selection, growth=growth)
-            step = Step(f"resize {' '.join(requests)}", self.graph, after, labels, found.selection, growth)
+            step = Step(f"resize {' '.join(requests)}", self.ir, after, labels, found.selection, growth)
         self._do([step])
         return found
 
     def remove(self, name: str, *, through: str | None = None, align: Align = "auto", **options: Any) -> None:
         """Takes a node out: what fed it feeds its readers. See `surgery.wiring.remove`."""
-        self._do(wiring.remove(self.graph, name, through=through, choices=_choices(align, options)))
+        self._do(wiring.remove(self.ir, name, through=through, choices=_choices(align, options)))
 
     def insert_after(
         self,
@@ -234,39 +234,39 @@ class Network(Model):
     ) -> Node:
         """Puts a block behind a node. See `surgery.inserting.insert`."""
         before = {v.name for v in self}
-        self._do(inserting.insert(self.graph, name, block, readers=readers, init=init, name=called, seed=seed))
+        self._do(inserting.insert(self.ir, name, block, readers=readers, init=init, name=called, seed=seed))
         return Node(self, [v.name for v in self if v.name not in before][-1])
 
     def connect(
         self, source: str, target: str, *, position: int | None = None, align: Align = "auto", **options: Any
     ) -> None:
         """One more input for a node that adds or concatenates. See `surgery.wiring.connect`."""
-        self._do(wiring.connect(self.graph, source, target, position=position, choices=_choices(align, options)))
+        self._do(wiring.connect(self.ir, source, target, position=position, choices=_choices(align, options)))
 
     def disconnect(self, source: str, target: str) -> None:
         """One input less. See `surgery.wiring.disconnect`."""
-        self._do(wiring.disconnect(self.graph, source, target))
+        self._do(wiring.disconnect(self.ir, source, target))
 
     def kernel(self, name: str, size: int | Sequence[int]) -> None:
         """Another kernel size; pads follow. See `surgery.kernel.kernel`."""
-        self._do(kernel.kernel(self.graph, name, size))
+        self._do(kernel.kernel(self.ir, name, size))
 
     def activation(self, name: str, kind: str) -> None:
         """Another activation. See `surgery.inserting.activation`."""
-        self._do(inserting.activation(self.graph, name, kind))
+        self._do(inserting.activation(self.ir, name, kind))
 
     def replace(self, name: str, block: Block, *, init: Start = "he", seed: int = 0) -> None:
         """A fresh block in the place of a node. See `surgery.inserting.replace`."""
-        self._do(inserting.replace(self.graph, name, block, init=init, seed=seed))
+        self._do(inserting.replace(self.ir, name, block, init=init, seed=seed))
 
     def separate(self, name: str, **options: Any) -> None:
         """A depthwise and a pointwise convolution in the place of one. See `surgery.inserting.separate`."""
-        self._do(inserting.separate(self.graph, name, **options))
+        self._do(inserting.separate(self.ir, name, **options))
 
     def splice(self, other: Model, *, after: str, align: Align = "auto", **options: Any) -> None:
         """A sub-graph of another model behind a node. See `surgery.splicing.splice`."""
         own = {k: options.pop(k) for k in ("entry", "exit", "prefix") if k in options}
-        self._do(splicing.splice(self.graph, other.graph, after=after, choices=_choices(align, options), **own))
+        self._do(splicing.splice(self.ir, other.ir, after=after, choices=_choices(align, options), **own))
 
     # --- writing ---
 
@@ -294,7 +294,7 @@ class Network(Model):
         check_target(path, overwrite=overwrite)
         found = self.prove(device=device, atol=atol, rtol=rtol, seed=seed, progress=progress) if proof else None
         progress("write", os.fspath(path))
-        write(self.graph, path, overwrite=overwrite, external=external)
+        write(self.ir, path, overwrite=overwrite, external=external)
         return found
 
 
@@ -324,5 +324,5 @@ def on_disk(model: Model) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
         path = Path(folder) / "model.onnx"
-        write(model.graph, path)
+        write(model.ir, path)
         yield path

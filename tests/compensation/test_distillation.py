@@ -78,12 +78,12 @@ def test_less_is_lost_on_other_samples(tmp_path: Path, monkeypatch: pytest.Monke
         np.savez(tmp_path / "half.npz", input=archive["input"][:256])
         feed = {"input": archive["input"][256:]}
     model = osg.load(FIXTURES / "digits.onnx")
-    data = open_data(str(tmp_path / "half.npz"), inputs_of(model.graph))
-    right = outputs(model.graph, feed)
+    data = open_data(str(tmp_path / "half.npz"), inputs_of(model.ir))
+    right = outputs(model.ir, feed)
     lost, changes = [], []
     for how in ("sequential", "joint"):
         result = osg.prune(model, ratio=0.5, metric="macs", data=data, importance="reconstruction", compensate=how)
-        found = outputs(result.graph, feed)
+        found = outputs(result.ir, feed)
         lost.append(float(((found - right) ** 2).mean()))
         changes += [change for change in result.fitted if change.node == TOGETHER]
     assert changes[0].after < changes[0].before

@@ -109,15 +109,15 @@ def test_each_kind_loses_less_than_the_last(tmp_path: Path) -> None:
         feed = {"input": archive["input"][225:]}
     np.savez(tmp_path / "half.npz", **half)  # type: ignore[arg-type]
     model = osg.load(FIXTURES / "digits.onnx")
-    data = open_data(str(tmp_path / "half.npz"), inputs_of(model.graph))
-    right = outputs(model.graph, feed)
+    data = open_data(str(tmp_path / "half.npz"), inputs_of(model.ir))
+    right = outputs(model.ir, feed)
     lost = []
     for how in ("none", "bias", "linear", "sequential"):
         result = osg.prune(
             model, ratio=0.4, metric="macs", data=data, importance="reconstruction", compensate=how,
             stats=tmp_path / "stats.npz",
         )  # fmt: skip
-        lost.append(float(((outputs(result.graph, feed) - right) ** 2).mean()))
+        lost.append(float(((outputs(result.ir, feed) - right) ** 2).mean()))
         assert all(change.after <= change.before for change in result.fitted)
     assert lost == sorted(lost, reverse=True)
     assert lost[-1] < 0.1 * lost[0]
@@ -127,7 +127,7 @@ def test_the_proof_is_about_the_cut_and_the_file_is_fitted(tmp_path: Path) -> No
     with np.load(FIXTURES / "digits_test.npz") as archive:
         np.savez(tmp_path / "some.npz", input=archive["input"][:64])
     model = osg.load(FIXTURES / "digits.onnx")
-    data = open_data(str(tmp_path / "some.npz"), inputs_of(model.graph))
+    data = open_data(str(tmp_path / "some.npz"), inputs_of(model.ir))
     result = osg.prune(model, ratio=0.3, data=data)
     proof = result.save(tmp_path / "small.onnx")
     assert proof is not None
@@ -135,14 +135,14 @@ def test_the_proof_is_about_the_cut_and_the_file_is_fitted(tmp_path: Path) -> No
     assert result.fitted
     feed = next(data.batches()).feed
     written = outputs(ir.load(tmp_path / "small.onnx"), feed)
-    assert written == pytest.approx(outputs(result.graph, feed), rel=1e-4, abs=1e-4)
+    assert written == pytest.approx(outputs(result.ir, feed), rel=1e-4, abs=1e-4)
     assert not np.allclose(written, outputs(result.bare, feed), atol=1e-2)
 
 
 @pytest.mark.parametrize("metric", ["params", "size"])
 def test_budgets_hold_with_the_biases_that_compensation_adds(metric: str, tmp_path: Path) -> None:
     model = osg.load(FIXTURES / "attention.onnx")
-    data = open_data(str(_samples(model, tmp_path)), inputs_of(model.graph))
+    data = open_data(str(_samples(model, tmp_path)), inputs_of(model.ir))
     result = osg.prune(model, ratio=0.3, metric=metric, data=data, importance="l2-norm")  # type: ignore[arg-type]
     result.save(tmp_path / "small.onnx")
     assert result.fitted
@@ -152,13 +152,13 @@ def test_budgets_hold_with_the_biases_that_compensation_adds(metric: str, tmp_pa
 
 def _samples(model: Model, folder: Path) -> Path:
     rng = np.random.default_rng(0)
-    shapes = {wanted.name: [n or 8 for n in wanted.shape[1:]] for wanted in inputs_of(model.graph)}
+    shapes = {wanted.name: [n or 8 for n in wanted.shape[1:]] for wanted in inputs_of(model.ir)}
     np.savez(folder / "x.npz", **{n: rng.standard_normal((32, *s)).astype(np.float32) for n, s in shapes.items()})  # type: ignore[arg-type]
     return folder / "x.npz"
 
 
 def test_a_sum_corrects_what_the_path_beside_it_lost() -> None:
-    labels = label(osg.load(FIXTURES / "digits.onnx").graph)
+    labels = label(osg.load(FIXTURES / "digits.onnx").ir)
     sums = [goal for goal in goals(labels) if goal.other is not None]
     bounded = [goal for goal in goals(labels) if goal.bounds is not None]
     assert all(goal.value.producer().op_type == "Add" for goal in sums)  # type: ignore[union-attr]
@@ -166,7 +166,7 @@ def test_a_sum_corrects_what_the_path_beside_it_lost() -> None:
 
 
 def test_a_bias_that_is_added_apart_hides_no_activation() -> None:
-    labels = label(osg.load(FIXTURES / "attention.onnx").graph)
+    labels = label(osg.load(FIXTURES / "attention.onnx").ir)
     apart = [goal for goal in goals(labels) if goal.shift is not None]
     assert apart
     for goal in apart:
@@ -182,7 +182,7 @@ def test_means_between_bounds_are_those_of_samples() -> None:
 
 
 def test_without_data_batch_norms_say_what_is_lost() -> None:
-    labels = label(osg.load(FIXTURES / "plain.onnx").graph)
+    labels = label(osg.load(FIXTURES / "plain.onnx").ir)
     known = expected(labels, consumers(labels))
     model = osg.load(FIXTURES / "plain.onnx")
     wanted = request("l2-norm", "bias", None, None, 2e9, "cpu", 0)

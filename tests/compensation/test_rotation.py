@@ -157,7 +157,7 @@ def test_what_tells_neurons_apart_is_no_stream(name: str) -> None:
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_fixtures_compute_the_same(path: Path) -> None:
-    labels = label(osg.load(path).graph)
+    labels = label(osg.load(path).ir)
     found = streams(labels)
     assert not found or same(labels, found) < 1e-4
 
@@ -218,14 +218,14 @@ def test_where_nothing_is_cut_nothing_is_turned(tmp_path: Path) -> None:
     onnx.save(RESIDUAL.proto(), tmp_path / "net.onnx")
     model = osg.load(tmp_path / "net.onnx")
     result = osg.prune(model, max_params=10**6, data=Drawn("x", (3, 5, 5), 32, step=2), importance="reconstruction")
-    assert ir.to_proto(result.graph) == ir.to_proto(model.graph)
+    assert ir.to_proto(result.ir) == ir.to_proto(model.ir)
 
 
 def test_statistics_know_how_they_were_turned(tmp_path: Path) -> None:
     model, data = osg.load(flat(tmp_path)), Drawn("x", (3, 5, 5), 32, step=2)
     options: dict[str, Any] = {"ratio": 0.3, "data": data, "importance": "reconstruction", "stats": tmp_path / "s.npz"}
     first, again = (osg.prune(model, **options) for _ in range(2))
-    assert ir.to_proto(first.graph) == ir.to_proto(again.graph)
+    assert ir.to_proto(first.ir) == ir.to_proto(again.ir)
     with pytest.raises(osg.UsageError, match="turned otherwise"):
         osg.prune(model, rotate=False, **options)
     del options["data"]

@@ -26,7 +26,7 @@ def model() -> osg.Model:
 
 @pytest.fixture(scope="module")
 def data(model: osg.Model) -> osg.Data:
-    return osg.open_data(str(FIXTURES / "digits_test.npz"), inputs_of(model.graph), samples=16)
+    return osg.open_data(str(FIXTURES / "digits_test.npz"), inputs_of(model.ir), samples=16)
 
 
 @pytest.fixture(scope="module")

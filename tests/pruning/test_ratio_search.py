@@ -22,7 +22,7 @@ def model() -> Model:
 
 @pytest.fixture(scope="module")
 def data(model: Model) -> Data:
-    return open_data(str(FIXTURES / "digits_test.npz"), inputs_of(model.graph))
+    return open_data(str(FIXTURES / "digits_test.npz"), inputs_of(model.ir))
 
 
 @pytest.mark.parametrize(("metric", "max_drop"), [("top1", 0.05), ("top1", 0.3), ("mse", 5.0), ("cosine", 0.05)])
@@ -72,6 +72,6 @@ def test_targets_are_what_differences_are_taken_from(model: Model, tmp_path: Pat
     x = np.random.default_rng(0).standard_normal((4, 1, 8, 8)).astype(np.float32)
     for labels, target in ((np.zeros((4, 10)), True), (np.zeros(4, np.int64), False)):
         np.savez(tmp_path / "data.npz", input=x, labels=labels)
-        data = open_data(str(tmp_path / "data.npz"), inputs_of(model.graph))
+        data = open_data(str(tmp_path / "data.npz"), inputs_of(model.ir))
         assert Examiner(model, data, "mse").against == (None if target else model.path)
     assert Examiner(model, data, "top1").against is None

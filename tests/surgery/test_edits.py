@@ -273,7 +273,7 @@ def test_25_what_fails_changes_no_byte(tmp_path: Path) -> None:
     d.av("small", d.av("half", x, 5, strides=[2, 2]), 2)
     net = d.network(tmp_path)
     net["v2"].resize(+1)
-    write(net.graph, tmp_path / "before.onnx")
+    write(net.ir, tmp_path / "before.onnx")
     before = (tmp_path / "before.onnx").read_bytes()
     for attempt in (
         lambda: net.remove("p1"),
@@ -292,7 +292,7 @@ def test_25_what_fails_changes_no_byte(tmp_path: Path) -> None:
     ):
         with pytest.raises((InfeasibleError, UsageError)):
             attempt()
-        write(net.graph, tmp_path / "after.onnx", overwrite=True)
+        write(net.ir, tmp_path / "after.onnx", overwrite=True)
         assert (tmp_path / "after.onnx").read_bytes() == before
 
 

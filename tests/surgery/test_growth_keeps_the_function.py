@@ -75,7 +75,7 @@ def _grow(network: Network, name: str, rng: random.Random) -> bool:
     assert step.labels is not None
     assert step.selection is not None
     if normalised(step.labels, step.selection):
-        network.graph = step.before
+        network.ir = step.before
         network.steps.pop()
     return True
 

@@ -262,7 +262,7 @@ def test_22_growth_keeps_the_function_and_new_rows_are_not_zero(tmp_path: Path) 
     assert proofs is not None
     assert proofs.unchanged
     for name, rows in (("v1", slice(5, 7)), ("v2", slice(4, 5))):
-        weight = find(net.graph, name).inputs[1].const_value.numpy()  # type: ignore[union-attr]
+        weight = find(net.ir, name).inputs[1].const_value.numpy()  # type: ignore[union-attr]
         assert (np.abs(weight[rows][:, : 3 if name == "v1" else 5]) > 0).all()
 
 
@@ -274,7 +274,7 @@ def test_new_neurons_that_are_copies_share_the_work(tmp_path: Path) -> None:
     proofs = net.prove(device="cpu")
     assert proofs is not None
     assert proofs.unchanged
-    weight = find(net.graph, "v1").inputs[1].const_value.numpy()  # type: ignore[union-attr]
+    weight = find(net.ir, "v1").inputs[1].const_value.numpy()  # type: ignore[union-attr]
     assert len(np.unique(weight, axis=0)) == 5
     net.resize("v1=-3", "v2=+1", init="duplicate")
     proven(net)
@@ -385,7 +385,7 @@ def test_copies_share_the_work_of_what_they_copy(tmp_path: Path) -> None:
     proofs = net.prove(device="cpu")
     assert proofs is not None
     assert proofs.unchanged
-    weight = find(net.graph, "v3").inputs[1].const_value.numpy()  # type: ignore[union-attr]
+    weight = find(net.ir, "v3").inputs[1].const_value.numpy()  # type: ignore[union-attr]
     assert (np.abs(weight) > 0).all()
 
 
@@ -419,7 +419,7 @@ def test_copies_share_the_work_of_a_weight_that_is_reshaped_first(tmp_path: Path
     proofs = net.prove(device="cpu")
     assert proofs is not None
     assert proofs.unchanged
-    assert find(net.graph, "turned").inputs[0].shape == (12, 4)  # type: ignore[union-attr]
+    assert find(net.ir, "turned").inputs[0].shape == (12, 4)  # type: ignore[union-attr]
 
 
 def quantised(tmp_path: Path, *points: int) -> Network:
@@ -442,10 +442,10 @@ def test_quantised_weights_multiply_what_is_new_by_their_zero_point(tmp_path: Pa
     proofs = net.prove(device="cpu")
     assert proofs is not None
     assert proofs.unchanged
-    weight = find(net.graph, "weight").inputs[0].const_value.numpy()  # type: ignore[union-attr]
+    weight = find(net.ir, "weight").inputs[0].const_value.numpy()  # type: ignore[union-attr]
     assert (weight[:, 5:] == 3).all()
     net["v2"].resize(+2)
-    assert (find(net.graph, "v1").inputs[1].const_value.numpy()[5:] != 0).all()  # type: ignore[union-attr]
+    assert (find(net.ir, "v1").inputs[1].const_value.numpy()[5:] != 0).all()  # type: ignore[union-attr]
     proven(net)
 
 
@@ -485,8 +485,8 @@ def test_copies_beside_what_goes(tmp_path: Path) -> None:
     dropped.resize("v1=-2", drop={"v1": [0, 3]})
     net.resize("v1=+3", drop={"v1": [0, 3]}, init="duplicate")
     proven(net)
-    weight = find(net.graph, "v1").inputs[1].const_value.numpy()  # type: ignore[union-attr]
-    kept = find(dropped.graph, "v1").inputs[1].const_value.numpy()  # type: ignore[union-attr]
+    weight = find(net.ir, "v1").inputs[1].const_value.numpy()  # type: ignore[union-attr]
+    kept = find(dropped.ir, "v1").inputs[1].const_value.numpy()  # type: ignore[union-attr]
     assert np.array_equal(np.unique(weight, axis=0), np.unique(kept, axis=0))
     with pytest.raises(InfeasibleError):
         net.resize("v1=+1", drop={"v1": list(range(8))}, init="duplicate")
