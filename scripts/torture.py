@@ -162,8 +162,8 @@ def _guest(network: Network, width: int, number: int) -> Model:
     return Model(Path("guest"), ir.Model(graph, ir_version=network.ir.ir_version))
 
 
-def torture(path: Path, edits: int, seed: int, seconds: float) -> bool:
-    """Whether all went well."""
+def torture(path: Path, edits: int, seed: int, seconds: float = float("inf")) -> int | None:
+    """The number of edits that were done and proven; None where something went wrong, which is printed."""
     run, done, refused, row = Torture(load(path), seed), Counter[str](), Counter[str](), 0
     began, unchanged = time.perf_counter(), 0
     while sum(done.values()) < edits and row < REFUSALS and time.perf_counter() - began < seconds:
@@ -177,11 +177,13 @@ def torture(path: Path, edits: int, seed: int, seconds: float) -> bool:
             assert not run.network.steps
             continue
         except Exception as problem:  # noqa: BLE001 - of any class
-            return _failed(path, done, seed, problem)
+            _failed(path, done, seed, problem)
+            return None
         try:
             proofs = run.network.prove(device="cpu", seed=seed)
         except SurgeonError as problem:
-            return _failed(path, done, seed, problem, "; ".join(step.what for step in run.network.steps))
+            _failed(path, done, seed, problem, "; ".join(step.what for step in run.network.steps))
+            return None
         unchanged += proofs is not None and proofs.unchanged
         run.network.steps.clear()
         done[kind], row = done[kind] + 1, 0
@@ -191,15 +193,14 @@ def torture(path: Path, edits: int, seed: int, seconds: float) -> bool:
         f"{sum(refused.values())} refused, {time.perf_counter() - began:.0f} s: {kinds}",
         flush=True,
     )
-    return True
+    return sum(done.values())
 
 
-def _failed(path: Path, done: Counter[str], seed: int, problem: Exception, what: str = "") -> bool:
+def _failed(path: Path, done: Counter[str], seed: int, problem: Exception, what: str = "") -> None:
     print(f"{path.stem}: seed {seed}: FAILED after {sum(done.values())} edits: {what}")
     print(f"{type(problem).__name__}: {problem}")
     if not isinstance(problem, SurgeonError):
         sys.excepthook(type(problem), problem, problem.__traceback__)
-    return False
 
 
 def main() -> None:
@@ -210,7 +211,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="at most so long for each model")
     given = parser.parse_args()
     results = [torture(path, given.edits, given.seed, given.seconds) for path in given.models]
-    sys.exit(0 if all(results) else 1)
+    sys.exit(1 if None in results else 0)
 
 
 if __name__ == "__main__":

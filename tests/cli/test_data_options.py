@@ -37,6 +37,7 @@ def test_evaluate_tells_the_score(digits: Path, run: Run) -> None:
     assert (against["score"], against["against"]) == (None, "net.onnx")
 
 
+@pytest.mark.slow
 def test_max_drop_ends_with_a_model_that_keeps_it(digits: Path, run: Run) -> None:
     found = json.loads(run("prune", "net.onnx", "--max-drop", "0.1", "--data", "test.npz", "--json").stdout)
     score = found["score"]
@@ -50,11 +51,13 @@ def test_max_drop_ends_with_a_model_that_keeps_it(digits: Path, run: Run) -> Non
     assert found["requested"]["score"] == "top1"
 
 
+@pytest.mark.slow
 def test_a_score_alone_is_told_before_and_after(digits: Path, run: Run) -> None:
     result = run(*PRUNE, "--data", "test.npz", "--score", "cosine")
     assert "cosine against the original 1 -> " in result.stderr
 
 
+@pytest.mark.slow
 def test_where_no_model_is_good_enough_the_exit_code_is_3(digits: Path, run: Run) -> None:
     (digits / "strict.py").write_text(
         "import numpy as np\ncalls = []\n"
@@ -153,6 +156,7 @@ def test_wrong_usage_is_exit_2(args: tuple[str, ...], words: str, digits: Path, 
     assert result.stdout == ""
 
 
+@pytest.mark.slow
 def test_several_models_may_each_be_searched(digits: Path, run: Run) -> None:
     shutil.copy(digits / "net.onnx", digits / "other.onnx")
     args = ("prune", "net.onnx", "other.onnx", "--output-dir", "out", "--max-drop", "0.1", "--data", "test.npz")

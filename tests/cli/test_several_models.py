@@ -59,6 +59,7 @@ def all_frozen(path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
+@pytest.mark.slow
 def test_a_bad_model_stops_no_other(folder: Path) -> None:
     all_frozen(Path("zoo/frozen.onnx"))
     Path("zoo/broken.onnx").write_text("hello, I am text")
@@ -83,6 +84,7 @@ def test_a_bad_model_stops_no_other(folder: Path) -> None:
     assert "error: 3 of 5 models failed" in result.stderr
 
 
+@pytest.mark.slow
 def test_what_is_done_is_skipped_if_asked(folder: Path) -> None:
     rest = ("--no-proof", "--json", "--jobs", "2")
 
@@ -100,6 +102,7 @@ def test_what_is_done_is_skipped_if_asked(folder: Path) -> None:
     assert statuses("--ratio", "0.2", "--resume", code=2) == ["error", "error"], "made with other options"
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_that_models_fault(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = 'case "$*" in *plain*) mkdir out/.onnxsurgeon-$$-x; mkdir $TMPDIR/x; echo half >&2; kill -SEGV $$;; esac'
     monkeypatch.setattr(sys, "executable", str(stub(folder / "python", text)))
@@ -149,11 +152,13 @@ def test_a_stop_ends_all_and_leaves_nothing(number: signal.Signals, folder: Path
     assert list(Path("tmp").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_nothing(folder: Path) -> None:
     prune("zoo/*.onnx", *CUT, "--dry-run", "-q")
     assert not Path("out").exists()
 
 
+@pytest.mark.slow
 def test_people_see_a_row_each(folder: Path) -> None:
     assert prune("zoo/plain.onnx", *CUT, "--no-proof", "-q").output == ""
     result = prune("zoo/xor.onnx", *CUT, "--no-proof", "-v")

@@ -71,6 +71,7 @@ def changed(a: ir.Model, b: ir.Model) -> set[str]:
     return {name for name, array in one.items() if not np.array_equal(array, other[name])}
 
 
+@pytest.mark.slow
 def test_less_is_lost_on_other_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refined, "RATES", (3e-3,))
     monkeypatch.setattr(refined, "EPOCHS", 10)

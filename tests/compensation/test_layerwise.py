@@ -103,6 +103,7 @@ def test_a_constant_is_absorbed_by_biases_alone() -> None:
     assert outputs(model, feed) == pytest.approx(outputs(labels.model, feed), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_each_kind_loses_less_than_the_last(tmp_path: Path) -> None:
     with np.load(FIXTURES / "digits_test.npz") as archive:
         half = {"input": archive["input"][:225]}
@@ -123,6 +124,7 @@ def test_each_kind_loses_less_than_the_last(tmp_path: Path) -> None:
     assert lost[-1] < 0.1 * lost[0]
 
 
+@pytest.mark.slow
 def test_the_proof_is_about_the_cut_and_the_file_is_fitted(tmp_path: Path) -> None:
     with np.load(FIXTURES / "digits_test.npz") as archive:
         np.savez(tmp_path / "some.npz", input=archive["input"][:64])

@@ -221,6 +221,7 @@ def test_where_nothing_is_cut_nothing_is_turned(tmp_path: Path) -> None:
     assert ir.to_proto(result.ir) == ir.to_proto(model.ir)
 
 
+@pytest.mark.slow
 def test_statistics_know_how_they_were_turned(tmp_path: Path) -> None:
     model, data = osg.load(flat(tmp_path)), Drawn("x", (3, 5, 5), 32, step=2)
     options: dict[str, Any] = {"ratio": 0.3, "data": data, "importance": "reconstruction", "stats": tmp_path / "s.npz"}

@@ -315,6 +315,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak of memory in /proc")
 def test_memory_holds_one_weight_at_a_time(tmp_path: Path) -> None:
     source = saved(model_of(*(weight(2_500_000) for _ in range(12))), tmp_path / "source.onnx")

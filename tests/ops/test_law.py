@@ -85,11 +85,13 @@ def found() -> dict[tuple[str, str], Found]:
     return result
 
 
+@pytest.mark.slow
 def test_cutting_commutes_with_the_operator(found: dict[tuple[str, str], Found]) -> None:
     broken = [line for f in found.values() for line in f.broken]
     assert not broken, "\n".join(broken)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("domain", "verdict", "expected"),
     [
@@ -122,6 +124,7 @@ def is_tensor(kind: str) -> bool:
     return kind.startswith("tensor(") and kind != "tensor(string)"
 
 
+@pytest.mark.slow
 def test_every_operator_is_verified_or_frozen_for_a_reason(found: dict[tuple[str, str], Found]) -> None:
     """All that the installed onnx knows: what is in none of these tables would be missed."""
     schemas = [s for s in onnx.defs.get_all_schemas() if not s.domain and s.since_version <= NEWEST]
@@ -136,6 +139,7 @@ def test_every_operator_is_verified_or_frozen_for_a_reason(found: dict[tuple[str
         assert found["", name].reasons
 
 
+@pytest.mark.slow
 def test_an_operator_without_a_rule_is_frozen_and_says_so(found: dict[tuple[str, str], Found]) -> None:
     without = {key: f for key, f in found.items() if key not in OPERATORS}
     assert {name for _, name in without} & WITHOUT_A_RULE

@@ -32,6 +32,7 @@ def found(given: Case) -> list[np.ndarray] | None:
     return list(result) if isinstance(result, tuple) else [result]
 
 
+@pytest.mark.slow
 def test_values_are_those_of_onnxruntime() -> None:
     more = [
         case("OneHot", ints(1, -2, 7), np.array(5), ints(1, 64), axis=-1, opset=13),

@@ -84,6 +84,7 @@ def test_only_and_exclude_choose_what_may_change() -> None:
         osg.prune(model, ratio=0.2, exclude=["nothing"])
 
 
+@pytest.mark.slow
 def test_every_operator_case_is_pruned_and_proven_or_refused_with_a_reason(tmp_path: Path) -> None:
     """As files, from loading to the proof: nothing but a SurgeonError may come out, and it says what and why."""
     seen: Counter[str] = Counter()
@@ -108,6 +109,7 @@ def test_every_operator_case_is_pruned_and_proven_or_refused_with_a_reason(tmp_p
     assert not unexplained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", LIGHT, ids=lambda p: p.stem.removeprefix("light_"))
 def test_classic_structures_are_pruned_and_proven_or_refused(path: Path, tmp_path: Path) -> None:
     """Their weights are made by ConstantOfShape: channels are cut there, and the sizes of what it makes follow."""

@@ -25,6 +25,7 @@ def data(model: Model) -> Data:
     return open_data(str(FIXTURES / "digits_test.npz"), inputs_of(model.ir))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metric", "max_drop"), [("top1", 0.05), ("top1", 0.3), ("mse", 5.0), ("cosine", 0.05)])
 def test_what_is_written_keeps_the_bound(
     metric: str, max_drop: float, model: Model, data: Data, tmp_path: Path

@@ -1,4 +1,4 @@
-"""A minute of random edits of all kinds, shared out over the fixtures: none makes an invalid graph or a wrong one."""
+"""Random edits of all kinds, one after another: each is proven, and none makes an invalid graph or a wrong one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from paths import MODELS
 from torture import torture
 
-SECONDS = 60 / len(MODELS)
+EDITS = 20
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
-def test_random_edits_are_proven_or_refused(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    well = torture(path, edits=1000, seed=3, seconds=SECONDS)
-    assert well, capsys.readouterr().out
+def test_random_edits_are_proven(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert torture(path, edits=EDITS, seed=3) == EDITS, capsys.readouterr().out

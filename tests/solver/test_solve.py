@@ -259,6 +259,7 @@ def test_ten_thousand_blocks_are_solved() -> None:
     assert solution.gap <= 1e-3
 
 
+@pytest.mark.slow
 def test_a_million_units_are_solved() -> None:
     network = Network()
     wide = network.new(1_000_000)
@@ -278,6 +279,7 @@ def test_the_same_problem_has_the_same_answer() -> None:
     assert first.bound == second.bound
 
 
+@pytest.mark.slow
 def test_the_time_limit_holds_and_the_bound_stays_true() -> None:
     problem = resnet(flat=True, blocks=6).problem(0.5)
     solution = solve(problem, gap=0.0, time_limit=0.5)

@@ -47,6 +47,7 @@ def network(request: pytest.FixtureRequest, tmp_path: Path) -> Network:
     return load(request.param if isinstance(request.param, Path) else filled(request.param, tmp_path))
 
 
+@pytest.mark.slow
 def test_additions_leave_the_function_as_it_was(network: Network) -> None:
     """Growth of several nodes, an identity in each place that can hold one, larger kernels, an Identity removed."""
     rng = random.Random(0)
