@@ -55,6 +55,7 @@ LATE = {
 }
 HEAVY = {"highspy", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "yaml"}
 LINES = 350
+LEVELS, ARROWS = 14, 180
 MAKERS = {"Node", "add", "node", "_node", "_before"}  # make a node: what they are given names what is made
 WORDS = {"surgery/blocks.py", "cli/operations.py"}  # of users, for what is to be made
 
@@ -109,6 +110,15 @@ def test_the_problem_knows_no_solver_and_the_solver_no_graph() -> None:
     assert own(imports(PACKAGE / "solver/problem.py")) <= {"arrays"}
     for path in (PACKAGE / "solver").glob("*.py"):
         assert own(imports(path)) <= {"errors", "arrays", "solver"}
+
+
+def test_the_rooms_stand_on_few_levels() -> None:
+    arrows = {(room(path), other) for path in FILES for other in own(imports(path)) if other != room(path)}
+    level: dict[str, int] = {}
+    for name in ORDER:
+        level[name] = 1 + max((level[below] for above, below in arrows if above == name), default=0)
+    assert max(level.values()) <= LEVELS
+    assert len(arrows) <= ARROWS
 
 
 def test_every_room_exists() -> None:

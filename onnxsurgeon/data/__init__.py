@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from onnxsurgeon.arrays import Arrays
-from onnxsurgeon.data.arrays import open_arrays
+from onnxsurgeon.data.array_files import open_arrays
 from onnxsurgeon.data.augmentation import Mirrored, mirrored
 from onnxsurgeon.data.functions import Function, imported, is_function
 from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, inputs_of, rebatched

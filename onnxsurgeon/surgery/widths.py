@@ -21,8 +21,8 @@ from onnxsurgeon.edit.growth import Init
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.importance.from_weights import scores
 from onnxsurgeon.neurons.selection import Selection
+from onnxsurgeon.solver.lengths import Sizes, resize
 from onnxsurgeon.solver.problem import Resizing, Wish
-from onnxsurgeon.solver.widths import Sizes, resize
 
 Importance = str | Mapping[str, Any] | Callable[[str, int], Any]
 LARGEST = 10  # times an axis may grow, unless more is asked for
