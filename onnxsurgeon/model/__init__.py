@@ -1,1 +1,1 @@
-"""Model files: read, written, and their weights loaded only when needed."""
+"""Model files: reading and writing them, with weights loaded only when needed."""

@@ -1,7 +1,7 @@
-"""What an edited weight is made of: places of the weight in the file along each axis, and what fills new ones.
+"""Lazily edited weights: per axis, the positions to gather from the weight in the file, and values for new ones.
 
-A recipe is evaluated when the weight is read, and forgotten after. Taking from a recipe composes the places, so that
-a weight is gathered once however many edits it went through.
+A recipe is evaluated each time the weight is read, and its result is not kept. Applying a recipe to an edited weight
+composes the two, so that a weight is gathered only once after any number of edits.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from onnxsurgeon.arrays import FloatArray, Ids
 
 
 class Drawn(NamedTuple):
-    """Normally distributed numbers of mean 0, for one new neuron; the same at every evaluation."""
+    """Normally distributed values with mean 0 for one new neuron; each evaluation gives the same values."""
 
     seed: tuple[int, ...]
     deviation: float
 
 
-Fill = float | Drawn  # what the elements of a new neuron are
+Fill = float | Drawn  # the elements of a new neuron
 
 
 @dataclass(frozen=True)
 class Places:
     """One axis of a recipe.
 
-    positions: of each element, where it was; -1 - k: new, filled with fills[k]. scale: factors, shape as positions.
+    positions: the old position of each element; -1 - k for a new one, filled with fills[k]. scale: factors, shape as
+        positions.
     """
 
     positions: Ids
@@ -38,7 +39,7 @@ class Places:
     scale: FloatArray | None = None
 
     def after(self, first: Places | None) -> Places:
-        """These places, of what `first` made."""
+        """The composition: `first` is applied before these places."""
         if first is None:
             return self
         kept = self.positions >= 0
@@ -51,11 +52,11 @@ class Places:
         return Places(positions, first.fills + self.fills, scale)
 
 
-Recipe = tuple[Places | None, ...]  # per axis; None: as it is
+Recipe = tuple[Places | None, ...]  # one per axis; None: unchanged
 
 
 class Taken(ir.LazyTensor):
-    """A weight that is a recipe over another."""
+    """A weight defined by applying a recipe to a base weight."""
 
     __slots__ = ("base", "recipe")
 
@@ -73,13 +74,13 @@ class Taken(ir.LazyTensor):
         array = np.ascontiguousarray(array).reshape(self.shape.numpy())
         self._fill(array, before)
         for axis, places in enumerate(self.recipe):
-            if places is not None and places.scale is not None:  # of what was drawn before, too
+            if places is not None and places.scale is not None:  # after filling: it scales new values, too
                 factors = places.scale.reshape([-1 if a == axis else 1 for a in range(array.ndim)])
                 array = (array * factors).astype(array.dtype)
         return ir.Tensor(array, dtype=self.dtype, name=self.name)
 
     def _fill(self, array: Any, before: tuple[int, ...]) -> None:
-        """New elements; where several new neurons meet, zero is stronger than drawn, drawn than any other number."""
+        """Fill new elements. If new neurons of two axes meet, zero wins over drawn, and drawn over other values."""
         jobs = [
             (0 if isinstance(fill, float) and fill else 2 if isinstance(fill, float) else 1, axis, k, fill)
             for axis, places in enumerate(self.recipe)
@@ -108,7 +109,7 @@ def _size(places: Places | None) -> float:
 
 
 def take(tensor: ir.TensorProtocol, recipe: Recipe, name: str | None = None) -> ir.TensorProtocol:
-    """`tensor` made over by `recipe`, evaluated when it is read."""
+    """`tensor` edited by `recipe`, which is evaluated when the result is read."""
     if isinstance(tensor, Taken):
         composed = tuple(old if new is None else new.after(old) for old, new in zip(tensor.recipe, recipe, strict=True))
         return Taken(tensor.base, composed, name or tensor.name)

@@ -1,10 +1,10 @@
-"""Reading a model: its structure parsed, its weights left in the file and mapped into memory.
+"""Reads a model: parses its structure and maps its weights into memory.
 
-A weight is an `ir.Tensor` on a map of the file that holds it: the model's own, or the external data file that it names.
-A page is read when someone looks at it, and the map stays valid when the file is replaced. One map a file, not one a
-weight as in `ir.ExternalTensor`: every map costs a file descriptor, and there may be as few as 256.
+A weight is an `ir.Tensor` on a memory map of the file that holds it: the model or its external data file. The map
+stays valid when the file is replaced. There is one map per file, not one per weight as in `ir.ExternalTensor`: each
+map costs a file descriptor, and a process may have as few as 256.
 
-What the package can't keep, or can't be right about, is refused here, with a ModelError.
+Raises ModelError for all that the package can't preserve or doesn't support.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.model import wire
 
 OLDEST_OPSET = 7
-SOURCE = "onnxsurgeon.source"  # in graph.meta: the ModelProto that was read, without its large weights
-EXTERNAL = "onnxsurgeon.external"  # in graph.meta: the names of the data files that hold weights
-MAPPED = "onnxsurgeon.mapped"  # in graph.meta: the maps of the files that hold weights
+# Keys of graph.meta:
+SOURCE = "onnxsurgeon.source"  # the ModelProto that was read, without its large weights
+EXTERNAL = "onnxsurgeon.external"  # the names of the data files that hold weights
+MAPPED = "onnxsurgeon.mapped"  # the memory maps of the files that hold weights
 
-Maps: TypeAlias = "dict[str, mmap.mmap | bytes]"  # by the location that tensors give
+Maps: TypeAlias = "dict[str, mmap.mmap | bytes]"  # by the location that tensors name
 
-# (offset, bytes there, what such a file is)
+# (offset, bytes there, kind of file)
 _FOREIGN = (
     (0, b"version https://git-lfs", "a git-lfs pointer, not the file that it points to (run git lfs pull)"),
     (0, b"PK\x03\x04", "a zip archive (as PyTorch's .pt and .pth are)"),
@@ -46,7 +47,7 @@ _FOREIGN = (
 def read(path: str | os.PathLike[str]) -> ir.Model:
     """The model at `path`, with large weights memory-mapped and local functions inlined.
 
-    Raises UsageError where nothing is there, ModelError where it is no ONNX model or one that is not supported.
+    Raises UsageError if the file can't be read, ModelError if it is not an ONNX model or not a supported one.
     """
     path = Path(path)
     data = _map(path)
@@ -65,7 +66,7 @@ def read(path: str | os.PathLike[str]) -> ir.Model:
 
 
 def release(model: ir.Model) -> None:
-    """Gives back the memory that the model's weights take; they are read again when they are needed."""
+    """Release the memory of the model's mapped weights; they are read from the file again when needed."""
     for data in model.graph.meta.get(MAPPED, ()):
         if hasattr(data, "madvise"):
             data.madvise(mmap.MADV_DONTNEED)
@@ -88,7 +89,7 @@ def _map(path: Path) -> mmap.mmap:
     except IsADirectoryError:
         raise ModelError(f"{path} is a directory", fix="name the .onnx file inside") from None
     except OSError as error:
-        raise UsageError(f"can't read {path}", why=error.strerror or str(error), fix="check who may read it") from error
+        raise UsageError(f"can't read {path}", why=error.strerror or str(error), fix="check its permissions") from error
 
 
 def _parse(path: Path, data: mmap.mmap) -> onnx.ModelProto:
@@ -98,7 +99,7 @@ def _parse(path: Path, data: mmap.mmap) -> onnx.ModelProto:
     except (ValueError, DecodeError) as error:
         raise _not_onnx(path, data, str(error)) from error
     if not proto.HasField("graph"):
-        raise _not_onnx(path, data, "it holds no graph")
+        raise _not_onnx(path, data, "it has no graph")
     return proto
 
 
@@ -113,7 +114,7 @@ def _not_onnx(path: Path, data: mmap.mmap, why: str) -> ModelError:
 
 
 def _refuse(path: Path, proto: onnx.ModelProto) -> None:
-    """Raise ModelError for what can't be kept or isn't supported."""
+    """Raise ModelError if the model has a part that can't be preserved or isn't supported."""
     _refuse_versions(path, proto)
     if proto.training_info:
         raise ModelError(
@@ -134,7 +135,7 @@ def _refuse_versions(path: Path, proto: onnx.ModelProto) -> None:
     if proto.ir_version > onnx.IR_VERSION:
         raise ModelError(
             f"{path} has IR version {proto.ir_version}",
-            why=f"the installed onnx {onnx.__version__} knows them up to {onnx.IR_VERSION}",
+            why=f"the installed onnx {onnx.__version__} supports IR versions up to {onnx.IR_VERSION}",
             fix="install a newer onnx",
         )
     if not proto.opset_import:
@@ -157,7 +158,7 @@ def _refuse_graph(path: Path, graph: onnx.GraphProto) -> None:
     for info in (*graph.input, *graph.output, *graph.value_info):
         if kind := _unsupported_type(info.type):
             raise ModelError(
-                f"{path}: {info.name!r} is of a type that is not supported",
+                f"{path}: the type of {info.name!r} is not supported",
                 why=f"{kind} in graph {graph.name!r}",
                 fix="export without it (from scikit-learn: option zipmap=False)",
             )
@@ -168,7 +169,7 @@ def _refuse_nodes(path: Path, nodes: Iterable[onnx.NodeProto]) -> None:
     kinds = onnx.AttributeProto
     for node in nodes:
         for text in (node.name, node.op_type, node.domain, *node.input, *node.output):
-            if isinstance(text, bytes):  # how protobuf shows a string that is none
+            if isinstance(text, bytes):  # protobuf returns a string that is not UTF-8 as bytes
                 raise _invalid(path, f"{text!r} at node {node.name!r} ({node.op_type!r}) is not UTF-8")
         for attribute in node.attribute:
             if attribute.type == kinds.UNDEFINED and not attribute.ref_attr_name:
@@ -210,14 +211,14 @@ def _deserialize(path: Path, proto: onnx.ModelProto) -> ir.Model:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """What happened first (onnx_ir wraps it, level by level)."""
+    """The innermost exception (onnx_ir wraps it at each level)."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return error
 
 
 def graphs(model: ir.Model) -> Iterator[ir.Graph]:
-    """The graph, the bodies of the functions, and all their subgraphs."""
+    """The main graph, the bodies of the local functions, and all their subgraphs."""
     yield from model.graphs()
     for function in model.functions.values():
         yield function.graph
@@ -225,7 +226,7 @@ def graphs(model: ir.Model) -> Iterator[ir.Graph]:
 
 
 def _map_weights(path: Path, graph: ir.Graph, maps: Maps) -> None:
-    """Replace each reference to a file in this graph (not its subgraphs) by a tensor on the map of the file."""
+    """Replace each external reference in this graph (not its subgraphs) by a tensor on the map of the file."""
 
     def mapped(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
         return _mapped(path, tensor, maps) if isinstance(tensor, ir.ExternalTensor) else tensor
@@ -243,7 +244,7 @@ def _map_weights(path: Path, graph: ir.Graph, maps: Maps) -> None:
 
 
 def _mapped(path: Path, reference: ir.ExternalTensor, maps: Maps) -> ir.TensorProtocol:
-    """The tensor on the bytes that the reference names."""
+    """The tensor on the mapped bytes that the reference names."""
     data = _window(path, reference, maps)
     dtype, shape = reference.dtype, reference.shape
     make: Callable[..., ir.TensorProtocol]
@@ -261,7 +262,7 @@ def _window(path: Path, reference: ir.ExternalTensor, maps: Maps) -> memoryview:
         maps[location] = _map_external(path, location, reference.name)
     data, begin = maps[location], reference.offset or 0
     if reference.dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
-        raise _invalid(path, f"the weight {reference.name!r} is stored as bytes, but {reference.dtype} has none")
+        raise _invalid(path, f"the weight {reference.name!r} is raw data, but {reference.dtype} can't be")
     length = reference.nbytes if reference.length is None else reference.length
     if length != reference.nbytes:
         kind = f"{reference.dtype} {reference.shape}"
@@ -276,21 +277,21 @@ def _window(path: Path, reference: ir.ExternalTensor, maps: Maps) -> memoryview:
 
 
 def _map_external(path: Path, location: str, name: str) -> mmap.mmap | bytes:
-    """A map of the data file that a weight of the model at `path` names."""
+    """A map of the data file that the weight `name` of the model at `path` refers to."""
     file = path.parent / location
-    # beside the model, as it was named or where links lead (download caches link both to one folder)
+    # The file must be below the model's folder, before or after resolving links (download caches link both).
     folders = {path.parent.resolve(), path.resolve().parent}
     inside = not Path(location).is_absolute() and not os.path.normpath(location).startswith("..")
     if not inside or not any(file.resolve().is_relative_to(folder) for folder in folders):
         raise ModelError(
-            f"{path}: the weight {name!r} lies outside of the model's folder",
+            f"{path}: the weight {name!r} is outside the model's folder",
             why=f"its location is {location!r}",
             fix="move the data file beside the model and load and save it with onnx",
         )
     if not file.is_file():
         raise ModelError(
             f"{path}: the data file {location!r} is missing",
-            why=f"the weight {name!r} lies in it",
+            why=f"the weight {name!r} is in it",
             fix="put it beside the model",
         )
     return b"" if file.stat().st_size == 0 else _map(file)

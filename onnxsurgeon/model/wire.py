@@ -1,9 +1,9 @@
-"""The protobuf wire format of ONNX files, as far as moving weights out of and into a message needs it.
+"""Moves weights out of and into serialised ONNX models, at the level of the protobuf wire format.
 
-A message is a sequence of fields: a tag (field number and wire type) and a payload; a submessage is a payload with a
-length in front. `strip` copies a model without its large weights, which then say where in the file they are; `splice`
-is the reverse and leaves holes that the caller fills while it writes. Neither parses what it does not have to open:
-everything between two weights is one slice.
+A message is a sequence of fields: a tag (field number and wire type) and a payload. A submessage is a payload with a
+length in front. `strip` copies a model with its large weights replaced by references into the file. `splice` is the
+reverse and leaves holes that the caller fills while writing. Both parse only the messages on the way to a weight and
+copy everything between two weights as one slice.
 
 Source: https://protobuf.dev/programming-guides/encoding/ and the field numbers of onnx.proto.
 """
@@ -15,14 +15,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
-LARGE = 1024  # bytes; a smaller weight is left where it is
+LARGE = 1024  # bytes; smaller weights stay in the message
 
 Buffer: TypeAlias = "bytes | mmap.mmap"
 Span: TypeAlias = "tuple[int, int]"
 
 
 class Hole(NamedTuple):
-    """Where the `size` bytes of the large weight `number` belong."""
+    """A gap for the `size` bytes of the large weight `number`."""
 
     number: int
     size: int
@@ -35,7 +35,7 @@ def _tag(number: int, wire_type: int = 2) -> int:
     return number << 3 | wire_type
 
 
-# message -> {tag: the message inside}: the way to every TensorProto
+# message -> {tag: submessage}, for all paths to a TensorProto
 _INSIDE = {
     "model": {_tag(7): "graph", _tag(25): "function"},
     "function": {_tag(7): "node", _tag(11): "attribute"},
@@ -45,34 +45,34 @@ _INSIDE = {
 }
 _RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION = _tag(9), _tag(13), _tag(14, 0)
 _DEFAULT, _EXTERNAL = b"\x70\x00", b"\x70\x01"  # data_location, tag and value
-SPELLED_OUT = "default"  # as checksum in a reference: the tensor had an explicit data_location DEFAULT
+SPELLED_OUT = "default"  # as the checksum of a reference: the tensor had an explicit data_location DEFAULT
 
 
 def size(parts: list[Part]) -> int:
-    """Bytes that the parts make up once the holes are filled."""
+    """Total bytes of the parts, with all holes filled."""
     return sum(part.size if isinstance(part, Hole) else len(part) for part in parts)
 
 
 def strip(data: Buffer, location: str) -> bytes:
     """The ModelProto in `data` with every raw_data of at least `LARGE` bytes replaced by a reference.
 
-    location: what the references call the file that `data` is.
-    Raises ValueError where `data` ends too early or isn't protobuf.
+    location: the name of the file that `data` is from, used in the references.
+    Raises ValueError if `data` is truncated or not protobuf.
     """
 
     def refer(span: Span) -> list[Part] | None:
-        found: list[tuple[int, int, int]] = []
+        raw: list[tuple[int, int, int]] = []
         spelled_out = False
         for tag, first, begin, end in _fields(data, *span):
             if tag == _RAW_DATA:
-                found.append((first, begin, end))
+                raw.append((first, begin, end))
             elif tag == _DATA_LOCATION and data[first:end] == _DEFAULT:
                 spelled_out = True
             elif tag in (_EXTERNAL_DATA, _DATA_LOCATION):
                 return None
-        if len(found) != 1 or found[0][2] - found[0][1] < LARGE:
+        if len(raw) != 1 or raw[0][2] - raw[0][1] < LARGE:
             return None
-        first, begin, end = found[0]
+        first, begin, end = raw[0]
         entries = {"location": location, "offset": str(begin), "length": str(end - begin)}
         if spelled_out:
             entries["checksum"] = SPELLED_OUT
@@ -84,10 +84,9 @@ def strip(data: Buffer, location: str) -> bytes:
 
 
 def splice(data: bytes, token: bytes, sizes: list[int]) -> list[Part]:
-    """The ModelProto in `data` with a hole for the raw_data of every tensor that names the token.
+    """The ModelProto in `data` with a hole for the raw_data of each tensor whose location has the token.
 
-    token: in the external location of such a tensor, followed by eight digits, the number of its weight.
-    sizes: bytes, one per weight.
+    token: followed by eight digits, the number of the weight. sizes: bytes of each weight.
     """
     places = _find_all(data, token)
 
@@ -117,7 +116,7 @@ def _rewrite(
     wanted: Callable[[int, int], bool],
     tensor: Callable[[Span], list[Part] | None],
 ) -> list[Part] | None:
-    """The message `kind` at `span` with `tensor` applied to the tensors inside; None if that changes nothing."""
+    """The message `kind` at `span` with `tensor` applied to the tensors in it; None if nothing changes."""
     parts: list[Part] = []
     copied = span[0]
     inside = _INSIDE[kind]
@@ -135,7 +134,7 @@ def _rewrite(
 
 
 def _fields(data: Buffer, at: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
-    """(tag, where the field starts, where its payload starts, where it ends) of each field of a message."""
+    """(tag, start of the field, start of its payload, end) of each field of a message."""
     while at < stop:
         first = at
         tag = data[at]
@@ -151,17 +150,17 @@ def _fields(data: Buffer, at: int, stop: int) -> Iterator[tuple[int, int, int, i
         elif wire_type in (1, 5):
             end = at + (8 if wire_type == 1 else 4)
         else:
-            raise ValueError(f"byte {first} is no protobuf field (wire type {wire_type})")
+            raise ValueError(f"byte {first} is not a protobuf field (wire type {wire_type})")
         if tag < 8:
-            raise ValueError(f"byte {first} is no protobuf field (field number 0)")
+            raise ValueError(f"byte {first} is not a protobuf field (field number 0)")
         if end > stop:
-            raise ValueError(f"the field at byte {first} ends at byte {end}, but there are only {stop}")
+            raise ValueError(f"the field at byte {first} ends at byte {end}, but there are only {stop} bytes")
         yield tag, first, at, end
         at = end
 
 
 def _read_varint(data: Buffer, at: int, stop: int) -> tuple[int, int]:
-    """The number at `at`, and where it ends."""
+    """The number at `at`, and its end."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= stop:

@@ -1,9 +1,8 @@
-"""Writing a model: its structure serialised, its weights streamed one at a time.
+"""Writes a model: serialises its structure and streams its weights one at a time.
 
-The structure is serialised with a placeholder for each large weight. Then either the wire format is spliced around
-the weights' bytes (weights inside the .onnx), or the placeholders are references into one data file beside it. An
-`ir.LazyTensor` is evaluated when its turn comes and forgotten after. Files appear under their names when they are
-complete, or not at all.
+The structure is serialised with a placeholder for each large weight. Then either the weights' bytes are spliced into
+the .onnx file, or the placeholders refer to one data file beside it. An `ir.LazyTensor` is evaluated when its turn
+comes, and its result is not kept. A file gets its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from onnxsurgeon.errors import ModelError, SurgeonError, UsageError
 from onnxsurgeon.model import wire
 from onnxsurgeon.model.read import EXTERNAL, SOURCE, graphs, release, root_cause
 
-LIMIT = 2**31 - 1  # bytes; protobuf takes no longer message
-HOLE = "\0"  # starts the location of a weight that goes into the .onnx; no file name does
+LIMIT = 2**31 - 1  # bytes; the longest protobuf message
+HOLE = "\0"  # starts the location of a weight inside the .onnx; it never starts a file name
 PAGE = 4096  # bytes; in a data file, weights of at least 1 MiB start at a multiple of it
 
 
 class _Slot(NamedTuple):
-    """A large weight, how to put another in its place, and how to put it back."""
+    """A large weight, and functions that replace and restore it."""
 
     tensor: ir.TensorProtocol
     put: Callable[[ir.TensorProtocol], None]
@@ -40,11 +39,11 @@ class _Slot(NamedTuple):
 def write(
     model: ir.Model, path: str | os.PathLike[str], *, overwrite: bool = False, external: bool | None = None
 ) -> int:
-    """Bytes written, those of the data file included.
+    """Write `model` to `path`; returns the number of bytes written, including the data file.
 
-    external: large weights in one file NAME.onnx.data beside the model; None: as in the source, or where the model
-        would be longer than `LIMIT`.
-    Raises UsageError where the target exists without `overwrite`, or can't be written.
+    external: put large weights into one file NAME.onnx.data beside the model; None: do so if the source did, or if the
+        model would be longer than `LIMIT`.
+    Raises UsageError if the target exists without `overwrite`, or can't be written.
     """
     path = check_target(path, overwrite=overwrite)
     slots = [slot for graph in graphs(model) for slot in _slots(graph)]
@@ -55,19 +54,19 @@ def write(
         if external is False:
             raise UsageError(
                 f"{path} can't hold its weights",
-                why=f"it would be {wire.size(parts)} bytes long; the format ends at {LIMIT}",
-                fix="let the weights be written to a data file",
+                why=f"it would have {wire.size(parts)} bytes; the format allows {LIMIT}",
+                fix="write the weights to a data file",
             )
     return _write_external(check_target(f"{path}.data", overwrite=overwrite), path, model, slots)
 
 
 def size(model: ir.Model) -> int:
-    """Bytes that `write` would write, but for the padding of a data file."""
+    """Bytes that `write` would write, without the padding of a data file."""
     return wire.size(_embedded(model, [slot for graph in graphs(model) for slot in _slots(graph)]))
 
 
 def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """`path` as a Path; raises UsageError where `write` would not write to it."""
+    """`path` as a Path. Raises UsageError if `write` would refuse to write to it."""
     path = Path(path)
     if path.exists() and not path.is_file():
         raise UsageError(f"can't write {path}", why="it is not a regular file", fix="choose another name")
@@ -81,7 +80,7 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
 
 
 def _slots(graph: ir.Graph) -> Iterator[_Slot]:
-    """The large weights of this graph, not of its subgraphs."""
+    """The large weights of this graph, without those of its subgraphs."""
     for value in graph.initializers.values():
         if value.const_value is not None and _is_large(value.const_value):
             put = partial(setattr, value, "const_value")
@@ -99,7 +98,7 @@ def _put_attribute(node: ir.Node, name: str, tensor: ir.TensorProtocol) -> None:
 
 
 def _is_large(tensor: ir.TensorProtocol) -> bool:
-    """Whether the tensor is to be streamed (as raw_data; what is stored as float_data and the like stays so)."""
+    """Whether to stream the tensor as raw_data; a tensor stored as float_data and the like stays as it is."""
     if tensor.dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED) or tensor.nbytes < wire.LARGE:
         return False
     if isinstance(tensor, ir.serde.TensorProtoTensor):
@@ -115,10 +114,10 @@ def _embedded(model: ir.Model, slots: list[_Slot]) -> list[wire.Part]:
 
 
 def _write_embedded(path: Path, parts: list[wire.Part], model: ir.Model, slots: list[_Slot]) -> int:
-    with _appearing(path) as file:
+    with _write_atomically(path) as file:
         for part in parts:
             if isinstance(part, wire.Hole):
-                _pour(slots[part.number].tensor, file)
+                _write_weight(slots[part.number].tensor, file)
                 release(model)
             else:
                 file.write(part)
@@ -132,11 +131,11 @@ def _write_external(data_path: Path, path: Path, model: ir.Model, slots: list[_S
         offsets.append(-(-end // alignment) * alignment)
         end = offsets[-1] + slot.tensor.nbytes
     proto = _structure(model, slots, [(data_path.name, offset) for offset in offsets])
-    with _appearing(path) as file, _appearing(data_path) as data:
+    with _write_atomically(path) as file, _write_atomically(data_path) as data:
         file.write(proto.SerializeToString())
         for slot, offset in zip(slots, offsets, strict=True):
             data.write(bytes(offset - data.tell()))
-            _pour(slot.tensor, data)
+            _write_weight(slot.tensor, data)
             release(model)
         return file.tell() + data.tell()
 
@@ -169,8 +168,8 @@ def _structure(model: ir.Model, slots: list[_Slot], places: list[tuple[str, int]
     return proto
 
 
-def _pour(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
-    """Write the tensor's bytes, and forget them."""
+def _write_weight(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
+    """Write the tensor's bytes without keeping them. Raises SurgeonError if they don't fit its dtype and shape."""
     declared, start = tensor, file.tell()
     while isinstance(tensor, ir.LazyTensor):
         tensor = tensor.raw()
@@ -183,15 +182,15 @@ def _pour(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
     written = file.tell() - start
     if tensor.dtype != declared.dtype or tensor.shape != declared.shape or written != declared.nbytes:
         raise SurgeonError(
-            f"the weight {declared.name!r} is not what it was declared to be",
+            f"the weight {declared.name!r} does not match its declaration",
             why=f"{tensor.dtype} {tensor.shape} ({written} bytes), not {declared.dtype} {declared.shape}",
             fix="report it, with the model if you can",
         )
 
 
 @contextmanager
-def _appearing(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when the block ends, and vanishes when it raises."""
+def _write_atomically(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when the block ends, and is removed if the block raises."""
     temporary = path.with_name(f".onnxsurgeon-{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -207,12 +206,12 @@ def _appearing(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-# A trip through onnx_ir respells what means the same: fields that are set to their default, the order of entries, the
-# types of weights. The rest is here so that an edit changes only what it is about, and an empty one nothing.
+# onnx_ir changes the spelling of a model without changing its meaning: fields set to their defaults, the order of
+# entries, the types of weights. What follows restores the source's spelling, so that an empty edit changes no byte.
 
 
 def _keep_spelling(proto: onnx.ModelProto, source: onnx.ModelProto) -> None:
-    """Spell `proto` as `source` does where they say the same."""
+    """Spell `proto` as `source` does wherever both mean the same."""
     _keep_defaults(proto, source, "producer_name", "producer_version", "domain", "model_version", "doc_string")
     _keep_order(proto.metadata_props, source.metadata_props, "key")
     unspelled = {entry.domain for entry in source.opset_import if not entry.HasField("domain")}
@@ -236,9 +235,9 @@ def _keep_graph_spelling(graph: onnx.GraphProto, source: onnx.GraphProto) -> Non
         (graph.input, source.input),
         (graph.output, source.output),
     ):
-        for info, info_before in _same(infos, before, "name"):
+        for info, info_before in _pairs(infos, before, "name"):
             _keep_defaults(info, info_before, "doc_string", "type")
-    for tensor, tensor_before in _same(graph.initializer, source.initializer, "name"):
+    for tensor, tensor_before in _pairs(graph.initializer, source.initializer, "name"):
         _keep_tensor_spelling(tensor, tensor_before)
     nodes = {node.output[0]: node for node in source.node if node.output}
     for node in graph.node:
@@ -248,7 +247,7 @@ def _keep_graph_spelling(graph: onnx.GraphProto, source: onnx.GraphProto) -> Non
 
 def _keep_node_spelling(node: onnx.NodeProto, source: onnx.NodeProto) -> None:
     _keep_defaults(node, source, "name", "domain", "doc_string", "overload")
-    if source.domain == "ai.onnx" and not node.domain:  # the same, says the IR
+    if source.domain == "ai.onnx" and not node.domain:  # the IR treats both as the same domain
         node.domain = source.domain
     if len(node.metadata_props) > 1:
         _keep_order(node.metadata_props, source.metadata_props, "key")
@@ -271,7 +270,7 @@ def _keep_tensor_spelling(tensor: onnx.TensorProto, source: onnx.TensorProto) ->
 
 
 def _keep_defaults(message: Any, source: Any, *fields: str) -> None:
-    """Spell out the fields that `source` spells out although they have their default, and `message` does not."""
+    """Set the fields of `message` that `source` sets explicitly to their defaults."""
     for field in fields:
         if source.HasField(field) and not message.HasField(field):
             default = getattr(message, field)
@@ -284,12 +283,12 @@ def _keep_defaults(message: Any, source: Any, *fields: str) -> None:
 
 
 def _keep_order(entries: Any, source: Any, key: str) -> None:
-    """Sort entries as in the source; new ones come last."""
+    """Sort entries in the order of the source; new ones come last."""
     order = {getattr(entry, key): index for index, entry in enumerate(source)}
     entries.sort(key=lambda entry: order.get(getattr(entry, key), len(order)))
 
 
-def _same(entries: Iterable[Any], source: Iterable[Any], key: str) -> Iterator[tuple[Any, Any]]:
-    """Pairs of entries with the same key."""
+def _pairs(entries: Iterable[Any], source: Iterable[Any], key: str) -> Iterator[tuple[Any, Any]]:
+    """Pairs of entries that have the same key."""
     by_key = {getattr(entry, key): entry for entry in source}
     return ((entry, by_key[name]) for entry in entries if (name := getattr(entry, key)) in by_key)

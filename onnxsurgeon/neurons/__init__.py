@@ -1,1 +1,1 @@
-"""Neurons, how they relate, and which of them an edit keeps or adds."""
+"""Neurons, the relations between them, and selections: which neurons an edit keeps or adds."""

@@ -27,7 +27,7 @@ OUTPUT = "an output of the graph"
 
 
 class Reason(NamedTuple):
-    """Why neurons are frozen: the node that froze them, its operator, and the words for it."""
+    """Why neurons are frozen: the node that froze them, its operator, and the reason in words."""
 
     node: str
     operator: str
@@ -35,7 +35,7 @@ class Reason(NamedTuple):
 
 
 class Edges(NamedTuple):
-    """`a[i]` and `b[i]` are the same neuron, by the rule of `node`."""
+    """The rule of `node` says that `a[i]` and `b[i]` are the same neuron."""
 
     a: Ids
     b: Ids
@@ -44,9 +44,9 @@ class Edges(NamedTuple):
 
 @dataclass(frozen=True)
 class Product:
-    """`flat[i, j, ...]` is kept exactly when `factors[0][i]`, `factors[1][j]`, ... all are.
+    """`flat[i, j, ...]` is kept exactly if `factors[0][i]`, `factors[1][j]`, ... are all kept.
 
-    flat: shape (len(factors[0]), len(factors[1]), ...). Two factors at least.
+    flat: shape (len(factors[0]), len(factors[1]), ...). There are at least two factors.
     """
 
     flat: Ids
@@ -55,14 +55,14 @@ class Product:
     operator: str
 
     def rows(self, factor: int) -> Ids:
-        """`flat` with `factor` first, shape (len(factors[factor]), the rest)."""
+        """`flat` with the axis of `factor` first, shape (len(factors[factor]), product of the others)."""
         return np.moveaxis(self.flat, factor, 0).reshape(len(self.factors[factor]), -1)
 
 
 def components(count: int, a: Ids, b: Ids) -> Ids:
-    """The least member of every neuron's connected component, shape (count,).
+    """The least member of each neuron's connected component, shape (count,).
 
-    Roots hook onto smaller roots and paths are halved until flat: O(log count) vectorised rounds.
+    a, b: the ends of the edges. Roots hook onto smaller roots and paths are halved: O(log count) vectorised rounds.
     """
     root = np.arange(count, dtype=np.int64)
     while True:
@@ -81,7 +81,7 @@ def components(count: int, a: Ids, b: Ids) -> Ids:
 
 @dataclass
 class Relations:
-    """Collects neurons and relations while rules run; `resolve` turns them into classes."""
+    """The neurons and relations that rules declare. `node` and `operator` say whose rule is running."""
 
     count: int = 0
     edges: list[Edges] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Relations:
     operator: str = ""
 
     def fresh(self, size: int) -> Ids:
-        """`size` new neurons, shape (size,)."""
+        """Ids of `size` new neurons, shape (size,)."""
         self.count += size
         return np.arange(self.count - size, self.count, dtype=np.int64)
 
@@ -104,7 +104,7 @@ class Relations:
             self.frozen.append((np.ravel(axis), Reason(self.node, self.operator, why)))
 
     def product(self, flat: Ids, factors: Sequence[Ids]) -> None:
-        """Declares `flat`, of len(f0) * len(f1) * ... neurons in row-major order, the product of `factors`."""
+        """Declare that `flat`, len(f0) * len(f1) * ... neurons in row-major order, is the product of `factors`."""
         shape = tuple(len(f) for f in factors)
         real = tuple(f for f in factors if len(f) > 1)
         for factor in factors:
@@ -119,17 +119,16 @@ class Relations:
             self.freeze(flat, "an axis of one neuron")
 
     def resolve(self, free: Free = "auto") -> Classes:
-        """Classes of neurons, every product settled. `free` says which factor of an ambiguous product is cut."""
+        """Classes of neurons, with all products resolved; `free` chooses the factor of an ambiguous product to cut."""
         return _Resolver(self).run(free)
 
 
 @dataclass(frozen=True)
 class Classes:
-    """The relation *same*, closed.
+    """The classes of neurons that are the same. All arrays have shape (count,).
 
-    root: the least member of each neuron's class, shape (count,).
-    frozen: per neuron, whether its class may not be cut, shape (count,).
-    reasons: per neuron, an index into `causes` (meaningful where frozen), shape (count,).
+    root: the least member of each neuron's class. frozen: whether its class must not be cut.
+    reasons: an index into `causes`, meaningful if frozen.
     """
 
     root: Ids
@@ -141,7 +140,7 @@ class Classes:
         return self.causes[self.reasons[neuron]] if self.frozen[neuron] else None
 
     def cause(self, axis: Axis) -> Reason | None:
-        """The reason of the first frozen neuron of `axis`."""
+        """The reason of the first frozen neuron on `axis`; None if there is none."""
         if axis is None:
             return None
         hit = np.flatnonzero(self.frozen[axis])
@@ -149,7 +148,7 @@ class Classes:
 
 
 class _Resolver:
-    """Settles products in rounds: no free factor freezes, one free factor carries, several are clustered."""
+    """Resolves products in rounds: without a free factor freeze, with one cut along it, with several cluster."""
 
     def __init__(self, relations: Relations) -> None:
         self.products = list(relations.products)
@@ -164,12 +163,12 @@ class _Resolver:
 
     def run(self, free: Free) -> Classes:
         while self.products:
-            if not self._settle():
+            if not self._resolve_simple():
                 self._choose(free)
         return Classes(self.root, self.reasons[self.root] >= 0, self.reasons[self.root], tuple(self.causes))
 
-    def _settle(self) -> bool:
-        """Applies every product that has at most one free factor."""
+    def _resolve_simple(self) -> bool:
+        """Resolve the products that have at most one free factor; returns whether there were any."""
         open_: list[Product] = []
         edges: list[tuple[Ids, Ids]] = []
         frozen: list[tuple[Ids, Reason]] = []
@@ -178,9 +177,9 @@ class _Resolver:
             if len(free) > 1:
                 open_.append(product)
             elif free:
-                edges.append(self._carry(product, free[0], frozen))
+                edges.append(self._cut_along(product, free[0], frozen))
             else:
-                reason = self._blame(product)
+                reason = self._reason_for(product)
                 frozen += [(array, reason) for array in (product.flat, *product.factors)]
         progress = len(open_) < len(self.products)
         self.products = open_
@@ -191,24 +190,24 @@ class _Resolver:
         rows, atoms = self.root[product.rows(factor)], self.root[product.factors[factor]]
         if (atoms == atoms[0]).all():
             return False
-        stuck = (self.reasons[rows] >= 0).any(axis=1) | (self.reasons[atoms] >= 0)
-        return not bool(stuck.all())
+        is_frozen = (self.reasons[rows] >= 0).any(axis=1) | (self.reasons[atoms] >= 0)
+        return not bool(is_frozen.all())
 
-    def _carry(self, product: Product, factor: int, frozen: list[tuple[Ids, Reason]]) -> tuple[Ids, Ids]:
-        """The flat neurons follow `factor`; the other factors stay whole."""
+    def _cut_along(self, product: Product, factor: int, frozen: list[tuple[Ids, Reason]]) -> tuple[Ids, Ids]:
+        """The edges that tie the flat neurons to `factor`; adds the other factors to `frozen`."""
         rows = product.rows(factor)
         reason = Reason(product.node, product.operator, CARRIED)
         frozen += [(f, reason) for i, f in enumerate(product.factors) if i != factor]
         return rows.ravel(), np.repeat(product.factors[factor], rows.shape[1])
 
-    def _blame(self, product: Product) -> Reason:
-        """The reason that froze the product; an axis that no one could ever cut explains the least."""
-        found = []
+    def _reason_for(self, product: Product) -> Reason:
+        """The reason that froze the product. One that only says `LAYOUT` explains least, so it comes last."""
+        reasons = []
         for array in (product.flat, *product.factors):
             known = self.reasons[self.root[array.ravel()]]
-            found += [self.causes[int(k)] for k in np.unique(known[known >= 0])[:1]]
-        found.sort(key=lambda reason: reason.text == LAYOUT)
-        return found[0] if found else Reason(product.node, product.operator, "no factor of the axis can be cut")
+            reasons += [self.causes[int(k)] for k in np.unique(known[known >= 0])[:1]]
+        reasons.sort(key=lambda reason: reason.text == LAYOUT)
+        return reasons[0] if reasons else Reason(product.node, product.operator, "no factor of the axis can be cut")
 
     def _merge(self, edges: list[tuple[Ids, Ids]], frozen: Iterable[tuple[Ids, Reason]]) -> None:
         for array, reason in frozen:
@@ -220,13 +219,12 @@ class _Resolver:
         a = self.root[np.concatenate([a for a, _ in edges])]
         b = self.root[np.concatenate([b for _, b in edges])]
         merged = components(len(self.root), a, b)
-        stuck = np.flatnonzero(self.reasons >= 0)
+        is_frozen = np.flatnonzero(self.reasons >= 0)
         self.root = merged[self.root]
-        np.maximum.at(self.reasons, merged[stuck], self.reasons[stuck])
+        np.maximum.at(self.reasons, merged[is_frozen], self.reasons[is_frozen])
 
     def _choose(self, free: Free) -> None:
-        """Products that share a factor are one cluster; of each cluster the best factor class carries, in one
-        product."""
+        """Cluster products that share a factor; in each cluster, cut one product along its best factor."""
         cluster = self._clusters()
         edges: list[tuple[Ids, Ids]] = []
         frozen: list[tuple[Ids, Reason]] = []
@@ -234,7 +232,7 @@ class _Resolver:
         for label in np.unique(cluster).tolist():
             members = [self.products[i] for i in np.flatnonzero(cluster == label)]
             product, factor = self._best(members, free)
-            edges.append(self._carry(product, factor, frozen))
+            edges.append(self._cut_along(product, factor, frozen))
             done.add(id(product))
         self.products = [p for p in self.products if id(p) not in done]
         self._merge(edges, frozen)
@@ -250,7 +248,7 @@ class _Resolver:
         return components(len(keys), np.array(a), np.array(b))
 
     def _best(self, members: Sequence[Product], free: Free) -> tuple[Product, int]:
-        """The factor that leaves the most units over the cluster; the first of equals.
+        """The factor that leaves the most units in the cluster; the first one in a tie.
 
         `heads` prefers the outermost free factor (whole heads or groups), `head-size` the innermost.
         """
@@ -262,5 +260,5 @@ class _Resolver:
                 score = {"auto": units, "heads": -factor, "head-size": factor}[free]
                 if best is None or score > best[0]:
                     best = (score, product, factor)
-        assert best is not None  # products with fewer than two free factors were settled before
+        assert best is not None  # products with fewer than two free factors are resolved already
         return best[1], best[2]

@@ -1,10 +1,10 @@
-"""Axis signatures: an einops-like notation for which axes of an operator are the same neurons.
+"""Axis signatures: an einops-like notation for which axes of an operator carry the same neurons.
 
     Conv    n (g i) *, (g o) i *, (g o) -> n (g o) *
 
-`letter` an axis; the same letter is the same neurons. `(a b)` a row-major composite. `4` a frozen axis of that size.
-`_` a frozen axis, `*` the frozen rest, `...` axes aligned from the right that pass through (broadcasting).
-An empty operand is not read. An axis of size 1 binds nothing: it broadcasts.
+A letter is an axis; the same letter means the same neurons. `(a b)` is a row-major composite. `4` is a frozen axis of
+size 4, `_` a frozen axis, `*` all other axes, frozen. `...` are axes that pass through, aligned from the right
+(broadcasting). An empty operand is ignored. An axis of size 1 broadcasts, so it binds nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REST, ELLIPSIS = "*", "..."
 
 
 class Operand(NamedTuple):
-    """A tensor of known shape and the neurons on its axes."""
+    """The shape of a tensor and the neurons on its axes."""
 
     shape: Shape
     axes: Axes
@@ -41,7 +41,7 @@ class Unsolved(ValueError):
 
 @cache
 def parse(text: str) -> Signature:
-    """The parsed signature. Raises ValueError that quotes the pattern."""
+    """The parsed signature. Raises ValueError, with the pattern, if it is malformed."""
     left, arrow, right = text.partition("->")
     if not arrow:
         raise ValueError(f"signature without '->': {text!r}")
@@ -75,32 +75,32 @@ def relate(
     outputs: Sequence[Shape | None],
     sizes: Mapping[str, int],
 ) -> list[Axes | None]:
-    """The neurons on each output's axes, after declaring how the operands' axes relate.
+    """The neurons on each output's axes. Declares in `relations` how the operands' axes relate.
 
-    operands: one per input of the signature, None where absent. outputs: the outputs' shapes. sizes: known letters.
-    Raises Unsolved when a letter's size can't be found or two disagree; then nothing was declared.
+    operands: one per input of the signature, None if absent. outputs: the outputs' shapes. sizes: known letters.
+    Raises Unsolved if a letter's size is unknown or ambiguous; then nothing is declared.
     """
     signature = parse(text)
-    placed: list[tuple[Symbol, int, Axis]] = []
+    bound: list[tuple[Symbol, int, Axis]] = []
     for pattern, operand in zip(signature.inputs, operands, strict=False):
         if pattern and operand is not None and operand.shape:  # a scalar binds nothing
             symbols = _expand(pattern, len(operand.shape), text)
-            placed += [(s, n, axis) for s, n, axis in zip(symbols, operand.shape, operand.axes, strict=True)]
+            bound += [(s, n, axis) for s, n, axis in zip(symbols, operand.shape, operand.axes, strict=True)]
     targets = [
         _expand(pattern, len(shape), text) if pattern and shape is not None else None
         for pattern, shape in zip(signature.outputs, outputs, strict=False)
     ]
-    sized = [(s, n) for s, n, _ in placed]
+    sized = [(s, n) for s, n, _ in bound]
     for target, shape in zip(targets, outputs, strict=False):
         sized += zip(target or (), shape or (), strict=True) if target is not None and shape is not None else []
     solved = _solve(sized, sizes, text)
-    vectors = _bind(placed, targets, solved, relations)
+    vectors = _bind(bound, targets, solved, relations)
     return [None if target is None else tuple(vectors.get(s) for s in target) for target in targets]
 
 
 @cache
 def _expand(pattern: tuple[Symbol, ...], rank: int, text: str) -> tuple[Symbol, ...]:
-    """One symbol per axis: `*` becomes frozen axes, `...` letters numbered from the right."""
+    """One symbol per axis: `*` becomes frozen axes, `...` becomes letters numbered from the right."""
     extra = rank - len(pattern) + 1
     symbols: list[Symbol] = []
     for symbol in pattern:
@@ -116,7 +116,7 @@ def _expand(pattern: tuple[Symbol, ...], rank: int, text: str) -> tuple[Symbol, 
 
 
 def _solve(sized: Sequence[tuple[Symbol, int]], known: Mapping[str, int], text: str) -> dict[str, int]:
-    """The size of every letter. A size of 1 gives way to a larger one (broadcasting)."""
+    """The size of each letter. A larger size overrides a size of 1 (broadcasting). Raises Unsolved."""
     sizes = dict(known)
     for symbol, size in sized:
         sizes |= {factor: int(factor) for factor in symbol if factor.isdigit()}
@@ -139,15 +139,15 @@ def _solve(sized: Sequence[tuple[Symbol, int]], known: Mapping[str, int], text: 
 
 
 def _bind(
-    placed: Sequence[tuple[Symbol, int, Axis]],
+    bound: Sequence[tuple[Symbol, int, Axis]],
     targets: Sequence[Sequence[Symbol] | None],
     sizes: Mapping[str, int],
     relations: Relations,
 ) -> dict[Symbol, Axis]:
-    """One vector of neurons per symbol: axes of the same symbol joined, composites declared as products."""
+    """The neurons of each symbol. Declares axes of one symbol as the same neurons, and composites as products."""
     vectors: dict[Symbol, Axis] = {}
-    pinned: set[Symbol] = set()
-    for symbol, size, axis in placed:
+    positional: set[Symbol] = set()
+    for symbol, size, axis in bound:
         if symbol == FROZEN:
             relations.freeze(axis, WORKED)
         elif symbol[0].isdigit() and len(symbol) == 1:
@@ -156,33 +156,33 @@ def _bind(
         elif size == 1 and prod(sizes[f] for f in symbol) > 1:
             relations.freeze(axis, "an axis of one neuron")
         elif axis is None:
-            pinned.add(symbol)
+            positional.add(symbol)
         elif vectors.setdefault(symbol, axis) is not axis:
             relations.same(vectors[symbol], axis)  # type: ignore[arg-type]
-    for symbol in pinned:
+    for symbol in positional:
         relations.freeze(vectors.get(symbol), POSITIONS)
-    composites = {s for s, _, _ in placed if len(s) > 1}
+    composites = {s for s, _, _ in bound if len(s) > 1}
     composites |= {s for target in targets if target for s in target if len(s) > 1}
     for symbol in sorted(composites):
-        _compose(symbol, vectors, pinned, sizes, relations)
+        _compose(symbol, vectors, positional, sizes, relations)
     return vectors
 
 
 def _compose(
-    symbol: Symbol, vectors: dict[Symbol, Axis], pinned: set[Symbol], sizes: Mapping[str, int], relations: Relations
+    symbol: Symbol, vectors: dict[Symbol, Axis], positional: set[Symbol], sizes: Mapping[str, int], relations: Relations
 ) -> None:
     factors: list[Axis] = []
     for factor in symbol:
-        if (factor,) not in vectors and (factor,) not in pinned:
+        if (factor,) not in vectors and (factor,) not in positional:
             vectors[factor,] = relations.fresh(sizes[factor])
             if factor.isdigit():
                 relations.freeze(vectors[factor,], LAYOUT)
         factors.append(vectors.get((factor,)))
     flat = vectors.get(symbol)
     real = [f for f, name in zip(factors, symbol, strict=True) if sizes[name] > 1]
-    if flat is None and symbol not in pinned and len(real) == 1 and real[0] is not None:
+    if flat is None and symbol not in positional and len(real) == 1 and real[0] is not None:
         vectors[symbol] = real[0]
-    elif flat is None and symbol in pinned:
+    elif flat is None and symbol in positional:
         for f in factors:
             relations.freeze(f, POSITIONS)
     elif any(f is None for f in real):

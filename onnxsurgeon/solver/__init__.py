@@ -1,1 +1,1 @@
-"""Which neurons stay, under budgets: integer programs and local search."""
+"""How many channels each space keeps within the budgets: branch and bound, and local search."""

@@ -1,4 +1,4 @@
-"""Branch and bound over boxes: the best bound first, until no box can hold a much better selection."""
+"""Branch and bound over boxes of options, best bound first, until the bound is within the gap of the best selection."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from onnxsurgeon.solver.local_search import Search
 from onnxsurgeon.solver.program import Box, Program, logs
 from onnxsurgeon.solver.relax import Relaxation, find_links, sample
 
-_STEP, _GROWTH = 0.03, 0.3  # of the first grids: 3 % apart near the centres
-_FINEST = 8  # halvings of the step
-_REFRESH = 0.6  # a box that has shrunk to this share of its size gets a new grid
-_VERTICES = 20_000  # more make the linear programs slow
+_STEP, _GROWTH = 0.03, 0.3  # of the first grids: counts near the centres are 3 % apart
+_FINEST = 8  # times that the step may be halved
+_REFRESH = 0.6  # a box gets a new grid when it has shrunk to this share of its size
+_VERTICES = 20_000  # with more vertices the linear programs are slow
 
 
 @dataclass(frozen=True)
 class Optimum:
-    """What a linear program returns."""
+    """The optimum of a linear program."""
 
     bound: float
     solution: FloatArray
     reduced: FloatArray  # reduced costs
-    price: FloatArray  # shape (costs,): of a whole budget
-    extra: tuple[IntArray, FloatArray]  # the tangents added
+    price: FloatArray  # shape (costs,): dual value of a whole budget
+    extra: tuple[IntArray, FloatArray]  # the tangents that were added
     basis: Any
 
 
@@ -35,7 +35,7 @@ class Solver(Protocol):
     def __call__(
         self, relaxation: Relaxation, box: Box, extra: tuple[IntArray, FloatArray], basis: Any, *, enough: float
     ) -> Optimum | None:
-        """The optimum over `box`, None where it is at most `enough` or nothing is feasible; raises TimeoutError."""
+        """The optimum over `box`; None if it is at most `enough` or the box is infeasible. Raises TimeoutError."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ class Branch:
     bound: float
     x: FloatArray  # log counts at its parent's optimum, shape (spaces,)
     relaxation: Relaxation | None
-    made_for: float  # the size of the box that the relaxation was made for
+    relaxed_size: float  # size of the box that `relaxation` was built for
     extra: tuple[IntArray, FloatArray]
     basis: Any
-    fine: int
+    halvings: int  # of the grid's step
 
 
 _NONE = (np.zeros(0, np.int64), np.zeros(0))
 
 
 class Tree:
-    """The state of one run: the best selection, the open boxes, and the largest bound of what was set aside."""
+    """The state of one run: the best selection, the open boxes, and the largest bound among discarded boxes."""
 
     def __init__(
         self, search: Search, least: IntArray, best: IntArray, linear: Solver, *, gap: float, deadline: float
@@ -73,7 +73,7 @@ class Tree:
         self._scale = max(float((greatest - least).sum()), float(np.abs(greatest).sum()) * 1e-6, 1e-300) / 1000
         self._noise = 1e-6 * 1000 * self._scale / 1000
         self._floored = bool((self.program.lower > self.program.constant).any())
-        self._set_aside = -np.inf
+        self._discarded = -np.inf
         box = Box(low, high - 1 if len(self.program.row_least) else search.reach(low))
         self._open: list[tuple[float, int, Branch]] = []
         self._made = self.seen = self._next_climb = 0
@@ -82,7 +82,7 @@ class Tree:
 
     @property
     def bound(self) -> float:
-        return max(self._set_aside, -self._open[0][0] if self._open else -np.inf, self.value)
+        return max(self._discarded, -self._open[0][0] if self._open else -np.inf, self.value)
 
     @property
     def target(self) -> float:
@@ -103,96 +103,96 @@ class Tree:
         return self.bound <= self.target
 
     def advance(self) -> None:
-        """Look into the box with the largest bound. TimeoutError leaves the tree as it was."""
-        _, _, node = heapq.heappop(self._open)
+        """Explore the box with the largest bound. TimeoutError leaves the tree unchanged."""
+        _, _, branch = heapq.heappop(self._open)
         try:
-            self._visit(node)
+            self._visit(branch)
         except TimeoutError:
-            self._push(node)
+            self._push(branch)
             raise
         self.seen += 1
 
-    def _visit(self, node: Branch) -> None:
-        size = node.box.size(self.program)
+    def _visit(self, branch: Branch) -> None:
+        size = branch.box.size(self.program)
         if size == 0.0:
-            self._offer(node.box.low)
+            self._offer(branch.box.low)
             return
-        relaxation = node.relaxation
-        if relaxation is None or size < _REFRESH * node.made_for:
-            relaxation = self._relax(node)
-            node = replace(node, relaxation=relaxation, made_for=size, extra=_NONE, basis=None)
+        relaxation = branch.relaxation
+        if relaxation is None or size < _REFRESH * branch.relaxed_size:
+            relaxation = self._relax(branch)
+            branch = replace(branch, relaxation=relaxation, relaxed_size=size, extra=_NONE, basis=None)
         enough = self._enough
-        # The first optimum is worth having even where it proves that nothing else is needed.
+        # The first optimum is always computed: the climb below starts from it.
         least = (enough - self._noise) / self._scale if self.seen else -np.inf
-        optimum = self._linear(relaxation, node.box, node.extra, node.basis, enough=least)
+        optimum = self._linear(relaxation, branch.box, branch.extra, branch.basis, enough=least)
         if optimum is None:
-            self._set_aside = max(self._set_aside, enough)
+            self._discarded = max(self._discarded, enough)
             return
-        bound = min(optimum.bound * self._scale + self._noise, node.bound)
+        bound = min(optimum.bound * self._scale + self._noise, branch.bound)
         x = optimum.solution[: relaxation.spaces]
         if self.seen >= self._next_climb:
             better = self._offer(self.search.climb(self.search.shrink(self._least, np.exp(x)), self._deadline))
-            # The longer nothing comes of it, the rarer it gets.
+            # Climb less often while climbing finds nothing better.
             self._patience = 1 if better else 2 * self._patience
             self._next_climb = self.seen + self._patience
         enough = self._enough
         if bound <= enough:
-            self._set_aside = max(self._set_aside, bound)
+            self._discarded = max(self._discarded, bound)
             return
         room = optimum.bound + (self._noise - enough) / self._scale
-        box = _trim(self.program, relaxation, node.box, optimum.reduced, room)
-        self._set_aside = max(self._set_aside, enough)
-        child = replace(node, box=box, bound=bound, x=x, extra=optimum.extra, basis=optimum.basis)
+        box = _trim(self.program, relaxation, branch.box, optimum.reduced, room)
+        self._discarded = max(self._discarded, enough)
+        child = replace(branch, box=box, bound=bound, x=x, extra=optimum.extra, basis=optimum.basis)
         self._divide(child, size, optimum)
 
-    def _divide(self, node: Branch, size: float, optimum: Optimum) -> None:
-        """Push what is left of a box: in one part where it shrank much or needs a finer grid, else in two."""
-        relaxation, program = node.relaxation, self.program
+    def _divide(self, branch: Branch, size: float, optimum: Optimum) -> None:
+        """Push the rest of a box: whole if it shrank much or needs a finer grid, else split in two."""
+        relaxation, program = branch.relaxation, self.program
         assert relaxation is not None
-        if node.box.size(program) < _REFRESH * size:
-            self._push(replace(node, relaxation=None))
+        if branch.box.size(program) < _REFRESH * size:
+            self._push(replace(branch, relaxation=None))
             return
         excess = self._excess(relaxation, optimum.solution)
         doubt = excess + self._rounding(relaxation, optimum)
-        settled = node.box.low == node.box.high
+        settled = branch.box.low == branch.box.high
         excess[settled] = doubt[settled] = 0.0
-        room = node.bound - self.value if np.isfinite(self.value) else 0.0
-        if excess.sum() + (doubt - excess).max() < 0.3 * room and node.fine < _FINEST:
-            self._push(replace(node, relaxation=None, fine=node.fine + 1))
+        room = branch.bound - self.value if np.isfinite(self.value) else 0.0
+        if excess.sum() + (doubt - excess).max() < 0.3 * room and branch.halvings < _FINEST:
+            self._push(replace(branch, relaxation=None, halvings=branch.halvings + 1))
             return
-        wide = node.box.high - node.box.low
+        wide = branch.box.high - branch.box.low
         space = int(np.argmax(doubt)) if doubt.max() > 1e-9 * self._scale else int(np.argmax(wide))
-        cut = self._cut(relaxation, node, optimum.solution, space)
+        cut = self._cut(relaxation, branch, optimum.solution, space)
         for side in (0, 1):
-            low, high = node.box.low.copy(), node.box.high.copy()
+            low, high = branch.box.low.copy(), branch.box.high.copy()
             if side:
                 low[space] = cut + 1
             else:
                 high[space] = cut
-            self._push(replace(node, box=Box(low, high)))
+            self._push(replace(branch, box=Box(low, high)))
 
     def _excess(self, relaxation: Relaxation, solution: FloatArray) -> FloatArray:
-        """By how much the importance of a space exceeds what its log count is worth, shape (spaces,)."""
+        """How far the relaxation overstates the importance of each space at its log count, shape (spaces,)."""
         grid, x = relaxation.grid, solution[: relaxation.spaces]
         weight = solution[relaxation.vertex : relaxation.vertex + len(grid.option)]
         excess: FloatArray = np.add.reduceat(weight * grid.importance, grid.start[:-1]) - grid.importance_at(x)
         return np.maximum(excess, 0.0)
 
     def _rounding(self, relaxation: Relaxation, optimum: Optimum) -> FloatArray:
-        """About what it costs to round a space's count to an option, shape (spaces,)."""
+        """An estimate of the importance lost by rounding each space's count to an option, shape (spaces,)."""
         x = optimum.solution[: relaxation.spaces]
         below = self.search.at_most(np.exp(x) * (1 + 1e-9))
         above = np.minimum(below + 1, self.program.start[1:] - 1)
         away = np.minimum(np.abs(x - logs(self.program.count[below])), np.abs(x - logs(self.program.count[above])))
         return away * (optimum.price @ relaxation.shares(optimum.solution)) * self._scale
 
-    def _cut(self, relaxation: Relaxation, node: Branch, solution: FloatArray, space: int) -> int:
-        """The option after which a box is divided.
+    def _cut(self, relaxation: Relaxation, branch: Branch, solution: FloatArray, space: int) -> int:
+        """The option after which to split a box.
 
-        Where vertices far apart are combined: the vertex between them at which that gains most, as the gain is lost in
-        both parts. Else the last vertex at or before the optimum.
+        If the optimum combines distant vertices, split at the vertex between them where the combination overstates
+        importance most: both halves lose that gain. Otherwise split at the last vertex at or before the optimum.
         """
-        grid, low, high = relaxation.grid, int(node.box.low[space]), int(node.box.high[space])
+        grid, low, high = relaxation.grid, int(branch.box.low[space]), int(branch.box.high[space])
         own = np.arange(grid.start[space], grid.start[space + 1])
         used = own[solution[relaxation.vertex + own] > 1e-6]
         first, last = used[0], used[-1]
@@ -204,14 +204,14 @@ class Tree:
             if gain.max() > 0:
                 return int(grid.option[inner[np.argmax(gain)]])
         before = own[(grid.option[own] >= low) & (grid.option[own] < high)]
-        before = before[logs(grid.count[before]) <= node.x[space] + 1e-9]
+        before = before[logs(grid.count[before]) <= branch.x[space] + 1e-9]
         return int(grid.option[before[-1]]) if len(before) else low
 
-    def _relax(self, node: Branch) -> Relaxation:
-        program, box = self.program, node.box
+    def _relax(self, branch: Branch) -> Relaxation:
+        program, box = self.program, branch.box
         low, high = logs(program.count[box.low]), logs(program.count[box.high])
-        centres = np.clip(np.stack([logs(program.count[self.best]), node.x]), low, high)
-        step, growth = _STEP / 2**node.fine, _GROWTH / 2 ** (node.fine / 2)
+        centres = np.clip(np.stack([logs(program.count[self.best]), branch.x]), low, high)
+        step, growth = _STEP / 2**branch.halvings, _GROWTH / 2 ** (branch.halvings / 2)
         grid = sample(program, box, centres, step, growth)
         while len(grid.option) > max(_VERTICES, 4 * program.spaces) and growth < 8:
             step, growth = step * 2, growth * 2
@@ -229,7 +229,7 @@ class Tree:
         return Relaxation(program, self._links, box, grid, tangents, scale=self._scale, floored=self._floored)
 
     def _offer(self, position: IntArray) -> bool:
-        """Whether `position` is better than the best selection, whose place it then takes."""
+        """Make `position` the best selection if it is better; returns whether it was."""
         better = self.search.feasible(position) and self.search.score(position) > self.score
         if better:
             self.best, self.score = position, self.search.score(position)
@@ -237,19 +237,19 @@ class Tree:
                 self.value = self.search.value(position)
         return better
 
-    def _push(self, node: Branch) -> None:
+    def _push(self, branch: Branch) -> None:
         self._made += 1
-        heapq.heappush(self._open, (-node.bound, self._made, node))
+        heapq.heappush(self._open, (-branch.bound, self._made, branch))
 
 
 def _trim(program: Program, relaxation: Relaxation, box: Box, reduced: FloatArray, room: float) -> Box:
-    """`box` without the cells at its ends where reduced costs tell that nothing is within `room` of the optimum."""
+    """`box` without the cells at its ends whose reduced costs prove that they lose more than `room`."""
     grid = relaxation.grid
     price = np.maximum(-reduced[relaxation.vertex : relaxation.vertex + len(grid.option)], 0.0)
     owner = grid.owner
     usable = grid.usable(box)
     cell = np.flatnonzero((owner[1:] == owner[:-1]) & usable[1:] & usable[:-1])
-    # Between two vertices the weights are on these two, so the loss is at least the smaller price.
+    # A point between two vertices has weight on these two only, so it loses at least the smaller price.
     cell = cell[np.minimum(price[cell], price[cell + 1]) <= room]
     low, high = box.low.copy(), box.high.copy()
     space, first = np.unique(owner[cell], return_index=True)

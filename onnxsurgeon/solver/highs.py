@@ -1,4 +1,4 @@
-"""HiGHS, imported when it is needed, and silent from its first breath."""
+"""HiGHS solvers that print nothing, imported on first use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def _silent() -> Any:
     import highspy  # lazily: most of the package needs no solver
 
     class Silent(highspy.Highs):
-        """From 1.16 on, the constructor enables callbacks, and that prints a banner unless output is off."""
+        """From 1.16 on, the constructor enables callbacks, which prints a banner unless output is off."""
 
         def enableCallbacks(self) -> None:
             self.silent()

@@ -1,4 +1,4 @@
-"""Lengths that are asked for: three small mixed-integer programs in order, each bound to the optimum of the last."""
+"""Finds counts that give axes requested lengths: three small MILPs in order, each held to the optimum of the last."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from onnxsurgeon.solver.highs import highs as silent_highs
 from onnxsurgeon.solver.problem import Resizing
 
 _INFINITY = float("inf")
-_SPREAD = 0.8  # the largest relative change weighs this, each change 0.1: changes are shared out (NaiveNASlib)
-_EACH = 0.1
-_FEW = 1e-4  # of equals, the one with the fewest new units
+_SPREAD = 0.8  # weight of the largest relative change, which spreads changes over axes (NaiveNASlib)
+_EACH = 0.1  # weight of each relative change
+_FEW = 1e-4  # weight of new units: breaks ties in favour of the fewest
 
 
 class Sizes(NamedTuple):
-    """Units of each space that stay, and new ones. Shapes (spaces,)."""
+    """Kept and new units of each space, shapes (spaces,)."""
 
     kept: IntArray
     new: IntArray
 
 
 def resize(problem: Resizing, *, time_limit: float = 30.0) -> Sizes | None:
-    """The counts that serve the wishes best; None where no counts serve the exact ones."""
+    """The counts that meet the wishes best; None if no counts meet the exact ones. time_limit: seconds per program.
+
+    Raises SurgeonError if HiGHS finds no counts in time.
+    """
     model = _Model(problem, time_limit)
     for objective in (model.distance, model.importance, model.change):
         if not model.solve(objective):
@@ -51,8 +54,8 @@ class _Model:
         self.distance: dict[int, float] = {}
         for a in range(len(problem.constant)):
             old = {c: w for c, w in self.length[a].items() if c < spaces}
-            self._row(old, 1 - problem.constant[a], _INFINITY)  # an old neuron stays on every axis
-        self._wish()
+            self._row(old, 1 - problem.constant[a], _INFINITY)  # each axis keeps an old neuron
+        self._add_wishes()
         for a, b in problem.equal:
             difference = dict(self.length[a])
             for column, weight in self.length[b].items():
@@ -62,7 +65,7 @@ class _Model:
         self.change = self._change()
 
     def _length(self, axis: int) -> dict[int, float]:
-        """The part of an axis' length that can change, by column."""
+        """The variable part of an axis' length, as {column: weight}."""
         here = self.problem.axis == axis
         pairs = list(zip(self.problem.space[here].tolist(), self.problem.multiplicity[here].tolist(), strict=True))
         return {c: float(m) for s, m in pairs for c in (s, s + len(self.problem.tables))}
@@ -76,14 +79,14 @@ class _Model:
     def _row(self, weights: dict[int, float], lower: float, upper: float) -> None:
         self.rows.append((weights, float(lower), float(upper)))
 
-    def _wish(self) -> None:
+    def _add_wishes(self) -> None:
         present = self.problem.present
         for wish in self.problem.wishes:
             length, rest = self.length[wish.axis], float(wish.length - self.problem.constant[wish.axis])
             if wish.multiple > 1:
-                times = self._column(0.0, whole=True)
+                quotient = self._column(0.0, whole=True)
                 constant = float(self.problem.constant[wish.axis])
-                self._row({**length, times: -float(wish.multiple)}, -constant, -constant)
+                self._row({**length, quotient: -float(wish.multiple)}, -constant, -constant)
             if wish.exact:
                 self._row(length, rest, rest)
                 continue
@@ -93,14 +96,14 @@ class _Model:
                 self._forbid(length, float(now - self.problem.constant[wish.axis]))
 
     def _magnitude(self, expression: dict[int, float], value: float, scale: float = 1.0) -> int:
-        """A column of at least |expression - value| * scale."""
+        """A new column that is at least |expression - value| * scale."""
         column = self._column()
         self._row({**{c: w * scale for c, w in expression.items()}, column: -1.0}, -_INFINITY, value * scale)
         self._row({**{c: w * scale for c, w in expression.items()}, column: 1.0}, value * scale, _INFINITY)
         return column
 
     def _forbid(self, expression: dict[int, float], value: float) -> None:
-        """The whole-numbered expression is below or above `value`."""
+        """Require the integer expression to differ from `value`."""
         above = self._column(0.0, 1.0, whole=True)
         low = sum(min(w * self.lower[c], w * self.upper[c]) for c, w in expression.items())
         high = sum(max(w * self.lower[c], w * self.upper[c]) for c, w in expression.items())
@@ -108,7 +111,7 @@ class _Model:
         self._row({**expression, above: -(high - value + 1)}, -_INFINITY, value - 1)
 
     def _importance(self) -> dict[int, float]:
-        """One column a space, below the tangents of its table, which is concave."""
+        """The objective that maximises importance: one column per space, below the tangents of its concave table."""
         objective: dict[int, float] = {}
         for s, table in enumerate(self.problem.tables):
             column = self._column(-_INFINITY)
@@ -134,11 +137,11 @@ class _Model:
         return objective
 
     def solve(self, objective: dict[int, float]) -> bool:
-        """Whether there is an optimum; what comes next may not be worse."""
-        found = _minimise(self, objective)
-        if found is None:
+        """Whether there is an optimum; if so, later programs must not be worse in this objective."""
+        optimum = _minimise(self, objective)
+        if optimum is None:
             return False
-        self.values, value = found
+        self.values, value = optimum
         if objective:
             self._row(objective, -_INFINITY, value + 1e-6 * max(1.0, abs(value)))
         return True
@@ -173,12 +176,12 @@ def _minimise(model: _Model, objective: dict[int, float]) -> tuple[Any, float] |
     highs.run()
     if highspy.HighsStatus.kError in status:
         raise SurgeonError("the solver failed", why="HiGHS refused the model", fix="report it, with the model")
-    found, states = highs.getModelStatus(), highspy.HighsModelStatus
-    if found in (states.kInfeasible, states.kUnboundedOrInfeasible):
+    outcome, states = highs.getModelStatus(), highspy.HighsModelStatus
+    if outcome in (states.kInfeasible, states.kUnboundedOrInfeasible):
         return None
     solution = highs.getSolution()
     if not solution.value_valid:
-        raise SurgeonError("the solver found no sizes in time", why=f"HiGHS says {found}", fix="ask for less at once")
+        raise SurgeonError("the solver found no sizes in time", why=f"HiGHS says {outcome}", fix="ask for less at once")
     return np.array(solution.col_value), float(highs.getInfo().objective_function_value)
 
 

@@ -1,6 +1,6 @@
-"""Local search: from any selection to one that no small change improves. Exact in the costs, silent about optimality.
+"""Local search: improves a selection until no small change helps. Costs are exact; optimality is not proven.
 
-A selection is one option a space: `position`, shape (spaces,), indices into the program's flat options.
+A selection is one option per space: `position`, shape (spaces,), indices into the program's flat options.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from onnxsurgeon.solver.program import Program
 
 BoolArray = npt.NDArray[np.bool_]
 
-_WIDEST = 2000  # spaces up to which pairs are tried
+_WIDEST = 2000  # pairs of spaces are tried in programs of at most this many spaces
 
 
 class Search:
-    """What the moves of one program have in common."""
+    """Moves between selections of one program, with the arrays that they share."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.first, self.last = program.start[:-1], program.start[1:] - 1
         self._incidence()
-        # One sorted array of (space, count) finds the option of many counts of many spaces in one search.
+        # One sorted array of (space, count) keys: one binary search looks up many counts of many spaces.
         self._stride = int(program.count.max(initial=0)) + 2
         self._key = program.owner * self._stride + program.count
         self._best = _best_so_far(program)
@@ -34,7 +34,7 @@ class Search:
         self._bounded = bool((program.lower > program.constant).any())
 
     def _incidence(self) -> None:
-        """Every (monomial, space) pair, sorted by space: the power of the space and the other factors."""
+        """List every (monomial, space) pair, sorted by space, with the power of the space and the other factors."""
         factor, spaces = self.program.factor, self.program.spaces
         first = np.ones(factor.shape, dtype=bool)
         first[:, 1:] = factor[:, 1:] != factor[:, :-1]
@@ -45,9 +45,9 @@ class Search:
         same = factor[monomial] == space[:, None]
         self._monomial, self._space, self._power = monomial, space, same.sum(axis=1)
         self._others = np.where(same, spaces, factor[monomial])
-        self._cuts = np.flatnonzero(np.diff(space, prepend=-1))
-        self._involved = space[self._cuts]
-        self._curved = np.unique(space[self._power > 1])
+        self._space_starts = np.flatnonzero(np.diff(space, prepend=-1))
+        self._spaces_used = space[self._space_starts]
+        self._powers_used = np.unique(space[self._power > 1])
 
     def counts(self, position: IntArray) -> IntArray:
         return self.program.count[position]
@@ -65,27 +65,27 @@ class Search:
         return bool((self.program.costs(self.counts(position)) >= self.program.lower).all())
 
     def score(self, position: IntArray) -> float:
-        """Importance, and a penalty for costs that are out of their bounds."""
+        """Importance minus a penalty for costs outside their bounds."""
         return self.value(position) - float(self._penalty(self.program.costs(self.counts(position))))
 
     def at_most(self, counts: FloatArray) -> IntArray:
-        """The largest options that do not exceed `counts`, shape (..., spaces), the smallest where all do."""
+        """The largest options that do not exceed `counts`, shape (..., spaces); the smallest option if all do."""
         key = np.arange(self.program.spaces) * self._stride + np.clip(np.floor(counts), -1, self._stride - 2)
-        found: IntArray = np.searchsorted(self._key, key.astype(np.int64), side="right") - 1
-        return np.maximum(found, self.first, dtype=np.int64)
+        option: IntArray = np.searchsorted(self._key, key.astype(np.int64), side="right") - 1
+        return np.maximum(option, self.first, dtype=np.int64)
 
     def _meets_rows(self, position: IntArray) -> bool:
         return bool((self.program.row_sums(self.counts(position)) >= self.program.row_least).all())
 
     def reach(self, position: IntArray) -> IntArray:
-        """The largest option of every space that fits while all others are as in `position`, a feasible selection."""
+        """The largest option of each space that fits with all others as in `position`, a feasible selection."""
         fit: IntArray = np.maximum(self._fit(_State(self, position[None]))[0], position)
         return fit
 
     def least(self) -> IntArray:
-        """The smallest options that meet all rows; where several spaces could, those grow that take least of budgets.
+        """The smallest options that meet all rows; if several spaces can meet a row, the cheapest ones grow.
 
-        Budgets are exceeded only where no exchange helps. Raises InfeasibleError if all units do not meet a row.
+        Exceeds budgets only if no exchange helps. Raises InfeasibleError if keeping all units does not meet a row.
         """
         position = self._meet_rows()
         while not self.feasible(position):
@@ -108,7 +108,7 @@ class Search:
                 if not np.isfinite(price[best]):
                     raise InfeasibleError(
                         "a minimum length can't be met",
-                        why=f"{least} neurons must stay, all units together are {least - lack}",
+                        why=f"{least} channels must stay, but there are only {least - lack}",
                         fix="lower the minimum length",
                     )
                 grow = int(space[best])
@@ -118,7 +118,7 @@ class Search:
         return position
 
     def shrink(self, least: IntArray, counts: FloatArray) -> IntArray:
-        """The largest feasible selection on the way from `least`, a feasible one, to `counts`, shape (spaces,)."""
+        """The largest feasible selection on the line from `least`, a feasible one, to `counts`, shape (spaces,)."""
         low, high = 0.0, 1.0
         base = self.counts(least).astype(np.float64)
         best = np.maximum(self.at_most(counts), least)
@@ -135,7 +135,7 @@ class Search:
         return best
 
     def climb(self, position: IntArray, deadline: float) -> IntArray:
-        """`position`, feasible, improved by raising single spaces and by changing pairs, until neither helps."""
+        """The feasible `position`, improved by raising single spaces and changing pairs until neither helps."""
         position = self.fill(position, deadline)
         while self.program.spaces <= _WIDEST and time.perf_counter() < deadline:
             before = self.score(position)
@@ -149,12 +149,12 @@ class Search:
         return position
 
     def fill(self, position: IntArray, deadline: float) -> IntArray:
-        """`position` after raising, one space at a time, what earns most importance for its share of the budgets."""
+        """`position` after raising one space at a time: the one that gains most importance per share of the budgets."""
         program = self.program
         while time.perf_counter() < deadline:
             state = _State(self, position[None])
             fit = self._fit(state)[0]
-            # A quarter of what fits: large steps while there is room, single ones at the end.
+            # Take a quarter of what fits: large steps while there is room, single ones at the end.
             target = self._best[np.minimum(position + np.maximum((fit - position + 3) // 4, 0), fit)]
             gain = program.value[target] - program.value[position]
             whole = self._best[fit]
@@ -174,7 +174,7 @@ class Search:
         return position
 
     def _exchange(self, position: IntArray, space: int) -> IntArray:
-        """The best of: `space` moves by a power of two of options, and one other space takes or pays the difference."""
+        """`position` after the best exchange: `space` moves 2^k options and one other space balances the costs."""
         program, first, last = self.program, self.first[space], self.last[space]
         step = 2 ** np.arange(max(int(last - first), 1).bit_length())
         step = np.concatenate([-step, step, [first - position[space], last - position[space]]])
@@ -204,7 +204,7 @@ class Search:
         return best if better else position
 
     def _fit(self, state: _State) -> IntArray:
-        """The largest option of every space that keeps the upper bounds, all other spaces as in `state`."""
+        """The largest option of each space within the upper bounds, with all other spaces as in `state`."""
         program = self.program
         room = (program.upper - state.total)[:, :, None]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -212,18 +212,18 @@ class Search:
                 axis=1, initial=np.inf
             )
         fit = self.at_most(np.clip(state.counts + np.floor(change), -1, self._stride))
-        if not len(self._curved):
+        if not len(self._powers_used):
             return fit
         low, high = np.broadcast_to(self.first, fit.shape).copy(), np.broadcast_to(self.last, fit.shape).copy()
         while (low < high).any():
             middle = (low + high + 1) // 2
             fits = (state.costs_at(middle) <= program.upper[:, None]).all(axis=1)
             low, high = np.where(fits, middle, low), np.where(fits, high, middle - 1)
-        fit[:, self._curved] = low[:, self._curved]
+        fit[:, self._powers_used] = low[:, self._powers_used]
         return fit
 
     def _reach(self, state: _State) -> IntArray:
-        """The smallest option of every space that meets the lower bounds, the largest where none does."""
+        """The smallest option of each space that meets the lower bounds; the largest option if none does."""
         low = np.broadcast_to(self.first, state.counts.shape).copy()
         high = np.broadcast_to(self.last, state.counts.shape).copy()
         while (low < high).any():
@@ -233,7 +233,7 @@ class Search:
         return low
 
     def _penalty(self, costs: FloatArray) -> FloatArray:
-        """What costs outside their bounds weigh, always more than importance; (..., costs) to (...)."""
+        """The penalty for costs outside their bounds, always more than any importance. (..., costs) -> (...)."""
         program = self.program
         lower = np.maximum(program.lower, 0.0)
         short = np.maximum(lower - costs, 0) / np.maximum(lower, 1e-300)
@@ -244,7 +244,7 @@ class Search:
 
 
 class _State:
-    """Some selections, shape (trials, spaces), and how their costs answer to a change of one space."""
+    """Selections, shape (trials, spaces), and how their costs change when one space changes."""
 
     def __init__(self, search: Search, position: IntArray) -> None:
         self.search, program = search, search.program
@@ -254,10 +254,12 @@ class _State:
         self.total = program.costs(self.counts)  # (trials, costs)
         rest = padded[:, search._others].prod(axis=-1)[:, None] * program.coefficient[None][:, :, search._monomial]
         self.slope = np.zeros((len(position), len(program.upper), program.spaces))  # of the terms linear in the space
-        if len(search._cuts):
+        if len(search._space_starts):
             linear = rest * (search._power == 1)
-            self.slope[:, :, search._involved] = np.add.reduceat(linear, search._cuts, axis=2)
-        self.bent = [(search._space[i], search._power[i], rest[:, :, i]) for i in np.flatnonzero(search._power > 1)]
+            self.slope[:, :, search._spaces_used] = np.add.reduceat(linear, search._space_starts, axis=2)
+        self.nonlinear = [
+            (search._space[i], search._power[i], rest[:, :, i]) for i in np.flatnonzero(search._power > 1)
+        ]
         self.floor = np.zeros(self.counts.shape)
         if len(program.row_least):
             slack = np.stack([program.row_sums(row) for row in program.count[position]]) - program.row_least
@@ -267,17 +269,17 @@ class _State:
                 self.floor[:, space] = np.maximum(self.floor[:, space], needed[:, entry])
 
     def costs_at(self, target: IntArray) -> FloatArray:
-        """The costs when one space alone moves to `target`, shape (trials, spaces); shape (trials, costs, spaces)."""
+        """Costs after moving each space alone to `target`. (trials, spaces) -> (trials, costs, spaces)."""
         counts = self.search.program.count[target].astype(np.float64)
         costs = self.total[:, :, None] + self.slope * (counts - self.counts)[:, None]
-        for space, power, rest in self.bent:
+        for space, power, rest in self.nonlinear:
             costs[:, :, space] += rest * (counts[:, space] ** power - self.counts[:, space] ** power)[:, None]
         return costs
 
 
 def _best_so_far(program: Program) -> IntArray:
-    """For every option the best one among the smaller ones of its space and itself, shape (options,)."""
-    # A running maximum that restarts at every space: rank values, then lift each space above the one before.
+    """For each option, the most important option of its space that is not larger, shape (options,)."""
+    # A running maximum that restarts at each space: rank the values, then lift each space above the one before.
     rank = np.unique(program.value, return_inverse=True)[1].reshape(-1) + program.owner * (len(program.value) + 1)
     running = np.maximum.accumulate(rank)
     leader = np.where(running == rank, np.arange(len(rank)), -1)

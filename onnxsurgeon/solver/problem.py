@@ -1,12 +1,11 @@
-"""The selection problem as plain arrays: how many units of each space stay.
+"""The selection problem as plain arrays: how many units of each space to keep.
 
 maximise    sum over spaces of table[s][n_s]
 such that   n_s is one of sizes[s],
             length[a] = constant[a] + sum over spaces of multiplicity[a, s] * n_s  >=  minimum[a],
             for every cost: lower <= sum over terms of coefficient * product of its axes' lengths <= upper.
 
-It knows neither graphs nor solvers. Lengths count neurons, costs are in the unit of their metric (parameters,
-multiply-accumulates, bytes).
+Knows neither graphs nor solvers. Lengths count channels; costs are in parameters, multiply-accumulates or bytes.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from onnxsurgeon.arrays import FloatArray, IntArray
 
 @dataclass(frozen=True)
 class Cost:
-    """One budgeted metric: a sum of terms, each a coefficient times a product of axis lengths."""
+    """A cost and its bounds: a sum of terms, each a coefficient times a product of axis lengths."""
 
     name: str
     coefficient: FloatArray  # shape (terms,), positive
-    axes: IntArray  # shape (terms, degree): axis indices, -1 where a term has fewer factors
-    fixed: float  # what no selection changes
+    axes: IntArray  # shape (terms, degree): axis indices, -1 if a term has fewer factors
+    fixed: float  # the part that no selection changes
     upper: float
     lower: float = 0.0
 
@@ -37,19 +36,19 @@ class Cost:
 
 @dataclass(frozen=True)
 class Problem:
-    """See the module. All per-space tuples have one entry a space."""
+    """The problem that the module's docstring states. `tables` and `sizes` have one entry per space."""
 
     tables: tuple[FloatArray, ...]  # tables[s][n]: importance of the n best units of s, shape (units + 1,)
-    sizes: tuple[IntArray, ...]  # sizes[s]: the counts that are allowed, ascending, at least one
-    axis: IntArray  # shape (entries,), with `space` and `multiplicity`: which spaces an axis counts
+    sizes: tuple[IntArray, ...]  # sizes[s]: the allowed counts, ascending, at least one
+    axis: IntArray  # shape (entries,), with `space` and `multiplicity`: the spaces that each axis counts
     space: IntArray
     multiplicity: IntArray
-    constant: IntArray  # shape (axes,): neurons of an axis that always stay
-    minimum: IntArray  # shape (axes,): the least length that an axis may have
+    constant: IntArray  # shape (axes,): neurons of each axis that always stay
+    minimum: IntArray  # shape (axes,): the least allowed length of each axis
     costs: tuple[Cost, ...]
 
     def lengths(self, counts: IntArray) -> IntArray:
-        """Axis lengths, shape (axes,), when `counts`, shape (spaces,), units stay."""
+        """Axis lengths, shape (axes,), if `counts` units stay, shape (spaces,)."""
         lengths = self.constant.copy()
         np.add.at(lengths, self.axis, self.multiplicity * counts[self.space])
         return lengths
@@ -60,21 +59,21 @@ class Problem:
 
 @dataclass(frozen=True)
 class Wish:
-    """A length for an axis. exact: it, or nothing; else as near as possible, but a change where one is asked for."""
+    """A requested length of an axis. If not exact, the nearest possible one that changes the axis in that direction."""
 
     axis: int
     length: int
     exact: bool
-    multiple: int = 1  # the length is a multiple of this
+    multiple: int = 1  # the length must be a multiple of this
 
 
 @dataclass(frozen=True)
 class Resizing:
-    """How many units of each space stay, and how many are new, so that axes get the lengths that are asked for.
+    """The problem of giving axes requested lengths: how many units of each space to keep, and how many to add.
 
-    In this order: the least distance from the wishes, the most importance, the least change of every axis.
-    tables, axis, space, multiplicity, constant: as in `Problem`. least, most: units that may stay, shape (spaces,).
-    new: new units at most, shape (spaces,). equal: pairs of axes that must end with one length.
+    Objectives, in this order: least distance from the wishes, most importance, least change of each axis.
+    tables, axis, space, multiplicity, constant: as in `Problem`. least, most: bounds on kept units, shape (spaces,).
+    new: upper bounds on new units, shape (spaces,). equal: pairs of axes that must get the same length.
     """
 
     tables: tuple[FloatArray, ...]
@@ -89,12 +88,12 @@ class Resizing:
     equal: tuple[tuple[int, int], ...] = ()
 
     def lengths(self, counts: IntArray) -> IntArray:
-        """Axis lengths, shape (axes,), when there are `counts`, shape (spaces,), units, old and new."""
+        """Axis lengths, shape (axes,), if there are `counts` units, old and new, shape (spaces,)."""
         lengths = self.constant.copy()
         np.add.at(lengths, self.axis, self.multiplicity * counts[self.space])
         return lengths
 
     @property
     def present(self) -> IntArray:
-        """The lengths before, shape (axes,)."""
+        """The present axis lengths, shape (axes,)."""
         return self.lengths(np.array([len(table) - 1 for table in self.tables], np.int64))

@@ -1,7 +1,7 @@
-"""A selection problem with every cost written out: a posynomial in the counts, and options as flat arrays.
+"""A selection problem with costs multiplied out to posynomials in the counts, and options in flat arrays.
 
-An option is one allowed count of one space. All options lie in two flat arrays (count and importance), grouped by
-space; a selection is one option a space. A monomial is a product of counts;
+An option is one allowed count of one space. All options are in two flat arrays (count and importance), grouped by
+space; a selection is one option per space. A monomial is a product of counts;
 a cost is a sum of monomials with coefficients.
 """
 
@@ -15,12 +15,12 @@ from onnxsurgeon.arrays import FloatArray, IntArray
 from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.solver.problem import Problem
 
-NOTHING = 1e-3  # stands for a count of 0, which has no logarithm
+ZERO_COUNT = 1e-3  # replaces a count of 0, which has no logarithm
 
 
 @dataclass(frozen=True)
 class Program:
-    """See the module. `factor` holds `spaces` (one past the last space, count 1) where a monomial has fewer factors."""
+    """See the module. `factor` is padded with `spaces` (one past the last space, count 1) to `degree` factors."""
 
     start: IntArray  # shape (spaces + 1,): the options of s are start[s]:start[s + 1], counts ascending
     count: IntArray  # shape (options,)
@@ -30,7 +30,7 @@ class Program:
     constant: FloatArray  # shape (costs,)
     upper: FloatArray  # shape (costs,)
     lower: FloatArray  # shape (costs,)
-    row: IntArray  # shape (entries,), with `row_space` and `row_weight`: sums of counts that have a least value
+    row: IntArray  # shape (entries,), with `row_space` and `row_weight`: sums of counts that have a lower bound
     row_space: IntArray
     row_weight: IntArray
     row_least: IntArray  # shape (rows,)
@@ -41,11 +41,11 @@ class Program:
 
     @property
     def owner(self) -> IntArray:
-        """The space of every option, shape (options,)."""
+        """The space of each option, shape (options,)."""
         return np.repeat(np.arange(self.spaces), np.diff(self.start))
 
     def costs(self, counts: FloatArray | IntArray) -> FloatArray:
-        """The costs at `counts`, shape (..., spaces); shape (..., costs)."""
+        """The costs at `counts`. (..., spaces) -> (..., costs)."""
         padded = np.concatenate([counts, np.ones((*counts.shape[:-1], 1))], axis=-1, dtype=np.float64)
         products: FloatArray = padded[..., self.factor].prod(axis=-1) @ self.coefficient.T + self.constant
         return products
@@ -61,25 +61,25 @@ class Program:
 
 @dataclass(frozen=True)
 class Box:
-    """A range of options of every space: indices of the first and the last, shapes (spaces,)."""
+    """A range of options per space: indices of the first and the last one, shapes (spaces,)."""
 
     low: IntArray
     high: IntArray
 
     def size(self, program: Program) -> float:
-        """The sum over spaces of the logarithm of the range."""
+        """The sum over spaces of the width of the range of log counts."""
         return float((logs(program.count[self.high]) - logs(program.count[self.low])).sum())
 
 
 def logs(count: FloatArray | IntArray) -> FloatArray:
     """Logarithms of counts."""
-    return np.log(np.maximum(count, NOTHING))
+    return np.log(np.maximum(count, ZERO_COUNT))
 
 
 def expand(problem: Problem) -> tuple[IntArray, FloatArray, FloatArray]:
-    """(factor, coefficient, constant), see `Program`: the products of axis lengths, multiplied out."""
+    """(factor, coefficient, constant) of `Program`: the products of axis lengths, multiplied out."""
     spaces, axes = len(problem.tables), len(problem.constant)
-    # Every axis as a sum of entries: its spaces, its constant (space `spaces`), and one last axis that is 1.
+    # Each axis is a sum of entries: its spaces and its constant (space `spaces`). One extra axis has length 1.
     fixed = np.flatnonzero(problem.constant)
     axis = np.concatenate([problem.axis, fixed, [axes]])
     order = np.argsort(axis, kind="stable")
@@ -89,8 +89,8 @@ def expand(problem: Problem) -> tuple[IntArray, FloatArray, FloatArray]:
     start = np.searchsorted(axis, np.arange(axes + 2))
 
     degree = max((cost.axes.shape[1] for cost in problem.costs), default=1)
-    factors, values, metrics = [], [], []
-    for metric, cost in enumerate(problem.costs):
+    factors, values, owners = [], [], []
+    for index, cost in enumerate(problem.costs):
         value = cost.coefficient
         factor = np.full((len(value), degree), spaces, dtype=np.int64)
         term = np.arange(len(value))
@@ -104,20 +104,23 @@ def expand(problem: Problem) -> tuple[IntArray, FloatArray, FloatArray]:
             factor[:, position] = space[entry]
         factors.append(np.sort(factor, axis=1))
         values.append(value)
-        metrics.append(np.full(len(value), metric))
+        owners.append(np.full(len(value), index))
     if not factors:
         return np.zeros((0, degree), np.int64), np.zeros((0, 0)), np.zeros(0)
     unique, inverse = np.unique(np.concatenate(factors), axis=0, return_inverse=True)
     coefficient = np.zeros((len(problem.costs), len(unique)))
-    np.add.at(coefficient, (np.concatenate(metrics), inverse.reshape(-1)), np.concatenate(values))
+    np.add.at(coefficient, (np.concatenate(owners), inverse.reshape(-1)), np.concatenate(values))
     free = (unique < spaces).any(axis=1) & (coefficient != 0).any(axis=0)
-    settled = ~(unique < spaces).any(axis=1)
-    constant = np.array([cost.fixed for cost in problem.costs]) + coefficient[:, settled].sum(axis=1)
+    constant_only = ~(unique < spaces).any(axis=1)
+    constant = np.array([cost.fixed for cost in problem.costs]) + coefficient[:, constant_only].sum(axis=1)
     return unique[free], coefficient[:, free], constant
 
 
-def write_out(problem: Problem) -> Program:
-    """`problem` as a program: minimum lengths that concern one space restrict its options, the others are rows."""
+def to_program(problem: Problem) -> Program:
+    """`problem` as a program. Minimum lengths of one space restrict its options; all others become rows.
+
+    Raises InfeasibleError if a space is smaller than its minimum.
+    """
     spaces = len(problem.tables)
     lengths = np.array([len(sizes) for sizes in problem.sizes], dtype=np.int64)
     start = np.concatenate([[0], np.cumsum(lengths)])
@@ -125,31 +128,31 @@ def write_out(problem: Problem) -> Program:
     value = [table[sizes] for table, sizes in zip(problem.tables, problem.sizes, strict=True)]
     factor, coefficient, constant = expand(problem)
 
-    short = problem.minimum - problem.constant
+    needed = problem.minimum - problem.constant
     members = np.unique(np.stack([problem.axis, problem.space]), axis=1)
-    several = np.bincount(members[0], minlength=len(short)) != 1
-    weight = np.zeros(len(short), dtype=np.int64)
+    several = np.bincount(members[0], minlength=len(needed)) != 1
+    weight = np.zeros(len(needed), dtype=np.int64)
     np.add.at(weight, problem.axis, problem.multiplicity)
     least = np.zeros(spaces, dtype=np.int64)
     alone = ~several[members[0]]
-    np.maximum.at(least, members[1][alone], -(-short // np.maximum(weight, 1))[members[0][alone]])
+    np.maximum.at(least, members[1][alone], -(-needed // np.maximum(weight, 1))[members[0][alone]])
 
     smallest = count[start[:-1]] if spaces else count
     reached = problem.lengths(np.maximum(smallest, least)) >= problem.minimum
     open_axes = np.flatnonzero(several & ~reached)
-    used = np.isin(problem.axis, open_axes)
+    in_rows = np.isin(problem.axis, open_axes)
     program = Program(
         start, count, np.concatenate([*value, np.zeros(0)]).astype(np.float64), factor, coefficient, constant,
         np.array([cost.upper for cost in problem.costs]), np.array([cost.lower for cost in problem.costs]),
-        np.searchsorted(open_axes, problem.axis[used]), problem.space[used], problem.multiplicity[used],
-        short[open_axes],
+        np.searchsorted(open_axes, problem.axis[in_rows]), problem.space[in_rows], problem.multiplicity[in_rows],
+        needed[open_axes],
     )  # fmt: skip
     mask = count >= np.repeat(least, lengths)
     if spaces and not np.logical_or.reduceat(mask, start[:-1]).all():
         space = int(np.flatnonzero(~np.logical_or.reduceat(mask, start[:-1]))[0])
         raise InfeasibleError(
             "a minimum length can't be met",
-            why=f"space {space} must keep {least[space]} units, its largest size is {problem.sizes[space][-1]}",
+            why=f"space {space} must keep {least[space]} units, but its largest size is {problem.sizes[space][-1]}",
             fix="lower the minimum length",
         )
     return program.keep(mask)

@@ -1,15 +1,15 @@
-"""A linear relaxation of a program over a box of options: its optimum bounds the importance of every selection in it.
+"""A linear relaxation of a program over a box of options: its optimum bounds the importance of each selection in it.
 
-A space is a convex combination of vertices, some of its options, so its count is exact between them and its importance
-is at most what they say. Costs are bounded from below in two ways that complement each other, tight in a small box:
+A space is a convex combination of vertices, which are some of its options. So its count is exact, and the vertices
+bound its importance. Costs are bounded from below in two complementary ways, both tight in a small box:
 
 - the logarithm of a count is at least the combination of the vertices' logarithms, and a product is the exponential of
-  a sum of logarithms, which is convex: tangents (geometric programming, Boyd et al. 2007). Any degree; best
-  where importances are curved;
+  a sum of logarithms, which is convex, so tangents bound it (geometric programming, Boyd et al. 2007). Works for any
+  degree; best if importances are curved;
 - a product of a space with a sum L of others is the sum of n_i w_i over its vertices, where w_i stands for L times the
-  weight of vertex i (disaggregation, Sherali and Adams 1990). Best where importances are straight.
+  weight of vertex i (disaggregation, Sherali and Adams 1990). Best if importances are linear.
 
-Between vertices nothing is lost either: importances are raised to cover the options that are left out.
+The bound also covers options between vertices: the vertices' importances are raised to dominate them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxsurgeon.arrays import FloatArray, IntArray
-from onnxsurgeon.solver.program import NOTHING, Box, Program, logs
+from onnxsurgeon.solver.program import ZERO_COUNT, Box, Program, logs
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Grid:
         return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
 
     def usable(self, box: Box) -> np.typing.NDArray[np.bool_]:
-        """Which vertices the options in `box` need, shape (vertices,): those inside, and the next ones outside."""
+        """Mask of the vertices that `box` needs, shape (vertices,): those inside, and the next ones outside."""
         owner = self.owner
         after = np.append(self.option[1:], self.option[-1])
         before = np.append(self.option[0], self.option[:-1])
@@ -47,14 +47,14 @@ class Grid:
 
     def importance_at(self, x: FloatArray) -> FloatArray:
         """Importances interpolated at log counts `x`, shape (spaces,)."""
-        # One interpolation for all spaces: each has its own stretch of the axis.
+        # One call interpolates all spaces: each is shifted to its own stretch of the x axis.
         shift = 100.0 * np.arange(len(x))
         at: FloatArray = np.interp(x + shift, logs(self.count) + shift[self.owner], self.importance)
         return at
 
 
 def sample(program: Program, box: Box, centres: FloatArray, step: float, growth: float) -> Grid:
-    """Vertices `step` apart near `centres`, log counts, shape (points, spaces), and `growth` coarser with distance."""
+    """Vertices `step` apart near `centres` (log counts, shape (points, spaces)), coarser by `growth` with distance."""
     owner, option = program.owner, np.arange(len(program.count))
     inside = (option >= box.low[owner]) & (option <= box.high[owner])
     option, owner = option[inside], owner[inside]
@@ -62,7 +62,7 @@ def sample(program: Program, box: Box, centres: FloatArray, step: float, growth:
     keep = (option == box.low[owner]) | (option == box.high[owner])
     for centre in centres:
         away = x - centre[owner]
-        # How many steps lie between an option and the centre.
+        # The number of steps between an option and the centre.
         near = np.minimum(np.abs(away) / step, 1 / growth)
         far = np.log(np.maximum(np.abs(away) * growth / step, 1.0)) / growth
         steps = np.floor(np.sign(away) * (near + far))
@@ -76,10 +76,10 @@ def sample(program: Program, box: Box, centres: FloatArray, step: float, growth:
 
 
 def _excess(x: FloatArray, value: FloatArray, vertex: IntArray) -> FloatArray:
-    """By how much values exceed the chord from each vertex to the next, shape (vertices,)."""
+    """The largest excess of values over the chord from each vertex to the next, shape (vertices,)."""
     cell = np.repeat(np.arange(len(vertex)), np.diff(np.append(vertex, len(x))))
     left, right = vertex[cell], np.append(vertex, vertex[-1])[cell + 1]
-    # The last option of a space is a vertex and its cell holds nothing else: its share is 0.
+    # The last option of a space is a vertex, alone in its cell: its share is 0.
     share = np.divide(x - x[left], x[right] - x[left], out=np.zeros(len(x)), where=x > x[left])
     above = value - value[left] - share * (value[right] - value[left])
     excess: FloatArray = np.maximum(np.maximum.reduceat(above, vertex), 0.0)
@@ -128,14 +128,14 @@ class Links:
 
 
 def find_links(program: Program) -> Links:
-    """Every product of two spaces in one link; those with a space and a coefficient in common share it (Concat)."""
+    """Each product of two spaces in one link; products that share a space and a coefficient share a link (Concat)."""
     factor, spaces = program.factor, program.spaces
     used = factor < spaces
     monomial = np.flatnonzero(used.sum(axis=1) == 2)
     pair = np.sort(factor[monomial], axis=1)[:, :2]
     distinct = pair[:, 0] != pair[:, 1] if len(pair) else np.zeros(0, dtype=bool)
     monomial, pair = monomial[distinct], pair[distinct].reshape(-1, 2)
-    # The space with fewer partners is the one taken apart: its partners' sum then has a narrower range.
+    # Disaggregate the space with fewer partners: the sum of its partners then has a narrower range.
     partners = np.bincount(pair.reshape(-1), minlength=spaces)
     swap = partners[pair[:, 0]] > partners[pair[:, 1]]
     space, other = np.where(swap, pair[:, 1], pair[:, 0]), np.where(swap, pair[:, 0], pair[:, 1])
@@ -145,9 +145,9 @@ def find_links(program: Program) -> Links:
 
 
 class Relaxation:
-    """The linear program for boxes inside `box`; columns: x and monomials, then vertex weights, then w of the links.
+    """The linear program for boxes inside `box`. Columns: x, monomials, vertex weights, then w of the links.
 
-    Monomials count in their largest values over `box`; w is shifted and scaled into 0..1 by the box at hand.
+    Monomials are scaled by their largest values over `box`; w is shifted and scaled into 0..1 by the current box.
     """
 
     def __init__(
@@ -158,14 +158,14 @@ class Relaxation:
         self.spaces, self.monomials = program.spaces, len(program.factor)
         self._floored = floored
         self._top = self.log_products(logs(program.count[box.high]))
-        self._ghost = self._ghosts(box)
+        self._zero_slack = self._zero_slacks(box)
         self.vertex = self.spaces + self.monomials  # the column of the first vertex
         self._w = self.vertex + len(grid.option)
         self._w_link, self._w_vertex = _members(grid, links.space)
         self.columns = self._w + len(self._w_link)
         self.cost = np.zeros(self.columns)
         self.cost[self.vertex : self._w] = grid.importance / scale
-        self._room = np.maximum(program.upper - program.constant, 0) + program.coefficient @ self._ghost
+        self._room = np.maximum(program.upper - program.constant, 0) + program.coefficient @ self._zero_slack
         self._room = np.maximum(self._room, 1e-300)
         self._share = program.coefficient * np.exp(self._top) / self._room[:, None]
         self.weight = self._share.max(axis=0, initial=0.0)  # of a monomial in the tightest budget
@@ -182,13 +182,13 @@ class Relaxation:
         return total
 
     def missing(self, solution: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(at, error): where tangents would cut `solution` off, and the budget share that each hides, (monomials,)."""
+        """(at, error): where tangents would cut off `solution`, and the budget share that each adds, (monomials,)."""
         at = self.log_products(solution[: self.spaces])
         error = np.exp(at - self._top) - solution[self.spaces : self.vertex]
         return at, np.maximum(error, 0.0) * self.weight
 
     def shares(self, solution: FloatArray) -> FloatArray:
-        """The share of the budgets that the monomials of a space take at `solution`, shape (costs, spaces)."""
+        """The share of each budget that the monomials of each space take at `solution`, shape (costs, spaces)."""
         taken = self._share * np.exp(self.log_products(solution[: self.spaces]) - self._top)
         shares = np.zeros((self.spaces + 1, len(taken)))
         for factor in self.program.factor.T:
@@ -196,7 +196,7 @@ class Relaxation:
         return shares[:-1].T
 
     def tangents(self, monomial: IntArray, at: FloatArray) -> Constraints:
-        """Monomials lie above their tangents where the sum of their log counts is `at`."""
+        """Constraints that keep monomials above their tangents at `at`, the sum of their log counts."""
         factor = self.program.factor[monomial]
         slope = np.exp(at - self._top[monomial])
         # A power is one entry: the first of equal factors carries the others.
@@ -214,7 +214,7 @@ class Relaxation:
         )
 
     def restrict(self, box: Box, extra: tuple[IntArray, FloatArray]) -> tuple[FloatArray, FloatArray, Constraints]:
-        """(lower, upper, rows) of the linear program for `box`, with the tangents `extra` last."""
+        """(lower, upper, rows) of the linear program for `box`; the tangents `extra` come last."""
         low, high = self.program.count[box.low], self.program.count[box.high]
         lower, upper = np.zeros(self.columns), np.ones(self.columns)
         lower[: self.spaces], upper[: self.spaces] = logs(low), logs(high)
@@ -224,16 +224,16 @@ class Relaxation:
         upper[self.vertex : self._w] = self.grid.usable(box)
         return lower, upper, Constraints.stack([*self._fixed, *self._links(box), self._tangents, self.tangents(*extra)])
 
-    def _ghosts(self, box: Box) -> FloatArray:
-        """What counting 0 as a little more can add to the monomials, shape (monomials,)."""
+    def _zero_slacks(self, box: Box) -> FloatArray:
+        """How much replacing counts of 0 by `ZERO_COUNT` can add to each monomial, shape (monomials,)."""
         count = self.program.count
         empty = np.append(count[box.low] == 0, False)
-        high = np.append(np.maximum(count[box.high], NOTHING), 1.0)[self.program.factor]
-        ghost = np.zeros(self.monomials)
+        high = np.append(np.maximum(count[box.high], ZERO_COUNT), 1.0)[self.program.factor]
+        slack = np.zeros(self.monomials)
         for position in range(high.shape[1]):
             others = np.delete(high, position, axis=1).prod(axis=1)
-            ghost += np.where(empty[self.program.factor[:, position]], NOTHING * others, 0.0)
-        return ghost
+            slack += np.where(empty[self.program.factor[:, position]], ZERO_COUNT * others, 0.0)
+        return slack
 
     def _definitions(self) -> Constraints:
         """x is the combination of log counts."""
@@ -259,7 +259,7 @@ class Relaxation:
         return Constraints(cost, self.spaces + monomial, self._share[cost, monomial], lower, np.ones(count))
 
     def _sums(self) -> list[Constraints]:
-        """Sums of counts that have a least value; with lower bounds also monomials of one space, which are sums too."""
+        """Sums of counts with a lower bound; if costs have lower bounds, also the monomials of a single space."""
         program, grid = self.program, self.grid
         rows = []
         if len(program.row_least):
@@ -281,7 +281,7 @@ class Relaxation:
                     np.concatenate([np.arange(len(alone)), entry]),
                     np.concatenate([self.spaces + alone, self.vertex + vertex]),
                     np.concatenate([np.ones(len(alone)), -grid.count[vertex] / top[entry]]),
-                    np.full(len(alone), -np.inf), self._ghost[alone] / top,
+                    np.full(len(alone), -np.inf), self._zero_slack[alone] / top,
                 )
             )  # fmt: skip
         return rows
@@ -297,11 +297,11 @@ class Relaxation:
         )  # fmt: skip
 
     def _links(self, box: Box) -> list[Constraints]:
-        """The w of a link add up to the sum of its other spaces, and its monomials to the sum of count times w."""
+        """The w of a link add up to the sum of its other spaces; count times w adds up to its monomials."""
         links, grid, count = self.links, self.grid, self.program.count
         low, high = links.total(count[box.low].astype(float)), links.total(count[box.high].astype(float))
         number, every = len(links.space), np.arange(len(self._w_link))
-        # Scaled by the largest values over the box that this was made for, so that only coefficients change later.
+        # Scaled by the largest values over the relaxation's own box, so that only coefficients change later.
         largest = np.maximum(links.total(self._largest), 1.0)
         member, vertex = _members(grid, links.other)
         link = links.link[member]
@@ -313,7 +313,7 @@ class Relaxation:
         )  # fmt: skip
         top = np.maximum(self._largest[links.space], 1.0) * largest
         per_count = grid.count[self._w_vertex] / top[self._w_link]
-        slack = np.bincount(links.link, self._ghost[links.monomial], number) / top
+        slack = np.bincount(links.link, self._zero_slack[links.monomial], number) / top
         product = Constraints(
             np.concatenate([links.link, self._w_link, self._w_link]),
             np.concatenate([self.spaces + links.monomial, self.vertex + self._w_vertex, self._w + every]),

@@ -1,4 +1,4 @@
-"""Which counts to keep: a selection by local search, and a bound on all others by branch and bound."""
+"""Solves the selection problem: local search finds a selection, branch and bound proves how good it is."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from onnxsurgeon.solver.highs import highs as silent_highs
 from onnxsurgeon.solver.local_search import Search
 from onnxsurgeon.solver.merge import Merged, merge
 from onnxsurgeon.solver.problem import Cost, Problem
-from onnxsurgeon.solver.program import Box, Program, write_out
+from onnxsurgeon.solver.program import Box, Program, to_program
 from onnxsurgeon.solver.relax import Constraints, Relaxation
 
 Status = Literal["optimal", "time limit"]
 
-_ROUNDS = 12  # of added tangents
-_HIDDEN = 2e-4  # the share of a budget that tangents may leave hidden
-_PATIENCE = 50  # boxes to look into for a selection that meets the lower bounds
+_ROUNDS = 12  # of adding tangents
+_HIDDEN = 2e-4  # the share of a budget by which tangents may underestimate
+_PATIENCE = 50  # boxes to explore for a selection that meets the lower bounds
 _TINY = 1e-300
 _REPORT = "this is a bug of onnxsurgeon: please report it"
 _OPTIONS = {
@@ -31,13 +31,13 @@ _OPTIONS = {
     "random_seed": 1,
     "threads": 1,
     "solver": "simplex",
-    "simplex_dual_edge_weight_strategy": 1,  # Devex: the quickest from a parent's basis
+    "simplex_dual_edge_weight_strategy": 1,  # Devex: fastest from a parent's basis
 }
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a solve has come."""
+    """The state of a running solve."""
 
     objective: float
     bound: float
@@ -47,13 +47,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Solution:
-    """The counts that stay, and how good they are: no selection has an importance above `bound`."""
+    """The counts to keep, and how good they are: no selection has an importance above `bound`."""
 
     counts: IntArray  # shape (spaces,)
     objective: float
     bound: float
     gap: float  # (bound - objective) / |objective|
-    status: Status  # optimal: the gap is what was asked for
+    status: Status  # optimal: the gap is at most the requested one
     seconds: float
     costs: dict[str, float]
 
@@ -65,16 +65,16 @@ def solve(
     gap: float = 1e-3,
     progress: Callable[[Progress], None] | None = None,
 ) -> Solution:
-    """The counts of most importance within all budgets, proven to `gap` unless `time_limit` (seconds) ends the proof.
+    """The most important counts within all budgets, proven to `gap` unless `time_limit` (seconds) ends the proof.
 
-    Lower bounds of costs hold where the search finds a selection that meets them; elsewhere costs come as near as it
-    found. Raises InfeasibleError where even the least counts exceed a budget.
+    Lower bounds of costs are met if the search finds a selection that meets them; otherwise the costs are the nearest
+    ones found. Raises InfeasibleError if even the smallest counts exceed a budget.
     """
     began = time.perf_counter()
-    merged = merge(write_out(problem))
+    merged = merge(to_program(problem))
     run = _Run(merged.program, began, time_limit, gap, progress)
     _check_reachable(problem, merged.counts(run.floor), problem.costs)
-    tree = run.honour_lower()
+    tree = run.solve_with_lower_bounds()
     counts = _exact(problem, merged, run.floor, tree.best)
     objective = problem.importance(counts)
     bound = max(tree.bound, objective)
@@ -88,9 +88,9 @@ def solve(
 def least(problem: Problem) -> IntArray:
     """The smallest counts that meet the minimum lengths, shape (spaces,).
 
-    Where a minimum concerns several spaces, those grow that cost least. Raises InfeasibleError if all are too few.
+    If several spaces can meet a minimum, the cheapest ones grow. Raises InfeasibleError if keeping all is too few.
     """
-    program = write_out(problem)
+    program = to_program(problem)
     return program.count[Search(program).least()]
 
 
@@ -106,20 +106,20 @@ def _fits(problem: Problem, counts: IntArray) -> bool:
 
 
 def _check_reachable(problem: Problem, counts: IntArray, costs: tuple[Cost, ...]) -> None:
-    """Raises InfeasibleError where `counts`, the least ones, exceed a budget: costs never fall when counts grow."""
+    """Raise InfeasibleError if `counts`, the smallest ones, exceed a budget: costs never fall as counts grow."""
     lengths = problem.lengths(counts)
     for cost in costs:
         value = cost.evaluate(lengths)
         if value > cost.upper:
             raise InfeasibleError(
                 f"the budget of {cost.name} can't be met",
-                why=f"{cost.name} must be at most {cost.upper:,.0f}, the least that can be reached is {value:,.0f}",
+                why=f"{cost.name} must be at most {cost.upper:,.0f}, but the least possible is {value:,.0f}",
                 fix="raise the budget, or lower the minimum lengths",
             )
 
 
 def _exact(problem: Problem, merged: Merged, floor: IntArray, best: IntArray) -> IntArray:
-    """The counts of `best`, or of what fits near it where sums that round differently exceed a budget."""
+    """The counts of `best`, or nearby ones that fit if a differently rounded sum exceeds a budget."""
     counts, program, margin = merged.counts(best), merged.program, 1e-15
     wanted = program.count[best].astype(np.float64)
     while not _fits(problem, counts):
@@ -132,7 +132,7 @@ def _exact(problem: Problem, merged: Merged, floor: IntArray, best: IntArray) ->
 
 
 class _Run:
-    """One program to be solved, perhaps with other lower bounds first."""
+    """One solve of a program, with a deadline for all its trees together."""
 
     def __init__(
         self, program: Program, began: float, time_limit: float, gap: float,
@@ -141,11 +141,12 @@ class _Run:
         self.program, self._began, self._limit, self._gap, self._progress = program, began, time_limit, gap, progress
         self.floor = Search(program).least()
 
-    def honour_lower(self) -> Tree:
-        """The solved tree with all lower bounds met, if the search finds a selection that does.
+    def solve_with_lower_bounds(self) -> Tree:
+        """The solved tree, with all lower bounds met if the search finds a selection that meets them.
 
-        Where importances always grow, upper bounds are used up anyway: lower bounds come in only if they were missed,
-        and are dropped if out of reach. Elsewhere the costs of the nearest selection replace lower bounds out of reach.
+        If importances always grow with counts, the optimum uses up the upper bounds: lower bounds are added only if it
+        misses them, and dropped if out of reach. Otherwise the nearest selection's costs replace lower bounds out of
+        reach.
         """
         program = self.program
         bound = Search(program)
@@ -158,31 +159,31 @@ class _Run:
             if bound.meets(tree.best):
                 return tree
             start = tree.best
-        sought = self._solve(bound, bound.climb(start, self._half()), patience=_PATIENCE)
-        if bound.meets(sought.best):
-            return sought
-        reached = np.minimum(program.lower, program.costs(bound.counts(sought.best)))
-        return tree or self._solve(Search(replace(program, lower=reached)), sought.best)
+        constrained = self._solve(bound, bound.climb(start, self._half()), patience=_PATIENCE)
+        if bound.meets(constrained.best):
+            return constrained
+        reached = np.minimum(program.lower, program.costs(bound.counts(constrained.best)))
+        return tree or self._solve(Search(replace(program, lower=reached)), constrained.best)
 
     def _start(self, search: Search) -> IntArray:
         largest = self.program.count[self.program.start[1:] - 1].astype(np.float64)
         return search.climb(search.shrink(self.floor, largest), self._half())
 
     def _half(self) -> float:
-        """Half way from now to the deadline."""
+        """The time halfway from now to the deadline."""
         now = time.perf_counter()
         return now + max(self._began + self._limit - now, 0.0) / 2
 
     def _solve(self, search: Search, start: IntArray, *, patience: float = np.inf) -> Tree:
-        """The tree when it is closed, time is up, or `patience` boxes held nothing that meets the lower bounds."""
+        """The tree once it is closed, time is up, or `patience` boxes held nothing that meets the lower bounds."""
         deadline = self._began + self._limit
         tree = Tree(search, self.floor, start, _Highs(deadline), gap=self._gap, deadline=deadline)
-        told = (np.nan, np.nan)
+        reported = (np.nan, np.nan)
         try:
             while not tree.closed and (np.isfinite(tree.value) or tree.seen < patience):
                 now = tree.value, tree.bound
-                if self._progress and np.isfinite(tree.value) and now != told:
-                    told = now
+                if self._progress and np.isfinite(tree.value) and now != reported:
+                    reported = now
                     self._progress(Progress(*now, _gap(*now), time.perf_counter() - self._began))
                 tree.advance()
         except TimeoutError:
@@ -191,7 +192,7 @@ class _Run:
 
 
 class _Highs:
-    """Linear programs over boxes, solved by HiGHS' dual simplex; a parent's basis makes its children quick."""
+    """Solves linear programs over boxes with HiGHS' dual simplex; a parent's basis makes its children fast."""
 
     def __init__(self, deadline: float) -> None:
         import highspy  # lazily: most of the package needs no solver
@@ -224,7 +225,7 @@ class _Highs:
         return Optimum(bound, solution, np.array(final.col_dual), price, extra, highs.getBasis())
 
     def _run(self, highs: Any, *, warm: bool) -> bool:
-        """Whether there is an optimum; False where nothing is feasible."""
+        """Whether there is an optimum; False if the program is infeasible. Raises TimeoutError."""
         states = self._highspy.HighsModelStatus
         for presolve in ("off", "on") if warm else ("on", "off"):
             left = self._deadline - time.perf_counter()

@@ -14,7 +14,7 @@ from onnxsurgeon.arrays import FloatArray, IntArray
 from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.solver.merge import merge
 from onnxsurgeon.solver.problem import Cost, Problem
-from onnxsurgeon.solver.program import write_out
+from onnxsurgeon.solver.program import to_program
 from onnxsurgeon.solver.solve import Progress, Solution, least, solve
 
 SEEDS = range(120)
@@ -228,7 +228,7 @@ def test_no_feasible_selection_beats_the_bound() -> None:
 
 def test_merging_spaces_changes_nothing() -> None:
     problem = residual_chain(4).problem(0.6)
-    program = write_out(problem)
+    program = to_program(problem)
     merged = merge(program)
     assert merged.program.spaces == 2
     rng = np.random.default_rng(0)
@@ -247,7 +247,7 @@ def test_merging_spaces_changes_nothing() -> None:
         axes=np.concatenate([params.axes, extra]),
     )
     other = replace(problem, costs=(replace(apart, upper=params.upper + 1e-3), macs))
-    assert merge(write_out(other)).program.spaces == 5
+    assert merge(to_program(other)).program.spaces == 5
     assert solve(problem, gap=1e-4).objective == pytest.approx(solve(other, gap=1e-4).objective, rel=2e-4)
 
 
