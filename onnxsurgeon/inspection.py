@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Shape
-from onnxsurgeon.dependency.frozen import Frozen, _held, frozen
+from onnxsurgeon.dependency.frozen import Frozen, frozen, frozen_params
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.measure import Measure, measure, weight_bytes
 from onnxsurgeon.dependency.names import matching
@@ -94,7 +94,7 @@ class Inspection:
                 call = self.labels.calls.get(weight.uses[0][0]) if weight.uses else None
                 tensor = _axed(self.labels, weight.value.name or "", weight.shape, (), weight.axes)
                 node, operator = (call.name, call.operator) if call else ("", "")
-                rows.append(Matrix(tensor, node, operator, prod(weight.shape), _held(self.labels, weight)))
+                rows.append(Matrix(tensor, node, operator, prod(weight.shape), frozen_params(self.labels, weight)))
         return sorted(rows, key=lambda row: -row.params)
 
     def nodes(self, patterns: Sequence[str] = ("*",)) -> list[InspectedNode]:

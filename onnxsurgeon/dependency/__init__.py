@@ -1,1 +1,1 @@
-"""Which neurons of a model depend on each other: the labels on every axis, and what follows from them."""
+"""Which neurons of a model depend on each other: labels on every axis, and the facts and spaces derived from them."""

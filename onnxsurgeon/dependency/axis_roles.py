@@ -1,4 +1,4 @@
-"""What a node does with the axes of its inputs; where a weight takes effect that is reshaped or scaled first."""
+"""What a node does with the axes of its inputs, and which node uses a weight that is reshaped or scaled first."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ End = tuple[ir.Node, int, int]  # a node, one of its inputs, an axis
 
 
 @dataclass(frozen=True)
-class Alone:
-    """What a node does with axes, looked at by itself; (input, axis) each.
+class LocalRoles:
+    """What a node does with axes, by its own rule alone. Each axis is (input, axis).
 
-    summed: those that it sums over. bare: those of activations among them along which no weight takes part. tied:
-    groups of those that carry the same neurons.
+    summed: axes that it sums over. bare: summed axes of activations that no weight shares. tied: groups of axes that
+    carry the same neurons.
     """
 
     summed: frozenset[tuple[int, int]]
@@ -36,9 +36,9 @@ class Alone:
 
 @dataclass(frozen=True)
 class Effect:
-    """Where an axis of a weight takes effect: in the node that reads it, or that reads what is proportional to it.
+    """The node and input at which an axis of a weight takes effect: a reader of the weight or of a multiple of it.
 
-    sums: whether that sums over it; partly: some do and some don't, or what is summed over is not proportional to it.
+    sums: whether the node sums over the axis; partly: only some readers do, or only after a nonlinear step.
     """
 
     node: ir.Node
@@ -47,37 +47,38 @@ class Effect:
 
 
 class Roles:
-    """Of one labelled model."""
+    """Axis roles of one labelled model."""
 
     def __init__(self, labels: Labels) -> None:
         self.labels = labels
-        self._alone: dict[ir.Node, Alone] = {}
-        self.made = self._made()
+        self._local: dict[ir.Node, LocalRoles] = {}
+        self.computed = self._computed()
 
-    def _made(self) -> set[ir.Value]:
-        """What is computed of weights and sizes alone."""
-        made: set[ir.Value] = set()
+    def _computed(self) -> set[ir.Value]:
+        """Values that are computed from weights and sizes only."""
+        computed: set[ir.Value] = set()
         for node, call in self.labels.calls.items():
             given = list(zip(node.inputs, call.inputs, strict=True))
-            fixed = [t is None or t.weight or t.value is not None or v in made for v, t in given]
-            if all(fixed) and any(t is not None and (t.weight or v in made) for v, t in given):
-                made |= {v for v in node.outputs if not v.is_graph_output()}
-        return made
+            fixed = [t is None or t.weight or t.value is not None or v in computed for v, t in given]
+            if all(fixed) and any(t is not None and (t.weight or v in computed) for v, t in given):
+                computed |= {v for v in node.outputs if not v.is_graph_output()}
+        return computed
 
     def is_weight(self, node: ir.Node, index: int) -> bool:
-        """Whether an input is a weight, or made of weights."""
-        return constant(node.inputs[index]) is not None or node.inputs[index] in self.made
+        """Whether an input is a weight or computed from weights."""
+        return constant(node.inputs[index]) is not None or node.inputs[index] in self.computed
 
-    def alone(self, node: ir.Node) -> Alone:
-        if node not in self._alone:
-            known = node in self.labels.calls  # else it asks for sizes
-            self._alone[node] = alone(self.labels, node, self.made) if known else Alone(frozenset(), frozenset())
-        return self._alone[node]
+    def local(self, node: ir.Node) -> LocalRoles:
+        if node not in self._local:
+            known = node in self.labels.calls  # all other nodes compute sizes
+            empty = LocalRoles(frozenset(), frozenset())
+            self._local[node] = local_roles(self.labels, node, self.computed) if known else empty
+        return self._local[node]
 
     def effect(self, node: ir.Node, index: int, axis: int) -> Effect:
-        """Where an axis of the weight that is input `index` takes effect."""
+        """Where `axis` of the weight at input `index` takes effect."""
         ends = self._ends(node, index, axis)
-        sums = {(i, a) in self.alone(n).summed for n, i, a in ends}
+        sums = {(i, a) in self.local(n).summed for n, i, a in ends}
         kind: Sums = "partly" if len(sums) > 1 else "yes" if sums.pop() else "no"
         if kind == "no" and any(self._sums_later(*end) for end in ends):
             kind = "partly"
@@ -85,44 +86,44 @@ class Roles:
 
     def _ends(self, node: ir.Node, index: int, axis: int) -> list[End]:
         carried = node.op_type in kinds.STACKS or (index == 0 and node.op_type in PROPORTIONAL)
-        further = self._lands(node, index, axis) if carried else []
+        further = self._output_axes(node, index, axis) if carried else []
         return [end for value, a in further for use in value.uses() for end in self._ends(use.node, use.idx, a)] or [
             (node, index, axis)
         ]
 
-    def _lands(self, node: ir.Node, index: int, axis: int) -> list[tuple[ir.Value, int]]:
-        """The axes of what a node gives that the neurons on an axis of its input come to lie on."""
+    def _output_axes(self, node: ir.Node, index: int, axis: int) -> list[tuple[ir.Value, int]]:
+        """The axes of a node's outputs that carry the neurons on an axis of its input."""
         ids, root = (self.labels.known(node, index) or ())[axis], self.labels.classes.root
-        if ids is None or node.outputs[0] not in self.made:
+        if ids is None or node.outputs[0] not in self.computed:
             return []
-        relations, given, results = _apart(self.labels, node)
+        relations, given, results = _run_isolated(self.labels, node)
         flat = [(p.rows(i).ravel(), f) for p in relations.products for i, f in enumerate(p.factors)]
         ties = [(e.a, e.b) for e in relations.edges] + [(a, np.repeat(f, len(a) // len(f))) for a, f in flat]
         none = np.empty(0, np.int64)
         a, b = (np.concatenate([none, *(tie[side] for tie in ties)]) for side in (0, 1))
-        touched, own = components(relations.count, a, b), (given[index] or ())[axis]
-        found = []
+        component, own = components(relations.count, a, b), (given[index] or ())[axis]
+        matches = []
         for value, axes in zip(node.outputs, results, strict=False):
             for k, (one, other) in enumerate(zip(axes or (), self.labels.axes.get(value) or (), strict=False)):
                 if one is None or other is None or own is None:
                     continue
-                if np.isin(touched[own], touched[one]).any() and np.isin(root[ids], root[other]).any():
-                    found.append((value, k))
-        return found
+                if np.isin(component[own], component[one]).any() and np.isin(root[ids], root[other]).any():
+                    matches.append((value, k))
+        return matches
 
     def _sums_later(self, node: ir.Node, index: int, axis: int) -> bool:
-        """Whether what a node makes of a weight is summed over along the same neurons."""
-        if node.op_type in PROPORTIONAL:  # its scales, or its sizes
+        """Whether a later node sums over the same neurons of what this node computes from a weight."""
+        if node.op_type in PROPORTIONAL:  # the input is a scale or a size
             return False
-        ends = [(use.node, use.idx, a) for value, a in self._lands(node, index, axis) for use in value.uses()]
-        return any((i, a) in self.alone(n).summed or self._sums_later(n, i, a) for n, i, a in ends)
+        ends = [(use.node, use.idx, a) for value, a in self._output_axes(node, index, axis) for use in value.uses()]
+        return any((i, a) in self.local(n).summed or self._sums_later(n, i, a) for n, i, a in ends)
 
     def zero_point(self, node: ir.Node, index: int) -> float | None:
-        """What counts as zero in a weight; None where that is not one number."""
+        """The stored value of a weight that means zero; None if it differs between elements or readers."""
         point = ZERO_POINTS.get(node.op_type, {}).get(index)
-        if point is None and node.outputs[0] in self.made and node.op_type in PROPORTIONAL:
-            found = {self.zero_point(use.node, use.idx) for use in node.outputs[0].uses()}
-            return found.pop() if len(found) == 1 else 0.0 if not found else None
+        if point is None and node.outputs[0] in self.computed and node.op_type in PROPORTIONAL:
+            points = {self.zero_point(use.node, use.idx) for use in node.outputs[0].uses()}
+            return points.pop() if len(points) == 1 else 0.0 if not points else None
         if point is None or point >= len(node.inputs) or node.inputs[point] is None:
             return 0.0
         tensor = constant(node.inputs[point])
@@ -130,18 +131,18 @@ class Roles:
         return float(values[0]) if values is not None and len(values) == 1 else None
 
 
-def alone(labels: Labels, node: ir.Node, made: Collection[ir.Value] = ()) -> Alone:
-    """Runs the node's rule on neurons of its own, so that ties elsewhere in the graph say nothing.
+def local_roles(labels: Labels, node: ir.Node, computed: Collection[ir.Value] = ()) -> LocalRoles:
+    """The roles of the node's axes, from its rule run on fresh neurons: ties elsewhere in the graph have no effect.
 
-    made: what counts as a weight, too.
+    computed: values that count as weights, too.
     """
     call, operator = labels.calls[node], labels.operator(node)
     if operator is None or any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values()):
-        return Alone(frozenset(), frozenset())
-    relations, given, results = _apart(labels, node)
+        return LocalRoles(frozenset(), frozenset())
+    relations, given, results = _run_isolated(labels, node)
     root = relations.resolve().root
     result = _roots(root, [axes for axes in results if axes])
-    weights = [t is not None and (t.weight or v in made) for v, t in zip(node.inputs, call.inputs, strict=True)]
+    weights = [t is not None and (t.weight or v in computed) for v, t in zip(node.inputs, call.inputs, strict=True)]
     summed, bare, covered = set[tuple[int, int]](), set[tuple[int, int]](), set[int]()
     for index, axes in enumerate(given):
         seen: set[int] = set()
@@ -149,7 +150,7 @@ def alone(labels: Labels, node: ir.Node, made: Collection[ir.Value] = ()) -> Alo
             if ids is None or call.inputs[index] is None:
                 continue
             own = set(root[ids].tolist())
-            if not own & result or (weights[index] and own & seen):  # of a recurrent matrix, the last of two equal axes
+            if not own & result or (weights[index] and own & seen):  # a recurrent matrix has the same axis twice
                 summed.add((index, axis))
                 covered |= own if weights[index] else set()
             seen |= own
@@ -163,11 +164,11 @@ def alone(labels: Labels, node: ir.Node, made: Collection[ir.Value] = ()) -> Alo
             if ids is not None:
                 alike.setdefault(root[ids].tobytes(), []).append((index, axis))
     tied = tuple(tuple(group) for group in alike.values() if len(group) > 1)
-    return Alone(frozenset(summed), frozenset(bare), tied)
+    return LocalRoles(frozenset(summed), frozenset(bare), tied)
 
 
-def _apart(labels: Labels, node: ir.Node) -> tuple[Relations, list[Axes | None], list[Axes | None]]:
-    """The relations of a node on neurons of its own, and the axes of its inputs and outputs."""
+def _run_isolated(labels: Labels, node: ir.Node) -> tuple[Relations, list[Axes | None], list[Axes | None]]:
+    """The relations that a node's rule declares on fresh neurons, and the axes of its inputs and outputs."""
     call, relations = labels.calls[node], Relations()
     given = [_fresh(relations, tensor.shape if tensor else None) for tensor in call.inputs]
     again: Call = replace(call, relations=relations, label=given.__getitem__, results=[], soft=[], read=set())

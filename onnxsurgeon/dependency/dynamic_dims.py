@@ -1,4 +1,4 @@
-"""Sizes to try for the dims that a graph leaves open."""
+"""Sample sizes for the dynamic dims of a graph."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ Samples = tuple[Sizes, Sizes, Sizes]
 
 
 def dynamic_dims(model: ir.Model) -> Iterator[tuple[str, int, str, str]]:
-    """(input, axis, symbol, kind) of every dynamic dim of a graph input; the kind is `batch`, `space`, `time` or
-    `index`."""
+    """(input, axis, symbol, kind) of each dynamic dim of a graph input; kind is `batch`, `space`, `time` or `index`."""
     for value in model.graph.inputs:
         if value.shape is not None and not value.is_initializer():
             inner = "index" if value.dtype in INDEX_TYPES else "space" if len(value.shape) > 2 else "time"
@@ -25,9 +24,8 @@ def dynamic_dims(model: ir.Model) -> Iterator[tuple[str, int, str, str]]:
                     yield value.name or "", axis, symbol, "batch" if axis == 0 else inner
 
 
-# Sizes to try, best first: what pictures, recordings and sentences measure, then what awkward graphs accept. The
-# first two are
-# compared to tell what is static; the third is kept for proofs, which then see a size that no decision was made from.
+# Sizes to try, best first: usual sizes of images, recordings and sentences, then sizes that unusual graphs accept. What
+# agrees between the first two is static. The third is only for proofs, so that no decision was based on it.
 SIZES: tuple[dict[str, tuple[int, int, int]], ...] = (
     {"batch": (2, 3, 1), "space": (224, 320, 256), "time": (4096, 6400, 9600), "index": (17, 23, 29)},
     {"batch": (2, 3, 1), "space": (64, 96, 160), "time": (512, 1280, 2560), "index": (16, 24, 32)},
@@ -39,21 +37,23 @@ SIZES: tuple[dict[str, tuple[int, int, int]], ...] = (
 
 
 def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[Samples]:
-    """Samples of the dynamic dims, best first. `given`: the shape that the user states, by input; it is the first
-    sample."""
+    """Samples of the dynamic dims, best first. given: shapes that the user states, by input; they come first.
+
+    Raises UsageError if `given` names an unknown input or a shape of another rank.
+    """
     dims = list(dynamic_dims(model))
     for name, shape in given.items():
         value = next((v for v in model.graph.inputs if v.name == name), None)
         if value is None or value.shape is None or len(value.shape) != len(shape):
             raise UsageError(
                 f"--input-shape names {name!r} with {len(shape)} dims",
-                why=f"inputs: {', '.join(f'{v.name} {v.shape}' for v in model.graph.inputs)}",
+                why=f"the inputs are {', '.join(f'{v.name} {v.shape}' for v in model.graph.inputs)}",
                 fix="name an input and give all its dims",
             )
     pinned = {symbol: given[name][axis] for name, axis, symbol, _ in dims if name in given}
     for choice in SIZES if dims else SIZES[:1]:
         yield _sample(dims, choice, pinned, 0), _sample(dims, choice, pinned, 1), _sample(dims, choice, pinned, 2)
-    if pinned:  # the graph may accept no other size than the stated one
+    if pinned:  # the graph may accept only the stated size
         first = _sample(dims, SIZES[0], pinned, 0)
         yield first, first, first
 
@@ -61,8 +61,7 @@ def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[Samples]:
 def _sample(
     dims: list[tuple[str, int, str, str]], choice: Mapping[str, Sequence[int]], pinned: Mapping[str, int], k: int
 ) -> Sizes:
-    """The k-th sizes of a choice. A stated size n is followed by n + 1 samples, or by pictures and sentences twice
-    as long."""
+    """The k-th sizes of a choice. After a stated size n comes n + 1 for a batch, and 2 n for any other dim."""
     by_symbol: dict[str, int] = {}
     for _, _, symbol, kind in dims:
         stated = pinned.get(symbol)

@@ -1,8 +1,7 @@
-"""Facts about every tensor of a graph that follow from sizes alone: its shape, and its value where it is small.
+"""Facts about each tensor of a graph that follow from input sizes: its shape, and its value if it is small.
 
 The graph is evaluated at two samples of its dynamic dims: what agrees is static. Exporters compute sizes from shapes,
-so small integers (and what is computed from a Shape) are carried along as values; all else is a shape, inferred node by
-node.
+so small integers and all that is computed from a Shape have values; other tensors have a shape, inferred node by node.
 """
 
 from __future__ import annotations
@@ -22,55 +21,52 @@ from onnxsurgeon.ops.nodes import attributes, constant, domain_of, is_constant, 
 from onnxsurgeon.ops.shapes import SHAPES, Known, Refused, inferred
 from onnxsurgeon.ops.values import FROM_SHAPE, VALUES
 
-LARGEST_VALUE = 4096  # elements of an integer tensor that is carried as a value
+LARGEST_VALUE = 4096  # elements of the largest integer tensor whose value is kept
 INDEX_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
 
 Facts = dict[ir.Value, Fact]
-Sizes = Mapping[tuple[str, int], int]  # (input, axis) -> size, for every dynamic dim
+Sizes = Mapping[tuple[str, int], int]  # (input, axis) -> size, for each dynamic dim
 
 
-class Described(NamedTuple):
-    """What is asked of a node each time that it is evaluated.
-
-    own: its attributes in a form that can be compared.
-    """
+class NodeInfo(NamedTuple):
+    """What evaluating a node needs, read from it once."""
 
     key: tuple[str, str]  # domain, operator
     version: int
     attributes: dict[str, Any]
-    own: tuple[tuple[str, str], ...]
+    comparable: tuple[tuple[str, str], ...]  # the attributes as sorted text
     bodies: dict[str, ir.Graph]
 
 
 class Evaluator:
-    """Evaluates graphs at samples; what onnx infers for one operator on given shapes is remembered."""
+    """Evaluates graphs at samples. Caches what onnx infers for an operator on given shapes."""
 
     def __init__(self, model: ir.Model) -> None:
         self.model = model
         self.versions = {domain or "": v for domain, v in model.opset_imports.items()}
         self.versions.setdefault("", self.versions.get("ai.onnx", 1))
         self._inferred: dict[Any, list[Fact]] = {}
-        self._nodes: dict[ir.Node, Described] = {}
+        self._nodes: dict[ir.Node, NodeInfo] = {}
         self._constants: Facts = {}
 
     def version(self, node: ir.Node) -> int:
         return self.versions.get(domain_of(node), 1)
 
     def attributes(self, node: ir.Node) -> dict[str, Any]:
-        return self.described(node).attributes
+        return self.info(node).attributes
 
-    def described(self, node: ir.Node) -> Described:
-        found = self._nodes.get(node)
-        if found is None:
+    def info(self, node: ir.Node) -> NodeInfo:
+        info = self._nodes.get(node)
+        if info is None:
             version = self.version(node)
             given = attributes(node, version)
             bodies = {a.name: a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH}
-            own = tuple(sorted((name, str(value)) for name, value in given.items() if name not in bodies))
-            found = self._nodes[node] = Described((domain_of(node), node.op_type), version, given, own, bodies)
-        return found
+            comparable = tuple(sorted((name, str(value)) for name, value in given.items() if name not in bodies))
+            info = self._nodes[node] = NodeInfo((domain_of(node), node.op_type), version, given, comparable, bodies)
+        return info
 
     def constant_fact(self, value: ir.Value) -> Fact | None:
-        """The fact of a constant; its value is read only where it is small."""
+        """The fact of a constant, with its value if it is small."""
         if value not in self._constants:
             tensor = constant(value)
             if tensor is None:
@@ -85,7 +81,7 @@ class Evaluator:
         self._constants.pop(value, None)
 
     def run(self, sizes: Sizes) -> Facts:
-        """Facts about every value of the main graph and its subgraphs, dynamic dims set to `sizes`."""
+        """Facts about all values of the main graph and its subgraphs, with dynamic dims set to `sizes`."""
         facts = self.input_facts(self.model, sizes)
         self.evaluate(self.model.graph, facts)
         return facts
@@ -106,19 +102,19 @@ class Evaluator:
             self.visit(node, facts)
 
     def fact(self, value: ir.Value, facts: Facts) -> Fact:
-        found = facts.get(value)
-        if found is None:
-            found = facts[value] = self.constant_fact(value) or Fact()
-        return found
+        fact = facts.get(value)
+        if fact is None:
+            fact = facts[value] = self.constant_fact(value) or Fact()
+        return fact
 
     def visit(self, node: ir.Node, facts: Facts) -> None:
-        """Adds the facts of the node's outputs."""
-        described = self.described(node)
+        """Add the facts of the node's outputs to `facts`."""
+        described = self.info(node)
         if is_constant(node):
             return
         inputs = [None if v is None else self.fact(v, facts) for v in node.inputs]
         if described.bodies:
-            outputs: list[Fact] | None = self._through(node, described, inputs, facts)
+            outputs: list[Fact] | None = self._visit_bodies(node, described, inputs, facts)
         else:
             outputs = self._compute(node, described, inputs)
         outputs = outputs or self._shapes(node, described, inputs)
@@ -126,18 +122,18 @@ class Evaluator:
             facts[value] = fact if fact.shape is not None else self._declared(value, fact)
 
     def _declared(self, value: ir.Value, fact: Fact) -> Fact:
-        """A shape that the file itself states, where it is static."""
+        """`fact` with the shape that the model declares, if that is static."""
         if value.shape is None or not all(isinstance(n, int) for n in value.shape):
             return fact
         return Fact(fact.dtype or int(value.dtype or 0), value.shape.numpy(), fact.value)
 
-    def _flow(self, described: Described) -> Flow | None:
+    def _flow(self, described: NodeInfo) -> Flow | None:
         found = FLOWS.get(described.key)
         return found if found is not None and described.version >= found.since else None
 
     def enter(self, node: ir.Node, facts: Facts) -> None:
-        """Adds the facts of what goes into the node's bodies, the first time."""
-        described = self.described(node)
+        """Add the facts of the inputs of the node's bodies, as in the first iteration, to `facts`."""
+        described = self.info(node)
         if not described.bodies:
             return
         flow, inputs = self._flow(described), [None if v is None else self.fact(v, facts) for v in node.inputs]
@@ -147,8 +143,8 @@ class Evaluator:
                 known = fact or Fact()
                 facts[value] = known if known.dtype else Fact(int(value.dtype or 0), known.shape, known.value)
 
-    def _through(self, node: ir.Node, described: Described, inputs: list[Fact | None], facts: Facts) -> list[Fact]:
-        """The outputs of a node with bodies; these are evaluated with what goes around in them."""
+    def _visit_bodies(self, node: ir.Node, described: NodeInfo, inputs: list[Fact | None], facts: Facts) -> list[Fact]:
+        """The outputs of a node with bodies, after evaluating these until the shapes of loop states are stable."""
         self.enter(node, facts)
         flow, returned = self._flow(described), {}
         for name, body in described.bodies.items():
@@ -160,8 +156,8 @@ class Evaluator:
             return [Fact(int(v.dtype or 0)) for v in node.outputs]
         return list(flow.leave(described.attributes, inputs, returned))
 
-    def _forget_varying(self, flow: Flow, described: Described, body: ir.Graph, facts: Facts) -> bool:
-        """Whether something comes out of a turn in another shape than it went in, which then is unknown."""
+    def _forget_varying(self, flow: Flow, described: NodeInfo, body: ir.Graph, facts: Facts) -> bool:
+        """Set loop states whose shape an iteration changes to unknown; returns whether there were any."""
         varying = False
         for output, index in flow.carried(described.attributes, len(body.inputs)):
             before, after = facts[body.inputs[index]], self.fact(body.outputs[output], facts)
@@ -169,13 +165,13 @@ class Evaluator:
                 facts[body.inputs[index]], varying = Fact(before.dtype), True
         return varying
 
-    def _compute(self, node: ir.Node, described: Described, inputs: list[Fact | None]) -> list[Fact] | None:
-        """The outputs' values, where the operator is shape arithmetic on known values."""
+    def _compute(self, node: ir.Node, described: NodeInfo, inputs: list[Fact | None]) -> list[Fact] | None:
+        """The outputs' values, if the operator is shape arithmetic on known values."""
         domain, operator = described.key
         if domain != "":
             return None
         if operator in FROM_SHAPE and inputs[0] is not None and inputs[0].shape is not None:
-            size = np.asarray(self.sized(node, inputs[0].shape))
+            size = np.asarray(self.from_shape(node, inputs[0].shape))
             return [Fact(_dtype(size), size.shape, size, True)]
         compute = VALUES.get(operator)
         if compute is None or not any(f is not None for f in inputs) or not _is_arithmetic(inputs):
@@ -192,15 +188,15 @@ class Evaluator:
             return [Fact(_dtype(a), a.shape) for a in arrays]
         return [Fact(_dtype(a), a.shape, np.asarray(a), derived) for a in arrays]
 
-    def sized(self, node: ir.Node, shape: Shape) -> Array | None:
-        """What the node gives of a tensor of this shape, where that is all that it reads."""
-        domain, operator = self.described(node).key
-        found = FROM_SHAPE.get(operator) if domain == "" else None
-        return None if found is None else found(self.attributes(node), shape)
+    def from_shape(self, node: ir.Node, shape: Shape) -> Array | None:
+        """The node's output for an input of `shape`; None if it depends on more than the shape."""
+        domain, operator = self.info(node).key
+        compute = FROM_SHAPE.get(operator) if domain == "" else None
+        return None if compute is None else compute(self.attributes(node), shape)
 
     def compute(self, node: ir.Node, inputs: list[Array | None], output: int = 0) -> Array | None:
-        """What an output is when the inputs are these; None where numpy can't tell."""
-        described = self.described(node)
+        """An output of the node for these inputs; None if numpy can't compute it."""
+        described = self.info(node)
         if described.key[0] != "" or described.key[1] not in VALUES:
             return None
         given = {**described.attributes, "outputs": len(node.outputs)}
@@ -210,7 +206,7 @@ class Evaluator:
             return None
         return np.asarray(found[output] if isinstance(found, tuple) else found)
 
-    def _shapes(self, node: ir.Node, described: Described, inputs: list[Fact | None]) -> list[Fact]:
+    def _shapes(self, node: ir.Node, described: NodeInfo, inputs: list[Fact | None]) -> list[Fact]:
         key, count = described.key, len(node.outputs)
         if key in SHAPES:
             return self._known(SHAPES[key], described, inputs, count) or [Fact()] * count
@@ -219,7 +215,7 @@ class Evaluator:
             return [Fact()] * count
         values = tuple(None if f is None or f.value is None else f.value.tobytes() for f in inputs)
         types = tuple(None if f is None else (f.dtype, f.shape) for f in inputs)
-        memo = (*key, described.own, types, values, count)
+        memo = (*key, described.comparable, types, values, count)
         if memo not in self._inferred:
             given = [None if f is None else (f.dtype, f.shape or (), f.value) for f in inputs]
             protos = [
@@ -228,13 +224,13 @@ class Evaluator:
             self._inferred[memo] = [Fact(*f) for f in inferred(found, protos, given, count, self.versions)]
         return self._inferred[memo]
 
-    def _known(self, known: Known, described: Described, inputs: list[Fact | None], count: int) -> list[Fact] | None:
-        """The outputs of an operator that onnx has no schema for, or about which less is to be said."""
+    def _known(self, known: Known, described: NodeInfo, inputs: list[Fact | None], count: int) -> list[Fact] | None:
+        """The outputs of an operator in `SHAPES`; None if its inputs' shapes are unknown or refused."""
         if any(f is not None and f.shape is None for f in (inputs if known.whole else inputs[:1])):
             return None
-        there = [f.shape or () if f is not None else () for f in inputs]
+        given = [f.shape or () if f is not None else () for f in inputs]
         try:
-            shapes = known.infer(described.attributes, there)
+            shapes = known.infer(described.attributes, given)
         except Refused:
             raise
         except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):
@@ -259,7 +255,7 @@ def _is_arithmetic(inputs: list[Fact | None]) -> bool:
 
 
 def _is_data(array: Array) -> bool:
-    """A matrix of floats is no size, though it be made from sizes: a token or a state that starts at zero."""
+    """Whether an array is data although it is computed from sizes: a float matrix (a token, a zero initial state)."""
     return array.dtype.kind == "f" and array.ndim > 1 and array.size > 1
 
 
@@ -267,12 +263,12 @@ def _dtype(array: Array) -> int:
     return int(ir.DataType.from_numpy(array.dtype))
 
 
-NOTHING = Fact()
+UNKNOWN = Fact()
 
 
 def tensor(value: ir.Value, first: Facts, second: Facts) -> Tensor:
-    """What both samples say about a value."""
-    a, b = first.get(value, NOTHING), second.get(value, NOTHING)
+    """The value as a rule sees it: its facts at both samples, combined."""
+    a, b = first.get(value, UNKNOWN), second.get(value, UNKNOWN)
     name, weight = value.name or "", constant(value) is not None
     if a.shape is None:
         return Tensor(name, weight=weight)

@@ -1,4 +1,4 @@
-"""What of a model can not be cut, and why."""
+"""Which parameters of a model can't be cut, and why."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from onnxsurgeon.solver.solve import least
 
 @dataclass(frozen=True)
 class Frozen:
-    """params that no selection can drop, and why: the operator and the words; `reason.node` is the first such node.
+    """The number of parameters that no selection can drop for one reason; `reason.node` is the first such node.
 
-    table: they are indexed by positions alone, not by neurons.
+    table: whether they are indexed by positions only, not by neurons.
     """
 
     reason: Reason | None
@@ -27,23 +27,22 @@ class Frozen:
 
 
 def frozen(labels: Labels) -> list[Frozen]:
-    """Parameters that no selection can drop, by operator and words, most first."""
-    found: dict[tuple[str, str, bool], Frozen] = {}
+    """Parameters that no selection can drop, by operator and reason, most first."""
+    rows: dict[tuple[str, str, bool], Frozen] = {}
     for weight in labels.weights():
-        held = _held(labels, weight) if weight.counts else 0
-        if held:
+        params = frozen_params(labels, weight) if weight.counts else 0
+        if params:
             reason, table = cause(labels, weight), is_table(labels, weight)
             key = ("", "", table) if reason is None else (reason.operator, reason.text, table)
-            row = found.get(key, Frozen(reason, 0, 0, table))
-            found[key] = replace(row, params=row.params + held, weights=row.weights + 1)
-    return sorted(found.values(), key=lambda row: -row.params)
+            row = rows.get(key, Frozen(reason, 0, 0, table))
+            rows[key] = replace(row, params=row.params + params, weights=row.weights + 1)
+    return sorted(rows.values(), key=lambda row: -row.params)
 
 
 def is_table(labels: Labels, weight: Weight) -> bool:
-    """Whether a weight runs along positions (of a picture, a sentence, heads that stay) and no axis of neurons.
+    """Whether a weight has axes of positions only (of an image, a sentence, fixed heads), none of neurons.
 
-    Where it is multiplied out it must be known of an axis; an operator that only moves its elements works along nothing
-    else.
+    An axis of positions must be a known one, or all readers must only move elements along it.
     """
     reasons = [labels.classes.cause(axis) for axis in weight.axes if axis is not None]
     if not all(axis is None or labels.classes.frozen[axis].all() for axis in weight.axes):
@@ -54,19 +53,19 @@ def is_table(labels: Labels, weight: Weight) -> bool:
     return (POSITIONS in texts or (moved and WORKED in texts)) and texts <= {POSITIONS, CARRIED, LAYOUT, WORKED}
 
 
-def _held(labels: Labels, weight: Weight) -> int:
+def frozen_params(labels: Labels, weight: Weight) -> int:
     parts = [1.0 if a is None else float(labels.classes.frozen[a].mean()) for a in weight.axes]
     return round(prod(weight.shape) * prod(parts))
 
 
 def cause(labels: Labels, weight: Weight) -> Reason | None:
-    """Why a weight is frozen along an axis; that an operator works along one (a kernel's) explains the least."""
-    found = [c for c in map(labels.classes.cause, weight.axes) if c is not None]
-    return min(found, key=lambda reason: reason.text in (LAYOUT, WORKED), default=None)
+    """The reason why a weight is frozen along an axis, `LAYOUT` and `WORKED` (a kernel) last; None if it isn't."""
+    causes = [c for c in map(labels.classes.cause, weight.axes) if c is not None]
+    return min(causes, key=lambda reason: reason.text in (LAYOUT, WORKED), default=None)
 
 
 def why(labels: Labels, weight: Weight) -> str:
-    """In words, why a weight is frozen along an axis; empty where it isn't."""
+    """The reason in words why a weight is frozen along an axis; empty if it isn't."""
     reason = cause(labels, weight)
     if reason is not None:
         return f"{reason.text} ({reason.operator} {reason.node})"
@@ -75,7 +74,7 @@ def why(labels: Labels, weight: Weight) -> str:
     return "" if any(axis is not None for axis in weight.axes) else "no rule reads it"
 
 
-def is_whole(labels: Labels) -> bool:
-    """Whether nothing can be cut, whatever is asked for."""
+def is_uncuttable(labels: Labels) -> bool:
+    """Whether no selection can cut anything."""
     built = spaces(labels, np.zeros(labels.relations.count))
     return bool(built.keep(least(built.problem), labels.classes.root).all())

@@ -1,7 +1,7 @@
-"""A model whose every axis carries neurons: the rules of `ops`, run over an onnx_ir graph.
+"""Labels the axes of a model with neurons by running the rules of `ops` over its graph.
 
-Labels live in side tables keyed by `ir.Value` (or by use, for small constants that unrelated nodes share); the
-model itself is not changed.
+Labels are in side tables keyed by `ir.Value`, or by use for small constants that unrelated nodes share. The model is
+not changed.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ Use = tuple[ir.Node, int]  # one input of one node
 
 @dataclass(frozen=True)
 class Weight:
-    """A constant with neurons on its axes, as one or all of its users see it.
+    """A constant with neurons on its axes, as one or all of its readers see it.
 
-    uses: the inputs that read it under these labels; empty where nothing reads it through a rule (then it is never
-    cut).
+    uses: the inputs that read it under these labels; empty if no rule reads it, so that it is never cut.
     """
 
     value: ir.Value
@@ -46,17 +45,17 @@ class Weight:
 
     @property
     def counts(self) -> bool:
-        """Whether its elements are parameters: numbers that are not indices, sizes or masks."""
+        """Whether its elements count as parameters: indices, sizes, masks and strings don't."""
         return self.tensor.dtype not in INDEX_TYPES and self.tensor.dtype != ir.DataType.STRING
 
 
 @dataclass
 class Labels:
-    """Neurons on every axis of a model, and the classes that they fall into.
+    """The neurons on each axis of a model, and their classes.
 
-    model: what is labelled, which computes the same as `original` but may tie fewer neurons (see `rewrites`).
-    turned: whether it has weights of its own, too (see `rotation`).
-    axes: by value. uses: by use, for small constants. calls: every node that ran a rule.
+    model: the labelled model; it computes the same as `original` but may tie fewer neurons (see `rewrites`).
+    rotated: whether its weights differ from the original's, too (see `rotation`).
+    axes: by value. uses: by use, for small constants. calls: each node that ran a rule.
     """
 
     original: ir.Model
@@ -69,19 +68,19 @@ class Labels:
     uses: dict[Use, Axes] = field(default_factory=dict)
     calls: dict[ir.Node, Call] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)  # operators without a rule, and how often
-    turned: bool = False
+    rotated: bool = False
     classes: Classes = field(init=False)
 
     def operator(self, node: ir.Node) -> Operator | None:
         return operator_of(node)
 
     def known(self, node: ir.Node, index: int) -> Axes | None:
-        """The neurons on an input, where some rule looked at them."""
+        """The neurons on an input; None if no rule read them."""
         value = node.inputs[index]
         return None if value is None else self.uses.get((node, index), self.axes.get(value))
 
     def weights(self) -> Iterator[Weight]:
-        """Every constant of the graph; one that is labelled by use appears once for each."""
+        """All constants of the graph; a constant that is labelled by use appears once per use."""
         by_value: dict[ir.Value, list[Use]] = {}
         for node in self.model.graph.all_nodes():
             for index, value in enumerate(node.inputs):
@@ -99,7 +98,7 @@ class Labels:
                 yield Weight(value, held, (None,) * len(held.shape), ())
 
     def macs(self) -> Iterator[tuple[float, Factors]]:
-        """Multiply-accumulates per sample: a coefficient and the axes whose lengths multiply it."""
+        """Multiply-accumulates per sample as (coefficient, axes whose lengths multiply it)."""
         batch = max((n for (_, axis), n in self.sizes[0].items() if axis == 0), default=1)
         for node, call in self.calls.items():
             known = self.operator(node)
@@ -111,8 +110,8 @@ class Labels:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """The garbage collector waits: it would walk the growing tables again and again, and nothing in them is garbage."""
+def without_gc() -> Iterator[None]:
+    """Pause the garbage collector, which would walk the growing tables repeatedly and find no garbage."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -122,30 +121,29 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@uncollected()
+@without_gc()
 def label(
     model: ir.Model,
     *,
     free: Free = "auto",
     shapes: Mapping[str, Shape] | None = None,
-    opened: Collection[str] = (),
-    parted: Collection[ir.Value] = (),
+    unfrozen: Collection[str] = (),
+    detached: Collection[ir.Value] = (),
     rewritten: bool = True,
     original: ir.Model | None = None,
 ) -> Labels:
-    """Labels every axis of `model`, rewritten where that ties fewer neurons.
+    """The labels of all axes of `model`.
 
-    free: which factor of heads x head size is cut. shapes: stated input shapes. opened: inputs and outputs whose
-    neurons are not frozen. parted: values whose readers see neurons of their own, not those of what makes them.
-    rewritten: whether the model may be a rewritten one. original: what `model`, with weights of its own, computes the
-    same as.
+    free: which factor of heads x head size is cut. shapes: stated input shapes. unfrozen: inputs and outputs whose
+    neurons are not frozen. detached: values whose readers see other neurons than their producer. rewritten: rewrite
+    the model if that ties fewer neurons. original: the model that `model` computes the same as with other weights.
     """
     evaluator = Evaluator(model)
     best: tuple[int, Samples, tuple[Facts, Facts]] | None = None
     for sizes in samples(model, shapes or {}):
         try:
             facts = evaluator.run(sizes[0]), evaluator.run(sizes[1])
-        except ValueError:  # sizes that the graph itself refuses (broadcasting)
+        except ValueError:  # the graph does not accept these sizes (broadcasting)
             continue
         missing = sum(f.shape is None for f in facts[0].values())
         if best is None or missing < best[0]:
@@ -159,9 +157,9 @@ def label(
     if rewritten:
         known = rewrite(known)
     labels = Labels(
-        original or model, known.model, known.evaluator, best[1], known.facts, turned=original is not None
+        original or model, known.model, known.evaluator, best[1], known.facts, rotated=original is not None
     )  # fmt: skip
-    _Labeller(labels, opened, parted).run()
+    _Labeller(labels, unfrozen, detached).run()
     labels.classes = labels.relations.resolve(free)
     for node, call in labels.calls.items():
         call.label = partial(labels.known, node)
@@ -171,10 +169,10 @@ def label(
 class _Labeller:
     """Runs the rules in graph order."""
 
-    def __init__(self, labels: Labels, opened: Collection[str], parted: Collection[ir.Value]) -> None:
-        self.labels, self.relations, self.opened, self.parted = labels, labels.relations, opened, parted
+    def __init__(self, labels: Labels, unfrozen: Collection[str], detached: Collection[ir.Value]) -> None:
+        self.labels, self.relations, self.unfrozen, self.detached = labels, labels.relations, unfrozen, detached
         self.tensors: dict[ir.Value, Tensor] = {}
-        self.returned: list[ir.Value] = []  # by graphs inside
+        self.returned: list[ir.Value] = []  # outputs of subgraphs
 
     def run(self) -> None:
         self.relations.operator = "input"
@@ -184,14 +182,14 @@ class _Labeller:
                 self.relations.node = value.name or ""
                 sizes = [1 if dynamic else n for n, dynamic in zip(tensor.shape, tensor.dynamic, strict=True)]
                 self.labels.axes[value] = self._fresh(tuple(sizes))
-                for axis in () if value.name in self.opened else self.labels.axes[value]:
+                for axis in () if value.name in self.unfrozen else self.labels.axes[value]:
                     self.relations.freeze(axis, INPUT)
         self._walk(self.labels.model.graph)
         self.relations.operator = "output"
         constants = [value for value in self.returned if constant(value) is not None]
         for value in (*self.labels.model.graph.outputs, *constants):
             self.relations.node = value.name or ""
-            for axis in () if value.name in self.opened else self.labels.axes.get(value, ()):
+            for axis in () if value.name in self.unfrozen else self.labels.axes.get(value, ()):
                 self.relations.freeze(axis, OUTPUT)
 
     def _walk(self, graph: ir.Graph) -> None:
@@ -199,7 +197,7 @@ class _Labeller:
             if is_constant(node):
                 continue
             if all(self._is_value(v) for v in node.outputs):
-                continue  # shape arithmetic: its result is a number that rules read, not a tensor with neurons
+                continue  # shape arithmetic: rules read its result as a number, it has no neurons
             self._visit(node)
 
     def _is_value(self, value: ir.Value) -> bool:
@@ -226,17 +224,17 @@ class _Labeller:
             labels.unknown[node.op_type] = labels.unknown.get(node.op_type, 0) + 1
         call.results = run_rule(known, call)
         labels.calls[node] = call
-        self._hold_sizes(node, call)
+        self._freeze_unadaptable_sizes(node, call)
         for value, axes in zip(node.outputs, call.results, strict=False):
             if axes is not None:
-                labels.axes[value] = self._apart(axes) if value in self.parted else axes
+                labels.axes[value] = self._fresh_copy(axes) if value in self.detached else axes
 
-    def _apart(self, axes: Axes) -> Axes:
+    def _fresh_copy(self, axes: Axes) -> Axes:
         return tuple(None if axis is None else self.relations.fresh(len(axis)) for axis in axes)
 
-    def _hold_sizes(self, node: ir.Node, call: Call) -> None:
-        """Freezes what a size is worked out from that could not be put right after a cut: it depends on a dynamic dim,
-        too, and no -1 stands for it."""
+    def _freeze_unadaptable_sizes(self, node: ir.Node, call: Call) -> None:
+        """Freeze axes whose length enters a size that can't be corrected after a cut: the size also depends on a
+        dynamic dim, and -1 does not replace it."""
         for index, size in enumerate(call.inputs):
             if size is None or size.weight or size.value is None or size.static is not None:
                 continue
@@ -244,32 +242,32 @@ class _Labeller:
             inferred = operator is not None and operator.inferred == index and not (size.value[~open_] == -1).any()
             if inferred and open_.sum() == 1:
                 continue
-            found: list[tuple[ir.Value, int]] = []
-            self._with_less(node.inputs[index], found, None)
-            for data, axis in found:
-                other = self._with_less(node.inputs[index], [], (data, axis))
+            sources: list[tuple[ir.Value, int]] = []
+            self._recompute(node.inputs[index], sources, None)
+            for data, axis in sources:
+                other = self._recompute(node.inputs[index], [], (data, axis))
                 if other is None or other.shape != open_.shape or (other[open_] != size.value[open_]).any():
                     why = "its size, times a dynamic dim, goes into the computation"
                     self.relations.freeze(self.labels.axes[data][axis], why)
 
-    def _with_less(
-        self, value: ir.Value | None, found: list[tuple[ir.Value, int]], shorter: tuple[ir.Value, int] | None
+    def _recompute(
+        self, value: ir.Value | None, sources: list[tuple[ir.Value, int]], shorter: tuple[ir.Value, int] | None
     ) -> Array | None:
-        """A number, were one axis shorter by one. The static axes with neurons that it is worked out from go to
-        `found`."""
+        """The number in `value` if the axis `shorter` had one element less. Adds the static axes with neurons that it
+        is computed from to `sources`."""
         facts, evaluator = self.labels.facts[0], self.labels.evaluator
         node = None if value is None else value.producer()
         if value is None or node is None or constant(value) is not None or not node.inputs:
             return None if value is None else evaluator.fact(value, facts).value
         data = node.inputs[0]
         shape = None if data is None else evaluator.fact(data, facts).shape
-        if data is not None and shape is not None and (whole := evaluator.sized(node, shape)) is not None:
+        if data is not None and shape is not None and (whole := evaluator.from_shape(node, shape)) is not None:
             axes = zip(self.labels.axes.get(data, ()), self._tensor(data).dynamic, strict=False)
-            found += [(data, a) for a, (axis, dynamic) in enumerate(axes) if axis is not None and not dynamic]
+            sources += [(data, a) for a, (axis, dynamic) in enumerate(axes) if axis is not None and not dynamic]
             if shorter is None or shorter[0] is not data:
                 return whole
-            return evaluator.sized(node, tuple(n - (a == shorter[1]) for a, n in enumerate(shape)))
-        inputs = [self._with_less(v, found, shorter) for v in node.inputs]
+            return evaluator.from_shape(node, tuple(n - (a == shorter[1]) for a, n in enumerate(shape)))
+        inputs = [self._recompute(v, sources, shorter) for v in node.inputs]
         known = [None if v is None else evaluator.fact(v, facts).value for v in node.inputs]
         if shorter is None or all(np.array_equal(a, b) for a, b in zip(inputs, known, strict=True)):  # type: ignore[arg-type]
             return evaluator.fact(value, facts).value
@@ -286,7 +284,7 @@ class _Labeller:
         return None if fact is None or fact.shape is None else (None,) * len(fact.shape)
 
     def _label(self, node: ir.Node, index: int) -> Axes | None:
-        """The neurons on one input. Small constants get their own for each use: exporters share them at random."""
+        """The neurons on one input. Small constants get fresh ones per use: exporters share equal constants."""
         value = node.inputs[index]
         assert value is not None
         held = constant(value)
@@ -322,12 +320,12 @@ class _Labeller:
             if attribute.type == ir.AttributeType.GRAPH:
                 for inner in attribute.value.all_nodes():
                     for index, value in enumerate(inner.inputs):
-                        if value is not None:  # a weight may not have been read before
+                        if value is not None:  # a weight may not have labels yet
                             axes = self.labels.axes.get(value) if constant(value) is None else self._label(inner, index)
                             for axis in axes or ():
                                 self.relations.freeze(axis, why)
 
 
-def widths(axes: Axes, keep: np.ndarray, shape: Shape) -> Shape:
-    """The shape that is left of `shape` when the neurons in `keep`, shape (neurons,), stay."""
+def kept_shape(axes: Axes, keep: np.ndarray, shape: Shape) -> Shape:
+    """The shape of a tensor of `shape` after a cut that keeps the neurons in `keep`, shape (neurons,)."""
     return tuple(n if axis is None else int(keep[axis].sum()) for n, axis in zip(shape, axes, strict=True))

@@ -1,4 +1,4 @@
-"""Nodes and values by the names that users give them."""
+"""Finds nodes by name, and names of nodes."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from onnxsurgeon.errors import UsageError
 
 
 def matching(labels: Labels, patterns: Sequence[str], option: str) -> list[ir.Node]:
-    """Nodes whose names match `patterns`, exactly or as globs. Raises UsageError where one of these matches none."""
+    """The nodes whose names match `patterns`, exactly or as globs. Raises UsageError if a pattern matches none."""
     names = {node: call.name for node, call in labels.calls.items()}
-    found: list[ir.Node] = []
+    matches: list[ir.Node] = []
     for pattern in patterns:
-        exact = {pattern, *(f"{pattern}.{part}" for part in range(MOST))}  # a node that a rewrite took apart
+        exact = {pattern, *(f"{pattern}.{part}" for part in range(MOST))}  # parts of a node that a rewrite split
         hits = [n for n, name in names.items() if name in exact or fnmatch.fnmatchcase(name, pattern)]
         if not hits:
             near = get_close_matches(pattern, names.values(), n=3)
             raise UsageError(
                 f"{option} {pattern!r} matches no node",
-                why=f"nearest names: {', '.join(near)}" if near else f"{len(names)} nodes, none like it",
+                why=f"nearest names: {', '.join(near)}" if near else f"none of {len(names)} nodes has a similar name",
                 fix="see the names with onnxsurgeon inspect -v",
             )
-        found += hits
-    return found
+        matches += hits
+    return matches
 
 
 def name_of(node: ir.Node) -> str:
-    """A node's name; one without has that of its first output."""
+    """The name of a node, or that of its first output if it has none."""
     return node.name or (node.outputs[0].name if node.outputs else "") or ""
 
 
 def result_of(node: ir.Node) -> ir.Value:
-    """What a node gives: its first output that is used."""
+    """The first output of a node that is used, else the first one."""
     return next((v for v in node.outputs if v.uses() or v.is_graph_output()), node.outputs[0])

@@ -1,7 +1,7 @@
-"""From classes of neurons to the selection problem: units, spaces of exchangeable units, axis lengths and costs.
+"""Builds the selection problem from classes of neurons: units, spaces of exchangeable units, axis lengths and costs.
 
-Two units are exchangeable when they count equally often in every axis: then only how many stay matters to any cost,
-and which ones is a sort by importance.
+Two units are exchangeable if they count equally often in each axis. Then costs depend only on how many of them stay,
+and a sort by importance says which ones.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from onnxsurgeon.ops.call import Factors
 from onnxsurgeon.solver.problem import Cost, Problem
 
 Terms = dict[tuple[int, ...], float]  # axes -> coefficient
-# Of the units (roots, ascending) of a space: their positions, best first, and the importance of every count
+# Units (roots, ascending) of a space -> their positions, best first, and the importance of each count
 Judge = Callable[[IntArray], tuple[IntArray, FloatArray]]
 
 
 @dataclass
 class Lengths:
-    """Distinct axes of a graph, each a multiset of units and a number of neurons that always stay."""
+    """The distinct axes of a graph: each is a multiset of units plus a number of neurons that always stay."""
 
     labels: Labels
     pinned: Mask  # per neuron: frozen, or pinned by the user
     constant: list[int] = field(default_factory=list)
     units: list[npt.NDArray[np.int64]] = field(default_factory=list)  # roots, ascending, per axis
     counts: list[npt.NDArray[np.int64]] = field(default_factory=list)
-    _free: Mask | None = None  # once closed, per neuron: whether it costs anything
+    _free: Mask | None = None  # once closed: per neuron, whether it is on an axis that costs something
     _by_object: dict[int, int] = field(default_factory=dict)
     _by_content: dict[bytes, int] = field(default_factory=dict)
 
     def index(self, axis: Axis) -> int:
-        """The number of `axis`; -1 where nothing on it may be cut."""
+        """The index of `axis`; -1 if nothing on it may be cut."""
         if axis is None:
             return -1
-        found = self._by_object.get(id(axis))
-        if found is None:
-            found = self._by_object[id(axis)] = self._add(axis)
-        return found
+        index = self._by_object.get(id(axis))
+        if index is None:
+            index = self._by_object[id(axis)] = self._add(axis)
+        return index
 
     def close(self) -> None:
-        """From here on, axes are only to keep a neuron: what costs nothing is not cut, it stays with them."""
+        """End the axes that cost something. Axes added later only get a minimum; neurons on them alone are not cut."""
         self._free = np.zeros(len(self.pinned), np.bool_)
         for units in self.units:
             self._free[units] = True
@@ -70,14 +70,14 @@ class Lengths:
         return self._by_content[key]
 
     def add(self, terms: Terms, coefficient: float, factors: Factors) -> float:
-        """Adds a product of axis lengths to `terms`; returns it instead where no factor can change."""
+        """Add a product of axis lengths to `terms` and return 0; returns the product instead if it is constant."""
         axes = []
         for size, axis in factors:
-            number = self.index(axis)
-            if number < 0:
+            index = self.index(axis)
+            if index < 0:
                 coefficient *= size
             else:
-                axes.append(number)
+                axes.append(index)
         if not axes:
             return coefficient
         key = tuple(sorted(axes))
@@ -87,16 +87,16 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Spaces:
-    """The problem, and what its counts mean: `roots` are the units in order of space and importance, best first."""
+    """The problem and the units that its counts refer to: `roots`, ordered by space, then importance, best first."""
 
     problem: Problem
     roots: IntArray  # shape (units,)
     starts: IntArray  # shape (spaces + 1,): where each space begins in roots
     frozen: Mask  # per neuron
-    axes: Lengths  # the number that an axis has in the problem
+    axes: Lengths  # the index of each axis in the problem
 
     def keep(self, counts: IntArray, root: IntArray) -> Mask:
-        """Which neurons stay when the best `counts[s]` units of every space do, shape (neurons,)."""
+        """Mask of the neurons that stay, shape (neurons,), if each space s keeps its best `counts[s]` units."""
         rank = np.arange(len(self.roots)) - np.repeat(self.starts[:-1], np.diff(self.starts))
         dropped = np.zeros(len(root), np.bool_)
         dropped[self.roots[rank >= np.repeat(counts, np.diff(self.starts))]] = True
@@ -113,11 +113,11 @@ def spaces(
     overhead: float = 0.0,
     judge: Judge | None = None,
 ) -> Spaces:
-    """The selection problem of a labelled graph, its costs `params`, `macs` and `size` without budgets.
+    """The selection problem of a labelled graph with costs `params`, `macs` and `size`, without budgets.
 
-    scores: importance per neuron. round_to: widths become multiples of it. min_keep: share of each axis that stays.
-    pinned: neurons that the user wants to stay. overhead: bytes that are no weights. judge: brings the order and the
-    table of a space, where the sum of its units' scores does not say it.
+    scores: importance per neuron, shape (neurons,). round_to: widths become multiples of it. min_keep: least share of
+    each axis that stays. pinned: neurons that must stay, shape (neurons,). overhead: bytes besides weights. judge:
+    gives the order and importance table of a space, instead of sums of scores.
     """
     frozen = labels.classes.frozen if pinned is None else labels.classes.frozen | pinned
     lengths = Lengths(labels, frozen)
@@ -163,8 +163,8 @@ def spaces(
 
 
 def _classes(unit: IntArray, axis: IntArray, count: IntArray, units: int) -> IntArray:
-    """Units with equal sets of (axis, multiplicity), numbered from 0 by first appearance: a random 64-bit sum tells
-    sets apart."""
+    """The space of each unit, shape (units,): units with equal sets of (axis, multiplicity) share one, numbered from 0
+    by first appearance. Random 64-bit sums identify the sets."""
     pairs, inverse = np.unique(axis * (count.max(initial=0) + 1) + count, return_inverse=True)
     hashes = np.random.default_rng(0).integers(0, 2**63, len(pairs), dtype=np.uint64)
     sums = np.zeros(units, np.uint64)
@@ -183,7 +183,7 @@ def _costs(lengths: Lengths, overhead: float) -> tuple[Cost, ...]:
         factors: Factors = list(zip(weight.shape, weight.axes, strict=True))
         key = (weight.value, tuple(lengths.index(axis) for axis in weight.axes))
         if key in once:
-            continue  # another use that is cut alike shares the tensor
+            continue  # another use with the same cut shares the tensor
         once.add(key)
         width = weight.tensor.nbytes / max(1, prod(weight.shape))
         fixed["size"] += lengths.add(terms["size"], width, factors)

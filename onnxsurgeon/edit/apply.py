@@ -272,7 +272,7 @@ class _Edit:
         for node in self.labels.model.graph.all_nodes():
             twin = self.twin[node]
             pairs = list(zip(node.outputs, twin.outputs, strict=True))
-            for name, body in self.labels.evaluator.described(node).bodies.items():
+            for name, body in self.labels.evaluator.info(node).bodies.items():
                 pairs += zip(body.inputs, twin.attributes[name].value.inputs, strict=True)
             for old, new in pairs:
                 axes = self.labels.axes.get(old)

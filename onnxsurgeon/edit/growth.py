@@ -147,7 +147,7 @@ class _Made:
                     if (
                         labels is not None
                         and self.selection.new[labels].any()
-                        and (index, axis) in self.roles.alone(node).bare
+                        and (index, axis) in self.roles.local(node).bare
                     ):
                         found.update((r, []) for r in root[labels].tolist())
         for weight in self.labels.weights() if found else ():
@@ -155,7 +155,7 @@ class _Made:
                 if labels is None or len(weight.shape) < 2:
                     continue
                 for node, index in weight.uses:
-                    if (index, axis) not in self.roles.alone(node).summed:
+                    if (index, axis) not in self.roles.local(node).summed:
                         for r in found.keys() & set(root[labels].tolist()):
                             found[r].append(node)
         return found

@@ -89,7 +89,7 @@ def prove(
             results.append(compare(expected, found, allowed, provider))
             whole = taken(made(source, feeds, REWRITTEN)[0], names)
             moved = max(moved, compare(whole, expected, allowed, provider), key=lambda c: c.margin)
-            if rewritten and not labels.turned:
+            if rewritten and not labels.rotated:
                 before, _ = made(perturbed(labels.original, seed, spared), feeds, "the original")
                 whole = [{name: arrays[name] for name in before[0]} for arrays in whole]
                 results.append(compare(before, whole, allowed, provider))

@@ -9,8 +9,8 @@ from math import prod
 import numpy as np
 
 from onnxsurgeon.arrays import IntArray, Mask
-from onnxsurgeon.dependency.frozen import is_whole, why
-from onnxsurgeon.dependency.labels import Labels, Weight, widths
+from onnxsurgeon.dependency.frozen import is_uncuttable, why
+from onnxsurgeon.dependency.labels import Labels, Weight, kept_shape
 from onnxsurgeon.dependency.measure import Measure
 from onnxsurgeon.dependency.spaces import Spaces
 from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
@@ -84,7 +84,7 @@ def solved(
     reached = {c.name: c.evaluate(lengths) for c in built.problem.costs}
     short = [m for m, b in bounds.items() if reached[m] > b.upper]
     held = "held back by:\n" + "\n".join(f"  {line}" for line in _held_back(labels, built, smallest)) if short else ""
-    if short and is_whole(labels):
+    if short and is_uncuttable(labels):
         unknown = [f"{name} ({count})" for name, count in sorted(labels.unknown.items())]
         raise ModelError(
             "nothing in this model can be cut",
@@ -112,7 +112,7 @@ def _held_back(labels: Labels, built: Spaces, smallest: IntArray, most: int = 5)
     """The largest weights that are left at the smallest selection, and why."""
     keep = built.keep(smallest, labels.classes.root)
     left = sorted(
-        ((prod(widths(w.axes, keep, w.shape)), w) for w in labels.weights() if w.counts), key=lambda pair: -pair[0]
+        ((prod(kept_shape(w.axes, keep, w.shape)), w) for w in labels.weights() if w.counts), key=lambda pair: -pair[0]
     )
     lines = []
     for count, weight in left[:most]:

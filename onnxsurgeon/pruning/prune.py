@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import IntArray, Mask, Shape
 from onnxsurgeon.compensation.layerwise import Change
 from onnxsurgeon.data import Samples
-from onnxsurgeon.dependency.labels import Labels, label, widths
+from onnxsurgeon.dependency.labels import Labels, kept_shape, label
 from onnxsurgeon.dependency.measure import Measure, count_nodes, count_params, measure, weight_bytes
 from onnxsurgeon.dependency.names import matching
 from onnxsurgeon.dependency.spaces import Spaces
@@ -63,7 +63,7 @@ class Result:
         """(node, operator, weight, shape before, shape after) of every matrix that changed."""
         rows = []
         for weight in self.labels.weights():
-            after = widths(weight.axes, self.keep, weight.shape)
+            after = kept_shape(weight.axes, self.keep, weight.shape)
             if after != weight.shape and sum(n > 1 for n in weight.shape) > 1 and weight.counts:
                 call = self.labels.calls[weight.uses[0][0]]
                 rows.append((call.name, call.operator, weight.value.name or "", weight.shape, after))

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Shape
-from onnxsurgeon.dependency.axis_roles import alone
+from onnxsurgeon.dependency.axis_roles import local_roles
 from onnxsurgeon.dependency.dynamic_dims import samples
 from onnxsurgeon.dependency.facts import Facts, Sizes
 from onnxsurgeon.dependency.labels import Labels, label
@@ -304,7 +304,7 @@ def _parted(before: Labels, labels: Labels) -> Iterator[str]:
         shapes = [None if t is None else t.shape for t in call.inputs]
         if was.operator != call.operator or shapes == [None if t is None else t.shape for t in was.inputs]:
             continue
-        for group in alone(before, node).tied:
+        for group in local_roles(before, node).tied:
             sizes = {shape[a] for i, a in group if i < len(shapes) and (shape := shapes[i]) and a < len(shape)}
             if len(sizes) > 1:
                 yield f"{call.name} ({call.operator}) would read axes of {' and '.join(map(str, sorted(sizes)))}"

@@ -202,7 +202,7 @@ class Network(Model):
         wanted = expanded(labels, wanted)
         outs = opened(labels, asks(labels, wanted))
         if outs:
-            labels = label(self.ir, free=free, opened=outs)
+            labels = label(self.ir, free=free, unfrozen=outs)
         asked = asks(labels, wanted)
         bounds = limits(labels, keep or {}, drop or {}, max_new, multiple)
         try:

@@ -186,7 +186,7 @@ def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choic
     joint = narrow.find(target)
     _narrow(joint, [v for i, v in enumerate(joint.inputs) if i != at])
     result, given = joint.outputs[0], find_value(narrow.model, source)
-    labels = label(narrow.model, parted=[result], rewritten=False)
+    labels = label(narrow.model, detached=[result], rewritten=False)
     axis = _concat_axis(labels, joint)
     shape, axes = labels.facts[0][given].shape, labels.axes.get(result)
     inner = axes[axis] if axes else None
@@ -279,7 +279,7 @@ def _narrow(joint: ir.Node, rest: Sequence[ir.Value | None]) -> None:
 
 def _shortened(model: ir.Model, source: str, target: str, place: int) -> Step:
     joint = find(model, target)
-    labels = label(model, parted=[joint.outputs[0]], rewritten=False)
+    labels = label(model, detached=[joint.outputs[0]], rewritten=False)
     axis = _concat_axis(labels, joint)
     axes, what = labels.axes.get(joint.outputs[0]), f"{source} can't be taken out of {target}"
     inner = axes[axis] if axes else None

@@ -43,7 +43,7 @@ def splice(
     joined = Draft(model)
     opened = _transplant(joined, other, entry, exit, prefix)
     host = find_value(joined.model, after)
-    labels = label(joined.model, opened=opened, rewritten=False)
+    labels = label(joined.model, unfrozen=opened, rewritten=False)
     steps: list[Step] = []
     here, into, out = (value_axis(labels, _named(joined, name)) for name in (host.name or "", *opened))
     if here and into and out:

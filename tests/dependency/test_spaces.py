@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnxsurgeon.dependency.labels import label, widths
+from onnxsurgeon.dependency.labels import kept_shape, label
 from onnxsurgeon.dependency.spaces import spaces
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.importance.from_weights import scores
@@ -44,7 +44,7 @@ def test_lengths_are_kept_neurons(path: Path) -> None:
     built = spaces(labels, scores(labels))
     counts = np.array([max(1, s[-1] // 2) for s in built.problem.sizes], np.int64)
     keep = built.keep(counts, labels.classes.root)
-    kept = sum(prod(widths(w.axes, keep, w.shape)) for w in labels.weights() if w.counts)
+    kept = sum(prod(kept_shape(w.axes, keep, w.shape)) for w in labels.weights() if w.counts)
     params = next(c for c in built.problem.costs if c.name == "params")
     assert params.evaluate(built.problem.lengths(counts)) == kept
 

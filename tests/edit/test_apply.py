@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import numpy_helper, parser
 
-from onnxsurgeon.dependency.labels import label, widths
+from onnxsurgeon.dependency.labels import kept_shape, label
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import ProofError, SurgeonError
 from onnxsurgeon.model.read import read
@@ -56,7 +56,7 @@ def test_untouched_tensors_and_all_names_stay(path: Path, tmp_path: Path) -> Non
     assert before.graph.input == after.graph.input
     assert before.graph.output == after.graph.output
     old = {t.name: t for t in before.graph.initializer}
-    touched = {w.value.name for w in labels.weights() if widths(w.axes, keep, w.shape) != w.shape}
+    touched = {w.value.name for w in labels.weights() if kept_shape(w.axes, keep, w.shape) != w.shape}
     for tensor in after.graph.initializer:
         if tensor.name in old and tensor.name not in touched and tensor.data_type == onnx.TensorProto.FLOAT:
             assert tensor.SerializeToString() == old[tensor.name].SerializeToString()

@@ -77,9 +77,9 @@ def _depends(known: Known, value: ir.Value) -> Array:
     if node is None or fact.value is None:
         return unknown
     data = known.shapes(node.inputs[0]) if node.inputs else None
-    if data is not None and (sizes := evaluator.sized(node, data[0])) is not None:
+    if data is not None and (sizes := evaluator.from_shape(node, data[0])) is not None:
         dynamic = tuple(int(n != m) for n, m in zip(*data, strict=True))
-        return np.asarray(evaluator.sized(node, dynamic) if sizes.ndim else any(dynamic), np.bool_)
+        return np.asarray(evaluator.from_shape(node, dynamic) if sizes.ndim else any(dynamic), np.bool_)
     inputs = [None if v is None else _depends(known, v) for v in node.inputs]
     operator = operator_of(node)
     if operator is not None and (operator.moves != "no" or operator.looks_up == {1: 0}):
