@@ -15,6 +15,7 @@ PACKAGE = ROOT / "onnxsurgeon"
 ROOMS = """
     errors arrays
     units
+    options
     data
     model
     neurons

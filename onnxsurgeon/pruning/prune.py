@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -22,10 +20,13 @@ from onnxsurgeon.dependency.measure import Measure, count_nodes, count_params, m
 from onnxsurgeon.dependency.names import matching
 from onnxsurgeon.dependency.spaces import Spaces
 from onnxsurgeon.edit.apply import cut
-from onnxsurgeon.errors import InfeasibleError, UsageError
+from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.model.model import Model
-from onnxsurgeon.model.write import check_target, size, write
+from onnxsurgeon.model.write import size
 from onnxsurgeon.neurons.relations import Free
+from onnxsurgeon.options.record import takes
+from onnxsurgeon.options.shared import SaveOptions
+from onnxsurgeon.proof.saving import Pending, pending
 from onnxsurgeon.pruning.budgets import Bound, Progress, bounds_of, check_request, solved, with_bounds
 from onnxsurgeon.pruning.calibration import MEMORY, Calibration, request
 from onnxsurgeon.solver.solve import Solution
@@ -69,59 +70,34 @@ class Result:
                 rows.append((call.name, call.operator, weight.value.name or "", weight.shape, after))
         return rows
 
-    def save(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        overwrite: bool = False,
-        external: bool | None = None,
-        proof: bool = True,
-        device: Device = "auto",
-        atol: float | None = None,
-        rtol: float | None = None,
-        seed: int = 0,
-        progress: Progress | None = None,
-    ) -> Proof | None:
+    @takes(SaveOptions)
+    def save(self, path: str | os.PathLike[str], options: SaveOptions) -> Proof | None:
         """Writes the pruned model to `path`, once it is proven; returns the proof.
 
         The file is written beside its target and proven there: nothing appears at `path` where the proof fails
         (ProofError). What was fitted anew is written over what was proven, and run again. Raises UsageError where
-        `path` exists and `overwrite` is not given.
+        `path` exists and may not be overwritten.
         """
-        target = check_target(path, overwrite=overwrite)
-        report = progress or (lambda stage, detail: None)
-        with tempfile.TemporaryDirectory(prefix=f".onnxsurgeon-{os.getpid()}-", dir=target.parent) as folder:
-            draft = Path(folder) / target.name
-            report("write", str(target))
-            _write(self.bare if proof else self.ir, draft, target, external=external)
-            data = draft.with_name(draft.name + ".data")
-            if data.exists():
-                check_target(target.with_name(data.name), overwrite=overwrite)
-            result = None
-            if proof:
-                report("prove", "")
-                from onnxsurgeon.proof.comparison import tolerance
-                from onnxsurgeon.proof.of_a_cut import prove, require, require_sound
-                from onnxsurgeon.surgery.network import on_disk
+        with pending(path, options) as file:
+            file.write(self.bare if options.proof else self.ir)
+            return self._proven(file, options) if options.proof else None
 
-                allowed = tolerance(self.labels, atol, rtol)
-                with on_disk(self.source) as original:
-                    result = prove(self.labels, self.keep, original, draft, allowed=allowed, device=device, seed=seed)
-                require(result, allowed)
-                if self.ir is not self.bare:
-                    _write(self.ir, draft, target, external=external)
-                    require_sound(self.labels, self.bare, draft, device=device, seed=seed)
-            if data.exists():
-                data.replace(target.with_name(data.name))
-            draft.replace(target)
+    def _proven(self, file: Pending, options: SaveOptions) -> Proof:
+        from onnxsurgeon.proof.comparison import tolerance
+        from onnxsurgeon.proof.of_a_cut import prove, require, require_sound
+        from onnxsurgeon.surgery.network import on_disk
+
+        options.told("prove", "")
+        allowed = tolerance(self.labels, options.atol, options.rtol)
+        with on_disk(self.source) as original:
+            result = prove(
+                self.labels, self.keep, original, file.path, allowed=allowed, device=options.device, seed=options.seed
+            )
+        require(result, allowed)
+        if self.ir is not self.bare:
+            file.write(self.ir)
+            require_sound(self.labels, self.bare, file.path, device=options.device, seed=options.seed)
         return result
-
-
-def _write(graph: ir.Model, draft: Path, target: Path, *, external: bool | None) -> None:
-    try:
-        write(graph, draft, overwrite=True, external=external)
-    except UsageError as error:  # of the draft, which its user has not named
-        raise UsageError(error.what.replace(str(draft), str(target)), why=error.why, fix=error.fix) from error
 
 
 def prune(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +29,12 @@ from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.model.model import Model
 from onnxsurgeon.model.read import read
-from onnxsurgeon.model.write import check_target, size, write
+from onnxsurgeon.model.write import size, write
 from onnxsurgeon.neurons.relations import Free
+from onnxsurgeon.options.record import takes
+from onnxsurgeon.options.shared import SaveOptions
 from onnxsurgeon.proof.of_edits import Proofs, prove
-from onnxsurgeon.runtime.session import Device
+from onnxsurgeon.proof.saving import pending
 from onnxsurgeon.surgery import insert as inserting
 from onnxsurgeon.surgery import kernel
 from onnxsurgeon.surgery import rewire as wiring
@@ -274,27 +276,20 @@ class Network(Model):
         """Proves all that was done; None where nothing was. Options as in `proving.prove`."""
         return prove(self.steps, **options) if self.steps else None
 
-    def save(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        overwrite: bool = False,
-        external: bool | None = None,
-        proof: bool = True,
-        device: Device = "auto",
-        atol: float | None = None,
-        rtol: float | None = None,
-        seed: int = 0,
-        progress: Callable[[str, str], None] = lambda stage, detail: None,
-    ) -> Proofs | None:
+    @takes(SaveOptions)
+    def save(self, path: str | os.PathLike[str], options: SaveOptions) -> Proofs | None:
         """Writes the network, once all that was done to it is proven; returns the proof.
 
         Nothing appears at `path` where the proof fails (ProofError).
         """
-        check_target(path, overwrite=overwrite)
-        found = self.prove(device=device, atol=atol, rtol=rtol, seed=seed, progress=progress) if proof else None
-        progress("write", os.fspath(path))
-        write(self.ir, path, overwrite=overwrite, external=external)
+        with pending(path, options) as file:
+            found = None
+            if options.proof:
+                found = self.prove(
+                    device=options.device, atol=options.atol, rtol=options.rtol, seed=options.seed,
+                    progress=options.told,
+                )  # fmt: skip
+            file.write(self.ir)
         return found
 
 

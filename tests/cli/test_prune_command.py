@@ -201,7 +201,7 @@ def test_surprises_are_told_in_words(
     def fail(*_: object, **__: object) -> None:
         raise problem
 
-    monkeypatch.setattr(module("pruning.prune"), "write", fail)
+    monkeypatch.setattr(module("proof.saving"), "write", fail)
     assert words in run(*PRUNE, "--report", "r.json", code=code).stderr
     assert json.loads(Path("r.json").read_text())["exit_code"] == code
 
@@ -221,7 +221,7 @@ def test_verbose_shows_the_traceback(folder: Path, monkeypatch: pytest.MonkeyPat
     def fail(*_: object, **__: object) -> None:
         raise KeyError("wheel")
 
-    monkeypatch.setattr(module("pruning.prune"), "write", fail)
+    monkeypatch.setattr(module("proof.saving"), "write", fail)
     result = CliRunner().invoke(app, [*PRUNE, "-v"])
     assert result.exit_code == 1
     assert "Traceback" in result.stderr

@@ -1,0 +1,180 @@
+"""Options typed once: fields of a frozen record, from which signatures, the command line and the JSON report are made.
+
+    @dataclass(frozen=True, kw_only=True)
+    class PruneOptions(Options):
+        round_to: int = option(1, "Widths become multiples of N.", panel=STAY, metavar="N", read=at_least(1))
+
+A record checks its values when it is made. Errors and help name options in backticks, as Python does (`round_to`); the
+command line writes them its own way (--round-to), see `spelled`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+REMOVE, STAY, DATA, OUTPUT, PROOF = "What to remove", "What must stay", "Data", "Output", "Proof"  # panels of the help
+Reader = Callable[[Any, str], Any]  # (value, name of the option) -> the value as it is used; raises UsageError
+_NAMED = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of an option; its name, type and default are those of the field.
+
+    default: how the help tells a default that depends. kind: type of one value on the command line. words: all that
+    are allowed there, where these are few. read: checks a value and makes it what it is used as. declared: its names
+    on the command line, where these don't follow from the field's. off: help of a switch that turns something off.
+    in_shell: whether the command line has it. about: a record of what the option is about.
+    """
+
+    help: str
+    panel: str
+    metavar: str = ""
+    default: str = ""
+    kind: type = str
+    many: bool = False
+    words: Callable[[], Iterable[str]] | None = None
+    read: Reader | None = None
+    declared: str = ""
+    off: str = ""
+    in_shell: bool = True
+    about: Any = None
+
+    def names(self, name: str) -> str:
+        """As the command line declares it: --rotate/--no-rotate."""
+        return self.declared or "--" + name.replace("_", "-")
+
+
+def option(default: Any, help: str, *, panel: str, shown: str = "", kind: type | None = None, **more: Any) -> Any:
+    """A field of a record. shown: a default in words; without, it is told as it is. The rest as in `Option`."""
+    many = isinstance(default, tuple)
+    kind = kind or (str if many or default is None else type(default))
+    shown = shown or ("" if default is None or default is False or many else str(default))
+    about = Option(help, panel, default=shown, kind=kind, many=many, **more)
+    return field(default=default, metadata={"option": about})
+
+
+def option_of(of: Field[Any]) -> Option:
+    found: Option = of.metadata["option"]
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """A record of options. Raises UsageError where a value is bad, or where two don't fit together."""
+
+    spellings: ClassVar[dict[str, Option]] = {}  # every option there is, by its name in Python
+
+    def __init_subclass__(cls) -> None:
+        found = {
+            k: v.metadata["option"] for k, v in vars(cls).items() if isinstance(v, Field) and "option" in v.metadata
+        }
+        Options.spellings.update(found)
+
+    def __post_init__(self) -> None:
+        for of in fields(self):
+            read, value = option_of(of).read, getattr(self, of.name)
+            if read is not None and value is not None:
+                object.__setattr__(self, of.name, read(value, of.name))
+        self.check()
+
+    def check(self) -> None:
+        """Raises UsageError where options don't fit together."""
+
+    def given(self) -> dict[str, Any]:
+        """All options by name, as a function takes them."""
+        return {of.name: getattr(self, of.name) for of in fields(self)}
+
+    def report(self) -> dict[str, Any]:
+        """The options as the JSON report has them."""
+        return {of.name: _plain(getattr(self, of.name)) for of in fields(self) if option_of(of).in_shell}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {key: list(shape) for key, shape in value.items()}
+    return list(value) if isinstance(value, tuple) else getattr(value, "spec", value)
+
+
+def spelled(text: str) -> str:
+    """`text` with every option in backticks written as on the command line."""
+    return _NAMED.sub(_spelled, text)
+
+
+def _spelled(found: re.Match[str]) -> str:
+    name, value = found[1], found[2]
+    if name not in Options.spellings:
+        return found[0]
+    on, _, off = Options.spellings[name].names(name).partition("/")
+    if value in ("True", "False") or not on.strip():
+        return off if value != "True" else on
+    return on if value is None else f"{on} {value.strip(chr(34) + chr(39))}"
+
+
+class Taking(Generic[P, R]):
+    """A decorator: the function's last parameter, a record, becomes keyword-only parameters for each of its options."""
+
+    def __init__(self, record: Callable[P, R]) -> None:
+        self.record = record
+
+    @overload
+    def __call__(self, function: Callable[[A, R], T]) -> Callable[Concatenate[A, P], T]: ...
+    @overload
+    def __call__(self, function: Callable[[A, B, R], T]) -> Callable[Concatenate[A, B, P], T]: ...
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        record: Any = self.record
+        known = [of.name for of in fields(record)]
+
+        @functools.wraps(function)
+        def with_options(*args: Any, **given: Any) -> Any:
+            own = {name: given.pop(name) for name in list(given) if name in positional}
+            for name in given:
+                if name not in known:
+                    near = get_close_matches(name, known, n=1)
+                    meant = f"; did you mean {near[0]!r}?" if near else ""
+                    raise TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}{meant}")
+            return function(*args, **own, **{last: record(**given)})
+
+        *before, last = inspect.signature(function).parameters
+        positional = set(before)
+        vars(with_options)["__signature__"] = _signature(function, record)
+        with_options.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n{described(record)}"
+        return with_options
+
+
+takes = Taking  # as a decorator: @takes(PruneOptions)
+
+
+def _signature(function: Callable[..., Any], record: Any) -> inspect.Signature:
+    own = inspect.signature(function)
+    keywords = [
+        inspect.Parameter(of.name, inspect.Parameter.KEYWORD_ONLY, default=of.default, annotation=of.type)
+        for of in fields(record)
+        if of.default is not MISSING
+    ]
+    return own.replace(parameters=[*list(own.parameters.values())[:-1], *keywords])
+
+
+def described(record: type[Options]) -> str:
+    """A line for each option, for a docstring."""
+    lines = ["Options:"]
+    for of in fields(record):
+        about = option_of(of)
+        default = f" Default: {about.default}." if about.default else ""
+        lines.append(f"    {of.name}: {about.help}{default}")
+    return "\n".join(lines)

@@ -1,0 +1,56 @@
+"""Files that appear once they are proven: written beside their target, proven there, then moved into its place."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.model.write import check_target, write
+from onnxsurgeon.options.shared import SaveOptions
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A file on its way to `target`; it lies at `path` until then."""
+
+    target: Path
+    path: Path
+    options: SaveOptions
+
+    def write(self, model: ir.Model) -> None:
+        """Writes the model, or writes it anew. Raises UsageError where it can't, or may not replace its weights."""
+        self.options.told("write", str(self.target))
+        try:
+            write(model, self.path, overwrite=True, external=self.options.external)
+        except UsageError as error:  # of the draft, which its user has not named
+            what = error.what.replace(str(self.path), str(self.target))
+            raise UsageError(what, why=error.why, fix=error.fix) from error
+        if self.data.exists():
+            check_target(self.target.with_name(self.data.name), overwrite=self.options.overwrite)
+
+    @property
+    def data(self) -> Path:
+        """Its weights, where they are written beside it."""
+        return self.path.with_name(self.path.name + ".data")
+
+
+@contextmanager
+def pending(path: str | os.PathLike[str], options: SaveOptions) -> Iterator[Pending]:
+    """A file that is moved to `path` when the block ends, and vanishes when it raises.
+
+    Raises UsageError where `path` exists and may not be overwritten, or nothing can be written there.
+    """
+    target = check_target(path, overwrite=options.overwrite)
+    with tempfile.TemporaryDirectory(prefix=f".onnxsurgeon-{os.getpid()}-", dir=target.parent) as folder:
+        file = Pending(target, Path(folder) / target.name, options)
+        yield file
+        if file.data.exists():
+            file.data.replace(target.with_name(file.data.name))
+        file.path.replace(target)
