@@ -210,7 +210,7 @@ def test_a_full_disk_is_told_of_the_output(run: Run, monkeypatch: pytest.MonkeyP
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module("model.write"), "_pour", full)
+    monkeypatch.setattr(module("model.write"), "_write_weight", full)
     error = run(*PRUNE, code=2).stderr
     assert "can't write net.pruned.onnx" in error
     assert "No space left on device" in error
