@@ -145,15 +145,14 @@ class _Run:
         """The solved tree, with all lower bounds met if the search finds a selection that meets them.
 
         If importances always grow with counts, the optimum uses up the upper bounds: lower bounds are added only if it
-        misses them, and dropped if out of reach. Otherwise the nearest selection's costs replace lower bounds out of
-        reach.
+        misses them. Where lower bounds are out of reach, the costs come as near to them as the search finds, give or
+        take the distance between the bounds; the most important such selection is solved for.
         """
         program = self.program
         bound = Search(program)
         free = Search(replace(program, lower=np.full(len(program.lower), -np.inf)))
         grows = bool((np.diff(program.value)[np.diff(program.owner) == 0] > 0).all())
         start = self._start(free if grows else bound)
-        tree = None
         if grows:
             tree = self._solve(free, start)
             if bound.meets(tree.best):
@@ -162,8 +161,10 @@ class _Run:
         constrained = self._solve(bound, bound.climb(start, self._half()), patience=_PATIENCE)
         if bound.meets(constrained.best):
             return constrained
-        reached = np.minimum(program.lower, program.costs(bound.counts(constrained.best)))
-        return tree or self._solve(Search(replace(program, lower=reached)), constrained.best)
+        nearest = program.costs(bound.counts(constrained.best))
+        slack = program.upper - program.lower
+        reached = np.where(nearest < program.lower, nearest - slack, program.lower)
+        return self._solve(Search(replace(program, lower=reached)), constrained.best)
 
     def _start(self, search: Search) -> IntArray:
         largest = self.program.count[self.program.start[1:] - 1].astype(np.float64)

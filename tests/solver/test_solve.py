@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -162,11 +163,19 @@ def feasible(problem: Problem, counts: IntArray, *, lower: bool = False) -> bool
     return within and bool((lengths >= problem.minimum).all())
 
 
+def selections(problem: Problem, *, lower: bool) -> Iterator[IntArray]:
+    """Every feasible selection."""
+    every = (np.array(counts) for counts in itertools.product(*[sizes.tolist() for sizes in problem.sizes]))
+    return (counts for counts in every if feasible(problem, counts, lower=lower))
+
+
 def brute_force(problem: Problem, *, lower: bool) -> float | None:
     """The greatest importance, None if nothing is feasible."""
-    every = (np.array(counts) for counts in itertools.product(*[sizes.tolist() for sizes in problem.sizes]))
-    values = [problem.importance(counts) for counts in every if feasible(problem, counts, lower=lower)]
-    return max(values, default=None)
+    return max(map(problem.importance, selections(problem, lower=lower)), default=None)
+
+
+def highest_cost(problem: Problem, cost: Cost) -> float:
+    return max(cost.evaluate(problem.lengths(counts)) for counts in selections(problem, lower=False))
 
 
 def check(problem: Problem, solution: Solution) -> None:
@@ -195,6 +204,10 @@ def test_small_problems_are_solved(seed: int) -> None:
         assert feasible(problem, solution.counts, lower=True)
         assert abs(solution.objective - best) <= noise
         assert solution.bound >= best - 1e-12 * abs(best)
+    elif len(problem.costs) == 1:  # the lower bound is out of reach: as near as possible, then important
+        (cost,) = problem.costs
+        nearest = highest_cost(problem, cost)
+        assert cost.evaluate(problem.lengths(solution.counts)) >= nearest - (cost.upper - cost.lower) - 1e-9 * nearest
 
 
 @pytest.mark.parametrize(
@@ -324,6 +337,17 @@ def test_units_of_negative_importance_go_unless_a_lower_bound_keeps_them() -> No
     )  # fmt: skip
     assert solve(problem).counts.tolist() == [2]
     assert solve(replace(problem, costs=(replace(cost, lower=6.0),))).counts.tolist() == [3]
+
+
+def test_a_lower_bound_out_of_reach_is_missed_by_as_little_as_possible() -> None:
+    """Of two units that cost 45 and 30, one fits into 50: not the more important one, which leaves 20 unused."""
+    tables = (np.array([0.0, 1.0]), np.array([0.0, 5.0]))
+    sizes = (np.array([0, 1]),) * 2
+    each = np.arange(2)
+    cost = Cost("params", np.array([45.0, 30.0]), each[:, None], 0.0, upper=50.0, lower=49.0)
+    zero = np.zeros(2, np.int64)
+    problem = Problem(tables, sizes, each, each, np.ones(2, np.int64), zero, zero, (cost,))
+    assert solve(problem).counts.tolist() == [1, 0]
 
 
 def test_an_infeasible_budget_is_named() -> None:
