@@ -1,1 +1,1 @@
-"""What a model sees on calibration data, and least squares on it."""
+"""Statistics of a model's linear layers on calibration data, and least squares on it."""

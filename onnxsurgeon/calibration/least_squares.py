@@ -1,8 +1,8 @@
-"""Least squares of many layers' kind: ridge towards the weights that are there, blind to what an activation clips.
+"""Least squares for linear layers: ridge regression towards the present weights that ignores what an activation clips.
 
-The bounds are those of Zhang et al., Accelerating Very Deep Convolutional Networks (2016): where the target lies beyond
-a bound, a prediction beyond it is as good. Each round replaces such targets by the prediction and solves again; the sum
-of squares never grows (it is majorised at the current prediction).
+Bounds follow Zhang et al., Accelerating Very Deep Convolutional Networks (2016): if a target is beyond a bound, any
+prediction beyond it has no error. Each round replaces such targets by the prediction and solves again; the sum of
+squares never grows (it is majorised at the current prediction).
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ import numpy as np
 
 from onnxsurgeon.arrays import FloatArray
 
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the mean variance of a feature: the best on held-out rows is taken
-TOLD = 2048  # rows that an error is told of
-HELD = 0.3  # share of the rows that the ridge is chosen on
-FEATURES, OUTPUTS = 512, 64  # that the ridge is chosen on
-ROUNDS = 8  # of solving with targets beyond the bounds replaced, at most
-SLOW = 0.05  # of the error: a round that gains less is the last
-SMALL = 128  # half of a matrix that is inverted as a whole
-BLOCK = 8192  # rows that are multiplied in float32 before they are added in float64
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # relative to the mean variance of a feature; held-out rows choose one
+ERROR_ROWS = 2048  # rows on which errors are computed
+HELD_OUT = 0.3  # share of the rows on which the ridge is chosen
+FEATURES, OUTPUTS = 512, 64  # about the most features and outputs on which the ridge is chosen
+ROUNDS = 8  # the most solves with targets beyond the bounds replaced
+SLOW = 0.05  # relative gain: a round that gains less is the last
+SMALL = 128  # matrices of less than twice this size are invert directly
+BLOCK = 8192  # rows that are multiplied in float32 before the sum in float64
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """Rows to be fitted: `x` shape (rows, groups, features), `y` shape (rows, groups, outputs), float32.
+class FitRows:
+    """Rows to fit: `x` shape (rows, groups, features), `y` shape (rows, groups, outputs), float32.
 
-    bounds: predictions and targets below the first are alike, and above the second.
+    bounds: values below the first count as equal, and values above the second.
     """
 
     x: FloatArray
     y: FloatArray
     bounds: tuple[float, float] | None = None
 
-    def some(self, count: int) -> Fitted:
-        """About `count` of the rows."""
+    def some(self, count: int) -> FitRows:
+        """About `count` of the rows, evenly spaced."""
         step = -(-len(self.x) // count)
-        return Fitted(self.x[::step], self.y[::step], self.bounds)
+        return FitRows(self.x[::step], self.y[::step], self.bounds)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """matrix: shape (groups, features, outputs). bias: shape (groups, outputs)."""
+    """A linear layer. matrix: shape (groups, features, outputs). bias: shape (groups, outputs)."""
 
     matrix: FloatArray
     bias: FloatArray
@@ -53,7 +53,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Normal:
-    """The normal equations of centred rows: covariances of x with x and with y, a group apart, means, and how many."""
+    """The normal equations of centred rows, per group: covariances of x with x and y, means of x and y, row count."""
 
     xx: FloatArray
     xy: FloatArray
@@ -62,7 +62,7 @@ class Normal:
     count: int
 
     def __add__(self, other: Normal) -> Normal:
-        """Those of the rows of both."""
+        """The normal equations of both sets of rows together."""
         a, b = self.count / (self.count + other.count), other.count / (self.count + other.count)
         x, y = other.x - self.x, other.y - self.y
         xx, xy = a * self.xx, a * self.xy
@@ -73,7 +73,7 @@ class Normal:
         return Normal(xx, xy, a * self.x + b * other.x, a * self.y + b * other.y, self.count + other.count)
 
     def some(self, start: FloatArray, features: slice, outputs: slice) -> Normal:
-        """Those of some features and outputs, what the others say by `start` taken away."""
+        """The normal equations of some features and outputs, minus what the other features contribute with `start`."""
         rest = start[:, :, outputs].copy()
         rest[:, features] = 0
         xy = self.xy[:, features, outputs] - (self.xx[:, features] @ rest)
@@ -81,18 +81,18 @@ class Normal:
         return Normal(self.xx[:, features, features], xy, self.x[:, features], y, self.count)
 
     def solve(self, start: FloatArray, ridge: float) -> Fit:
-        """The least squares, drawn towards `start` by `ridge`."""
+        """The ridge solution, regularised towards `start` with strength `ridge`."""
         return self.step(start, self.inverse(ridge) @ (self.xy - self.xx @ start))
 
     def inverse(self, ridge: float) -> FloatArray:
-        return inverted(self._ridged(ridge))
+        return invert(self._ridged(ridge))
 
     def step(self, start: FloatArray, change: FloatArray) -> Fit:
         matrix = start + change
         return Fit(matrix, self.y - np.einsum("gf,gfo->go", self.x, matrix))
 
     def loss(self, fit: Fit) -> float:
-        """The squared error a row, but for a constant, of a fit that was made on other rows."""
+        """The squared error per row, up to a constant, of a fit that may come from other rows."""
         matrix = fit.matrix
         gap = fit.bias + np.einsum("gf,gfo->go", self.x, matrix) - self.y
         return float((matrix * (self.xx @ matrix - 2 * self.xy)).sum() + (gap**2).sum())
@@ -104,24 +104,24 @@ class Normal:
         return result
 
 
-def fit(rows: Fitted, start: FloatArray) -> Fit:
-    """The best matrix and bias for `rows`; where the rows don't tell, it stays near `start`."""
+def fit(rows: FitRows, start: FloatArray) -> Fit:
+    """The best matrix and bias for `rows`, close to `start` in directions that the rows don't determine."""
     count = len(rows.x)
-    cut = round(count * (1 - HELD))
+    cut = round(count * (1 - HELD_OUT))
     if 1 < cut < count - 1:
-        seen, held = normal(rows.x[:cut], rows.y[:cut]), normal(rows.x[cut:], rows.y[cut:])
+        seen, held = (normal_equations(rows.x[part], rows.y[part]) for part in (slice(cut), slice(cut, None)))
         ridge, equations = _ridge(seen, held, start), seen + held
     else:
-        ridge, equations = RIDGES[len(RIDGES) // 2], normal(rows.x, rows.y)
+        ridge, equations = RIDGES[len(RIDGES) // 2], normal_equations(rows.x, rows.y)
     if rows.bounds is None:
         return equations.solve(start, ridge)
     inverse, pull = equations.inverse(ridge), equations.xx @ start
-    found, some = equations.step(start, inverse @ (equations.xy - pull)), rows.some(TOLD)
-    before = _beyond(some, found)
+    found, some = equations.step(start, inverse @ (equations.xy - pull)), rows.some(ERROR_ROWS)
+    before = _bounded_error(some, found)
     for _ in range(ROUNDS):
-        xy, y = _towards(rows, found, equations.x)
+        xy, y = _target_moments(rows, found, equations.x)
         again = replace(equations, y=y).step(start, inverse @ (xy - pull))
-        loss = _beyond(some, again)
+        loss = _bounded_error(some, again)
         found = again if loss < before else found
         if not loss < (1 - SLOW) * before:
             break
@@ -130,9 +130,10 @@ def fit(rows: Fitted, start: FloatArray) -> Fit:
 
 
 def _ridge(seen: Normal, held: Normal, start: FloatArray) -> float:
-    """The ridge whose fit to what is seen is best for what is held out: down from the middle, or up.
+    """The ridge whose fit to `seen` has the least error on `held`, found by descent from the middle of `RIDGES`.
 
-    Some features and outputs tell: a ridge stands for the noise beside the size of a coefficient, not for their number.
+    A subset of features and outputs is enough: the ridge depends on the noise relative to the size of a coefficient,
+    not on their number.
     """
     features, outputs = (
         slice(None, None, -(-start.shape[1] // FEATURES)),
@@ -148,14 +149,14 @@ def _ridge(seen: Normal, held: Normal, start: FloatArray) -> float:
     return RIDGES[at]
 
 
-def inverted(a: FloatArray) -> FloatArray:
-    """The inverse of positive definite matrices, shape (groups, n, n): of halves, by products, which are quick."""
+def invert(a: FloatArray) -> FloatArray:
+    """The inverse of positive definite matrices, shape (groups, n, n), by recursion on halves: products are fast."""
     half = a.shape[1] // 2
     if half < SMALL:
         return np.asarray(np.linalg.inv(a), np.float64)
-    first, corner = inverted(a[:, :half, :half]), a[:, :half, half:]
+    first, corner = invert(a[:, :half, :half]), a[:, :half, half:]
     across = first @ corner
-    last = inverted(a[:, half:, half:] - corner.transpose(0, 2, 1) @ across)
+    last = invert(a[:, half:, half:] - corner.transpose(0, 2, 1) @ across)
     result, beside = np.empty_like(a), across @ last
     result[:, :half, :half] = first + beside @ across.transpose(0, 2, 1)
     result[:, :half, half:], result[:, half:, :half] = -beside, -beside.transpose(0, 2, 1)
@@ -163,7 +164,7 @@ def inverted(a: FloatArray) -> FloatArray:
     return result
 
 
-def normal(x: FloatArray, y: FloatArray) -> Normal:
+def normal_equations(x: FloatArray, y: FloatArray) -> Normal:
     n = len(x)
     mean_x, mean_y = x.mean(axis=0, dtype=np.float64), y.mean(axis=0, dtype=np.float64)
     groups, features = x.shape[1:]
@@ -177,24 +178,24 @@ def normal(x: FloatArray, y: FloatArray) -> Normal:
 
 
 def product(a: FloatArray, b: FloatArray) -> FloatArray:
-    """a^T b of every group, shape (groups, features of a, features of b). a, b: shape (rows, groups, features)."""
-    if a.shape[1] == 1:  # numpy sees the symmetry of a product with itself, and does half of it
+    """a^T b per group, shape (groups, features of a, features of b). a, b: shape (rows, groups, features)."""
+    if a.shape[1] == 1:  # numpy computes only half of a symmetric product
         return np.asarray((a[:, 0].T @ b[:, 0])[None])
     return np.asarray(np.matmul(a.transpose(1, 2, 0), b.transpose(1, 0, 2)))
 
 
-def error(rows: Fitted, found: Fit) -> float:
-    """The squared error beside the variance of the targets, behind the bounds."""
+def error(rows: FitRows, found: Fit) -> float:
+    """The squared error relative to the variance of the targets, both clipped to the bounds."""
     lower, upper = rows.bounds or (-np.inf, np.inf)
-    some, mean = rows.some(TOLD), rows.y.clip(lower, upper).mean(axis=0, dtype=np.float64)
+    some, mean = rows.some(ERROR_ROWS), rows.y.clip(lower, upper).mean(axis=0, dtype=np.float64)
     y = some.y.clip(lower, upper)
-    wrong = float(((predicted(some.x, found).clip(lower, upper) - y) ** 2).sum(dtype=np.float64))
+    wrong = float(((predict(some.x, found).clip(lower, upper) - y) ** 2).sum(dtype=np.float64))
     spread = float(((y - mean) ** 2).sum(dtype=np.float64))
     return wrong / spread if spread else 0.0
 
 
-def predicted(x: FloatArray, found: Fit) -> FloatArray:
-    """Shape (rows, groups, outputs)."""
+def predict(x: FloatArray, found: Fit) -> FloatArray:
+    """Predictions, shape (rows, groups, outputs)."""
     matrix, bias = found.matrix.astype(np.float32), found.bias.astype(np.float32)
     if len(matrix) == 1:
         return np.asarray((x[:, 0] @ matrix[0] + bias[0])[:, None])
@@ -202,11 +203,11 @@ def predicted(x: FloatArray, found: Fit) -> FloatArray:
     return rows
 
 
-def _towards(rows: Fitted, found: Fit, mean_x: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Targets that are the prediction where both lie beyond a bound: their covariance with x, and means."""
+def _target_moments(rows: FitRows, found: Fit, mean_x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(covariance with x, means) of the adjusted targets."""
     total, summed = np.zeros(found.matrix.shape), np.zeros(found.bias.shape)
     for x, y in _blocks(rows.x, rows.y):
-        target = _met(y, predicted(x, found), rows.bounds)
+        target = _adjust_targets(y, predict(x, found), rows.bounds)
         total += product(x, target)
         summed += target.sum(axis=0, dtype=np.float64)
     mean = summed / len(rows.x)
@@ -215,17 +216,17 @@ def _towards(rows: Fitted, found: Fit, mean_x: FloatArray) -> tuple[FloatArray, 
     return total, mean
 
 
-def _met(y: FloatArray, guess: FloatArray, bounds: tuple[float, float] | None) -> FloatArray:
-    """`y`, and `guess` where both lie beyond a bound."""
+def _adjust_targets(y: FloatArray, guess: FloatArray, bounds: tuple[float, float] | None) -> FloatArray:
+    """The targets `y`, replaced by the prediction `guess` where both are beyond the same bound."""
     lower, upper = bounds or (-np.inf, np.inf)
     target = y if upper == np.inf else np.where(y >= upper, np.maximum(guess, upper), y)
     return target if lower == -np.inf else np.where(y <= lower, np.minimum(guess, lower), target)
 
 
-def _beyond(rows: Fitted, found: Fit) -> float:
-    """The squared error, where a prediction beyond a bound is as good as a target there."""
-    guess = predicted(rows.x, found)
-    gap = _met(rows.y, guess, rows.bounds) - guess
+def _bounded_error(rows: FitRows, found: Fit) -> float:
+    """The squared error, which is 0 where prediction and target are beyond the same bound."""
+    guess = predict(rows.x, found)
+    gap = _adjust_targets(rows.y, guess, rows.bounds) - guess
     return float(np.vdot(gap, gap))
 
 

@@ -1,4 +1,4 @@
-"""The linear consumers of a labelled graph: nodes whose weights can be fitted anew in closed form, and to what."""
+"""The linear layers of a labelled graph whose weights can be refitted in closed form, and their fit targets."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from onnxsurgeon.ops import Call
 from onnxsurgeon.ops.linear import BOUNDS, LINEAR, SUMS, LinearForm
 from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
 
-ALWAYS = -1  # in place of a neuron, on an axis that carries none: it stays
+ALWAYS = -1  # replaces a neuron id on an axis that carries no neurons, so that its positions always stay
 Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Consumer:
-    """One node that is linear in its data, with a weight of its own.
+    """A linear layer: a node that is linear in its data and whose weight no other node reads.
 
     inputs: neurons of each group's inputs, shape (groups, inputs). outputs: likewise, shape (groups, outputs).
-    tensor: what gives its weight, as `weight_tensor` does.
+    tensor: returns the tensor of a weight, as `weight_tensor` does.
     """
 
     node: ir.Node
@@ -59,24 +59,24 @@ class Consumer:
 
     @property
     def features(self) -> int:
-        """Of one group."""
+        """Features of one group."""
         return int(self.inputs.shape[1]) * self.kernel
 
     @property
     def key(self) -> str:
-        """Consumers of one key see the same rows."""
+        """A key that consumers share if they see the same rows."""
         window = [self.call.attributes.get(k) for k in ("strides", "pads", "dilations", "auto_pad", "group", "transA")]
         kernel = (self.call.shape(self.linear.weight) or ())[2:]
         return f"{self.data} {self.call.operator} {kernel} {window}"
 
     def matrix(self) -> FloatArray:
-        """The weight as coefficients, shape (groups, features, outputs)."""
+        """The weight as a matrix per group, shape (groups, features, outputs)."""
         tensor = self.tensor(self.node.inputs[self.linear.weight])
         assert tensor is not None  # see `consumers`
         return self.linear.matrix(self.call, tensor.numpy()).astype(np.float64)
 
     def twin(self, node: ir.Node) -> Consumer:
-        """The same consumer as a cut model has it, in `node`; its neurons are not told."""
+        """This consumer in a cut model, where it is `node`. Its neurons are still those of the original."""
         tensor = self.tensor(node.inputs[self.linear.weight])
         assert tensor is not None
         weight = self.call.inputs[self.linear.weight]
@@ -90,10 +90,9 @@ class Consumer:
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """What a consumer is to reproduce: `value` of the original, which is its output plus `other` if there is one, or
-    plus `shift`, shape (groups, outputs).
+    """The fit target of a consumer: `value` of the original, which is its output, plus `other` or `shift` if there.
 
-    bounds: what the only user of `value` lets through unchanged.
+    shift: a constant, shape (groups, outputs). bounds: the range that the only reader of `value` does not clip.
     """
 
     consumer: Consumer
@@ -104,7 +103,7 @@ class Goal:
 
 
 def consumers(labels: Labels) -> list[Consumer]:
-    """Every linear node of the outermost graph whose weight is its own, in the graph's order."""
+    """All linear layers of the main graph, in graph order."""
     return list(_consumers(labels))
 
 
@@ -128,15 +127,15 @@ def _consumers(labels: Labels) -> Iterator[Consumer]:
 
 
 def weight_tensor(evaluator: Evaluator, value: ir.Value | None) -> ir.TensorProtocol | None:
-    """A constant, or what nodes that only rearrange their input make of one."""
-    found, node = constant(value), None if value is None else value.producer()
+    """The tensor of a constant, or of a rearranged constant (Transpose, Reshape); None for any other value."""
+    tensor, node = constant(value), None if value is None else value.producer()
     operator = None if node is None else operator_of(node)
-    if found is not None or node is None or operator is None or operator.moves != "rearranged":
-        return found
+    if tensor is not None or node is None or operator is None or operator.moves != "rearranged":
+        return tensor
     given = [weight_tensor(evaluator, v) for v in node.inputs]
-    if any(tensor is None and v is not None for tensor, v in zip(given, node.inputs, strict=True)):
+    if any(t is None and v is not None for t, v in zip(given, node.inputs, strict=True)):
         return None
-    array = evaluator.compute(node, [None if tensor is None else tensor.numpy() for tensor in given])
+    array = evaluator.compute(node, [None if t is None else t.numpy() for t in given])
     return None if array is None else ir.Tensor(array)
 
 
@@ -145,15 +144,15 @@ def _ids(axis: Axis, groups: int, size: int) -> Ids:
 
 
 def kept(keep: Mask, neurons: Ids) -> Mask:
-    """Which of `neurons` stay, shape as they."""
+    """Mask of the `neurons` that stay, shape as `neurons`."""
     return np.append(keep, True)[neurons]
 
 
 def goals(labels: Labels) -> list[Goal]:
-    """What each consumer is to reproduce.
+    """The fit target of each consumer.
 
-    Where its output only goes into a sum whose other term is known before, it is the sum: so a block corrects what the
-    path beside it lost.
+    If its output is only added to a term that is computed earlier (a residual), the target is the sum: so a block also
+    corrects the error of its shortcut.
     """
     order = {node: number for number, node in enumerate(labels.model.graph)}
     return [_goal(labels, consumer, order) for consumer in consumers(labels)]
@@ -161,25 +160,25 @@ def goals(labels: Labels) -> list[Goal]:
 
 def _goal(labels: Labels, consumer: Consumer, order: dict[ir.Node, int]) -> Goal:
     value, other, shift = consumer.node.outputs[0], None, None
-    user = _user(value)
+    user = _only_reader(value)
     if user is not None and (domain_of(user), user.op_type) in SUMS and len(user.inputs) == 2:
         term = user.inputs[1 if user.inputs[0] is value else 0]
         assert term is not None
         producer, call = term.producer(), labels.calls.get(user)
         shapes = {call.shape(0), call.shape(1)} if call else set()
         if constant(term) is not None:
-            shift = _by_output(consumer, term)
+            shift = _per_output(consumer, term)
             value = value if shift is None else user.outputs[0]
         elif len(shapes) == 1 and producer is not None and order.get(producer, len(order)) < order[consumer.node]:
             value, other = user.outputs[0], term
-    user = _user(value)
+    user = _only_reader(value)
     find = BOUNDS.get((domain_of(user), user.op_type)) if user is not None else None
     bounds = find(labels.calls[user]) if find and user in labels.calls else None
     return Goal(consumer, value, other, shift, bounds)
 
 
-def _by_output(consumer: Consumer, term: ir.Value) -> FloatArray | None:
-    """A constant that is added to an output, shape (groups, outputs); None where it isn't one number a neuron."""
+def _per_output(consumer: Consumer, term: ir.Value) -> FloatArray | None:
+    """A constant that is added to an output, shape (groups, outputs); None if it isn't one number per channel."""
     tensor = constant(term)
     assert tensor is not None
     shape, at = tuple(tensor.shape.numpy()), consumer.linear.channels
@@ -190,7 +189,7 @@ def _by_output(consumer: Consumer, term: ir.Value) -> FloatArray | None:
     return np.asarray(tensor.numpy(), np.float64).reshape(consumer.outputs.shape)
 
 
-def _user(value: ir.Value) -> ir.Node | None:
-    """The only node that reads `value`."""
+def _only_reader(value: ir.Value) -> ir.Node | None:
+    """The only node that reads `value`; None if there are others or it is a graph output."""
     uses = value.uses()
     return next(iter(uses)).node if len(uses) == 1 and not value.is_graph_output() else None

@@ -1,7 +1,7 @@
-"""What the inputs of linear nodes are like on calibration data: Gram matrices, accumulated in float64.
+"""Statistics of the inputs of linear layers on calibration data: Gram matrices, accumulated in float64.
 
-The original runs once in onnxruntime for each group of layers that fits the memory. Of the rows of a large layer (the
-positions of all pictures) only some are looked at, the same ones each time: more of them change little.
+The original runs once in onnxruntime for each group of layers that fits into memory. Large layers (with many positions
+per image) use a sample of their rows, the same one each time: more rows change little.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.session import Device
 
 FORMAT = "1"
-TOGETHER = 2048  # rows that wait to be multiplied, of every layer
+FLUSH_ROWS = 2048  # rows of a layer that are collected before they are multiplied
 
 
 @dataclass(frozen=True)
 class RowLimits:
-    """How many rows of a layer are looked at: so many at least, and so many for each feature of a group."""
+    """How many rows of a layer to use: the larger of `least` and `per_feature` times the features of a group."""
 
     least: int
     per_feature: int
 
 
-ENOUGH = RowLimits(8192, 3)  # to fit weights to
-SOME = RowLimits(8192, 4)  # to tell how inputs go together
-FEW = RowLimits(3072, 2)  # to compare selections
+FIT_ROWS = RowLimits(8192, 3)  # to fit weights
+GRAM_ROWS = RowLimits(8192, 4)  # to compute Gram matrices
+TRIAL_ROWS = RowLimits(3072, 2)  # to compare selections
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Of the rows of one consumer, a group apart.
+    """Moments of the rows of one consumer, per group.
 
-    gram: mean of feature x feature, shape (groups, features, features), float32 (they are large). mean, magnitude (the
-    mean of |x|): shape (groups, features).
+    gram: mean of x x^T, shape (groups, features, features), float32 to save memory. mean: of x. magnitude: mean of |x|.
+    Both have shape (groups, features).
     """
 
     gram: npt.NDArray[np.float32]
@@ -63,16 +63,16 @@ class Moments:
 
 @dataclass
 class Statistics:
-    """What calibration tells. moments: by `Consumer.key`.
+    """The results of calibration. fingerprint: of the model. moments: by `Consumer.key`.
 
-    losses: by space (see `space_key`), what the output loses when so many of its units stay, and all of the others.
-    turns: by stream, how it was turned before the rest was found (see `rotation`), shape (components, neurons).
+    losses: by space (see `space_key`), {count: output error if only this space is cut, to `count` units}.
+    rotations: by stream, the rotation of the model that the rest refers to, shape (components, neurons).
     """
 
     fingerprint: str
     moments: dict[str, Moments] = field(default_factory=dict)
     losses: dict[str, dict[int, float]] = field(default_factory=dict)
-    turns: dict[str, FloatArray] = field(default_factory=dict)
+    rotations: dict[str, FloatArray] = field(default_factory=dict)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         arrays: dict[str, np.ndarray] = {"format": np.array(FORMAT), "model": np.array(self.fingerprint)}
@@ -81,7 +81,7 @@ class Statistics:
             arrays |= {f"{number} mean": moments.mean, f"{number} magnitude": moments.magnitude}
         for key, points in self.losses.items():
             arrays[f"loss {key}"] = np.array(sorted(points.items()), np.float64).reshape(-1, 2)
-        arrays |= {f"turn {key}": turn for key, turn in self.turns.items()}
+        arrays |= {f"turn {key}": turn for key, turn in self.rotations.items()}
         try:
             with Path(path).open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
@@ -90,17 +90,22 @@ class Statistics:
 
 
 def load_statistics(path: str | os.PathLike[str], fingerprint: str) -> Statistics:
-    """What `Statistics.save` wrote. Raises ModelError where it is no such file, UsageError for another model's."""
+    """The statistics that `Statistics.save` wrote. Raises ModelError for any other file, UsageError for another model.
+
+    fingerprint: of the model that the statistics must belong to.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
         known = str(found.pop("format")) == FORMAT
         model = str(found.pop("model"))
     except (OSError, ValueError, KeyError) as problem:
-        raise ModelError(f"--stats {path} can't be read", why=str(problem), fix="remove it: it is made anew") from None
+        raise ModelError(
+            f"--stats {path} can't be read", why=str(problem), fix="remove it, and it is computed again"
+        ) from None
     if not known or model != fingerprint:
         raise UsageError(
-            f"--stats {path} is of another model", why="its fingerprint differs", fix="name another file for this model"
+            f"--stats {path} belongs to another model", why="its fingerprint differs", fix="use another file name"
         )
     result = Statistics(model)
     for name, array in found.items():
@@ -112,12 +117,12 @@ def load_statistics(path: str | os.PathLike[str], fingerprint: str) -> Statistic
         elif number == "loss":
             result.losses[what] = {int(count): float(loss) for count, loss in array}
         elif number == "turn":
-            result.turns[what] = array
+            result.rotations[what] = array
     return result
 
 
 def fingerprint(paths: Sequence[Path]) -> str:
-    """Of the bytes of a model's files."""
+    """A hash of the bytes of a model's files, as hexadecimal text."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
@@ -126,20 +131,20 @@ def fingerprint(paths: Sequence[Path]) -> str:
 
 
 def space_key(roots: IntArray) -> str:
-    """A name for a set of units."""
+    """A key for a set of units."""
     return hashlib.sha256(np.ascontiguousarray(roots, np.int64).tobytes()).hexdigest()[:32]
 
 
-class Watching(Protocol):
-    """Who else wants to see values of the model while it runs."""
+class Observer(Protocol):
+    """Receives `values` of the model for each batch of a calibration run."""
 
     @property
     def values(self) -> Sequence[ir.Value]: ...
     def take(self, number: int, batch: Batch, arrays: Arrays) -> None: ...
 
 
-class Sums:
-    """Moments while they are summed up."""
+class MomentSums:
+    """Running sums for the moments of one consumer."""
 
     def __init__(self, consumer: Consumer) -> None:
         groups, features = len(consumer.inputs), consumer.features
@@ -148,9 +153,9 @@ class Sums:
         self.rows, self.waiting = 0, list[FloatArray]()
 
     def add(self, rows: FloatArray) -> None:
-        """rows: shape (picked, groups, features)."""
+        """Add `rows`, shape (rows, groups, features)."""
         self.waiting.append(rows)
-        if sum(map(len, self.waiting)) >= TOGETHER:
+        if sum(map(len, self.waiting)) >= FLUSH_ROWS:
             self.flush()
 
     def flush(self) -> None:
@@ -168,12 +173,12 @@ class Sums:
         return Moments(self.gram.astype(np.float32), self.mean / n, self.magnitude / n)
 
 
-def picks(
-    consumer: Consumer, total: int, batch: Batch, number: int, samples: int, seed: int, rows: RowLimits = ENOUGH
+def pick_rows(
+    consumer: Consumer, total: int, batch: Batch, number: int, samples: int, seed: int, rows: RowLimits = FIT_ROWS
 ) -> IntArray:
-    """Numbers of the rows of one batch that are looked at, ascending; the same ones for the same arguments.
+    """Indices of the rows of one batch to use, ascending; equal arguments give equal rows.
 
-    total: rows of the batch, padding included. number: of the batch. samples: of all batches.
+    total: rows in the batch, including padding. number: index of the batch. samples: their number in all batches.
     """
     wanted = max(rows.least, rows.per_feature * consumer.features) * batch.size / samples
     if wanted >= total:
@@ -186,23 +191,23 @@ def picks(
 
 def moments(
     labels: Labels, found: Sequence[Consumer], data: Samples, *, memory: float, device: Device = "auto", seed: int = 0,
-    watching: Watching | None = None,
+    observer: Observer | None = None,
 ) -> Mapping[str, Moments]:  # fmt: skip
-    """Moments by consumer key. memory: bytes that Gram matrices and activations may take, about. watching: sees every
-    batch once."""
+    """Moments by `Consumer.key`. memory: approximate limit in bytes for Gram matrices and activations. observer: sees
+    each batch once."""
     first: dict[str, Consumer] = {}
     for consumer in found:
         first.setdefault(consumer.key, consumer)
     result: dict[str, Moments] = {}
     batch = next(iter(data.batches()))
     for group in _groups(list(first.values()), batch.size, memory / 2):
-        result |= _pass(labels, group, data, device, seed, watching)
-        watching = None
+        result |= _pass(labels, group, data, device, seed, observer)
+        observer = None
     return result
 
 
 def _groups(found: Sequence[Consumer], size: int, limit: float) -> Iterator[list[Consumer]]:
-    """Consumers whose Gram matrices and data, of `size` samples, fit the memory together."""
+    """Groups of consumers whose Gram matrices and data (of `size` samples) together take at most `limit` bytes."""
     group, used = list[Consumer](), 0.0
     for consumer in found:
         shape = consumer.call.shape(consumer.linear.data) or (1,)
@@ -217,23 +222,23 @@ def _groups(found: Sequence[Consumer], size: int, limit: float) -> Iterator[list
 
 
 def _pass(
-    labels: Labels, group: Sequence[Consumer], data: Samples, device: Device, seed: int, watching: Watching | None
+    labels: Labels, group: Sequence[Consumer], data: Samples, device: Device, seed: int, observer: Observer | None
 ) -> dict[str, Moments]:
-    """One run of the original over all data."""
+    """The moments of one group, from one run of the original over all data."""
     values = [v for c in group if (v := c.node.inputs[c.linear.data]) is not None]
-    piece = Segment(labels.model, [*values, *(watching.values if watching else [])], device)
-    sums = {consumer: Sums(consumer) for consumer in group}
+    piece = Segment(labels.model, [*values, *(observer.values if observer else [])], device)
+    sums = {consumer: MomentSums(consumer) for consumer in group}
 
     def add(number: int, batch: Batch, arrays: Arrays) -> None:
-        if watching:
-            watching.take(number, batch, arrays)
+        if observer:
+            observer.take(number, batch, arrays)
         for consumer, total in sums.items():
             array = arrays[consumer.data]
-            chosen = picks(
-                consumer, consumer.linear.positions(consumer.call, array), batch, number, len(data), seed, SOME
+            chosen = pick_rows(
+                consumer, consumer.linear.positions(consumer.call, array), batch, number, len(data), seed, GRAM_ROWS
             )
             total.add(consumer.linear.rows(consumer.call, array, chosen))
 
     for number, batch in enumerate(data.batches()):
-        add(number, batch, piece.run(batch.feed))  # nothing holds the arrays when the next batch runs
-    return {consumer.key: sums.pop(consumer).done() for consumer in group}  # one by one: they are large
+        add(number, batch, piece.run(batch.feed))  # no name keeps the arrays alive while the next batch runs
+    return {consumer.key: sums.pop(consumer).done() for consumer in group}  # frees each sum: they are large

@@ -1,8 +1,7 @@
-"""All weights and biases of a cut network refined together, by gradient steps towards the outputs of the original.
+"""Distillation: trains all weights and biases of a cut network on the outputs of the original.
 
-This is distillation on samples without labels, not a closed form: Adam (Kingma and Ba 2015), whose steps are relative
-to the size of each weight. Some samples are held out from the gradients. They choose how large the steps are and which
-iterate is kept; the start is one of them.
+Needs samples without labels. Uses Adam (Kingma and Ba 2015) with steps relative to the size of each weight. Held-out
+samples choose the learning rate and the number of epochs, which may be 0.
 """
 
 from __future__ import annotations
@@ -26,22 +25,21 @@ from onnxsurgeon.runtime.session import Device, Session
 from onnxsurgeon.training.differentiate import EXPECTED, backward
 from onnxsurgeon.training.losses import relative, scored
 
-HELD = 4  # every so many samples one is held out
-STEP = 32  # samples that a gradient is of, at least
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of a weight's root mean square: what it moves in one step, about
-TRIAL = 4  # epochs that each rate is tried for
+HELD_OUT = 4  # one in this many samples is held out
+STEP = 32  # the least number of samples per gradient
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # learning rates, relative to the root mean square of a weight
+TRIAL = 4  # epochs for which each rate is tried
 EPOCHS = 30
-PATIENCE = 8  # epochs without a better iterate after which no more are made
-DECAY = (0.9, 0.99)  # of the means of gradients and of their squares
+PATIENCE = 8  # epochs without improvement before the search for the best epoch stops
+DECAY = (0.9, 0.99)  # of the running means of gradients and of their squares
 TINY = 1e-12
 
 
 @dataclass(frozen=True)
 class SamplePool:
-    """Samples one by one. feed, expected: arrays with one row a sample, by input and by output.
+    """Samples and the original's outputs for them. feed, expected: arrays with one row per sample, by input and output.
 
-    size: of the batches that they came in. shapes: of the outputs of one such batch, which `original` gives. vary: what
-    else samples could be.
+    size: batch size. shapes: output shapes of one batch of `original`. vary: draws an augmented batch, if there is one.
     """
 
     feed: Arrays
@@ -55,7 +53,7 @@ class SamplePool:
         return len(next(iter(self.expected.values())))
 
     def batches(self) -> Iterator[Batch]:
-        """All of them, in order; the last batch is filled up."""
+        """All samples in batches, in order; the last batch is padded."""
         for at in range(0, len(self), self.size):
             chosen = np.arange(at, min(at + self.size, len(self)))
             yield Batch(self.fed(np.resize(chosen, self.size)), None, len(chosen), self.size)
@@ -63,8 +61,8 @@ class SamplePool:
     def fed(self, chosen: IntArray) -> Arrays:
         return {name: array[chosen] for name, array in self.feed.items()}
 
-    def shown(self, chosen: IntArray, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
-        """A batch of them, varied where they can be, and what the original makes of it."""
+    def draw(self, chosen: IntArray, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+        """A batch of samples, augmented if possible, and the original's outputs for it."""
         feed = self.fed(chosen)
         if self.vary is None:
             return feed, {name: array[chosen].reshape(self.shapes[name]) for name, array in self.expected.items()}
@@ -79,10 +77,10 @@ def _rows(arrays: Arrays, chosen: Mask) -> Arrays:
     return {name: array[chosen] for name, array in arrays.items()}
 
 
-def pooled(targets: Targets) -> SamplePool | None:
-    """The samples and what the original makes of them; None where they can't be told apart.
+def pool_samples(targets: Targets) -> SamplePool | None:
+    """The samples and the original's outputs for them; None if a batch can't be split into samples.
 
-    No more samples than memory is for are looked at.
+    Uses only as many samples as fit into memory.
     """
     piece = Segment(targets.labels.model, ends := scored(targets.labels.model), targets.device)
     names, pools, used = [end.name or "" for end in ends], list[SamplePool](), 0
@@ -108,10 +106,10 @@ def _stacked(parts: Sequence[Arrays]) -> Arrays:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-class Descent:
-    """The network on samples that are seen, its weights as inputs and on their way.
+class Training:
+    """Training of the cut network on the samples `seen`. Weights are inputs of the model, so that they can change.
 
-    start: the weights that a gradient reaches, by name.
+    start: the initial weights that a gradient reaches, by name.
     """
 
     def __init__(self, seen: SamplePool, layers: Sequence[CutLayer], device: Device, seed: int) -> None:
@@ -125,7 +123,7 @@ class Descent:
             self.model, self.forward = Session(made.model, device), Session(made.forward, device)
         except ModelError as problem:
             raise ModelError(
-                "no gradients can be computed of this model", why=problem.why, fix="use --compensate sequential"
+                "can't compute gradients of this model", why=problem.why, fix="use --compensate sequential"
             ) from None
         self.gradients = made.gradients
         values = {weight.name or "": _array(weight) for weight in weights}
@@ -134,22 +132,22 @@ class Descent:
         self.scales = _scales(named, self.start)
 
     def _factor(self, name: str) -> float:
-        """What makes a squared error of one batch relative to the variance of the outputs; 0 where there is none."""
+        """The factor that makes the squared error of a batch relative to the outputs' variance; 0 if that is 0."""
         spread = self.seen.expected[name].var(axis=0, dtype=np.float64).sum()
         return float(1 / (spread * self.seen.size)) if spread > 0 else 0.0
 
     def loss(self, weights: Arrays, held: SamplePool) -> float:
-        """The squared error of the outputs beside their variance."""
+        """The squared error of the outputs on `held`, relative to their variance."""
         runs = [(self.forward.run({**b.feed, **self.fixed, **weights}), b) for b in held.batches()]
         found = _stacked([{n: a[n].reshape(b.size, -1)[: b.count] for n in self.ends} for a, b in runs])
         loss = relative([held.expected[name] for name in self.ends], [found[name] for name in self.ends])
         return loss if np.isfinite(loss) else np.inf
 
-    def _slopes(self, weights: Arrays, chosen: IntArray) -> Arrays:
-        """The gradient over some samples, as many as make whole batches."""
+    def _gradients(self, weights: Arrays, chosen: IntArray) -> Arrays:
+        """The gradient summed over the samples `chosen`, which fill whole batches."""
         total, seen = Arrays(), self.seen
         for part in chosen.reshape(-1, seen.size):
-            feed, expected = seen.shown(part, self.rng)
+            feed, expected = seen.draw(part, self.rng)
             expected = {EXPECTED + name: expected[name] for name in self.ends}
             found = self.model.run({**feed, **expected, **self.fixed, **weights})
             for name, output in self.gradients.items():
@@ -157,62 +155,63 @@ class Descent:
         return total
 
     def run(self, rate: float, epochs: int, total: int) -> Iterator[Arrays]:
-        """The weights after each of the first epochs of `total`, over which the rate falls along a cosine."""
+        """The weights after each of the first `epochs` of `total`, over which the rate falls along a cosine."""
         adam = Adam(self.start, self.scales)
         stride = self.seen.size * ceil(STEP / self.seen.size)
         for epoch in range(epochs):
             order = np.resize(self.rng.permutation(len(self.seen)), max(stride, len(self.seen)))
             steps = len(order) // stride
             for step in range(steps):
-                slopes = self._slopes(adam.weights, order[step * stride : (step + 1) * stride])
-                adam.step(slopes, rate * (1 + cos(pi * (epoch + step / steps) / total)) / 2)
+                gradients = self._gradients(adam.weights, order[step * stride : (step + 1) * stride])
+                adam.step(gradients, rate * (1 + cos(pi * (epoch + step / steps) / total)) / 2)
             yield dict(adam.weights)
 
 
 class Adam:
-    """Weights on their way. scales: by weight, what a rate is relative to."""
+    """Adam with a learning rate per weight: the rate times its entry of `scales`."""
 
     def __init__(self, weights: Arrays, scales: Mapping[str, float]) -> None:
         self.weights, self.scales, self.steps = dict(weights), scales, 0
         self.mean = {name: np.zeros_like(array) for name, array in weights.items()}
         self.square = {name: np.zeros_like(array) for name, array in weights.items()}
 
-    def step(self, slopes: Arrays, rate: float) -> None:
+    def step(self, gradients: Arrays, rate: float) -> None:
         self.steps += 1
         first, second = (1 - decay**self.steps for decay in DECAY)
-        for name, slope in slopes.items():
-            slope = slope * np.float32(self.scales[name])  # in units of the scale, so that TINY means the same to all
-            self.mean[name] += (1 - DECAY[0]) * (slope - self.mean[name])
-            self.square[name] += (1 - DECAY[1]) * (slope * slope - self.square[name])
-            moved = self.mean[name] / first / (np.sqrt(self.square[name] / second) + TINY)
-            self.weights[name] = self.weights[name] - np.float32(rate * self.scales[name]) * moved
+        for name, gradient in gradients.items():
+            gradient = gradient * np.float32(self.scales[name])  # in units of the scale, so TINY has one meaning
+            self.mean[name] += (1 - DECAY[0]) * (gradient - self.mean[name])
+            self.square[name] += (1 - DECAY[1]) * (gradient * gradient - self.square[name])
+            change = self.mean[name] / first / (np.sqrt(self.square[name] / second) + TINY)
+            self.weights[name] = self.weights[name] - np.float32(rate * self.scales[name]) * change
 
 
-def joint(
+def distill(
     targets: Targets, keep: Mask, model: ir.Model, *, seed: int = 0, progress: Callable[[str], None] | None = None
 ) -> list[Change]:
-    """Fits `model`, which `keep` was cut out of, layer after layer (see `sequential`), and then all of it together.
+    """Refit `model`, the original cut to `keep`, by `sequential`, then train it as a whole. Returns the changes.
 
-    It is done twice: on a part of the samples, to learn from the others how far to go; and on all samples, so far.
-    Where no gradient arrives, or none makes what is held out better, the model is as `sequential` makes it.
+    Runs twice: first on a part of the samples, where the others choose rate and epochs; then on all samples with these.
+    The result is that of `sequential` if no gradient reaches a weight, or training doesn't improve held-out samples.
+    Raises ModelError if the gradient of an operator is unknown.
     """
-    pool = pooled(targets)
-    plan = None if pool is None else _rehearsed(targets, pool, keep, copied(model), seed, progress)
+    pool = pool_samples(targets)
+    plan = None if pool is None else _make_plan(targets, pool, keep, copied(model), seed, progress)
     changes = sequential(targets, keep, model, progress=progress)
     if pool is None or plan is None or plan.epochs == 0:
         return changes
     if progress:
-        progress(f"all together, {plan.epochs} epochs")
-    descent = Descent(pool, list(layers(targets.labels, keep, model)), targets.device, seed)
-    *_, found = descent.run(plan.rate, plan.epochs, EPOCHS)
-    for name, array in found.items():
+        progress(f"distillation, {plan.epochs} epochs")
+    training = Training(pool, list(layers(targets.labels, keep, model)), targets.device, seed)
+    *_, weights = training.run(plan.rate, plan.epochs, EPOCHS)
+    for name, array in weights.items():
         model.graph.initializers[name].const_value = ir.Tensor(array, name=name)
     return [*changes, Change(TOGETHER, plan.before, plan.after)]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How far to go. before, after: the loss of what was held out."""
+    """Learning rate and number of epochs. before, after: the loss on held-out samples."""
 
     rate: float
     epochs: int
@@ -220,40 +219,40 @@ class Plan:
     after: float
 
 
-def _rehearsed(
+def _make_plan(
     targets: Targets, pool: SamplePool, keep: Mask, model: ir.Model, seed: int, progress: Callable[[str], None] | None
 ) -> Plan | None:
-    block = min(pool.size * ceil(STEP / pool.size), len(pool) // HELD)
+    block = min(pool.size * ceil(STEP / pool.size), len(pool) // HELD_OUT)
     if block == 0:
         return None
-    out = np.arange(len(pool)) // block % HELD == HELD - 1  # neighbours, which may be alike, stay together
+    out = np.arange(len(pool)) // block % HELD_OUT == HELD_OUT - 1  # neighbours may be similar, so blocks stay whole
     seen, held = pool.some(~out), pool.some(out)
     part = Targets(targets.labels, seen, memory=targets.memory, device=targets.device, seed=seed)
     sequential(part, keep, model)
     found = list(layers(targets.labels, keep, model))
-    descent = Descent(seen, found, targets.device, seed) if found else None
-    if descent is None or not descent.start:
+    training = Training(seen, found, targets.device, seed) if found else None
+    if training is None or not training.start:
         return None
-    rate = _rate(descent, held)
-    before = descent.loss(descent.start, held)
+    rate = _rate(training, held)
+    before = training.loss(training.start, held)
     best, epochs = before, 0
-    for epoch, weights in enumerate(descent.run(rate, EPOCHS, EPOCHS), 1):
-        loss = descent.loss(weights, held)
+    for epoch, weights in enumerate(training.run(rate, EPOCHS, EPOCHS), 1):
+        loss = training.loss(weights, held)
         if progress:
-            progress(f"rehearsal, epoch {epoch}: the outputs held out are {loss:.3g} wrong")
+            progress(f"rehearsal, epoch {epoch}: relative error {loss:.3g} on held-out samples")
         best, epochs = (loss, epoch) if loss < best else (best, epochs)
         if epoch - epochs >= PATIENCE:
             break
     return Plan(rate, epochs, before, best)
 
 
-def _rate(descent: Descent, held: SamplePool) -> float:
-    """Of RATES, from the middle on: the one whose neighbours lose more after a short run."""
+def _rate(training: Training, held: SamplePool) -> float:
+    """The best of RATES after a short run, found by descent from the middle."""
 
     @cache
     def lost(at: int) -> float:
-        *_, weights = descent.run(RATES[at], TRIAL, TRIAL)
-        return descent.loss(weights, held)
+        *_, weights = training.run(RATES[at], TRIAL, TRIAL)
+        return training.loss(weights, held)
 
     at = len(RATES) // 2
     for way in (-1, 1):
@@ -268,7 +267,7 @@ def _array(value: ir.Value) -> FloatArray:
 
 
 def _scales(named: Sequence[Sequence[str]], start: Arrays) -> dict[str, float]:
-    """The root mean square of each weight; a bias counts as large as the weight of its layer at least."""
+    """The root mean square of each weight; that of a bias is at least the one of its layer's weight."""
     scales = dict[str, float]()
     for names in named:
         size = 0.0

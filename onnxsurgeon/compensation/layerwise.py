@@ -1,9 +1,9 @@
-"""Compensation: the weights behind a cut fitted anew to what the original computes, in closed form but for `joint`.
+"""Layerwise compensation: refits the weights behind a cut to the original's activations, in closed form.
 
-bias: the mean of what is lost goes into the biases. linear: each consumer reproduces its output from the inputs that
-are left, both of the original (least squares on the Gram matrix, as in ThiNet and Optimal Brain Compression).
-sequential: in the graph's order, from the inputs that the cut model really has (as in the asymmetric reconstruction of
-Zhang et al. 2016). joint: sequential, and then gradient steps; see `joint`.
+bias: adds the mean of the lost contributions to the biases. linear: each layer reproduces its original output from the
+remaining original inputs (least squares on the Gram matrix, as in ThiNet and Optimal Brain Compression). sequential:
+layer by layer in graph order, from the inputs that the cut model computes (the asymmetric reconstruction of Zhang et
+al. 2016).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays, FloatArray, IntArray, Mask
-from onnxsurgeon.calibration.least_squares import Fit, Fitted, error, fit
+from onnxsurgeon.calibration.least_squares import Fit, FitRows, error, fit
 from onnxsurgeon.calibration.linear_layers import goals
-from onnxsurgeon.calibration.statistics import ENOUGH, Moments, RowLimits, picks
+from onnxsurgeon.calibration.statistics import FIT_ROWS, Moments, RowLimits, pick_rows
 from onnxsurgeon.compensation.cut_layers import CutLayer, layers
-from onnxsurgeon.compensation.norm_statistics import ChannelSums, norms, restate
+from onnxsurgeon.compensation.norm_statistics import ChannelSums, norms, update_norm
 from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.runtime.partial_runs import Segment, Store, Walk
@@ -28,16 +28,16 @@ from onnxsurgeon.runtime.session import Device
 
 Compensation = Literal["none", "bias", "linear", "sequential", "joint"]
 COMPENSATIONS = get_args(Compensation)
-RIDGE = 1e-3  # of the mean variance of a feature, where nothing is held out to choose it
-TOGETHER = "(all together)"  # in place of a node
-SAME = 1e-9  # a relative error below which a layer is left alone
+RIDGE = 1e-3  # relative to the mean variance of a feature, if there are no held-out rows to choose it
+TOGETHER = "(all together)"  # the node of a change that concerns the whole network
+SAME = 1e-9  # a layer with a smaller relative error is not refitted
 
 
 @dataclass(frozen=True)
 class Change:
-    """A layer that was fitted anew. before, after: its error beside the variance of what it is to reproduce.
+    """A refitted layer. before, after: its squared error relative to the variance of its target.
 
-    node: its name; or TOGETHER, where the error is that of the outputs, on samples that were held out.
+    node: its name; or TOGETHER for distillation, with the error of the network's outputs on held-out samples.
     """
 
     node: str
@@ -48,7 +48,7 @@ class Change:
 def from_moments(
     labels: Labels, keep: Mask, model: ir.Model, moments: Mapping[str, Moments], *, biases_only: bool = False
 ) -> list[Change]:
-    """`bias` and `linear`: fits `model`, which `keep` was cut out of, to moments of the original."""
+    """Refit `model`, the original cut to `keep`, to moments of the original: `linear`, or `bias` if biases_only."""
     changes = []
     for layer in layers(labels, keep, model):
         consumer = layer.consumer
@@ -58,7 +58,7 @@ def from_moments(
         whole = consumer.matrix()[layer.groups]
         part = _restricted(known, layer.groups)
         before = layer.within(whole)
-        after = before if biases_only else _refitted(whole, part, layer.features)
+        after = before if biases_only else _solve_remaining(whole, part, layer.features)
         bias = np.einsum("gf,gfo->go", part.mean, whole - after)
         outputs = layer.outputs
         layer.write(
@@ -75,8 +75,8 @@ def _restricted(known: Moments, groups: Mask) -> Moments:
     return Moments(known.gram[groups], known.mean[groups], known.magnitude[groups])
 
 
-def _refitted(whole: FloatArray, known: Moments, features: Mask) -> FloatArray:
-    """The coefficients of what is left that reproduce the output best; 0 for what is gone."""
+def _solve_remaining(whole: FloatArray, known: Moments, features: Mask) -> FloatArray:
+    """The weights on the remaining features that reproduce the output best; 0 for features that are gone."""
     result = np.zeros_like(whole)
     for group, (covariance, stays) in enumerate(zip(known.covariance, features, strict=True)):
         ridge = RIDGE * np.trace(covariance) / len(covariance) + 1e-12
@@ -92,15 +92,15 @@ def _energy(matrix: FloatArray, known: Moments, outputs: Mask) -> float:
 
 
 class Targets:
-    """Rows of what the layers of the original compute on `data`, which fitted layers are to reproduce.
+    """Fit targets: rows of the outputs of the original's layers on `data`.
 
-    memory: bytes that they may take; more of them lie in a temporary folder. The original runs when `gather` is
-    called, unless its values were shown before, batch by batch.
+    memory: limit in bytes; rows beyond a quarter of it go to a temporary folder. `gather` runs the original, unless
+    `take` has already received its values batch by batch.
     """
 
     def __init__(
         self, labels: Labels, data: Samples, *, memory: float, device: Device = "auto", seed: int = 0,
-        rows: RowLimits = ENOUGH,
+        rows: RowLimits = FIT_ROWS,
     ) -> None:  # fmt: skip
         self.labels, self.data, self.memory, self.device, self.seed, self.rows = (
             labels, data, memory, device, seed, rows,
@@ -109,11 +109,11 @@ class Targets:
         fitted = {goal.consumer.node.outputs[0] for goal in self.goals.values()}
         self.norms = {norm.output: (norm, ChannelSums()) for norm in norms(labels, fitted)}
         self.picked: dict[str, list[IntArray]] = {name: [] for name in self.goals}
-        self.shares = list[float]()  # of each batch that is no padding
+        self.shares = list[float]()  # of each batch without its padding
         self.store, self.batches = Store(memory / 4), 0
 
     def gather(self) -> None:
-        """All of them, unless they are known."""
+        """Run the original on all data to collect the targets, unless they are there already."""
         if self.batches:
             return
         piece = Segment(self.labels.model, self.values, self.device)
@@ -125,11 +125,11 @@ class Targets:
         return [*(goal.value for goal in self.goals.values()), *(norm.data for norm, _ in self.norms.values())]
 
     def take(self, number: int, batch: Batch, arrays: Arrays) -> None:
-        """Those of one batch."""
+        """Add the targets of one batch."""
         for name, goal in self.goals.items():
             consumer, value = goal.consumer, arrays[goal.value.name or ""]
             count = consumer.linear.count(value)
-            chosen = picks(consumer, count, batch, number, len(self.data), self.seed, self.rows)
+            chosen = pick_rows(consumer, count, batch, number, len(self.data), self.seed, self.rows)
             self.picked[name].append(chosen)
             self.store.put(name, number, consumer.linear.outputs(consumer.call, value, chosen))
         for norm, sums in self.norms.values():
@@ -138,7 +138,7 @@ class Targets:
         self.batches += 1
 
     def of(self, layer: CutLayer) -> FloatArray:
-        """Shape (rows, groups left, outputs left)."""
+        """The targets of `layer`, shape (rows, remaining groups, remaining outputs)."""
         name = layer.consumer.output
         rows = np.concatenate([self.store.get(name, batch) for batch in range(self.batches)])[:, layer.groups]
         return rows[:, layer.outputs].reshape(len(rows), len(layer.outputs), -1)
@@ -147,7 +147,7 @@ class Targets:
 def sequential(
     targets: Targets, keep: Mask, model: ir.Model, *, progress: Callable[[str], None] | None = None
 ) -> list[Change]:
-    """Fits `model`, which `keep` was cut out of, layer after layer to what the original computes."""
+    """Refit `model`, the original cut to `keep`, layer by layer in graph order. Returns the changes."""
     targets.gather()
     feeds = (batch.feed for batch in targets.data.batches())
     walk = Walk(model, feeds, limit=targets.memory / 2, device=targets.device)
@@ -156,7 +156,7 @@ def sequential(
     waiting = sorted((name for name in targets.norms if name in place), key=lambda name: place[name])
     changes, changed = list[Change](), False
 
-    def restated(until: float) -> None:
+    def update_norms(until: float) -> None:
         while waiting and place[waiting[0]] < until:
             norm, before = targets.norms[name := waiting.pop(0)]
             twin = made[name].producer()
@@ -166,22 +166,22 @@ def sequential(
                 after = ChannelSums()
                 for array, share in zip(walk.to(data), targets.shares, strict=True):
                     after.add(array, share)
-                restate(model, twin, norm, keep, before, after)
+                update_norm(model, twin, norm, keep, before, after)
 
     for layer in layers(targets.labels, keep, model):
-        restated(place[layer.consumer.output])
+        update_norms(place[layer.consumer.output])
         changed = changed or not (layer.groups.all() and layer.features.all() and layer.outputs.all())
         if changed:
             if progress:
                 progress(layer.consumer.name)
             shift = targets.goals[layer.consumer.output].shift
             changes += _refit(layer, _rows(layer, targets, walk, made), shift)
-    restated(np.inf)
+    update_norms(np.inf)
     return changes
 
 
-def _refit(layer: CutLayer, rows: Fitted, shift: FloatArray | None) -> list[Change]:
-    """shift: what the node behind adds, shape (groups, outputs) of the original."""
+def _refit(layer: CutLayer, rows: FitRows, shift: FloatArray | None) -> list[Change]:
+    """Refit one layer to `rows`. shift: a constant that the next node adds, shape (groups, outputs) of the original."""
     bias = layer.bias()
     added = np.zeros_like(bias) if shift is None else shift[layer.groups][layer.outputs].reshape(bias.shape)
     now = Fit(layer.matrix(), bias + added)
@@ -190,14 +190,14 @@ def _refit(layer: CutLayer, rows: Fitted, shift: FloatArray | None) -> list[Chan
         return []
     found = fit(rows, now.matrix)
     after = error(rows, found)
-    if not after < before:  # or no number
+    if not after < before:  # also true for NaN
         return [Change(layer.consumer.name, before, before)]
     layer.write(found.matrix, found.bias - added)
     return [Change(layer.consumer.name, before, after)]
 
 
-def _rows(layer: CutLayer, targets: Targets, walk: Walk, made: Mapping[str | None, ir.Value]) -> Fitted:
-    """What the layer sees in the cut model, and what it is to make of it."""
+def _rows(layer: CutLayer, targets: Targets, walk: Walk, made: Mapping[str | None, ir.Value]) -> FitRows:
+    """The layer's inputs in the cut model, and its targets."""
     linear, call, name = layer.consumer.linear, layer.twin.call, layer.consumer.output
     goal, picked = targets.goals[name], targets.picked[name]
     data = layer.twin.node.inputs[linear.data]
@@ -207,4 +207,4 @@ def _rows(layer: CutLayer, targets: Targets, walk: Walk, made: Mapping[str | Non
     if goal.other is not None:
         beside = walk.to(made[goal.other.name])
         y = y - np.concatenate([linear.outputs(call, a, p) for a, p in zip(beside, picked, strict=True)])
-    return Fitted(np.concatenate(x), y, goal.bounds)
+    return FitRows(np.concatenate(x), y, goal.bounds)

@@ -1,8 +1,8 @@
-"""Statistics of activations that a graph holds, taken anew where a cut and its compensation moved them.
+"""Updates the running statistics of batch normalisations whose inputs a cut and its compensation changed.
 
-A batch normalisation behind a layer that is fitted is left alone: the layer gives it what it gave before. Behind
-anything else the means and variances of its input are measured in both models, and what it holds moves as they did: so
-it normalises as before, also where what it holds was never what these samples say.
+A normalisation right behind a refitted layer stays as it is: the layer reproduces its input. For all others, the means
+and variances of the input are measured in both models, and the stored statistics change by the same amount. So they
+stay right even if these samples never matched them.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.ops.linear import STATISTICS, Held
 from onnxsurgeon.ops.nodes import constant, domain_of
 
-SPREAD = 1e-12  # a variance below which a channel is constant: its scale says nothing
-MOST = 100.0  # times that a variance may rise or fall: what is left of a channel that lost more is noise
+SPREAD = 1e-12  # a channel with a smaller variance is constant, so its variance does not change
+LIMIT = 100.0  # the largest factor by which a variance changes: a channel that lost more is only noise
 
 
 @dataclass
 class ChannelSums:
-    """Of channels, while they are summed up: count, sum and sum of squares, the two shape (channels,)."""
+    """Running sums per channel: count, sum and sum of squares; both sums have shape (channels,)."""
 
     count: int = 0
     total: FloatArray = field(default_factory=lambda: np.zeros(()))
     squares: FloatArray = field(default_factory=lambda: np.zeros(()))
 
     def add(self, array: FloatArray, share: float) -> None:
-        """array: shape (samples, channels, ...); the first `share` of the samples count."""
+        """Add `array`, shape (samples, channels, ...), of which the first `share` of the samples count."""
         array = array[: round(len(array) * share)]
         rows = np.moveaxis(array, 1, -1).reshape(-1, array.shape[1]).astype(np.float64)
         self.count += len(rows)
@@ -41,14 +41,14 @@ class ChannelSums:
 
     @property
     def moments(self) -> tuple[FloatArray, FloatArray]:
-        """Means and variances."""
+        """Means and variances, shape (channels,) each."""
         mean = self.total / max(1, self.count)
         return mean, np.maximum(self.squares / max(1, self.count) - mean**2, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Norm:
-    """A node of the original that holds means and variances of its input. neurons: of its channels."""
+    """A node of the original that stores means and variances of its input. neurons: those of its channels."""
 
     node: ir.Node
     held: Held
@@ -66,7 +66,7 @@ class Norm:
 
 
 def norms(labels: Labels, fitted: Collection[ir.Value]) -> Iterator[Norm]:
-    """Those behind something else than a layer that is fitted, whose outputs are `fitted`; in the graph's order."""
+    """The normalisations whose input is not an output of a refitted layer (`fitted`), in graph order."""
     for node in labels.model.graph:
         held, call = STATISTICS.get((domain_of(node), node.op_type)), labels.calls.get(node)
         if held is None or call is None or node.inputs[0] in fitted or call.attributes.get("training_mode"):
@@ -78,17 +78,19 @@ def norms(labels: Labels, fitted: Collection[ir.Value]) -> Iterator[Norm]:
             yield Norm(node, held, axis)
 
 
-def restate(model: ir.Model, twin: ir.Node, norm: Norm, keep: Mask, before: ChannelSums, after: ChannelSums) -> None:
-    """Gives `twin`, which is `norm` in the cut `model`, what it is to hold.
+def update_norm(
+    model: ir.Model, twin: ir.Node, norm: Norm, keep: Mask, before: ChannelSums, after: ChannelSums
+) -> None:
+    """Update the statistics of `twin`, which is `norm` in the cut `model`.
 
-    before: of the input of `norm`; after: of that of `twin`. Of the mean m0 and variance v0 of the first
-    and m1 and v1 of the second a channel that held m and v will hold m1 + (m - m0) sqrt(v1 / v0) and v v1 / v0.
+    before, after: sums of the inputs of `norm` and `twin`. If their means and variances are m0, v0 and m1, v1, then a
+    channel's stored m and v become m1 + (m - m0) sqrt(v1 / v0) and v v1 / v0.
     """
     stays = kept(keep, norm.neurons)
     (mean, variance), (new_mean, new_variance) = (m[stays] for m in before.moments), after.moments
     old = [constant(twin.inputs[index]) for index in (norm.held.mean, norm.held.variance)]
     held_mean, held_variance = (np.asarray(tensor.numpy(), np.float64) for tensor in old if tensor is not None)
-    told = (variance > SPREAD) & (new_variance > SPREAD)
-    factor = np.divide(new_variance, variance, out=np.ones_like(variance), where=told).clip(1 / MOST, MOST)
+    varies = (variance > SPREAD) & (new_variance > SPREAD)
+    factor = np.divide(new_variance, variance, out=np.ones_like(variance), where=varies).clip(1 / LIMIT, LIMIT)
     put(model, twin, norm.held.mean, new_mean + (held_mean - mean) * np.sqrt(factor))
     put(model, twin, norm.held.variance, held_variance * factor)

@@ -1,10 +1,10 @@
-"""Linear streams in other coordinates, so that few of their neurons carry most of what is said.
+"""Rotates linear streams, so that few of their channels carry most of the information.
 
-A stream is neurons that only linear nodes write and read, and that nothing between them tells apart: sums, means,
-moves. With any invertible T the network computes the same when writers write T x and readers undo it. In coordinates
-of the right T some neurons hardly matter to any reader, and are cut at little cost (SliceGPT, Ashkboos et al. 2024,
-takes principal components; what readers make of x is not in those). Normalisations with fixed statistics that stand
-between a stream and its writers or readers are folded into those.
+A linear stream is a set of channels that only linear layers write and read, with nothing in between that treats
+channels differently: sums, means, moves. For any invertible T the network computes the same if writers write T x and
+readers undo it. With the right T some channels hardly matter to any reader, so cutting them costs little. (SliceGPT,
+Ashkboos et al. 2024, uses principal components, which ignore the readers' weights.) Normalisations with fixed
+statistics between a stream and its writers or readers are folded into these.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.linear import ALIKE, PRODUCTS, STATISTICS, SUMMED, ZEROS
 from onnxsurgeon.ops.nodes import attributes, constant, domain_of, operator_of
 
-FLOOR = 1e-4  # of the largest variance: what a direction is taken to have at least, or a turn could not be undone
+FLOOR = 1e-4  # least variance of a direction, relative to the largest one: keeps a rotation invertible
 TINY = 1e-30
-Affine = tuple[FloatArray, FloatArray]  # scale and shift of every neuron
-Pass = tuple[FloatArray, Affine | None]  # between a layer and a stream: the turn, and a normalisation
+Affine = tuple[FloatArray, FloatArray]  # scale and shift of each channel
+Pass = tuple[FloatArray, Affine | None]  # between a layer and a stream: the rotation, and a normalisation
 
 
 @dataclass(frozen=True)
 class LinearStream:
-    """Neurons that can be turned. roots: their classes, in the order in which they lie on every axis.
+    """Channels that can be rotated. roots: their classes, in their common order on all axes.
 
-    readers, writers: layers, each with the normalisation that stands between it and the stream. constants: what is
-    added or joined, as node, input and axis. linear: the consumer that a layer is.
+    readers, writers: layers, each with the normalisation between it and the stream, if any. constants: constants that
+    are added or concatenated, as (node, input, axis). linear: the consumer of each layer.
     """
 
     roots: IntArray
@@ -56,18 +56,18 @@ class LinearStream:
 
 
 def streams(labels: Labels) -> list[LinearStream]:
-    """The streams of a graph whose neurons may be cut."""
+    """The linear streams of a graph whose channels may be cut."""
     linear = {c.node: c for c in consumers(labels) if len(c.inputs) == 1}
     found = []
-    for roots, nodes in _together(labels):
+    for roots, nodes in _grouped_classes(labels):
         stream = None if labels.classes.frozen[roots].any() else _Trace(labels, roots, nodes, linear).stream()
         if stream is not None and stream.readers and stream.writers:
             found.append(stream)
     return found
 
 
-def _together(labels: Labels) -> Iterator[tuple[IntArray, list[ir.Node]]]:
-    """Classes that lie on axes together, always all of them in one order, and the nodes that they pass."""
+def _grouped_classes(labels: Labels) -> Iterator[tuple[IntArray, list[ir.Node]]]:
+    """(roots, nodes): classes that always share an axis, all of them in one order, and the nodes they pass through."""
     passed: dict[bytes, dict[ir.Node, None]] = {}
     for node, call in labels.calls.items():
         known = [labels.known(node, index) for index in range(len(node.inputs))]
@@ -86,7 +86,7 @@ def _together(labels: Labels) -> Iterator[tuple[IntArray, list[ir.Node]]]:
 
 @dataclass
 class _Trace:
-    """Whether some neurons are a stream."""
+    """Decides whether the neurons `roots`, which pass through `nodes`, are a linear stream."""
 
     labels: Labels
     roots: IntArray
@@ -94,10 +94,10 @@ class _Trace:
     linear: Mapping[ir.Node, Consumer]
     readers: dict[ir.Node, ir.Node | None] = field(default_factory=dict)
     writers: dict[ir.Node, ir.Node | None] = field(default_factory=dict)
-    moves: set[ir.Node] = field(default_factory=set)  # of elements, which keep a shift as it is
+    moves: set[ir.Node] = field(default_factory=set)  # nodes that only move elements, so a shift passes through them
 
     def stream(self) -> LinearStream | None:
-        """None where they are told apart."""
+        """The stream; None if some node treats its channels differently."""
         constants, norms = list[tuple[ir.Node, int, int]](), list[ir.Node]()
         for node in self.nodes:
             carried = [self._on(self.labels.known(node, index)) for index in range(len(node.inputs))]
@@ -122,13 +122,13 @@ class _Trace:
         return LinearStream(self.roots, self.readers, self.writers, constants, self.linear)
 
     def _on(self, axes: Axes | None) -> list[int]:
-        """The axes that carry the neurons."""
+        """The indices of the axes that carry the neurons."""
         root = self.labels.classes.root
         known = enumerate(axes or ())
         return [i for i, a in known if a is not None and np.array_equal(root[a], self.roots)]
 
     def _layer(self, consumer: Consumer, carried: Sequence[list[int]], made: Sequence[list[int]]) -> bool:
-        """Notes a layer that reads or writes them."""
+        """Record a layer that reads or writes the stream; returns whether the layer allows a rotation."""
         linear, node = consumer.linear, consumer.node
         bias = node.inputs[linear.bias] if linear.bias is not None and linear.bias < len(node.inputs) else None
         if bias is not None and constant(bias) is None:
@@ -137,19 +137,19 @@ class _Trace:
             (carried[linear.data], consumer.inputs, self.readers), (made[0], consumer.outputs, self.writers)
         ):  # fmt: skip
             if there and not np.array_equal(self.labels.classes.root[neurons[0]], self.roots):
-                return False  # they are its rows
+                return False  # the neurons are on the axis of its rows
             if there:
                 layers_[node] = None
         return True
 
     def _fixed(self, norm: ir.Node) -> bool:
-        """Whether a normalisation is the same for all data."""
+        """Whether a normalisation uses fixed statistics and constant parameters."""
         held, known = STATISTICS[domain_of(norm), norm.op_type], attributes(norm, self.labels.evaluator.version(norm))
         alone = not any(value.uses() or value.is_graph_output() for value in norm.outputs[1:])
         return alone and not known.get("training_mode") and all(constant(norm.inputs[i]) is not None for i in held)
 
     def _alike(self, node: ir.Node, carried: Sequence[list[int]], made: Sequence[list[int]]) -> bool:
-        """Whether a node treats all of them alike, and linearly."""
+        """Whether a node is linear in the stream and treats all its channels alike."""
         key, operator = (domain_of(node), node.op_type), operator_of(node)
         given = [index for index, value in enumerate(node.inputs) if value is not None]
         holding = [index for index in given if carried[index]]
@@ -165,7 +165,7 @@ class _Trace:
         return len(holding) == 1 and (key in PRODUCTS or (holding == [0] and (moves != "no" or key in ALIKE)))
 
     def _before_readers(self, norm: ir.Node) -> bool:
-        """Whether only layers read a normalisation, which can take its place."""
+        """Whether only layers without padding read a normalisation; if so, records it as theirs."""
         found, waiting, passed = list[ir.Node](), [norm.outputs[0]], set(self.nodes)
         while waiting:
             for node in {use.node for use in waiting.pop().uses()} & passed:
@@ -179,7 +179,7 @@ class _Trace:
         return not norm.outputs[0].is_graph_output()
 
     def _behind_writer(self, norm: ir.Node) -> bool:
-        """Whether it reads one layer alone, which is read by nothing else."""
+        """Whether a normalisation is the only reader of a writer; if so, records it as the writer's."""
         value = norm.inputs[0]
         while value is not None and len(value.uses()) == 1 and (node := value.producer()) is not None:
             if node in self.writers:
@@ -190,13 +190,13 @@ class _Trace:
 
 
 def components(labels: Labels, stream: LinearStream, moments: Mapping[str, Moments]) -> FloatArray:
-    """A turn of a stream, shape (components, neurons): the first ones say most of what its readers make of it.
+    """A rotation of a stream, shape (components, neurons), whose first components contribute most to its readers.
 
-    They are uncorrelated and of one variance (where the neurons have any), in the order of the squares of what the
-    readers' outputs owe to them; each reader counts alike. moments: of what readers see.
+    The components are uncorrelated with equal variance, ordered by their contribution to the squared outputs of the
+    readers; all readers have equal weight. moments: of the readers' inputs.
     """
     size = len(stream.roots)
-    variance, owed = np.zeros((size, size)), np.zeros((size, size))
+    variance, contribution = np.zeros((size, size)), np.zeros((size, size))
     for node, norm in stream.readers.items():
         consumer = stream.linear[node]
         taps = size, consumer.kernel
@@ -208,32 +208,32 @@ def components(labels: Labels, stream: LinearStream, moments: Mapping[str, Momen
             seen, weights = back[:, None] * seen * back, weights * scale[:, None, None]
         effect = np.einsum("ako,bko->ab", weights, weights)
         variance += seen / max(float(np.trace(seen)), TINY)
-        owed += effect / max(float(np.vdot(effect, seen)), TINY)
+        contribution += effect / max(float(np.vdot(effect, seen)), TINY)
     spread, axes = np.linalg.eigh(variance)
     spread = np.sqrt(np.maximum(spread, FLOOR * spread[-1]))
     half = axes * spread @ axes.T
-    found = np.linalg.eigh(half @ owed @ half)[1][:, ::-1]
-    return np.asarray(found.T @ (axes / spread @ axes.T))
+    vectors = np.linalg.eigh(half @ contribution @ half)[1][:, ::-1]
+    return np.asarray(vectors.T @ (axes / spread @ axes.T))
 
 
-def turned(labels: Labels, turns: Mapping[str, FloatArray], found: Sequence[LinearStream]) -> ir.Model:
-    """A model that computes what `labels.model` does, its streams turned. turns: by key of a stream, invertible."""
+def rotate(labels: Labels, rotations: Mapping[str, FloatArray], found: Sequence[LinearStream]) -> ir.Model:
+    """A model that computes the same as `labels.model` with rotated streams. rotations: by `key`, invertible."""
     model = copied(labels.model)
     everything = np.ones(labels.relations.count, np.bool_)
     by_node = {layer.consumer.node: layer for layer in layers(labels, everything, model)}
     twins = dict(zip(labels.model.graph.all_nodes(), model.graph.all_nodes(), strict=True))
     before, behind = dict[ir.Node, Pass](), dict[ir.Node, Pass]()
     for stream in found:
-        turn = turns[stream.key]
+        rotation = rotations[stream.key]
         for node, index, axis in stream.constants:
             tensor = constant(twins[node].inputs[index])
             assert tensor is not None
-            array = np.moveaxis(np.tensordot(turn, tensor.numpy().astype(np.float64), (1, axis)), 0, axis)
+            array = np.moveaxis(np.tensordot(rotation, tensor.numpy().astype(np.float64), (1, axis)), 0, axis)
             put(model, twins[node], index, array)
         for layers_, passed in ((stream.readers, before), (stream.writers, behind)):
-            passed |= {n: (turn, None if norm is None else _affine(labels, norm)) for n, norm in layers_.items()}
+            passed |= {n: (rotation, None if norm is None else _affine(labels, norm)) for n, norm in layers_.items()}
     for node in dict.fromkeys((*before, *behind)):
-        _turn(by_node[node], before.get(node), behind.get(node))
+        _rotate_layer(by_node[node], before.get(node), behind.get(node))
     for norm in dict.fromkeys(twins[n] for stream in found for n in stream.norms):
         data = norm.inputs[0]
         assert data is not None
@@ -242,28 +242,28 @@ def turned(labels: Labels, turns: Mapping[str, FloatArray], found: Sequence[Line
     return model
 
 
-def _turn(layer: CutLayer, before: Pass | None, behind: Pass | None) -> None:
-    """Gives a layer the weights that read and write turned streams."""
+def _rotate_layer(layer: CutLayer, before: Pass | None, behind: Pass | None) -> None:
+    """Write weights to a layer that read and write rotated streams."""
     matrix, bias = layer.matrix()[0], layer.bias()[0]
     if before is not None:
-        turn, norm = before
-        taps = matrix.reshape(len(turn), layer.consumer.kernel, -1)
+        rotation, norm = before
+        taps = matrix.reshape(len(rotation), layer.consumer.kernel, -1)
         if norm is not None:
             scale, shift = norm
             bias = bias + np.einsum("c,cko->o", shift, taps)
             taps = scale[:, None, None] * taps
-        matrix = np.tensordot(np.linalg.inv(turn).T, taps, 1).reshape(matrix.shape)
+        matrix = np.tensordot(np.linalg.inv(rotation).T, taps, 1).reshape(matrix.shape)
     if behind is not None:
-        turn, norm = behind
+        rotation, norm = behind
         if norm is not None:
             scale, shift = norm
             matrix, bias = matrix * scale, bias * scale + shift
-        matrix, bias = matrix @ turn.T, turn @ bias
+        matrix, bias = matrix @ rotation.T, rotation @ bias
     layer.write(matrix[None], bias[None])
 
 
 def _affine(labels: Labels, norm: ir.Node) -> Affine:
-    """What a normalisation with fixed statistics does to every channel."""
+    """Scale and shift of each channel by a normalisation with fixed statistics."""
     held = STATISTICS[domain_of(norm), norm.op_type]
     scale, shift, mean, variance = (
         np.asarray(tensor.numpy(), np.float64)

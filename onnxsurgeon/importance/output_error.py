@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import FloatArray, IntArray, Mask
-from onnxsurgeon.calibration.statistics import FEW, Statistics, space_key
+from onnxsurgeon.calibration.statistics import TRIAL_ROWS, Statistics, space_key
 from onnxsurgeon.compensation.layerwise import Targets, sequential
 from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.labels import Labels
@@ -61,7 +61,7 @@ class Loss:
     def __init__(self, labels: Labels, data: Samples, *, memory: float, device: Device = "auto", seed: int = 0) -> None:
         self.labels, self.device = labels, device
         seen, self.held = divided(data)
-        self.targets = Targets(labels, seen, memory=memory, device=device, seed=seed, rows=FEW)
+        self.targets = Targets(labels, seen, memory=memory, device=device, seed=seed, rows=TRIAL_ROWS)
         self.expected = self._outputs(labels.model)
 
     def __call__(self, keep: Mask) -> float:

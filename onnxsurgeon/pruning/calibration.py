@@ -15,9 +15,9 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import FloatArray, Mask
 from onnxsurgeon.calibration.linear_layers import Consumer, consumers
 from onnxsurgeon.calibration.statistics import Moments, Statistics, fingerprint, load_statistics, moments
-from onnxsurgeon.compensation.distillation import joint
+from onnxsurgeon.compensation.distillation import distill
 from onnxsurgeon.compensation.layerwise import COMPENSATIONS, Change, Compensation, Targets, from_moments, sequential
-from onnxsurgeon.compensation.rotation import components, streams, turned
+from onnxsurgeon.compensation.rotation import components, rotate, streams
 from onnxsurgeon.data import Samples, inputs_of, mirrored
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.spaces import Judge, Spaces, spaces
@@ -101,7 +101,7 @@ def request(
 class Calibration:
     """A request and a labelled model, with what is known of its layers so far.
 
-    labels: of the model, or of a turned one that computes the same. relabel: labels such a one.
+    labels: of the model, or of the rotated model. relabel: labels a rotated model.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Calibration:
         r = self.request
         assert self.samples is not None  # see `request`
         return moments(
-            self.labels, of, self.samples, memory=r.memory, device=r.device, seed=r.seed, watching=watching
+            self.labels, of, self.samples, memory=r.memory, device=r.device, seed=r.seed, observer=watching
         )  # fmt: skip
 
     def _turn(self, relabel: Callable[[ir.Model], Labels]) -> None:
@@ -135,20 +135,20 @@ class Calibration:
         request, known = self.request, self.statistics
         wanted = request.rotate
         if wanted is None:
-            wanted = bool(known.turns) if known.moments else request.compensate in BY_SAMPLES
+            wanted = bool(known.rotations) if known.moments else request.compensate in BY_SAMPLES
         found = streams(self.labels) if wanted else []
-        if known.moments and known.turns.keys() != {stream.key for stream in found}:
+        if known.moments and known.rotations.keys() != {stream.key for stream in found}:
             raise UsageError(
                 f"--stats {request.stats} is of this model turned otherwise",
-                why=f"{len(known.turns)} of its streams were rotated, {len(found)} are to be",
+                why=f"{len(known.rotations)} of its streams were rotated, {len(found)} are to be",
                 fix="name another file, or leave --rotate as it was",
             )
-        if found and not known.turns:
+        if found and not known.rotations:
             self.report("rotate", f"{len(found)} linear streams")
             seen = self._moments([stream.linear[node] for stream in found for node in stream.readers])
-            known.turns = {stream.key: components(self.labels, stream, seen) for stream in found}
+            known.rotations = {stream.key: components(self.labels, stream, seen) for stream in found}
         if found:
-            self.labels = relabel(turned(self.labels, known.turns, found))
+            self.labels = relabel(rotate(self.labels, known.rotations, found))
 
     @cached_property
     def targets(self) -> Targets:
@@ -215,7 +215,7 @@ class Calibration:
                 self.report("compensate", name)
 
             if how == "joint":
-                return graph, tuple(joint(self.targets, keep, graph, seed=self.request.seed, progress=told))
+                return graph, tuple(distill(self.targets, keep, graph, seed=self.request.seed, progress=told))
             return graph, tuple(sequential(self.targets, keep, graph, progress=told))
         known = self.statistics.moments or expected(self.labels, self.found)
         return graph, tuple(from_moments(self.labels, keep, graph, known, biases_only=how == "bias"))

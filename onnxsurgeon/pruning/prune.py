@@ -192,7 +192,7 @@ def prune(
     graph, fitted = calibration.compensated(found.bare, found.keep)
     clock("compensate")
     after = _measured(graph, found.solution)
-    rotated = len(calibration.statistics.turns)
+    rotated = len(calibration.statistics.rotations)
     return replace(found, ir=graph, fitted=fitted, rotated=rotated, after=after, seconds=clock.seconds)
 
 

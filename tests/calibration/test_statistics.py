@@ -10,7 +10,7 @@ import pytest
 from drawn_samples import Drawn
 from onnxsurgeon.calibration import statistics
 from onnxsurgeon.calibration.linear_layers import consumers
-from onnxsurgeon.calibration.statistics import Moments, RowLimits, Statistics, load_statistics, moments, picks
+from onnxsurgeon.calibration.statistics import Moments, RowLimits, Statistics, load_statistics, moments, pick_rows
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.model.read import read
@@ -50,7 +50,7 @@ def test_neither_memory_nor_padding_changes_moments(labels: Labels, data: Drawn,
 def test_some_rows_tell_nearly_what_all_tell(labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
     first = consumers(labels)[0]
     whole = moments(labels, [first], DATA, memory=1e9)[first.key]
-    monkeypatch.setattr(statistics, "SOME", RowLimits(1000, 1))
+    monkeypatch.setattr(statistics, "GRAM_ROWS", RowLimits(1000, 1))
     some = moments(labels, [first], DATA, memory=1e9)[first.key]
     assert not _same(whole, some)
     assert np.abs(whole.gram - some.gram).max() < 0.25 * np.abs(whole.gram).max()
@@ -58,7 +58,7 @@ def test_some_rows_tell_nearly_what_all_tell(labels: Labels, monkeypatch: pytest
 
 def test_the_same_rows_are_picked_again(labels: Labels) -> None:
     consumer, batch = consumers(labels)[0], next(DATA.batches())
-    one, two = (picks(consumer, 4096, batch, 0, 2000, 7, RowLimits(100, 1)) for _ in range(2))
+    one, two = (pick_rows(consumer, 4096, batch, 0, 2000, 7, RowLimits(100, 1)) for _ in range(2))
     assert np.array_equal(one, two)
     assert len(np.unique(one)) == len(one)
 

@@ -14,7 +14,7 @@ import onnxsurgeon as osg
 from drawn_samples import Drawn
 from onnxsurgeon.calibration.linear_layers import consumers
 from onnxsurgeon.compensation import distillation as refined
-from onnxsurgeon.compensation.distillation import joint, pooled
+from onnxsurgeon.compensation.distillation import distill, pool_samples
 from onnxsurgeon.compensation.layerwise import TOGETHER, Change, Targets, sequential
 from onnxsurgeon.data import inputs_of, open_data
 from onnxsurgeon.dependency.labels import Labels, label
@@ -55,13 +55,13 @@ def stopped(first: str, second: str, beside: str | None = None) -> Labels:
 
 
 def both(labels: Labels, data: Drawn) -> tuple[ir.Model, ir.Model, list[Change]]:
-    """Without four hidden units, fitted by `sequential` and by `joint`; what the latter says of the outputs."""
+    """Without four hidden units, fitted by `sequential` and by `distill`; what the latter says of the outputs."""
     hidden = labels.classes.root[consumers(labels)[1].inputs[0]]
     keep = ~np.isin(labels.classes.root, hidden[:4])
     targets = Targets(labels, data, memory=1e9, device="cpu")
     alone, together = cut(labels, keep), cut(labels, keep)
     sequential(targets, keep, alone)
-    changes = joint(targets, keep, together)
+    changes = distill(targets, keep, together)
     return alone, together, [change for change in changes if change.node == TOGETHER]
 
 
@@ -118,7 +118,7 @@ def test_scores_are_taken_before_they_become_probabilities() -> None:
 def test_padding_is_no_sample() -> None:
     labels = stopped("Relu", "Identity")
     for padding in (0, 3):
-        found = pooled(Targets(labels, Drawn("x", (6,), 40, padding=padding), memory=1e9, device="cpu"))
+        found = pool_samples(Targets(labels, Drawn("x", (6,), 40, padding=padding), memory=1e9, device="cpu"))
         assert found is not None
         assert len(found) == 40
         assert found.size == 16 + padding

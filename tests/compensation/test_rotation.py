@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxsurgeon as osg
 from drawn_samples import Drawn
-from onnxsurgeon.compensation.rotation import LinearStream, streams, turned
+from onnxsurgeon.compensation.rotation import LinearStream, rotate, streams
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session
@@ -133,11 +133,11 @@ BAD = {
 def same(labels: Labels, found: Sequence[LinearStream]) -> float:
     """How far the outputs move, relatively, when every stream is turned at random."""
     rng = np.random.default_rng(1)
-    turns = {s.key: rng.standard_normal((len(s.roots),) * 2) + 3 * np.eye(len(s.roots)) for s in found}
+    rotations = {s.key: rng.standard_normal((len(s.roots),) * 2) + 3 * np.eye(len(s.roots)) for s in found}
     feed = random_inputs(labels, labels.sizes[0], 0)
     before, after = (
         Session(ir.to_proto(model).SerializeToString(), "cpu", optimise=False).run(feed)
-        for model in (labels.original, turned(labels, turns, found))
+        for model in (labels.original, rotate(labels, rotations, found))
     )
     return max(float(np.abs(before[n] - after[n]).max() / np.abs(before[n]).max()) for n in before)
 
@@ -166,7 +166,7 @@ def test_norms_are_folded() -> None:
     for name in GOOD:
         labels = GOOD[name].labels()
         found = streams(labels)
-        model = turned(labels, {s.key: np.eye(WIDTH) for s in found}, found)
+        model = rotate(labels, {s.key: np.eye(WIDTH) for s in found}, found)
         assert not [node for node in model.graph if node.op_type == "BatchNormalization"]
         assert len(model.graph) <= len(labels.model.graph) + name.startswith("a norm before")
 
@@ -193,13 +193,13 @@ def test_what_says_nothing_is_cut_for_nothing(tmp_path: Path, importance: str) -
     feed = {"x": np.random.default_rng(5).standard_normal((2, 3, 5, 5)).astype(np.float32)}
     expected = Session(path).run(feed)["y"]
     errors = []
-    for rotate in (True, False):
-        result = osg.prune(osg.load(path), rotate=rotate, **options)
-        assert result.rotated == rotate
-        proof = result.save(tmp_path / f"{rotate}.onnx")
+    for option in (True, False):
+        result = osg.prune(osg.load(path), rotate=option, **options)
+        assert result.rotated == option
+        proof = result.save(tmp_path / f"{option}.onnx")
         assert proof is not None
         assert proof.passed
-        found = Session(tmp_path / f"{rotate}.onnx").run(feed)["y"]
+        found = Session(tmp_path / f"{option}.onnx").run(feed)["y"]
         errors.append(float(np.abs(found - expected).max() / np.abs(expected).max()))
     assert errors[0] < 1e-3
 
