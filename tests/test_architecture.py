@@ -51,6 +51,7 @@ LATE = {
     "batch.py",
     "edit_tables.py",
     "tables.py",
+    "layout.py",
     "edits.py",
     "html.py",
 }

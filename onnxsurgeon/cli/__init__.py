@@ -6,41 +6,17 @@ import atexit
 import gc
 import signal
 import sys
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 import onnxsurgeon
-from onnxsurgeon.cli import surgery
-from onnxsurgeon.cli.answer import Answer, answering
-from onnxsurgeon.cli.evaluate import EPILOG as EVALUATE
-from onnxsurgeon.cli.evaluate import evaluate
-from onnxsurgeon.cli.group import Group, SafeStream
-from onnxsurgeon.cli.options import (
-    EXIT_CODES,
-    AsJson,
-    Atol,
-    Free,
-    ModelPath,
-    OnDevice,
-    Quiet,
-    ReportTo,
-    Rtol,
-    Seed,
-    Shapes,
-    Verbose,
-    examples,
-    read_model,
-    shapes,
-)
-from onnxsurgeon.cli.prune import EPILOG as PRUNE
-from onnxsurgeon.cli.prune import prune
-from onnxsurgeon.cli.sensitivity import EPILOG as SENSITIVITY
-from onnxsurgeon.cli.sensitivity import sensitivity
-from onnxsurgeon.report import records as report
+from onnxsurgeon.cli import evaluate, inspect, prune, sensitivity, surgery, validate
+from onnxsurgeon.cli.group import EXIT_CODES, SETTINGS, Group, add, examples
+from onnxsurgeon.cli.panels import LOOK, PRUNE
+from onnxsurgeon.cli.streams import SafeStream
 
-app = typer.Typer(cls=Group, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Group, context_settings=SETTINGS, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def main() -> NoReturn:
@@ -67,112 +43,27 @@ def _version(wanted: bool) -> None:
 )
 def top(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("-V", "--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Edits trained networks as .onnx files: cuts them structurally, and proves the result before it is written."""
+    """Prunes and edits trained networks as .onnx files, and proves each result before it is written."""
 
 
-app.command(short_help="Cut a model to a budget and prove the result.", epilog=PRUNE)(prune)
-
-
-@app.command(
-    epilog=examples("onnxsurgeon inspect model.onnx", "onnxsurgeon inspect model.onnx --why '/layer4/*/conv2' --json"),
+add(app, prune.prune, "Cut a model to a budget and prove the result.", *prune.EXAMPLES, panel=PRUNE)
+add(
+    app,
+    inspect.inspect,
+    "Show what is in a model, what can be cut, and what can't and why.",
+    *inspect.EXAMPLES,
+    panel=LOOK,
 )
-def inspect(
-    model: ModelPath,
-    why: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Axis by axis: free, or what froze it. A node's name or a glob.")
-    ] = None,
-    free: Annotated[Free, typer.Option(help="As in prune.")] = "auto",
-    input_shape: Shapes = None,
-    report_to: ReportTo = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Show what is in a model, what can be cut, what can't and why."""
-    with answering(Answer("inspect", as_json, quiet, verbose, found={"model": str(model)})) as answer:
-        if report_to is not None:
-            report.check_report(report_to, model)
-            answer.file = report_to
-        stated = shapes(input_shape)
-        from onnxsurgeon.cli.progress import Stages
-        from onnxsurgeon.inspection import inspect as run
-        from onnxsurgeon.report.tables import inspected
-
-        with Stages(verbose=verbose, quiet=quiet) as progress:
-            progress("read", model.name)
-            source = read_model(model, stated)
-            progress("label", model.name)
-            found = run(source, free=free, input_shape=stated)
-            answer.found = report.inspected(found, ["*"] if why is None else [why])
-        answer.tables = lambda found: inspected(found, verbose=verbose, pattern=why)
-        answer.give()
-
-
-@app.command(
-    short_help="Run two models and compare them.",
-    epilog=EXIT_CODES
-    + "\n"
-    + examples(
-        "onnxsurgeon validate model.onnx optimised.onnx --rtol 1e-4",
-        "onnxsurgeon validate model.onnx model.pruned.onnx --shapes-only",
-    ),
+add(
+    app,
+    sensitivity.sensitivity,
+    "Show how far the outputs move when one layer gets narrower.",
+    *sensitivity.EXAMPLES,
+    panel=LOOK,
 )
-def validate(
-    original: Annotated[
-        Path, typer.Argument(metavar="ORIGINAL", help="The .onnx file to compare with.", show_default=False)
-    ],
-    edited: Annotated[Path, typer.Argument(metavar="EDITED", help="The .onnx file to check.", show_default=False)],
-    shapes_only: Annotated[
-        bool, typer.Option("--shapes-only", help="Compare names, types and shapes alone, as for a pruned model.")
-    ] = False,
-    device: OnDevice = "auto",
-    input_shape: Shapes = None,
-    atol: Atol = None,
-    rtol: Rtol = None,
-    seed: Seed = 0,
-    report_to: ReportTo = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Run two models on the same random inputs and compare names, types, shapes and values.
-
-    For files that should compute the same: saved again, optimised, converted. A pruned model does not compute what
-    its original does (prune proves it against a reference of its own): use --shapes-only there.
-    """
-    with answering(Answer("validate", as_json, quiet, verbose)) as answer:
-        if report_to is not None:
-            report.check_report(report_to, original, edited)
-            answer.file = report_to
-        stated = shapes(input_shape)
-        from onnxsurgeon.cli.progress import Stages
-        from onnxsurgeon.proof.of_two_files import require_same
-        from onnxsurgeon.proof.of_two_files import validate as run
-        from onnxsurgeon.report.tables import validated, verdict
-
-        with Stages(verbose=verbose, quiet=quiet) as progress:
-            progress("read", original.name)
-            read_model(original, stated)
-            progress("run", edited.name)
-            found = run(
-                original,
-                edited,
-                device=device,
-                atol=atol,
-                rtol=rtol,
-                seed=seed,
-                input_shape=stated,
-                shapes_only=shapes_only,
-            )
-        answer.found = report.validated(found, original, edited)
-        answer.tables = lambda found: [*validated(found), verdict(found)]
-        require_same(found)
-        answer.give()
-
-
-app.command(short_help="Score a model on data.", epilog=EVALUATE)(evaluate)
-app.command(short_help="Show which layers can be narrowed.", epilog=SENSITIVITY)(sensitivity)
+add(app, evaluate.evaluate, "Score a model on data.", *evaluate.EXAMPLES, panel=LOOK)
+add(app, validate.validate, "Run two models on the same inputs and compare them.", *validate.EXAMPLES, panel=LOOK)
 surgery.register(app)

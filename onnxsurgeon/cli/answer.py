@@ -6,32 +6,50 @@ import errno
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
+from onnxsurgeon.cli.log import LOG
 from onnxsurgeon.errors import ProofError, SurgeonError, UsageError
-from onnxsurgeon.report import records as report
+from onnxsurgeon.report import json_report as report
 
 INTERRUPTED = 130
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
 
+class Tables(Protocol):
+    """A report as a person sees it: what rich prints, part by part."""
+
+    def __call__(self, found: report.Report, /, *, verbose: bool) -> Sequence[Any]: ...
+
+
 @dataclass
 class Answer:
-    """found: the report as far as it is known. tables: how a person sees it."""
+    """What a command says.
+
+    found: the report as far as it is known. shows: the command was asked to show something, so that tables go to
+    stdout; otherwise they go there only where it is a terminal.
+    """
 
     command: str
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    shows: bool = False
     file: Path | None = None
     found: report.Report = field(default_factory=dict)
-    tables: Callable[[report.Report], Sequence[Any]] = lambda found: ()
+    tables: Tables = lambda found, verbose: ()
     began: float = field(default_factory=time.perf_counter)
     interrupted: str = "nothing was written"  # what Ctrl-C leaves
+
+    def save_to(self, path: Path | None, *others: Path) -> None:
+        """The report goes to `path`, too. Raises UsageError where that is one of `others`, or was not a report."""
+        if path is not None:
+            report.check_report(path, *others)
+            self.file = path
 
     def give(self, **rest: Any) -> None:
         """The report, completed by `rest`: to its file, and to stdout as JSON or to a person as tables."""
@@ -55,14 +73,19 @@ class Answer:
         why = (f"  {line}" for line in error.why.splitlines())
         for line in (f"error: {error.what}", *why, *([f"fix: {error.fix}"] if error.fix else [])):
             print(_printable(line), file=sys.stderr)
+            LOG.say(_printable(line))
 
     def show(self) -> None:
-        """The tables, where a person looks."""
-        parts = () if self.quiet or self.json else self.tables(self.found)
-        if parts:
-            from onnxsurgeon.report.tables import console
+        """The tables, where a person looks; whole ones into the log."""
+        if LOG.file is not None:
+            from onnxsurgeon.report.layout import as_text
 
-            screen = console(sys.stdout if sys.stdout.isatty() else sys.stderr)
+            LOG.say(as_text(self.tables(self.found, verbose=True)))
+        parts = () if self.quiet or self.json else self.tables(self.found, verbose=self.verbose)
+        if parts:
+            from onnxsurgeon.report.layout import console
+
+            screen = console(sys.stdout if self.shows or sys.stdout.isatty() else sys.stderr)
             for part in parts:
                 screen.print(part)
 
@@ -79,6 +102,7 @@ def answering(answer: Answer) -> Iterator[Answer]:
             _interrupt(answer)
         if answer.verbose:
             traceback.print_exc()
+        LOG.say(traceback.format_exc())
         error = explained(problem)
         answer.fail(error, error.exit_code)
         raise SystemExit(error.exit_code) from problem

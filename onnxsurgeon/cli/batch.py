@@ -22,7 +22,7 @@ from onnxsurgeon.cli.answer import Answer, explained
 from onnxsurgeon.cli.progress import Count
 from onnxsurgeon.cli.tasks import Task, recorded
 from onnxsurgeon.errors import SurgeonError
-from onnxsurgeon.report import records as report
+from onnxsurgeon.report import json_report as report
 
 WORST = (1, 5, 4, 3, 2, 0)  # exit codes; the first that occurs is the exit code of all
 GRACE = 10.0  # seconds that a stopped process has to clean up

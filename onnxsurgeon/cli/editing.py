@@ -16,7 +16,6 @@ from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.operations import Operation
 from onnxsurgeon.cli.options import AsJson, Atol, OnDevice, Quiet, ReportTo, Rtol, Seed, Verbose
 from onnxsurgeon.errors import ProofError, UsageError
-from onnxsurgeon.report import records as report
 
 if TYPE_CHECKING:
     from onnxsurgeon.cli.progress import Stages
@@ -104,8 +103,7 @@ def edit(
     with answering(answer):
         target = common.output or model.with_name(model.name.removesuffix(".onnx") + ".edited.onnx")
         if common.report_to is not None:
-            report.check_report(common.report_to, model, target, target.with_name(f"{target.name}.data"), *files)
-            answer.file = common.report_to
+            answer.save_to(common.report_to, model, target, target.with_name(f"{target.name}.data"), *files)
         todo = operations()
         if not common.dry_run:
             _check_target(target, common)
@@ -132,7 +130,7 @@ def _edit(
     from onnxsurgeon.runtime.session import Session
     from onnxsurgeon.surgery.network import load
 
-    answer.tables = lambda found: tables(found, verbose=common.verbose)
+    answer.tables = tables
     progress("read", model.name)
     network = load(model)
     proves = not (common.no_proof or common.dry_run)

@@ -9,7 +9,6 @@ import typer
 
 from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.options import (
-    EXIT_CODES,
     METRICS,
     AsJson,
     BatchSize,
@@ -24,20 +23,14 @@ from onnxsurgeon.cli.options import (
     Seed,
     Shapes,
     Verbose,
-    examples,
     read_data,
     read_model,
     shapes,
 )
-from onnxsurgeon.report import records as report
 
-EPILOG = (
-    EXIT_CODES
-    + "\n"
-    + examples(
-        "onnxsurgeon evaluate model.onnx --data test.npz --metric top1",
-        "onnxsurgeon evaluate small.onnx --data pictures/ --preprocess imagenet --metric cosine --against model.onnx",
-    )
+EXAMPLES = (
+    "onnxsurgeon evaluate model.onnx --data test.npz --metric top1",
+    "onnxsurgeon evaluate small.onnx --data pictures/ --preprocess imagenet --metric cosine --against model.onnx",
 )
 
 
@@ -66,14 +59,13 @@ def evaluate(
     A function of your own, MODULE:FUNCTION, gets the batches as an iterator of (outputs by name, labels) and returns
     one number.
     """
-    with answering(Answer("evaluate", as_json, quiet, verbose, found={"model": str(model)})) as answer:
-        if report_to is not None:
-            report.check_report(report_to, model, Path(data), *([against] if against else []))
-            answer.file = report_to
+    with answering(Answer("evaluate", as_json, quiet, verbose, shows=True, found={"model": str(model)})) as answer:
+        answer.save_to(report_to, model, Path(data), *([against] if against else []))
         stated = shapes(input_shape)
         from onnxsurgeon.cli.progress import Bar, Stages
         from onnxsurgeon.evaluation.score import evaluate as run
-        from onnxsurgeon.report.tables import evaluated
+        from onnxsurgeon.report.results import evaluated
+        from onnxsurgeon.report.tables import evaluated as tables
 
         with Stages(verbose=verbose, quiet=quiet) as progress:
             progress("read", model.name)
@@ -88,6 +80,6 @@ def evaluate(
             found = run(
                 model, opened, metric=metric, against=against, output=output_name, device=device, progress=bar
             )  # fmt: skip
-        answer.found = report.evaluated(found, model, data)
-        answer.tables = evaluated
+        answer.found = evaluated(found, model, data)
+        answer.tables = tables
         answer.give()

@@ -1,42 +1,136 @@
-"""The commands as a group that tells every error in the same way, and knows every exit code."""
+"""The commands as a group: help in panels, every error told in the same way, every exit code known."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
+import shlex
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TextIO
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from onnxsurgeon.cli.answer import INTERRUPTED, Answer
-from onnxsurgeon.errors import UsageError
+from onnxsurgeon.cli.log import LOG
+from onnxsurgeon.cli.panels import PANELS, RUN
+from onnxsurgeon.cli.suggest import COMMANDS, OPTIONS, misplaced, nearest
+from onnxsurgeon.errors import SurgeonError, UsageError
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 10_000}  # as wide as the terminal
+EXIT_CODES = """\b
+Exit codes:
+  0    done, and proven where a proof was wanted
+  1    an internal error
+  2    wrong usage: bad options, an existing output, nowhere to write
+  3    infeasible: the network can't become as small as was asked for
+  4    the model or the data can't be read, isn't supported, or nothing can be cut
+  5    the proof or the comparison failed; no model was written
+  130  interrupted; no model was written
+"""
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--log-file",
+        metavar="FILE",
+        help="Add what -v shows, and tracebacks, to a file, with times.",
+        rich_help_panel=RUN,
+        show_default=False,
+    ),
+]
 
 
-class SafeStream:
-    """A standard stream whose reader may leave early: what it does not read is lost, and the work goes on."""
+def examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
+def add(
+    app: typer.Typer, command: Callable[..., None], short: str, *lines: str, panel: str, name: str | None = None
+) -> None:
+    """Adds a command, whose help ends with `lines` as examples; panel: where the top-level help lists it."""
+    app.command(
+        name,
+        cls=Command,
+        short_help=short,
+        epilog="Exit codes: see onnxsurgeon --help.\n\n" + examples(*lines),
+        rich_help_panel=panel,
+    )(_logged(command))
 
-    def write(self, text: str) -> int:
-        return int(self._despite(self.stream.write, text))
 
-    def flush(self) -> None:
-        self._despite(self.stream.flush)
+def _logged(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the option --log-file."""
+    own = inspect.signature(command, eval_str=True)
+    log_file = inspect.Parameter("log_file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=LogFile)
 
-    def _despite(self, do: Callable[..., Any], *args: str) -> Any:
-        try:
-            return do(*args)
-        except BrokenPipeError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.stream.fileno())
-            os.close(nowhere)
-            return do(*args)
+    @functools.wraps(command)
+    def logged(*, log_file: Path | None, **given: Any) -> None:
+        with LOG.to(log_file, shlex.join(sys.argv[1:])):
+            command(**given)
+
+    parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.parameters.values()), log_file]
+    vars(logged)["__signature__"] = own.replace(parameters=parameters)  # what typer looks at
+    logged.__annotations__ = {p.name: p.annotation for p in parameters}
+    return logged
+
+
+def _sections(formatter: Any, rows: Iterable[tuple[str, tuple[str, str]]], order: Sequence[str]) -> None:
+    """Writes rows of help under their headings; headings stand in `order`, others behind."""
+    found: Mapping[str, list[tuple[str, str]]] = defaultdict(list, {name: [] for name in order})
+    for heading, row in rows:
+        found[heading].append(row)
+    for heading, under in found.items():
+        if under:
+            with formatter.section(_bold(heading)):
+                formatter.write_dl(under)
+
+
+def _bold(text: str) -> str:
+    shines = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return f"\x1b[1m{text}\x1b[0m" if shines else text
+
+
+def _known(command: Any) -> list[str]:
+    """The long options of a command."""
+    options = [name for param in command.params for name in (*param.opts, *param.secondary_opts)]
+    return [name for name in options if name.startswith("--")]
+
+
+class Command(TyperCommand):
+    """A command whose help shows its options in panels."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        found = misplaced(args, _known(self))
+        if found is not None and not ctx.resilient_parsing:
+            option, value, meant = found
+            raise UsageError(f"{option} can't be {value!r}", why=_help_of(self, option), fix=f"write {meant}")
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return ["[OPTIONS]", *(_argument(param) for param in self.params if param.param_type_name == "argument")]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        _sections(formatter, self._rows(ctx), ("Arguments", *PANELS))
+
+    def _rows(self, ctx: Any) -> Iterator[tuple[str, tuple[str, str]]]:
+        for param in self.get_params(ctx):
+            row = param.get_help_record(ctx)
+            if param.param_type_name == "argument":
+                yield "Arguments", (_argument(param), str(getattr(param, "help", "")))
+            elif row is not None:
+                yield getattr(param, "rich_help_panel", None) or RUN, row
+
+
+def _argument(param: Any) -> str:
+    name = param.metavar or param.name.upper()
+    return f"{name if param.required else f'[{name}]'}{'...' * (param.nargs != 1)}"
+
+
+def _help_of(command: Any, option: str) -> str:
+    return next((f"{option}: {param.help}" for param in command.params if option in param.opts), "")
 
 
 class Group(TyperGroup):
@@ -57,15 +151,39 @@ class Group(TyperGroup):
                 stream.reconfigure(errors="backslashreplace")  # names in a model are more than this terminal may know
         try:
             code = super().main(args, prog_name or "onnxsurgeon", standalone_mode=False)
-        except typer.TyperException as problem:  # options that don't parse
-            code = UsageError.exit_code
-            Answer("", json="--json" in args).fail(_unparsed(problem), code)
+        except (SurgeonError, typer.TyperException) as problem:  # options that don't parse
+            error = problem if isinstance(problem, SurgeonError) else _unparsed(problem)
+            code = error.exit_code
+            Answer("", json="--json" in args).fail(error, code)
         except (KeyboardInterrupt, typer.Abort):
             code = INTERRUPTED
         sys.exit(code if isinstance(code, int) else 0)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        word = args[0]
+        if word not in self.commands and not word.startswith("-") and not ctx.resilient_parsing:
+            raise UsageError(f"unknown command {word!r}", fix=_fix(nearest(word, self.commands, COMMANDS), ""))
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        commands = (
+            (str(getattr(command, "rich_help_panel", "Commands")), (name, str(command.short_help)))
+            for name, command in self.commands.items()
+        )
+        options = (("Options", row) for param in self.get_params(ctx) if (row := param.get_help_record(ctx)))
+        _sections(formatter, (*commands, *options), ())
+
 
 def _unparsed(problem: typer.TyperException) -> UsageError:
-    path = getattr(getattr(problem, "ctx", None), "command_path", "onnxsurgeon")
-    what, _, why = problem.format_message().replace("Value error, ", "").partition(". ")
-    return UsageError(what, why=why, fix=f"see {path} --help")
+    context = getattr(problem, "ctx", None)
+    path = getattr(context, "command_path", "onnxsurgeon").removeprefix("onnxsurgeon").strip()
+    if context is not None and hasattr(problem, "possibilities"):
+        option = str(getattr(problem, "option_name", ""))
+        return UsageError(f"unknown option {option}", fix=_fix(nearest(option, _known(context.command), OPTIONS), path))
+    what, _, why = problem.format_message().partition(". ")
+    return UsageError(what[:1].lower() + what[1:].replace("Value error, ", "").rstrip("."), why=why, fix=_fix((), path))
+
+
+def _fix(meant: Sequence[str], command: str) -> str:
+    see = f"see {' '.join(filter(None, ('onnxsurgeon', command, '--help')))}"
+    return f"write {' or '.join(meant)}; {see}" if meant else see

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from onnxsurgeon.cli.panels import DATA as DATA_PANEL
+from onnxsurgeon.cli.panels import OUTPUT, PROOF
 from onnxsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,21 +22,6 @@ Free = Literal["auto", "heads", "head-size"]
 Device = Literal["auto", "cuda", "cpu"]
 Preset = Literal["imagenet", "cifar", "unit"]
 Compensation = Literal["none", "bias", "linear", "sequential", "joint"]
-
-EXIT_CODES = """\b
-Exit codes:
-  0    done and proven
-  1    an internal error
-  2    wrong usage: bad options, an existing output, nowhere to write
-  3    infeasible: the graph can't give what was asked for
-  4    the model or the data can't be read, isn't supported, or nothing can be cut
-  5    the proof or the comparison failed; nothing was written
-  130  interrupted; nothing was written
-"""
-
-
-def examples(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
@@ -113,23 +100,40 @@ Resume = Annotated[
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.", show_default=False)]
 Shapes = Annotated[
     list[str] | None,
-    typer.Option("--input-shape", metavar="NAME:1,3,224,224", help="Shape of a dynamic input. Repeatable."),
+    typer.Option(
+        "--input-shape",
+        metavar="NAME:1,3,224,224",
+        help="Shape of a dynamic input. Repeatable.",
+        rich_help_panel=DATA_PANEL,
+    ),
 ]
 OnDevice = Annotated[Device, typer.Option(help="What onnxruntime runs on; auto: CUDA where it really works.")]
-Atol = Annotated[float | None, typer.Option(metavar="X", min=0, help="Accepted absolute difference. [default: 1e-5]")]
+Atol = Annotated[
+    float | None,
+    typer.Option(metavar="X", min=0, help="Accepted absolute difference. [default: 1e-5]", rich_help_panel=PROOF),
+]
 Rtol = Annotated[
     float | None,
     typer.Option(
         metavar="X",
         min=0,
         help="Accepted difference, relative to the largest output. [default: by type, 1e-3 for float32]",
+        rich_help_panel=PROOF,
     ),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of whatever is random.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the report as one JSON object on stdout.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the report as one JSON object on stdout.", rich_help_panel=OUTPUT)
+]
 ReportTo = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE.json", help="Write the report as JSON to a file.", show_default=False),
+    typer.Option(
+        "--report",
+        metavar="FILE.json",
+        help="Write the report as JSON to a file.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing unless it fails.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Whole tables, progress as lines, tracebacks.")]

@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from onnxsurgeon.report.records import Report
-from onnxsurgeon.report.tables import console, outcome, plain
+from onnxsurgeon.cli.log import LOG
+from onnxsurgeon.report.json_report import Report
+from onnxsurgeon.report.layout import console, plain
+from onnxsurgeon.report.tables import outcome
 
 
 class Stages:
@@ -24,6 +26,7 @@ class Stages:
 
     def __call__(self, stage: str, detail: str) -> None:
         text = plain(f"{stage:6s} {detail}".rstrip())
+        LOG.say(text.plain)
         if self.status is not None:
             self.status.update(text)
         elif self.lines:
@@ -85,10 +88,10 @@ class Count:
         """A model is done; `said`: by its process, on stderr."""
         self.running.remove(name)
         self._say(1)
-        if self.lines:
-            self.console.print(plain(f"{outcome(report):12s} {name}"))
-            for line in said.splitlines():
-                self.console.print(plain(f"  {line}"))
+        for line in (f"{outcome(report):12s} {name}", *(f"  {line}" for line in said.splitlines())):
+            LOG.say(line)
+            if self.lines:
+                self.console.print(plain(line))
 
     def _say(self, more: int) -> None:
         names = ", ".join(name.replace("\\", "/").rpartition("/")[2] for name in self.running)

@@ -15,7 +15,6 @@ from onnxsurgeon import units
 from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.options import (
     CRITERIA,
-    EXIT_CODES,
     METRICS,
     AsJson,
     Atol,
@@ -43,27 +42,22 @@ from onnxsurgeon.cli.options import (
     SomeData,
     Stats,
     Verbose,
-    examples,
     read_data,
     read_model,
     shapes,
 )
 from onnxsurgeon.cli.tasks import arguments, tasks
 from onnxsurgeon.errors import ProofError, UsageError
-from onnxsurgeon.report import records as report
+from onnxsurgeon.report import json_report as report
 
 if TYPE_CHECKING:
     from onnxsurgeon.model.model import Model
     from onnxsurgeon.pruning.budgets import Progress
     from onnxsurgeon.pruning.prune import Result
 
-EPILOG = (
-    EXIT_CODES
-    + "\n"
-    + examples(
-        "onnxsurgeon prune model.onnx --max-drop 0.01 --data test.npz --score top1 --metric macs -o small.onnx",
-        "onnxsurgeon prune 'zoo/**/*.onnx' --ratio 0.2 --exclude '/head/*' --output-dir pruned/ --jobs 4 --resume",
-    )
+EXAMPLES = (
+    "onnxsurgeon prune model.onnx --max-drop 0.01 --data test.npz --score top1 --metric macs -o small.onnx",
+    "onnxsurgeon prune 'zoo/**/*.onnx' --ratio 0.2 --exclude '/head/*' --output-dir pruned/ --jobs 4 --resume",
 )
 
 
@@ -160,8 +154,7 @@ def prune(
             if jobs is not None or resume:
                 raise UsageError("--jobs and --resume go with --output-dir", fix="give a folder for the outputs")
         if report_to is not None:
-            report.check_report(report_to, *(path for task in found for path in task.files))
-            answer.file = report_to
+            answer.save_to(report_to, *(path for task in found for path in task.files))
         requested = {
             "ratio": ratio,
             "metric": metric,
@@ -239,10 +232,12 @@ def _prune(
     from onnxsurgeon.dependency.frozen import frozen
     from onnxsurgeon.model.write import check_target
     from onnxsurgeon.proof.comparison import tolerance
-    from onnxsurgeon.report.tables import pruned, verdict
+    from onnxsurgeon.report.results import proof as proof_report
+    from onnxsurgeon.report.results import pruned
+    from onnxsurgeon.report.tables import pruned as tables
     from onnxsurgeon.runtime.session import Session
 
-    answer.tables = lambda found: [*pruned(found, verbose=answer.verbose), verdict(found)]
+    answer.tables = tables
     if not dry_run:
         if target.is_file() and not overwrite:
             raise UsageError(f"{target} exists", fix="choose another name with -o, or give --overwrite")
@@ -261,9 +256,7 @@ def _prune(
             spent = time.perf_counter() - answer.began - seconds["read"]
             seconds["score"] = spent - sum(result.seconds.values())
         everything = {**requested, **wanted, **options}
-        answer.found = report.pruned(
-            result, output=target, requested=everything, frozen=frozen(result.labels), score=score
-        )
+        answer.found = pruned(result, output=target, requested=everything, frozen=frozen(result.labels), score=score)
         proof = None
         began = time.perf_counter()
         try:
@@ -277,7 +270,7 @@ def _prune(
             seconds["total"] = time.perf_counter() - answer.began
             answer.found["seconds"] = seconds
             if proof is not None:
-                answer.found["proof"] = report.proof(proof, tolerance(result.labels, options["atol"], options["rtol"]))
+                answer.found["proof"] = proof_report(proof, tolerance(result.labels, options["atol"], options["rtol"]))
     status = "dry run" if dry_run else "passed" if proof is not None else "not proven"
     answer.give(status=status, exit_code=0)
 
@@ -288,6 +281,7 @@ def _chosen(
     """The pruned model, and its score where one was asked for."""
     from onnxsurgeon.pruning.prune import prune as run
     from onnxsurgeon.pruning.ratio_search import Examiner, smallest
+    from onnxsurgeon.report.results import scored
 
     data = None
     if wanted["data"] is not None:
@@ -307,8 +301,8 @@ def _chosen(
             stats = requested["stats"] or str(Path(folder) / "stats.npz")
             tried = partial(candidate, stats=stats)
             found = smallest(tried, examiner, max_drop=wanted["max_drop"], progress=progress)
-        return found.result, report.scored(found.before, found.after, found.trials)
+        return found.result, scored(found.before, found.after, found.trials)
     progress("score", source.path.name)
     before, result = examiner.file(source.path), candidate(requested["ratio"])
     progress("score", "the pruned model")
-    return result, report.scored(before, examiner.result(result))
+    return result, scored(before, examiner.result(result))

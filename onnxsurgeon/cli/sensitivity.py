@@ -10,7 +10,6 @@ import typer
 from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.cli.options import (
     CRITERIA,
-    EXIT_CODES,
     AsJson,
     BatchSize,
     DataSpec,
@@ -24,20 +23,15 @@ from onnxsurgeon.cli.options import (
     Seed,
     Shapes,
     Verbose,
-    examples,
     read_data,
     read_model,
     shapes,
 )
-from onnxsurgeon.report import records as report
+from onnxsurgeon.report import json_report as report
 
-EPILOG = (
-    EXIT_CODES
-    + "\n"
-    + examples(
-        "onnxsurgeon sensitivity model.onnx --data calib.npz --plot sensitivity.html",
-        "onnxsurgeon sensitivity model.onnx --data pictures/ --preprocess imagenet --layers '/layer4/*' --samples 64",
-    )
+EXAMPLES = (
+    "onnxsurgeon sensitivity model.onnx --data calib.npz --plot sensitivity.html",
+    "onnxsurgeon sensitivity model.onnx --data pictures/ --preprocess imagenet --layers '/layer4/*' --samples 64",
 )
 
 
@@ -67,18 +61,17 @@ def sensitivity(
 
     A layer is a space of neurons: what an Add ties together gets narrower together.
     """
-    with answering(Answer("sensitivity", as_json, quiet, verbose, found={"model": str(model)})) as answer:
+    with answering(Answer("sensitivity", as_json, quiet, verbose, shows=True, found={"model": str(model)})) as answer:
         if plot is not None:
             from onnxsurgeon.report.html import BEGIN, page
 
             report.check_report(plot, model, Path(data), option="--plot", begins=BEGIN)
-        if report_to is not None:
-            report.check_report(report_to, model, Path(data), *([plot] if plot else []))
-            answer.file = report_to
+        answer.save_to(report_to, model, Path(data), *([plot] if plot else []))
         stated = shapes(input_shape)
         from onnxsurgeon.cli.progress import Bar, Stages
         from onnxsurgeon.evaluation.sensitivity import sensitivity as run
-        from onnxsurgeon.report.tables import sensitive
+        from onnxsurgeon.report.results import sensitive
+        from onnxsurgeon.report.tables import sensitive as tables
 
         with Stages(verbose=verbose, quiet=quiet) as progress:
             progress("read", model.name)
@@ -92,8 +85,8 @@ def sensitivity(
                 source, opened, layers=layers or ["*"], importance=importance, free=free, input_shape=stated, seed=seed,
                 device=device, progress=bar,
             )  # fmt: skip
-        answer.found = report.sensitive(found, model, data, importance)
+        answer.found = sensitive(found, model, data, importance)
         if plot is not None:
             report.save_text(page(answer.found), plot)
-        answer.tables = sensitive
+        answer.tables = tables
         answer.give()

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from onnxsurgeon.cli.editing import Aligned, Common, Importance, NewStart, edit, name, scores_file, with_common
+from onnxsurgeon.cli.group import add
 from onnxsurgeon.cli.operations import asked
-from onnxsurgeon.cli.options import EXIT_CODES, ModelPath, examples
+from onnxsurgeon.cli.options import ModelPath
+from onnxsurgeon.cli.panels import EDIT
 from onnxsurgeon.cli.resizing import resize
 
 Start = Literal["identity", "zeros", "he"]  # as in the package
@@ -280,4 +282,4 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     for command, (short, *lines) in COMMANDS.items():
         called = "edit" if command is recipe else command.__name__
-        app.command(called, short_help=short, epilog=EXIT_CODES + "\n" + examples(*lines))(command)
+        add(app, command, short, *lines, panel=EDIT, name=called)

@@ -14,9 +14,19 @@ from typing import Any
 import typer
 
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.report import records as report
+from onnxsurgeon.report import json_report as report
 
-OF_ALL = {"models", "output", "output_dir", "jobs", "resume", "report_to", "as_json", "quiet"}  # no option of one model
+OF_ALL = {
+    "models",
+    "output",
+    "output_dir",
+    "jobs",
+    "resume",
+    "report_to",
+    "as_json",
+    "quiet",
+    "log_file",
+}  # no option of one model
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a person sees an edit: counts, the nodes that changed, and a line for each step and its proof."""
+"""Reports of edits as tables for a person: counts, the nodes that changed, a line for each step and its proof."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
 
-from onnxsurgeon.report.records import Report
-from onnxsurgeon.report.tables import ROWS, columns, counts, filled, plain, said, sized, verdict
+from onnxsurgeon.report.json_report import Report
+from onnxsurgeon.report.layout import plain, said, sized, table
+from onnxsurgeon.report.tables import ROWS, compared, counts, verdict
 
 NAMED = 8  # nodes that come or go, without --verbose
 
@@ -27,19 +27,20 @@ def edited(report: Report, *, verbose: bool) -> list[RenderableType]:
             more = [] if verbose or len(names) <= NAMED else [f"and {len(names) - NAMED} more (see them with -v)"]
             parts.append(said(word, ", ".join([*(names if verbose else names[:NAMED]), *more])))
     parts += [said("relaxed" if row["relaxed"] else "nearest", text) for row in report["widths"] if (text := _off(row))]
-    return [*parts, _steps(report), *_proof(report), verdict(report)]
+    return [*parts, *_steps(report), *_proof(report), verdict(report)]
 
 
 def _changes(rows: Sequence[Report], *, verbose: bool) -> list[RenderableType]:
     rows = [row for row in rows if row["before"] and row["after"]]
     if not rows:
         return []
-    table = columns("node", "operator", "width", "weight", title=f"Nodes that changed: {len(rows):,}")
     shown = rows if verbose else [row for row in rows if not row["follows"]]
     cells = [(row["node"], *(_became(row, key) for key in ("operator", "width", "weight"))) for row in shown]
     left = len(rows) - len(shown)
     following = [plain(f"... and {left:,} that only follow{'s' * (left == 1)} (see them with -v)")] if left else []
-    return [filled(table, cells, None if verbose else ROWS, "nodes"), *following, ""]
+    title, most = f"Nodes that changed: {len(rows):,}", None if verbose else ROWS
+    changed = table("node", "operator", "width", "weight", rows=cells, title=title, most=most, what="nodes")
+    return [changed, *following, ""]
 
 
 def _became(row: Report, key: str) -> str:
@@ -59,17 +60,14 @@ def _off(row: Report) -> str:
     return f"{row['request']}: {change}; {row['wanted']} can't be had"
 
 
-def _steps(report: Report) -> RenderableType:
-    lines = Table.grid(padding=(0, 1))
-    lines.add_column(width=7, style="bold")
-    lines.add_column(overflow="fold")
-    steps, proof = report["steps"], report["proof"]
-    done = sum(row["change"] is not None or row["unchanged"] is not None for row in steps)
-    for number, row in enumerate(steps):
-        said = ""
+def _steps(report: Report) -> list[RenderableType]:
+    lines, proof = [], report["proof"]
+    done = sum(row["change"] is not None or row["unchanged"] is not None for row in report["steps"])
+    for number, row in enumerate(report["steps"]):
+        end = ""
         if proof is not None:
-            said = ": " + (_outcome(row) if number < done else "FAILED" if number == done else "not reached")
-        lines.add_row(plain("" if number else "steps"), plain(row["what"] + said))
+            end = ": " + (_outcome(row) if number < done else "FAILED" if number == done else "not reached")
+        lines.append(said("" if number else "steps", row["what"] + end))
     return lines
 
 
@@ -77,7 +75,7 @@ def _outcome(row: Report) -> str:
     error, change = row["error"], row["change"]
     if row["unchanged"]:
         return f"function unchanged, proven {_to(max(error or 0.0, change or 0.0))}"
-    moved = "the outputs are others" if change is None else f"the outputs moved by {change:.2g}, as was asked"
+    moved = "the outputs have other shapes" if change is None else f"the outputs moved by {change:.2g}, as asked"
     return f"proven {_to(error)}; {moved}" if error is not None else f"runs; {moved}"
 
 
@@ -89,7 +87,5 @@ def _proof(report: Report) -> list[RenderableType]:
     proof = report["proof"]
     if proof is None:
         return []
-    sizes = "two sizes of the dynamic dims" if proof["samples"] == 2 else f"{proof['samples']} set of inputs"
     allowed = f"allowed: atol {proof['atol']:g}, rtol {proof['rtol']:g}"
-    text = f"relative to the largest output; {allowed}; {sizes}, ran on {proof['provider']}"
-    return [said("proof", text)]
+    return [said("proof", f"relative to the largest output; {allowed}; {compared(proof)}")]

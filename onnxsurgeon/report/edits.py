@@ -16,7 +16,7 @@ from onnxsurgeon.dependency.names import name_of
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.proof.of_edits import Proofs, Proven
-from onnxsurgeon.report.records import Report, head
+from onnxsurgeon.report.json_report import Report, head
 from onnxsurgeon.surgery.network import Network
 from onnxsurgeon.surgery.widths import Resized, value_axis
 

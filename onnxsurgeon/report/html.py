@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from math import ceil, floor, log10
 
-from onnxsurgeon.report.records import Report
+from onnxsurgeon.report.json_report import Report
 
 BEGIN = "<!doctype html>"
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 250, 150, 46, 14, 22, 8  # of a chart, in pixels; the margins around its area

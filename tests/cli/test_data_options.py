@@ -31,7 +31,7 @@ def test_evaluate_tells_the_score(digits: Path, run: Run) -> None:
     assert json.loads(Path("r.json").read_text()) == found
     assert found["score"] == pytest.approx(443 / 450)
     assert (found["metric"], found["samples"], found["output_name"]) == ("top1", 450, "output")
-    assert "0.9844" in run(*EVALUATE).stderr
+    assert "0.9844" in run(*EVALUATE).stdout
     assert json.loads(run(*EVALUATE, "--samples", "9", "--batch", "2", "--json").stdout)["samples"] == 9
     against = json.loads(run(*EVALUATE, "--metric", "psnr", "--against", "net.onnx", "--json").stdout)
     assert (against["score"], against["against"]) == (None, "net.onnx")
@@ -76,7 +76,7 @@ def test_sensitivity_shows_layers_and_draws_them(digits: Path, run: Run) -> None
     assert len(found["layers"]) == 3
     assert set(found["layers"][0]["points"][0]) == {"share", "units", "error"}
     assert Path("s.html").read_text().startswith("<!doctype html>")
-    assert "layer1.0.conv1" in run(*args, "--plot", "s.html").stderr
+    assert "layer1.0.conv1" in run(*args, "--plot", "s.html").stdout
     assert "--plot" in run(*args, "--plot", "net.onnx", code=2).stderr
     (digits / "precious.html").write_text("precious")
     assert "precious.html exists" in run(*args, "--plot", "precious.html", code=2).stderr

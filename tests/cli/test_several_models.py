@@ -68,11 +68,11 @@ def test_a_bad_model_stops_no_other(folder: Path) -> None:
     assert [row["exit_code"] for row in json.loads(Path("r.json").read_text())["models"]] == [4, 4, 3, 3]
     result = prune("zoo/*.onnx", "zoo/missing.onnx", *CUT, "--jobs", "2", "--json", "--round-to=2", code=4)
     found = json.loads(result.stdout)
-    assert (found["schema"], found["command"], found["status"], found["exit_code"]) == (1, "prune", "error", 4)
+    assert (found["schema"], found["command"], found["status"], found["exit_code"]) == (2, "prune", "error", 4)
     rows = {Path(row["model"]).stem: row for row in found["models"]}
     assert list(rows) == ["broken", "frozen", "plain", "xor", "missing"]
     assert [row["exit_code"] for row in rows.values()] == [4, 4, 0, 0, 2]
-    assert all(row["seconds"]["total"] > 0 and row["schema"] == 1 for row in rows.values())
+    assert all(row["seconds"]["total"] > 0 and row["schema"] == 2 for row in rows.values())
     assert sorted(path.name for path in Path("out").iterdir()) == [
         "plain.onnx", "plain.onnx.json", "xor.onnx", "xor.onnx.json",
     ]  # fmt: skip

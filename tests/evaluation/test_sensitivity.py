@@ -14,8 +14,7 @@ import pytest
 import onnxsurgeon as osg
 from onnxsurgeon.data import inputs_of
 from onnxsurgeon.evaluation.sensitivity import LayerSensitivity, Point, Sensitivity
-from onnxsurgeon.report import html
-from onnxsurgeon.report import records as report
+from onnxsurgeon.report import html, results
 from paths import FIXTURES
 
 
@@ -76,7 +75,7 @@ ODD = Sensitivity(
 @pytest.mark.parametrize("odd", [False, True])
 def test_the_page_shows_every_point_and_needs_nothing_else(odd: bool, found: Sensitivity) -> None:  # noqa: FBT001
     shown = ODD if odd else found
-    text = html.page(report.sensitive(shown, Path("a<b.onnx"), "data.npz", "l2-norm"))
+    text = html.page(results.sensitive(shown, Path("a<b.onnx"), "data.npz", "l2-norm"))
     assert text.count("<circle") == sum(len(layer.points) for layer in shown.layers)
     assert not re.search(r"https?:|<script|src=|url\(|@import", text)
     page = ElementTree.fromstring(text.removeprefix(html.BEGIN).replace('<meta charset="utf-8">', ""))

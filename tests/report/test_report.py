@@ -6,15 +6,17 @@ import ast
 import io
 import json
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from onnxsurgeon import units
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.report import records as report
-from onnxsurgeon.report import tables
+from onnxsurgeon.report import json_report as report
+from onnxsurgeon.report import layout, tables
 
 SURGEON_ERRORS = {"SurgeonError", "UsageError", "InfeasibleError", "ModelError", "ProofError", "_invalid", "_sparse"}
 PROPER = {"HiGHS", "TMPDIR"}  # words that start a sentence as they are
@@ -26,7 +28,7 @@ PRUNED: report.Report = {
     "after": {"params": 700_000, "macs": 3.1e9, "size": 2_800_000, "nodes": 12},
     "compensation": [{"node": "head", "before": 0.5, "after": 0.125}],
     "rotated": 7,
-    "joint": {"before": 0.25, "after": 0.2},
+    "distillation": {"before": 0.25, "after": 0.2},
     "changes": [
         {"node": f"/[b]{k}/größe\x1b[31m", "operator": "Conv", "weight": f"w{k}", "before": [64, 3], "after": [9, 3]}
         for k in range(30)
@@ -51,15 +53,25 @@ PRUNED: report.Report = {
 }  # fmt: skip
 
 
-def shown(parts: list, monkeypatch: pytest.MonkeyPatch, *, columns: str = "100", encoding: str = "utf-8") -> str:
+def shown(
+    parts: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    columns: str = "",
+    encoding: str = "utf-8",
+    terminal: bool = False,
+) -> str:
     monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TERM", "xterm")
     data = io.BytesIO()
     stream = io.TextIOWrapper(data, encoding=encoding, errors="backslashreplace")
-    screen = tables.console(stream)
+    vars(stream)["isatty"] = lambda: terminal
+    screen = layout.console(stream)
     for part in parts:
         screen.print(part)
     stream.flush()
-    return data.getvalue().decode(encoding)
+    text = data.getvalue().decode(encoding)
+    return re.sub(r"\x1b\[[0-9;]*m", "", text) if terminal else text  # all but what it looks like
 
 
 @pytest.mark.parametrize("number", [0, 7, 999, 1000, 12_345, 999_499, 97_130, 4_089_184_256, 2.5e13])
@@ -100,7 +112,7 @@ def test_json_is_strict_and_exact() -> None:
 
 
 def test_a_table_shows_what_the_report_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = shown([*tables.pruned(PRUNED, verbose=False), tables.verdict(PRUNED)], monkeypatch)
+    text = shown(tables.pruned(PRUNED, verbose=False), monkeypatch)
     for word in (
         "1.00 M",
         "700 K",
@@ -128,7 +140,7 @@ def test_verbose_shows_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 @pytest.mark.parametrize("columns", ["20", "40", "300"])
 def test_tables_fit_any_terminal(columns: str, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = shown(tables.pruned(PRUNED, verbose=True), monkeypatch, columns=columns, encoding=encoding)
+    text = shown(tables.pruned(PRUNED, verbose=True), monkeypatch, columns=columns, encoding=encoding, terminal=True)
     assert "\x1b" not in text
     if encoding == "utf-8":
         assert max(map(len, text.splitlines())) <= int(columns)
@@ -141,7 +153,7 @@ def test_several_models_have_a_row_each(monkeypatch: pytest.MonkeyPatch) -> None
         {**PRUNED, "exit_code": 0, "seconds": {"total": 0}, "proof": {**PRUNED["proof"], "error": None}},
         {**report.head("prune"), "model": "[b]/x.onnx", **failed, "seconds": {"total": 0.1}},
     ]
-    lines = shown(tables.several({"models": rows}), monkeypatch).splitlines()[-3:]
+    lines = shown(tables.several({"models": rows}, verbose=False), monkeypatch).splitlines()[-3:]
     assert lines[0].split() == "a.onnx passed -30.0 % -24.4 % -30.0 % 1.0e-07 1.2".split()
     assert lines[2].split() == "[b]/x.onnx wrong usage 0.1".split()
     assert tables.reason(rows[2]) == "not found; first"

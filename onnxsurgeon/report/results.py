@@ -1,17 +1,13 @@
-"""What a command found as one plain object: the JSON report, and what tables are made of. The README documents it."""
+"""What prune, inspect, validate, evaluate and sensitivity found, as reports. The keys are those of the JSON."""
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import onnxsurgeon
-from onnxsurgeon.errors import ProofError, SurgeonError, UsageError
+from onnxsurgeon.errors import ProofError
+from onnxsurgeon.report.json_report import Report, head
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -28,9 +24,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.pruning.prune import Result
     from onnxsurgeon.pruning.ratio_search import Trial
 
-SCHEMA = 1
-Report = dict[str, Any]
-METRICS = ("params", "macs", "size")
+COSTS = ("params", "macs", "size")
 
 
 def free_share(rows: Iterable[Frozen], params: int) -> float:
@@ -38,10 +32,6 @@ def free_share(rows: Iterable[Frozen], params: int) -> float:
     rows = list(rows)
     neurons = params - sum(row.params for row in rows if row.table)
     return 1.0 - sum(row.params for row in rows if not row.table) / neurons if neurons else 0.0
-
-
-def head(command: str) -> Report:
-    return {"schema": SCHEMA, "command": command, "version": onnxsurgeon.__version__}
 
 
 def pruned(
@@ -58,7 +48,7 @@ def pruned(
         "output": str(output),
         "before": _measure(before),
         "after": _measure(after),
-        "ratio": {m: 1 - after.of(m) / before.of(m) if before.of(m) else 0.0 for m in METRICS},
+        "ratio": {m: 1 - after.of(m) / before.of(m) if before.of(m) else 0.0 for m in COSTS},
         "requested": dict(requested),
         "changes": [
             {"node": node, "operator": operator, "weight": weight, "before": list(old), "after": list(new)}
@@ -70,7 +60,7 @@ def pruned(
             if row.node != TOGETHER
         ],
         "rotated": result.rotated,
-        "joint": next(
+        "distillation": next(
             ({"before": row.before, "after": row.after} for row in result.fitted if row.node == TOGETHER), None
         ),
         "solver": {
@@ -160,12 +150,6 @@ def proof(found: Proof, allowed: Tolerance) -> Report:
         "provider": found.provider,
         "worst": found.worst,
     }
-
-
-def failure(error: SurgeonError, exit_code: int) -> Report:
-    """What an error adds to a report."""
-    status = "failed" if isinstance(error, ProofError) else "error"
-    return {"status": status, "exit_code": exit_code, "what": error.what, "why": error.why, "fix": error.fix}
 
 
 def inspected(found: Inspection, patterns: Sequence[str]) -> Report:
@@ -279,58 +263,3 @@ def _node(row: InspectedNode) -> Report:
         "outputs": [{"name": tensor.name, "axes": _axes(tensor)} for tensor in row.outputs],
         "weights": [{"name": tensor.name, "axes": _axes(tensor)} for tensor in row.weights],
     }
-
-
-def to_json(report: Report) -> str:
-    """One JSON object; numbers that JSON has no word for (infinity) become null."""
-    return json.dumps(_plain(report), indent=2, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if hasattr(value, "item"):  # a numpy scalar
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def check_report(path: Path, *others: Path, option: str = "--report", begins: str = "{") -> None:
-    """Raises UsageError where `save` could not write to `path`, or would destroy something else.
-
-    begins: how a file starts that was written for the same option, and may be replaced.
-    """
-    if any(path.absolute() == other.absolute() or (path.exists() and _same(path, other)) for other in others):
-        raise UsageError(f"{option} {path} is another file of this command", fix="choose another name")
-    if path.exists() and not (path.is_file() and _start(path, len(begins)) in (b"", begins.encode())):
-        raise UsageError(f"{path} exists", why=f"{option} did not write it", fix="choose another name")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"can't write {path}", why=f"there is no writable folder {path.parent}", fix="create it first")
-
-
-def _start(path: Path, length: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(length)
-
-
-def _same(a: Path, b: Path) -> bool:
-    return b.exists() and a.samefile(b)
-
-
-def save(report: Report, path: Path) -> None:
-    """Writes the report."""
-    save_text(to_json(report) + "\n", path)
-
-
-def save_text(text: str, path: Path) -> None:
-    """Writes a file; one of that name is replaced at once or not at all."""
-    draft = path.with_name(f".onnxsurgeon-{secrets.token_hex(8)}.tmp")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as problem:
-        why = problem.strerror or str(problem)
-        raise UsageError(f"can't write {path}", why=why, fix="make room or choose another folder") from problem
-    finally:
-        draft.unlink(missing_ok=True)

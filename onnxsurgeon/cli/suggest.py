@@ -1,0 +1,109 @@
+"""Which word was meant: the nearest in meaning, else the nearest in spelling. A suggestion is no second name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+# what we call it: what others call it
+OPTIONS = {
+    "--ratio": "percent percentage sparsity amount fraction rate reduction speedup target prune-ratio pruning-ratio",
+    "--cost macs": "flops gflops mflops",
+    "--cost": "budget objective",
+    "--max-params": "params parameters num-params",
+    "--max-macs": "macs max-flops",
+    "--max-size": "size bytes filesize mb",
+    "--max-drop": "threshold accuracy max-loss accuracy-drop acc-drop min-accuracy drop loss",
+    "--metric": "score scoring eval measure",
+    "--importance": "utility criterion criteria saliency importance-score strategy method norm",
+    "--attention": "free attn heads head-size num-heads",
+    "--round-to": "multiple multiple-of divisor granularity round channel-multiple align-to",
+    "--min-keep": "keep-ratio min-ratio max-sparsity min-channels",
+    "--exclude": "ignore skip keep protect freeze except ignored-layers",
+    "--only": "layers layer include nodes select filter",
+    "--data": "calibration calib dataset calibration-data images train-data input-data inputs",
+    "--samples": "num-samples limit max-samples calibration-samples",
+    "--batch": "batch-size bs",
+    "--preprocess": "normalize normalise transform preprocessing mean std",
+    "--output-name": "output-names output-node outputs",
+    "--input-shape": "shape shapes input-shapes overwrite-input-shape dims dim dim-param",
+    "--compensate": "finetune fine-tune epochs train retrain distill correction bias-correction recover lr",
+    "--mirror": "flip hflip augment augmentation",
+    "--memory": "ram mem max-memory",
+    "--stats": "cache statistics",
+    "--output": "out output-file output-model dest destination save save-as to",
+    "--output-dir": "out-dir outdir folder output-folder",
+    "--overwrite": "force yes replace clobber inplace in-place",
+    "--save-as-external-data": "external external-data",
+    "--dry-run": "simulate plan preview pretend noop",
+    "--no-proof": "no-verify no-check no-validate skip-check skip-proof unsafe",
+    "--shapes-only": "no-run structure-only",
+    "--atol": "tol tolerance eps absolute-tolerance",
+    "--rtol": "relative-tolerance",
+    "--device": "gpu cuda cpu provider providers ep execution-provider backend",
+    "--jobs": "workers threads parallel processes num-workers",
+    "--resume": "continue restart",
+    "--time-limit": "timeout time max-time",
+    "--seed": "random-seed rng",
+    "--against": "reference baseline teacher original",
+    "--why": "explain reason node frozen",
+    "--plot": "html chart graph",
+    "--report": "json-file report-file summary",
+    "--verbose": "debug trace",
+    "--quiet": "silent",
+    "--log-file": "log logfile",
+    "--op": "operator op-type type layer-type",
+    "--init": "fill value weights",
+    "--kernel": "kernel-size size",
+}
+COMMANDS = {
+    "prune": "shrink compress slim cut sparsify reduce optimize optimise simplify trim",
+    "inspect": "info show summary describe list print analyse analyze explain view",
+    "validate": "compare check verify diff prove",
+    "evaluate": "eval score accuracy test benchmark bench measure",
+    "sensitivity": "scan sweep profile",
+    "resize": "width widen grow narrow",
+    "remove": "delete drop rm",
+    "insert": "add append",
+    "connect": "wire link join",
+    "disconnect": "unlink unwire",
+    "kernel": "kernel-size",
+    "activation": "act",
+    "replace": "swap substitute change",
+    "splice": "graft paste merge embed",
+    "edit": "recipe apply run script",
+}
+# words that are right behind another option
+VALUES = {
+    "--metric": {word: f"--cost {word}" for word in ("params", "macs", "size", "flops")},
+    "--cost": {word: f"--metric {word}" for word in ("top1", "top5", "mse", "cosine", "psnr")},
+}
+
+
+def nearest(word: str, known: Iterable[str], others: Mapping[str, str]) -> Sequence[str]:
+    """Those of `known` that `word` may mean, the likeliest first; values behind an option come with it."""
+    from difflib import get_close_matches
+
+    known = list(known)
+    dashes = "--" if word.startswith("-") else ""
+    meant: dict[str, list[str]] = {name: [name] for name in known}
+    for name, words in others.items():
+        if name.split()[0] in known:
+            for other in words.split():
+                meant.setdefault(dashes + other, []).append(name)
+    started = [name for name in known if name.startswith(word) and len(word.strip("-")) > 1]
+    close = [word] if word in meant else [*started, *get_close_matches(word, meant, 3, 0.7)]
+    return list(dict.fromkeys(name for hit in close for name in meant[hit]))[:3]
+
+
+def misplaced(arguments: Sequence[str], known: Iterable[str]) -> tuple[str, str, str] | None:
+    """An option, its value, and what was meant: where the value belongs to another option of the command."""
+    known = set(known)
+    for option, words in VALUES.items():
+        values = [value for first, value in pairwise(arguments) if first == option]
+        values += [text.partition("=")[2] for text in arguments if text.startswith(f"{option}=")]
+        for value in values:
+            meant = words.get(value, "")
+            if meant and meant.split()[0] in known:
+                return option, value, meant.replace("flops", "macs")
+    return None

@@ -1,0 +1,95 @@
+"""The JSON report: one object for each command, from which its tables are made, too.
+
+Numbers are exact (bytes, parameters, multiply-accumulates per sample); infinite numbers are null. Schema 2 has, for
+every command:
+
+    schema, command, version   2, the command's name, the version of onnxsurgeon
+    status                     passed, not proven, dry run, done, failed (a proof or a comparison), error
+    exit_code                  that of the process
+    what, why, fix             the three parts of the error, where there is one
+    seconds                    what each stage took, and `total` (prune and edits)
+
+`results` adds the keys of prune, inspect, validate, evaluate and sensitivity, `edits` those of the commands that edit.
+With several models, `prune` gives `models`: the list of their reports. `schema` changes when a key does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnxsurgeon
+from onnxsurgeon.errors import ProofError, SurgeonError, UsageError
+
+SCHEMA = 2
+Report = dict[str, Any]
+
+
+def head(command: str) -> Report:
+    return {"schema": SCHEMA, "command": command, "version": onnxsurgeon.__version__}
+
+
+def failure(error: SurgeonError, exit_code: int) -> Report:
+    """What an error adds to a report."""
+    status = "failed" if isinstance(error, ProofError) else "error"
+    return {"status": status, "exit_code": exit_code, "what": error.what, "why": error.why, "fix": error.fix}
+
+
+def to_json(report: Report) -> str:
+    """One JSON object; numbers that JSON has no word for (infinity) become null."""
+    return json.dumps(_plain(report), indent=2, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def check_report(path: Path, *others: Path, option: str = "--report", begins: str = "{") -> None:
+    """Raises UsageError where `save` could not write to `path`, or would destroy something else.
+
+    begins: how a file starts that was written for the same option, and may be replaced.
+    """
+    if any(path.absolute() == other.absolute() or (path.exists() and _same(path, other)) for other in others):
+        raise UsageError(f"{option} {path} is another file of this command", fix="choose another name")
+    if path.exists() and not (path.is_file() and _start(path, len(begins)) in (b"", begins.encode())):
+        raise UsageError(f"{path} exists", why=f"{option} did not write it", fix="choose another name")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"can't write {path}", why=f"there is no writable folder {path.parent}", fix="create it first")
+
+
+def _start(path: Path, length: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(length)
+
+
+def _same(a: Path, b: Path) -> bool:
+    return b.exists() and a.samefile(b)
+
+
+def save(report: Report, path: Path) -> None:
+    """Writes the report."""
+    save_text(to_json(report) + "\n", path)
+
+
+def save_text(text: str, path: Path) -> None:
+    """Writes a file; one of that name is replaced at once or not at all."""
+    draft = path.with_name(f".onnxsurgeon-{secrets.token_hex(8)}.tmp")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as problem:
+        why = problem.strerror or str(problem)
+        raise UsageError(f"can't write {path}", why=why, fix="make room or choose another folder") from problem
+    finally:
+        draft.unlink(missing_ok=True)

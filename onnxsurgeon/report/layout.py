@@ -1,0 +1,133 @@
+"""How reports are laid out: tables whose names stay whole, words with text behind them, text that is no markup."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+ENDLESS = 100_000  # columns where there is no terminal: nothing is wrapped
+PROSE = 24  # columns that a text needs, whose lines may break
+
+
+def console(stream: TextIO) -> Console:
+    """A console on `stream`: where that is no terminal without colours and line breaks; never with markup."""
+    terminal = stream.isatty()
+    return Console(
+        file=stream,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        force_terminal=None if terminal else False,
+        width=None if terminal else ENDLESS,
+    )
+
+
+def as_text(parts: Iterable[RenderableType]) -> str:
+    """`parts` as a pipe gets them."""
+    stream = io.StringIO()
+    for part in parts:
+        console(stream).print(part)
+    return stream.getvalue()
+
+
+def plain(text: Any, style: str = "") -> Text:
+    """`text` without anything that a terminal would obey."""
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    return Text(printable, style=style, overflow="fold")
+
+
+def sized(shape: Sequence[int | str | None] | None) -> str:
+    """A shape: 64x3x3x3, ?x10, scalar; - for none."""
+    return "-" if shape is None else "x".join("?" if n is None else str(n) for n in shape) or "scalar"
+
+
+def said(word: str, text: str, *, width: int = 7) -> RenderableType:
+    """A word in bold, and a text beside it."""
+    line = Table.grid(padding=(0, 1))
+    line.add_column(width=width, style="bold")
+    line.add_column(overflow="fold")
+    line.add_row(plain(word), plain(text))
+    return line
+
+
+def table(
+    *columns: str, rows: Iterable[Sequence[Any]], title: str = "", most: int | None = None, what: str = "rows"
+) -> RenderableType:
+    """A table of the first `most` rows, and a line that says how many of `what` there are more.
+
+    columns: headings. Numbers, whose heading starts with >, stand to the right; a text, whose heading starts with ~,
+    may be wrapped; all else are names, which stay whole.
+    """
+    cells = [[cell if isinstance(cell, Text) else plain(cell) for cell in row] for row in rows]
+    left = 0 if most is None else len(cells) - most
+    shown = Columns(columns, cells if left <= 0 else cells[:most])
+    more = [plain(f"... and {left:,} more {what} (see them with -v)")] if left > 0 else []
+    return Group(*[plain(title, "bold")] * bool(title), shown, *more)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Rows of cells below headings: side by side where the screen is wide enough, else below each other."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[Text]]
+
+    def __rich_console__(self, screen: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        widths = [max(map(cell_len, column)) for column in self._columns()]
+        if not screen.is_terminal:
+            yield from self._lines(widths)
+        elif self._narrowest(widths) <= options.max_width:
+            yield self._table()
+        else:
+            yield from self._stacked(options.max_width)
+
+    def _columns(self) -> Iterator[list[str]]:
+        for number, heading in enumerate(self.headings):
+            yield [heading.lstrip("~>"), *(row[number].plain for row in self.rows)]
+
+    def _narrowest(self, widths: Sequence[int]) -> int:
+        gaps = 3 * (len(widths) - 1)
+        return gaps + sum(min(w, PROSE) if h[:1] == "~" else w for h, w in zip(self.headings, widths, strict=True))
+
+    def _table(self) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for heading in self.headings:
+            right, wraps = heading.startswith(">"), heading.startswith("~")
+            table.add_column(heading.lstrip("~>"), justify="right" if right else "left", no_wrap=not wraps)
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def _lines(self, widths: Sequence[int]) -> Iterator[Text]:
+        """One line a row, for other programs: two spaces or more between cells, and nothing behind the last."""
+        for row in zip(*self._columns(), strict=True):
+            cells = (
+                " " * (width - cell_len(cell)) + cell
+                if heading.startswith(">")
+                else cell + " " * (width - cell_len(cell))
+                for cell, heading, width in zip(row, self.headings, widths, strict=True)
+            )
+            yield Text("  ".join(cells).rstrip(), no_wrap=True)
+
+    def _stacked(self, width: int) -> Iterator[Text]:
+        """The first cell of a row, and below it the others behind their headings."""
+        for row in self.rows:
+            if row[0].plain:
+                yield row[0]
+            line = ""
+            for heading, cell in zip(self.headings[1:], row[1:], strict=True):
+                pair = f"{heading.lstrip('~>')} {cell.plain}".strip()
+                if line and cell_len(line) + 2 + cell_len(pair) > width:
+                    yield Text(line, overflow="fold")
+                    line = ""
+                line += f"  {pair}" if cell.plain else ""
+            if line:
+                yield Text(line, overflow="fold")
