@@ -19,8 +19,8 @@ import onnx_ir as ir
 
 from onnxsurgeon.errors import InfeasibleError, SurgeonError, UsageError
 from onnxsurgeon.model.model import Model
-from onnxsurgeon.ops.kinds import ACTIVATIONS as KINDS
 from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.ops.registry import of_kind
 from onnxsurgeon.surgery.blocks import ACTIVATIONS, Activation, BatchNorm, Block, Conv, Linear, Pool
 from onnxsurgeon.surgery.network import Network, load
 
@@ -129,7 +129,7 @@ class Torture:
         self.network.kernel(name, [self.random.choice([1, 2, 3, 3, 4, 5]) for _ in range(space)])
 
     def activation(self) -> None:
-        self.network.activation(self.name(*KINDS), self.random.choice(list(ACTIVATIONS)))
+        self.network.activation(self.name(*of_kind("activation")), self.random.choice(list(ACTIVATIONS)))
 
     def replace(self) -> None:
         blocks: list[Block] = [Conv(3), Conv(1), Linear(), Activation("Relu")]

@@ -14,8 +14,8 @@ from onnxsurgeon.dependency.facts import Evaluator
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.neurons.relations import Axis
 from onnxsurgeon.ops import Call
-from onnxsurgeon.ops.linear import BOUNDS, LINEAR, SUMS, LinearForm
-from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
+from onnxsurgeon.ops.linear import LinearForm
+from onnxsurgeon.ops.nodes import constant, operator_of
 
 ALWAYS = -1  # replaces a neuron id on an axis that carries no neurons, so that its positions always stay
 Bounds = tuple[float, float]
@@ -65,9 +65,7 @@ class Consumer:
     @property
     def key(self) -> str:
         """A key that consumers share if they see the same rows."""
-        window = [self.call.attributes.get(k) for k in ("strides", "pads", "dilations", "auto_pad", "group", "transA")]
-        kernel = (self.call.shape(self.linear.weight) or ())[2:]
-        return f"{self.data} {self.call.operator} {kernel} {window}"
+        return f"{self.data} {self.call.operator} {self.linear.sees(self.call)}"
 
     def matrix(self) -> FloatArray:
         """The weight as a matrix per group, shape (groups, features, outputs)."""
@@ -111,7 +109,8 @@ def _consumers(labels: Labels) -> Iterator[Consumer]:
     of = partial(weight_tensor, labels.evaluator)
     for node in labels.model.graph:
         call = labels.calls.get(node)
-        linear = LINEAR.get((domain_of(node), node.op_type))
+        operator = labels.operator(node)
+        linear = None if operator is None else operator.linear
         if call is None or linear is None or not call.results or call.results[0] is None or not linear.fits(call):
             continue
         weight = node.inputs[linear.weight]
@@ -161,7 +160,8 @@ def goals(labels: Labels) -> list[Goal]:
 def _goal(labels: Labels, consumer: Consumer, order: dict[ir.Node, int]) -> Goal:
     value, other, shift = consumer.node.outputs[0], None, None
     user = _only_reader(value)
-    if user is not None and (domain_of(user), user.op_type) in SUMS and len(user.inputs) == 2:
+    operator = None if user is None else operator_of(user)
+    if user is not None and operator is not None and operator.kind == "sum" and len(user.inputs) == 2:
         term = user.inputs[1 if user.inputs[0] is value else 0]
         assert term is not None
         producer, call = term.producer(), labels.calls.get(user)
@@ -172,8 +172,8 @@ def _goal(labels: Labels, consumer: Consumer, order: dict[ir.Node, int]) -> Goal
         elif len(shapes) == 1 and producer is not None and order.get(producer, len(order)) < order[consumer.node]:
             value, other = user.outputs[0], term
     user = _only_reader(value)
-    find = BOUNDS.get((domain_of(user), user.op_type)) if user is not None else None
-    bounds = find(labels.calls[user]) if find and user in labels.calls else None
+    operator = labels.operator(user) if user in labels.calls else None
+    bounds = operator.bounds(labels.calls[user]) if user and operator and operator.bounds else None
     return Goal(consumer, value, other, shift, bounds)
 
 

@@ -12,8 +12,7 @@ from onnxsurgeon.arrays import FloatArray, Mask
 from onnxsurgeon.calibration.linear_layers import Consumer, consumers, kept
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.rewrites import prune_dead
-from onnxsurgeon.ops.linear import SUMS
-from onnxsurgeon.ops.nodes import constant, domain_of
+from onnxsurgeon.ops.nodes import constant, operator_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +97,12 @@ class CutLayer:
         """The node that alone reads the output, where it adds a second input; and the place of that."""
         output = self.twin.node.outputs[0]
         uses = list(output.uses())
-        adds = len(uses) == 1 and (domain_of(uses[0].node), uses[0].node.op_type) in SUMS
-        adds = adds and len(uses[0].node.inputs) == 2 and not output.is_graph_output()
-        return (uses[0].node, 1 - uses[0].idx) if adds else None
+        if len(uses) != 1 or output.is_graph_output():
+            return None
+        node, index = uses[0].node, uses[0].idx
+        operator = operator_of(node)
+        adds = operator is not None and operator.kind == "sum" and len(node.inputs) == 2
+        return (node, 1 - index) if adds else None
 
     def _put(self, node: ir.Node, index: int, array: FloatArray) -> None:
         put(self.model, node, index, array)

@@ -17,8 +17,8 @@ from onnxsurgeon.arrays import FloatArray, Ids, Mask
 from onnxsurgeon.calibration.linear_layers import kept
 from onnxsurgeon.compensation.cut_layers import put
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.ops.linear import STATISTICS, Held
-from onnxsurgeon.ops.nodes import constant, domain_of
+from onnxsurgeon.ops.nodes import constant, operator_of
+from onnxsurgeon.ops.registry import Statistics
 
 SPREAD = 1e-12  # a channel with a smaller variance is constant, so its variance does not change
 LIMIT = 100.0  # the largest factor by which a variance changes: a channel that lost more is only noise
@@ -51,7 +51,7 @@ class Norm:
     """A node of the original that stores means and variances of its input. neurons: those of its channels."""
 
     node: ir.Node
-    held: Held
+    held: Statistics
     neurons: Ids
 
     @property
@@ -68,8 +68,9 @@ class Norm:
 def norms(labels: Labels, fitted: Collection[ir.Value]) -> Iterator[Norm]:
     """The normalisations whose input is not an output of a refitted layer (`fitted`), in graph order."""
     for node in labels.model.graph:
-        held, call = STATISTICS.get((domain_of(node), node.op_type)), labels.calls.get(node)
-        if held is None or call is None or node.inputs[0] in fitted or call.attributes.get("training_mode"):
+        operator, call = operator_of(node), labels.calls.get(node)
+        held = None if operator is None else operator.statistics
+        if held is None or call is None or node.inputs[0] in fitted or not held.fixed(call.attributes):
             continue
         axes = call.axes(0)
         axis = None if axes is None else axes[1]

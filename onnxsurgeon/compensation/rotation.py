@@ -23,8 +23,8 @@ from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.rewrites import prune_dead
 from onnxsurgeon.edit.apply import copied
 from onnxsurgeon.neurons.relations import Axes
-from onnxsurgeon.ops.linear import ALIKE, PRODUCTS, STATISTICS, SUMMED, ZEROS
-from onnxsurgeon.ops.nodes import attributes, constant, domain_of, operator_of
+from onnxsurgeon.ops.nodes import attributes, constant, operator_of
+from onnxsurgeon.ops.registry import Statistics
 
 FLOOR = 1e-4  # least variance of a direction, relative to the largest one: keeps a rotation invertible
 TINY = 1e-30
@@ -102,19 +102,18 @@ class _Trace:
         for node in self.nodes:
             carried = [self._on(self.labels.known(node, index)) for index in range(len(node.inputs))]
             made = [self._on(axes) for axes in self.labels.calls[node].results]
-            key = domain_of(node), node.op_type
             if any(len(axes) > 1 for axes in (*carried, *made)):
                 return None
             if node in self.linear:
                 if not self._layer(self.linear[node], carried, made):
                     return None
-            elif key in STATISTICS:
-                if not (carried[0] and made[0] and self._fixed(node)):
+            elif (held := _statistics(node)) is not None:
+                if not (carried[0] and made[0] and self._fixed(node, held)):
                     return None
                 norms.append(node)
             elif self._alike(node, carried, made):
-                held = [(i, axes[0]) for i, axes in enumerate(carried) if axes and constant(node.inputs[i]) is not None]
-                constants += [(node, index, axis) for index, axis in held]
+                given = enumerate(carried)
+                constants += [(node, i, axes[0]) for i, axes in given if axes and constant(node.inputs[i]) is not None]
             else:
                 return None
         if not all(self._before_readers(norm) or self._behind_writer(norm) for norm in norms):
@@ -142,27 +141,30 @@ class _Trace:
                 layers_[node] = None
         return True
 
-    def _fixed(self, norm: ir.Node) -> bool:
+    def _fixed(self, norm: ir.Node, held: Statistics) -> bool:
         """Whether a normalisation uses fixed statistics and constant parameters."""
-        held, known = STATISTICS[domain_of(norm), norm.op_type], attributes(norm, self.labels.evaluator.version(norm))
+        known = attributes(norm, self.labels.evaluator.version(norm))
         alone = not any(value.uses() or value.is_graph_output() for value in norm.outputs[1:])
-        return alone and not known.get("training_mode") and all(constant(norm.inputs[i]) is not None for i in held)
+        return alone and held.fixed(known) and all(constant(norm.inputs[i]) is not None for i in held)
 
     def _alike(self, node: ir.Node, carried: Sequence[list[int]], made: Sequence[list[int]]) -> bool:
         """Whether a node is linear in the stream and treats all its channels alike."""
-        key, operator = (domain_of(node), node.op_type), operator_of(node)
+        operator = operator_of(node)
+        if operator is None:
+            return False
         given = [index for index, value in enumerate(node.inputs) if value is not None]
         holding = [index for index in given if carried[index]]
         if not all(axes for axes, value in zip(made, node.outputs, strict=True) if value.uses()):
             return False
-        moves = "no" if operator is None else operator.moves
-        if key in SUMMED or moves == "joined":
+        if operator.linear_in == "all":
             return holding == given
-        if key in ZEROS:
-            return not np.any(attributes(node, self.labels.evaluator.version(node)).get("value", 0))
-        if moves != "no":
+        if operator.fills:
+            return not np.any(attributes(node, self.labels.evaluator.version(node)).get(operator.fills, 0))
+        if operator.moves != "no":
             self.moves.add(node)
-        return len(holding) == 1 and (key in PRODUCTS or (holding == [0] and (moves != "no" or key in ALIKE)))
+        return len(holding) == 1 and (
+            operator.linear_in == "each" or (holding == [0] and operator.linear_in == "first")
+        )
 
     def _before_readers(self, norm: ir.Node) -> bool:
         """Whether only layers without padding read a normalisation; if so, records it as theirs."""
@@ -264,12 +266,14 @@ def _rotate_layer(layer: CutLayer, before: Pass | None, behind: Pass | None) -> 
 
 def _affine(labels: Labels, norm: ir.Node) -> Affine:
     """Scale and shift of each channel by a normalisation with fixed statistics."""
-    held = STATISTICS[domain_of(norm), norm.op_type]
-    scale, shift, mean, variance = (
-        np.asarray(tensor.numpy(), np.float64)
-        for index in (held.scale, held.shift, held.mean, held.variance)
-        if (tensor := constant(norm.inputs[index])) is not None
-    )
-    known = attributes(norm, labels.evaluator.version(norm))
-    factor = scale / np.sqrt(variance + float(known.get("epsilon", 1e-5)))
-    return factor, shift - mean * factor
+    held = _statistics(norm)
+    assert held is not None  # see `_Trace.stream`
+    given = [constant(norm.inputs[index]) for index in held]
+    numbers = [np.asarray(tensor.numpy(), np.float64) for tensor in given if tensor is not None]
+    return held.affine(attributes(norm, labels.evaluator.version(norm)), numbers)
+
+
+def _statistics(node: ir.Node) -> Statistics | None:
+    """The inputs of a normalisation that hold statistics; None for other nodes."""
+    operator = operator_of(node)
+    return None if operator is None else operator.statistics

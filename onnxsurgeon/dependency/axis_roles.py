@@ -12,10 +12,9 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Ids, Shape
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.neurons.relations import Axes, Relations, components
-from onnxsurgeon.ops import Call, kinds
-from onnxsurgeon.ops.call import run_rule
-from onnxsurgeon.ops.neutral import PROPORTIONAL, ZERO_POINTS
+from onnxsurgeon.ops import Call
 from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.ops.registry import run_rule
 
 Sums = Literal["no", "yes", "partly"]
 End = tuple[ir.Node, int, int]  # a node, one of its inputs, an axis
@@ -85,7 +84,9 @@ class Roles:
         return Effect(*ends[0][:2], kind)
 
     def _ends(self, node: ir.Node, index: int, axis: int) -> list[End]:
-        carried = node.op_type in kinds.STACKS or (index == 0 and node.op_type in PROPORTIONAL)
+        operator = self.labels.operator(node)
+        joins = operator is not None and operator.moves == "joined"
+        carried = joins or (index == 0 and self._is_proportional(node))
         further = self._output_axes(node, index, axis) if carried else []
         return [end for value, a in further for use in value.uses() for end in self._ends(use.node, use.idx, a)] or [
             (node, index, axis)
@@ -113,15 +114,20 @@ class Roles:
 
     def _sums_later(self, node: ir.Node, index: int, axis: int) -> bool:
         """Whether a later node sums over the same neurons of what this node computes from a weight."""
-        if node.op_type in PROPORTIONAL:  # the input is a scale or a size
+        if self._is_proportional(node):  # the input is a scale or a size
             return False
         ends = [(use.node, use.idx, a) for value, a in self._output_axes(node, index, axis) for use in value.uses()]
         return any((i, a) in self.local(n).summed or self._sums_later(n, i, a) for n, i, a in ends)
 
+    def _is_proportional(self, node: ir.Node) -> bool:
+        operator = self.labels.operator(node)
+        return operator is not None and operator.proportional
+
     def zero_point(self, node: ir.Node, index: int) -> float | None:
         """The stored value of a weight that means zero; None if it differs between elements or readers."""
-        point = ZERO_POINTS.get(node.op_type, {}).get(index)
-        if point is None and node.outputs[0] in self.computed and node.op_type in PROPORTIONAL:
+        operator = self.labels.operator(node)
+        point = None if operator is None else operator.zero_points.get(index)
+        if point is None and node.outputs[0] in self.computed and self._is_proportional(node):
             points = {self.zero_point(use.node, use.idx) for use in node.outputs[0].uses()}
             return points.pop() if len(points) == 1 else 0.0 if not points else None
         if point is None or point >= len(node.inputs) or node.inputs[point] is None:

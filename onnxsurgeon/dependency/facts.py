@@ -15,11 +15,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Shape
-from onnxsurgeon.ops.call import Fact, Tensor
-from onnxsurgeon.ops.control import FLOWS, Flow
-from onnxsurgeon.ops.nodes import attributes, constant, domain_of, is_constant, schema
-from onnxsurgeon.ops.shapes import SHAPES, Known, Refused, inferred
-from onnxsurgeon.ops.values import FROM_SHAPE, VALUES
+from onnxsurgeon.ops import Operator
+from onnxsurgeon.ops.call import Fact, Tensor, ValueCall
+from onnxsurgeon.ops.nodes import attributes, constant, domain_of, is_constant, operator_of, schema
+from onnxsurgeon.ops.registry import Flow
+from onnxsurgeon.ops.shape_inference import Refused, ShapeRule, inferred
 
 LARGEST_VALUE = 4096  # elements of the largest integer tensor whose value is kept
 INDEX_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
@@ -32,6 +32,7 @@ class NodeInfo(NamedTuple):
     """What evaluating a node needs, read from it once."""
 
     key: tuple[str, str]  # domain, operator
+    operator: Operator | None
     version: int
     attributes: dict[str, Any]
     comparable: tuple[tuple[str, str], ...]  # the attributes as sorted text
@@ -62,7 +63,8 @@ class Evaluator:
             given = attributes(node, version)
             bodies = {a.name: a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH}
             comparable = tuple(sorted((name, str(value)) for name, value in given.items() if name not in bodies))
-            info = self._nodes[node] = NodeInfo((domain_of(node), node.op_type), version, given, comparable, bodies)
+            key, operator = (domain_of(node), node.op_type), operator_of(node)
+            info = self._nodes[node] = NodeInfo(key, operator, version, given, comparable, bodies)
         return info
 
     def constant_fact(self, value: ir.Value) -> Fact | None:
@@ -128,7 +130,7 @@ class Evaluator:
         return Fact(fact.dtype or int(value.dtype or 0), value.shape.numpy(), fact.value)
 
     def _flow(self, described: NodeInfo) -> Flow | None:
-        found = FLOWS.get(described.key)
+        found = None if described.operator is None else described.operator.flow
         return found if found is not None and described.version >= found.since else None
 
     def enter(self, node: ir.Node, facts: Facts) -> None:
@@ -167,49 +169,41 @@ class Evaluator:
 
     def _compute(self, node: ir.Node, described: NodeInfo, inputs: list[Fact | None]) -> list[Fact] | None:
         """The outputs' values, if the operator is shape arithmetic on known values."""
-        domain, operator = described.key
-        if domain != "":
+        operator = described.operator
+        if operator is None:
             return None
-        if operator in FROM_SHAPE and inputs[0] is not None and inputs[0].shape is not None:
-            size = np.asarray(self.from_shape(node, inputs[0].shape))
+        if operator.from_shape is not None and inputs[0] is not None and inputs[0].shape is not None:
+            size = operator.from_shape(described.attributes, inputs[0].shape)
             return [Fact(_dtype(size), size.shape, size, True)]
-        compute = VALUES.get(operator)
-        if compute is None or not any(f is not None for f in inputs) or not _is_arithmetic(inputs):
+        if operator.value is None or not any(f is not None for f in inputs) or not _is_arithmetic(inputs):
             return None
-        given = {**described.attributes, "outputs": len(node.outputs)}
-        try:
-            with np.errstate(all="ignore"):
-                found = compute(given, [None if f is None else f.value for f in inputs], described.version)
-        except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
+        values = [None if f is None else f.value for f in inputs]
+        arrays = operator.compute(ValueCall(described.attributes, values, len(node.outputs)))
+        if arrays is None:
             return None
-        arrays = list(found) if isinstance(found, tuple) else [found]
         derived = any(f is not None and f.derived for f in inputs)
         if any(a.size > LARGEST_VALUE or _is_data(a) for a in arrays):
             return [Fact(_dtype(a), a.shape) for a in arrays]
-        return [Fact(_dtype(a), a.shape, np.asarray(a), derived) for a in arrays]
+        return [Fact(_dtype(a), a.shape, a, derived) for a in arrays]
 
     def from_shape(self, node: ir.Node, shape: Shape) -> Array | None:
         """The node's output for an input of `shape`; None if it depends on more than the shape."""
-        domain, operator = self.info(node).key
-        compute = FROM_SHAPE.get(operator) if domain == "" else None
+        operator = self.info(node).operator
+        compute = None if operator is None else operator.from_shape
         return None if compute is None else compute(self.attributes(node), shape)
 
     def compute(self, node: ir.Node, inputs: list[Array | None], output: int = 0) -> Array | None:
         """An output of the node for these inputs; None if numpy can't compute it."""
         described = self.info(node)
-        if described.key[0] != "" or described.key[1] not in VALUES:
+        if described.operator is None:
             return None
-        given = {**described.attributes, "outputs": len(node.outputs)}
-        try:
-            found = VALUES[described.key[1]](given, inputs, described.version)
-        except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
-            return None
-        return np.asarray(found[output] if isinstance(found, tuple) else found)
+        found = described.operator.compute(ValueCall(described.attributes, inputs, len(node.outputs)))
+        return None if found is None else found[output]
 
     def _shapes(self, node: ir.Node, described: NodeInfo, inputs: list[Fact | None]) -> list[Fact]:
-        key, count = described.key, len(node.outputs)
-        if key in SHAPES:
-            return self._known(SHAPES[key], described, inputs, count) or [Fact()] * count
+        key, count, operator = described.key, len(node.outputs), described.operator
+        if operator is not None and operator.shape is not None:
+            return self._ruled(operator.shape, described, inputs, count) or [Fact()] * count
         found = schema(*key, described.version)
         if found is None or any(f is not None and (f.shape is None or not f.dtype) for f in inputs):
             return [Fact()] * count
@@ -224,21 +218,21 @@ class Evaluator:
             self._inferred[memo] = [Fact(*f) for f in inferred(found, protos, given, count, self.versions)]
         return self._inferred[memo]
 
-    def _known(self, known: Known, described: NodeInfo, inputs: list[Fact | None], count: int) -> list[Fact] | None:
-        """The outputs of an operator in `SHAPES`; None if its inputs' shapes are unknown or refused."""
-        if any(f is not None and f.shape is None for f in (inputs if known.whole else inputs[:1])):
+    def _ruled(self, rule: ShapeRule, described: NodeInfo, inputs: list[Fact | None], count: int) -> list[Fact] | None:
+        """The outputs by the operator's own shape rule; None if its inputs' shapes are unknown or refused."""
+        if any(f is not None and f.shape is None for f in (inputs if rule.whole else inputs[:1])):
             return None
         given = [f.shape or () if f is not None else () for f in inputs]
         try:
-            shapes = known.infer(described.attributes, given)
+            shapes = rule.infer(described.attributes, given)
         except Refused:
             raise
         except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):
             return None
-        if known.cast is not None:
-            types = [known.cast(described.attributes)]
+        if rule.cast is not None:
+            types = [rule.cast(described.attributes)]
         else:
-            types = [next((f.dtype for i in asked if (f := _at(inputs, i)) is not None), 0) for asked in known.types]
+            types = [next((f.dtype for i in asked if (f := _at(inputs, i)) is not None), 0) for asked in rule.types]
         types += types[-1:] * count
         found = [Fact(dtype, shape) for dtype, shape in zip(types, shapes, strict=False)]
         return (found + [Fact()] * count)[:count]

@@ -21,8 +21,8 @@ from onnxsurgeon.dependency.facts import INDEX_TYPES, Evaluator, Facts, tensor
 from onnxsurgeon.dependency.rewrites import Known, rewrite
 from onnxsurgeon.neurons.relations import INPUT, OUTPUT, Axes, Classes, Free, Relations
 from onnxsurgeon.ops import Call, Operator, Tensor
-from onnxsurgeon.ops.call import Factors, run_rule
 from onnxsurgeon.ops.nodes import constant, is_constant, operator_of
+from onnxsurgeon.ops.registry import Factors, run_rule
 
 Use = tuple[ir.Node, int]  # one input of one node
 

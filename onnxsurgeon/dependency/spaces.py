@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import FloatArray, IntArray, Mask
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.neurons.relations import Axis
-from onnxsurgeon.ops.call import Factors
+from onnxsurgeon.ops.registry import Factors
 from onnxsurgeon.solver.problem import Cost, Problem
 
 Terms = dict[tuple[int, ...], float]  # axes -> coefficient

@@ -23,7 +23,6 @@ from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.model.lazy_weights import Drawn, Fill, Places, Recipe
 from onnxsurgeon.neurons.relations import Axis
 from onnxsurgeon.neurons.selection import Selection
-from onnxsurgeon.ops.neutral import NEUTRAL
 
 Init = Literal["normal", "zeros", "he", "duplicate"]
 
@@ -116,9 +115,9 @@ class _Made:
 
     def _fill(self, weight: Weight, axis: int, effect: Effect) -> Fill | None:
         """What a new row is; None: what its neighbour is."""
-        call, operator = self.labels.calls[effect.node], self.labels.operator(effect.node)
+        operator = self.labels.operator(effect.node)
         floats = weight.tensor.dtype.is_floating_point()
-        known = NEUTRAL.get(call.operator, {}).get(effect.index)
+        known = None if operator is None else operator.neutral.get(effect.index)
         if known is not None:
             return known if floats else self._zero(weight) if known == 0.0 else None
         makes = operator is not None and (operator.macs is not None or effect.index in operator.looks_up.values())

@@ -12,8 +12,7 @@ from onnxsurgeon.arrays import FloatArray
 from onnxsurgeon.calibration.linear_layers import ALWAYS, Consumer
 from onnxsurgeon.calibration.statistics import Moments
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.ops.linear import BOUNDS, MEAN_KEEPING, STATISTICS
-from onnxsurgeon.ops.nodes import constant, domain_of
+from onnxsurgeon.ops.nodes import constant, operator_of
 
 Weigh = Callable[[Consumer, Moments], FloatArray]  # what each feature is worth, shape (groups, features)
 
@@ -74,17 +73,23 @@ def _mean(labels: Labels, value: ir.Value | None) -> FloatArray | None:
     node = None if value is None else value.producer()
     if node is None or node not in labels.calls:
         return None
-    key = domain_of(node), node.op_type
-    if key in STATISTICS:
-        scale, shift = (constant(node.inputs[index]) for index in (1, 2))
-        return None if scale is None or shift is None else clipped(shift.numpy(), scale.numpy(), -np.inf, np.inf)
-    if key in MEAN_KEEPING:
+    operator = operator_of(node)
+    if operator is None or operator.statistics is not None:
+        return _normal(node, (-np.inf, np.inf))
+    if operator.keeps_mean:
         return _mean(labels, node.inputs[0])
-    bounds = BOUNDS[key](labels.calls[node]) if key in BOUNDS else None
+    bounds = operator.bounds(labels.calls[node]) if operator.bounds is not None else None
     before = node.inputs[0].producer() if bounds is not None and node.inputs[0] is not None else None
-    if bounds is None or before is None or (domain_of(before), before.op_type) not in STATISTICS:
+    return None if bounds is None or before is None else _normal(before, bounds)
+
+
+def _normal(norm: ir.Node, bounds: tuple[float, float]) -> FloatArray | None:
+    """Means of the channels behind a normalisation with fixed statistics, cut off at bounds; None behind others."""
+    operator = operator_of(norm)
+    held = None if operator is None else operator.statistics
+    if held is None:
         return None
-    scale, shift = (constant(before.inputs[index]) for index in (1, 2))
+    scale, shift = (constant(norm.inputs[index]) for index in (held.scale, held.shift))
     return None if scale is None or shift is None else clipped(shift.numpy(), scale.numpy(), *bounds)
 
 

@@ -1,16 +1,38 @@
-"""Attention: heads are groups of an axis, or an axis of their own."""
+"""Attention: heads are groups of an axis, or an axis of their own. That of com.microsoft is in `fused_attention`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import sqrt
 
+from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import POSITIONS, Axes, Axis
-from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, Rule, blocks, register, unchanged
-from onnxsurgeon.ops.table import counted, everything, read
+from onnxsurgeon.ops.call import (
+    Call,
+    Changes,
+    Keep,
+    blocks,
+    unchanged,
+)
+from onnxsurgeon.ops.registry import (
+    MICROSOFT,
+    Factors,
+    Operator,
+    Rule,
+    add,
+)
+from onnxsurgeon.ops.shape_inference import (
+    Attributes,
+    ShapeRule,
+    Shapes,
+    like,
+)
+from onnxsurgeon.ops.signatures import counted, everything, read
 
-# q: query, k: key and v: value heads of sizes d and e; h heads of k and v, each for r heads of q.
 SEPARATE = "b (h r) _ d, b h _ d, b h _ e", "b (h r) _ e"
+
+
 PACKED = "b _ (h r d), b _ (h d), b _ (h e)", "b _ (h r e)"
 
 
@@ -61,7 +83,6 @@ def grouped(call: Call) -> dict[str, int]:
     return {"h": kv, "r": heads(call, "q_num_heads") // kv} if kv else {}
 
 
-@register("Attention", resize=count_heads, macs=attention_macs)
 def attention(call: Call) -> Sequence[Axes | None]:
     """Sequences stay whole."""
     inputs, output = PACKED if len(call.shape(0) or ()) == 3 else SEPARATE
@@ -70,11 +91,23 @@ def attention(call: Call) -> Sequence[Axes | None]:
     return read(call, pattern, **grouped(call))
 
 
-@register("LinearAttention", resize=count_heads)
 def linear_attention(call: Call) -> Sequence[Axes | None]:
     decay = "b _ h" if (call.shape(4) or (0,))[-1] == heads(call, "kv_num_heads") else "b _ (h d)"
     return read(call, f"{PACKED[0]}, b h d e, {decay}, b _ h -> {PACKED[1]}, b h d e", **grouped(call))
 
+
+def linear_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    heads, shared = int(attributes["q_num_heads"]), int(attributes["kv_num_heads"])
+    batch, length, width = shapes[0]
+    size = shapes[2][2] // shared
+    return [(batch, length, heads * size), (batch, shared, width // heads, size)]
+
+
+LINEAR = Operator(linear_attention, resize=count_heads)
+
+add("Attention", Operator(attention, resize=count_heads, macs=attention_macs))
+add("LinearAttention", LINEAR)
+add("LinearAttention", replace(LINEAR, shape=ShapeRule(linear_shape)), domain=MICROSOFT)
 
 # --- rotations -------------------------------------------------------------------------------------------------------
 
@@ -136,4 +169,9 @@ def tie_angles(call: Call, flat: Axis, angle: Axis, count: int) -> None:
         call.relations.same(pairs[0], angle)
 
 
-register("RotaryEmbedding", silence="none", resize=rotary_sizes(1))(rotary(1, 3))
+add("RotaryEmbedding", Operator(rotary(1, 3), silence="none", resize=rotary_sizes(1)))
+add(
+    "RotaryEmbedding",
+    Operator(rotary(2, 1), silence="none", resize=rotary_sizes(2), shape=ShapeRule(like(0))),
+    domain=MICROSOFT,
+)

@@ -1,10 +1,11 @@
-"""What a rule sees of one node, and the table in which rules are registered. No graph here."""
+"""One node as those see it who ask about it: its rule, and arithmetic on its inputs' values. No graph here."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +33,6 @@ class Keep(Protocol):
     def origins(self, axis: Ids, /) -> tuple[Ids, Ids]: ...
 
     def parts(self, axis: Ids, bounds: Ids, /) -> bool: ...
-
-
-Rule = Callable[["Call"], Sequence[Axes | None]]
-Resize = Callable[["Call", Keep], Changes]
-Factors = list[tuple[int, Axis]]  # axes whose lengths are multiplied: (length, neurons)
-Macs = Callable[["Call"], list[Factors]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +69,52 @@ class Tensor:
         return self.value if self.value is not None and self.known is not None and bool(np.all(self.known)) else None
 
 
+class Parameters(ABC):
+    """What a node states as attributes, and in newer opsets as inputs; schema defaults are among the attributes."""
+
+    attributes: Mapping[str, Any]
+
+    @abstractmethod
+    def has(self, index: int) -> bool:
+        """Whether input `index` is given."""
+
+    @abstractmethod
+    def static(self, index: int) -> Array | None:
+        """The value of input `index`; None where it is absent, or depends on data or a dynamic dim."""
+
+    def parameter(self, name: str, index: int) -> Array | None:
+        """What old opsets give as attribute `name` and new ones as input `index`, where it is static."""
+        given = self.attributes.get(name)
+        return self.static(index) if given is None else np.asarray(given)
+
+    def axis(self, rank: int, default: int = 0) -> int:
+        """The attribute `axis`, counted from the front."""
+        given = self.attributes.get("axis")
+        return int(default if given is None else given) % max(rank, 1)
+
+    def listed_axes(self, rank: int, index: int = 1) -> list[int] | None:
+        """The parameter `axes`, counted from the front; None where it is absent or not static."""
+        given = self.parameter("axes", index)
+        return None if given is None else [int(a) % rank for a in given.ravel()]
+
+
+@dataclass(frozen=True)
+class ValueCall(Parameters):
+    """One node whose inputs have these values; None where one is absent. outputs: how many it has."""
+
+    attributes: Mapping[str, Any]
+    inputs: Sequence[Any]
+    outputs: int = 1
+
+    def has(self, index: int) -> bool:
+        return index < len(self.inputs) and self.inputs[index] is not None
+
+    def static(self, index: int) -> Array | None:
+        return self.inputs[index] if index < len(self.inputs) else None
+
+
 @dataclass
-class Call:
+class Call(Parameters):
     """One node while its rule runs: `inputs` and `outputs` are tensors, `axes(i)` the neurons of input i."""
 
     name: str
@@ -109,12 +148,6 @@ class Call:
     def static(self, index: int) -> Array | None:
         tensor = self.inputs[index] if index < len(self.inputs) else None
         return None if tensor is None else tensor.static
-
-    def parameter(self, name: str, index: int) -> Array | None:
-        """What old opsets give as attribute `name` and new ones as input `index`, where it is static."""
-        if self.attributes.get(name) is not None:
-            return np.asarray(self.attributes[name])
-        return self.static(index)
 
     def spelled(self, name: str, index: int, value: Array | Sequence[int]) -> Changes:
         """The change that gives parameter `name` or input `index` a new value, wherever this node has it."""
@@ -182,83 +215,3 @@ def blocks(keep: Keep, axis: Ids, size: int) -> int:
         return 1
     whole = (classes == classes[:, :1]).all(axis=1)
     return int(np.where(whole, rows[:, 0], rows.any(axis=1)).sum())
-
-
-Silence = Literal["none", "data", "all"]
-Moves = Literal["no", "rearranged", "joined", "parted"]
-
-
-class Operator(NamedTuple):
-    """All that is known of one operator.
-
-    resize: what its attributes and size-bearing inputs become. macs: its multiply-accumulates.
-    silence: which inputs must be zero where neurons are dropped, for it to compute what the cut operator does: none
-    where it only moves or maps elements, the data of a product with weights, or all.
-    zeros: where zero is another input's value (quantisation).
-    inferred: the input in which a -1 stands for a size that the operator works out.
-    ignores: inputs of which it reads the type or the sizes alone, so that they may be cut whatever its rule says.
-    moves: whether it does no more than rearrange the elements of its first input, take part of them, or join those of
-    all its inputs.
-    looks_up: inputs that hold indices, and the table that each looks up.
-    scale: the input that scales each channel, of a normalisation.
-    """
-
-    rule: Rule
-    resize: Resize | None = None
-    macs: Macs | None = None
-    silence: Silence = "all"
-    zeros: Mapping[int, int] = {}
-    ignores: tuple[int, ...] = ()
-    inferred: int | None = None
-    moves: Moves = "no"
-    looks_up: Mapping[int, int] = {}
-    scale: int | None = None
-
-
-Key = tuple[str, str]  # domain, operator
-OPERATORS: dict[Key, Operator] = {}
-
-
-def run_rule(operator: Operator | None, call: Call) -> list[Axes | None]:
-    """The neurons on each output's axes. What the rule did not look at stays whole; without a rule, everything does."""
-    if operator is None:
-        call.capture("captured by an operator without a rule")
-        return call.freeze_all("an operator without a rule")
-    results = list(operator.rule(call))
-    lost = any(axes is None and tensor.used for axes, tensor in zip(results, call.outputs, strict=True))
-    for index, tensor in enumerate(call.inputs):
-        if tensor is None or index in operator.ignores:
-            continue
-        if lost:
-            call.freeze(index, "an output of unknown shape")
-        elif index not in call.read and not (tensor.weight and tensor.value is not None):
-            call.freeze(index, "the operator reads it whole")
-    return results
-
-
-def register(
-    names: str,
-    *,
-    domain: str = "",
-    resize: Resize | None = None,
-    macs: Macs | None = None,
-    silence: Silence = "all",
-    zeros: Mapping[int, int] | None = None,
-    ignores: tuple[int, ...] = (),
-    inferred: int | None = None,
-    moves: Moves = "no",
-    looks_up: Mapping[int, int] | None = None,
-    scale: int | None = None,
-) -> Callable[[Rule], Rule]:
-    """Registers a rule for the operators of a space-separated list."""
-
-    def decorate(rule: Rule) -> Rule:
-        for name in names.split():
-            if (domain, name) in OPERATORS:
-                raise ValueError(f"operator {domain}::{name} is registered twice")
-            OPERATORS[domain, name] = Operator(
-                rule, resize, macs, silence, zeros or {}, ignores, inferred, moves, looks_up or {}, scale
-            )
-        return rule
-
-    return decorate

@@ -1,47 +1,71 @@
-"""Operators that lengthen axes: the elements that they add are new neurons, or the axis stays whole."""
+"""Operators that lengthen or fill axes: the elements that they add are new neurons, or the axis stays whole."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
+from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
-from onnxsurgeon.ops.call import Call, Changes, Keep, register
+from onnxsurgeon.ops.call import (
+    Call,
+    Changes,
+    Keep,
+    Parameters,
+    ValueCall,
+)
+from onnxsurgeon.ops.gradient import GradientCall, added
+from onnxsurgeon.ops.registry import (
+    MICROSOFT,
+    Operator,
+    add,
+)
+from onnxsurgeon.ops.shape_inference import (
+    Attributes,
+    ShapeRule,
+    Shapes,
+)
+from onnxsurgeon.ops.signatures import signature
+
+# --- Pad, Crop -------------------------------------------------------------------------------------------------------
+
+
+def padding(call: Parameters, rank: int) -> dict[int, tuple[int, int]] | None:
+    """What is added before and after each axis; None where that depends on data or a dynamic dim."""
+    pads, axes = call.parameter("pads", 1), call.static(3)
+    if pads is None:
+        return None
+    where = range(len(pads) // 2) if axes is None else [a % rank for a in axes.tolist()]
+    return {a: (int(pads[k]), int(pads[k + len(where)])) for k, a in enumerate(where)}
 
 
 def pad_amounts(call: Call, keep: Keep) -> Changes:
-    pads, result = call.parameter("pads", 1), call.result(0)
-    if pads is None:
+    amounts, result = padding(call, len(call.shape(0) or ())), call.result(0)
+    if amounts is None:
         return {}
-    axes, amounts = _padded(call, pads), pads.tolist()
-    for k, axis in enumerate(axes):
+    new = dict(amounts)
+    for axis, (before, after) in amounts.items():
         labels = result.axes[axis]
         if labels is not None:
-            amounts[k] = int(keep(labels[: pads[k]]).sum())
-            amounts[k + len(axes)] = int(keep(labels[len(labels) - pads[k + len(axes)] :]).sum())
-    return {} if amounts == pads.tolist() else call.spelled("pads", 1, amounts)
+            new[axis] = int(keep(labels[:before]).sum()), int(keep(labels[len(labels) - after :]).sum())
+    return {} if new == amounts else call.spelled("pads", 1, np.transpose(list(new.values())).ravel())
 
 
-def _padded(call: Call, pads: Any) -> list[int]:
-    rank, axes = len(call.shape(0) or ()), call.static(3)
-    return [a % rank for a in axes.tolist()] if axes is not None else list(range(len(pads) // 2))
-
-
-@register("Pad", silence="none", resize=pad_amounts)
 def pad(call: Call) -> Sequence[Axes | None]:
-    axes, pads, target = call.axes(0), call.parameter("pads", 1), call.outputs[0]
+    axes, target = call.axes(0), call.outputs[0]
     if axes is None or target.shape is None:
         return call.freeze_all("an input of unknown shape")
-    if pads is None:
+    amounts = padding(call, len(axes))
+    if amounts is None:
         same = [n == m and not d for n, m, d in zip(call.shape(0) or (), target.shape, target.dynamic, strict=True)]
         for axis, equal in zip(axes, same, strict=True):
             call.relations.freeze(None if equal else axis, "padded by amounts that depend on a dynamic dim")
         return [tuple(axis if equal else None for axis, equal in zip(axes, same, strict=True))]
-    result, where = list(axes), _padded(call, pads)
-    for k, a in enumerate(where):
-        before, after, labels = int(pads[k]), int(pads[k + len(where)]), axes[a]
+    result = list(axes)
+    for a, (before, after) in amounts.items():
+        labels = axes[a]
         if labels is None or (before == 0 and after == 0):
             continue
         if min(before, after) < 0 or call.attributes.get("mode", "constant") != "constant":
@@ -52,7 +76,40 @@ def pad(call: Call) -> Sequence[Axes | None]:
     return [tuple(result)]
 
 
-# --- repeating and resizing ------------------------------------------------------------------------------------------
+def _pad(call: ValueCall) -> Array:
+    amounts = padding(call, call.inputs[0].ndim)
+    if call.attributes.get("mode", "constant") != "constant" or call.has(3) or amounts is None:
+        raise ValueError("an unusual pad")
+    fill = call.inputs[2] if call.has(2) else call.attributes.get("value") or 0
+    return np.pad(call.inputs[0], list(amounts.values()), constant_values=fill)
+
+
+def pad_gradient(call: GradientCall, index: int) -> str | None:
+    shape, result = call.shape(0), call.gradient
+    amounts = padding(call, len(shape))
+    if amounts is None or call.attributes.get("mode", "constant") != "constant" or min(map(min, amounts.values())) < 0:
+        return None
+    for axis, (before, _) in amounts.items():
+        result = call.emit.selected(result, axis, np.arange(before, before + shape[axis]))
+    return result
+
+
+PAD = Operator(pad, silence="none", resize=pad_amounts)
+
+add("Pad", replace(PAD, value=_pad, gradient=(pad_gradient,)))
+add("Pad", replace(PAD, stands_for=("Pad", 13)), domain=MICROSOFT)
+
+
+def cropped(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    left, top, right, bottom = attributes["border"]
+    n, c, height, width = shapes[0]
+    size = attributes.get("scale") or (height - top - bottom, width - left - right)
+    return [(n, c, int(size[0]), int(size[1]))]
+
+
+add("Crop", Operator(signature("n c * -> n c *"), silence="none", shape=ShapeRule(cropped)))
+
+# --- repeating and filling -------------------------------------------------------------------------------------------
 
 
 def expand_target(call: Call, keep: Keep) -> Changes:
@@ -68,7 +125,6 @@ def expand_target(call: Call, keep: Keep) -> Changes:
     return {1: new}
 
 
-@register("Expand", silence="none", resize=expand_target)
 def expand(call: Call) -> Sequence[Axes | None]:
     axes, target, source = call.axes(0), call.outputs[0], call.shape(0)
     if axes is None or target.shape is None or source is None:
@@ -84,6 +140,17 @@ def expand(call: Call) -> Sequence[Axes | None]:
     return [tuple(result)]
 
 
+def _expand(call: ValueCall) -> Array:
+    data, target = call.inputs
+    return np.broadcast_to(data, np.broadcast_shapes(data.shape, tuple(target.tolist())))
+
+
+add(
+    "Expand",
+    Operator(expand, silence="none", resize=expand_target, value=_expand, linear_in="first", gradient=(added,)),
+)
+
+
 def sizes_of(call: Call, keep: Keep) -> Changes:
     """The shape that is filled."""
     given, result = call.inputs[0], call.result(0)
@@ -94,7 +161,6 @@ def sizes_of(call: Call, keep: Keep) -> Changes:
     }
 
 
-@register("ConstantOfShape", silence="none", resize=sizes_of)
 def constant_of_shape(call: Call) -> Sequence[Axes | None]:
     """Each static axis may have any length."""
     target = call.outputs[0]
@@ -102,7 +168,18 @@ def constant_of_shape(call: Call) -> Sequence[Axes | None]:
     return [tuple(None if d or n < 2 else call.relations.fresh(n) for n, d in sizes)]
 
 
-@register("Tile", silence="none")
+def _filled(call: ValueCall) -> Array:
+    value = call.attributes.get("value")
+    fill = np.zeros(1, np.float32) if value is None else np.asarray(value)
+    return np.full(tuple(call.inputs[0].tolist()), fill.ravel()[0], fill.dtype)
+
+
+add(
+    "ConstantOfShape",
+    Operator(constant_of_shape, silence="none", resize=sizes_of, value=_filled, fills="value"),
+)
+
+
 def tile(call: Call) -> Sequence[Axes | None]:
     axes, repeats, target = call.axes(0), call.static(1), call.outputs[0]
     if axes is None or target.shape is None:
@@ -114,6 +191,14 @@ def tile(call: Call) -> Sequence[Axes | None]:
             axis = None
         result.append(axis if axis is None or n == m else np.tile(axis, target.shape[k] // n))
     return [tuple(result)]
+
+
+add(
+    "Tile",
+    Operator(tile, silence="none", value=lambda call: np.tile(*call.inputs), linear_in="first"),
+)
+
+# --- resampling ------------------------------------------------------------------------------------------------------
 
 
 def passing(call: Call) -> list[bool]:
@@ -157,8 +242,6 @@ def resize_sizes(call: Call, keep: Keep) -> Changes:
     return {index: new}
 
 
-@register("Resize CenterCropPad", silence="none", resize=resize_sizes)
-@register("Upsample", silence="none")
 def resize(call: Call) -> Sequence[Axes | None]:
     axes, target = call.axes(0), call.outputs[0]
     if axes is None or target.shape is None:
@@ -167,3 +250,9 @@ def resize(call: Call) -> Sequence[Axes | None]:
     for axis, same in zip(axes, copied, strict=True):
         call.relations.freeze(None if same else axis, "resampled along this axis")
     return [tuple(axis if same else None for axis, same in zip(axes, copied, strict=True))]
+
+
+RESAMPLED = Operator(resize, silence="none", resize=resize_sizes)
+
+add("CenterCropPad Resize", RESAMPLED)
+add("Upsample", replace(RESAMPLED, resize=None))

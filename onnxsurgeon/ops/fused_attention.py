@@ -6,12 +6,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.neurons.signature import Operand
 from onnxsurgeon.ops.attention import heads, left, same_scale, tie_angles
-from onnxsurgeon.ops.call import Call, Changes, Factors, Keep, register
-from onnxsurgeon.ops.shapes import MICROSOFT
-from onnxsurgeon.ops.table import connect, everything, read
+from onnxsurgeon.ops.call import (
+    Call,
+    Changes,
+    Keep,
+)
+from onnxsurgeon.ops.registry import (
+    MICROSOFT,
+    Factors,
+    Operator,
+    add,
+)
+from onnxsurgeon.ops.shape_inference import (
+    Attributes,
+    Infer,
+    ShapeRule,
+    Shapes,
+)
+from onnxsurgeon.ops.signatures import connect, everything, read
 
 EIGHT = 8
 
@@ -36,6 +52,10 @@ def last(operand: Operand | None) -> Axis:
 def own_heads(rank: int) -> str:
     """What is added to the scores: for each head, or for all alike."""
     return " ".join(["_", "h", "_", "_"][4 - rank :])
+
+
+def _cache(attributes: Attributes, past: Shape, batch: int, heads: int, new: int, size: int) -> Shape:
+    return (batch, heads, new + (past[2] if past else 0), size)
 
 
 # --- one weight ------------------------------------------------------------------------------------------------------
@@ -74,7 +94,6 @@ def equal_sizes(call: Call, keep: Keep) -> Changes:
     return changes | same_scale(call, size // count, kept)
 
 
-@register("Attention", domain=MICROSOFT, resize=fused_sizes, macs=fused_macs)
 def attention(call: Call) -> Sequence[Axes | None]:
     if call.attributes.get("do_rotary"):
         return call.freeze_all("it rotates its heads")
@@ -90,12 +109,41 @@ def attention(call: Call) -> Sequence[Axes | None]:
     return connect(call, text, operands, {"h": heads(call, "num_heads")})
 
 
-@register("QAttention", domain=MICROSOFT, zeros={0: 6, 1: 7}, resize=equal_sizes, macs=fused_macs)
 def quantised_attention(call: Call) -> Sequence[Axes | None]:
     """The same with a weight of integers; queries, keys and values are of one width."""
     text = "_ _ i, i (3 h d), (3 h d), , (3 h d), , , (3 h d), _ _ h _ d -> _ _ (h d), _ _ h _ d"
     return read(call, text, h=heads(call, "num_heads"))
 
+
+def fused_shape(past: int) -> Infer:
+    """Queries, keys and values by one weight; input `past` is what came before."""
+
+    def infer(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+        (batch, length, _), (_, width) = shapes[0], shapes[1]
+        sizes = attributes.get("qkv_hidden_sizes") or [width // 3] * 3
+        heads, before = int(attributes["num_heads"]), shapes[past] if len(shapes) > past else ()
+        return [(batch, length, sizes[2]), (2, batch, heads, length + (before[3] if before else 0), sizes[1] // heads)]
+
+    return infer
+
+
+add(
+    "Attention",
+    Operator(attention, resize=fused_sizes, macs=fused_macs, shape=ShapeRule(fused_shape(4)), neutral={2: 0.0}),
+    domain=MICROSOFT,
+)
+add(
+    "QAttention",
+    Operator(
+        quantised_attention,
+        zeros={0: 6, 1: 7},
+        resize=equal_sizes,
+        macs=fused_macs,
+        shape=ShapeRule(fused_shape(8), ((3,),)),
+        zero_points={1: 7},
+    ),
+    domain=MICROSOFT,
+)
 
 # --- queries, keys and values from elsewhere -------------------------------------------------------------------------
 
@@ -113,7 +161,6 @@ def multi_head_sizes(call: Call, keep: Keep) -> Changes:
     return changes | same_scale(call, size, kept)
 
 
-@register("MultiHeadAttention", domain=MICROSOFT, resize=multi_head_sizes, macs=scores_macs)
 def multi_head(call: Call) -> Sequence[Axes | None]:
     """Each of the three is `b s (h d)`; their biases lie behind each other in one vector."""
     if [len(call.shape(i) or ()) for i in range(3)] != [3, 3, 3]:
@@ -128,6 +175,29 @@ def multi_head(call: Call) -> Sequence[Axes | None]:
     if shared[1]:  # then all heads are of one size
         text = text.replace("e", "d")
     return connect(call, text, operands, {"h": heads(call, "num_heads")})
+
+
+def multi_head_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    query, key, value, *more = shapes
+    past, heads = more[3] if len(more) > 3 else (), int(attributes["num_heads"])
+    if (len(query), len(key), len(value)) != (3, 3, 3):
+        raise ValueError("packed keys and values")
+    keys = _cache(attributes, past, key[0], heads, key[1], key[2] // heads)
+    values = _cache(attributes, past, key[0], heads, key[1], value[2] // heads)
+    return [(*query[:2], value[2]), keys, values, (query[0], heads, query[1], keys[2])]
+
+
+add(
+    "MultiHeadAttention",
+    Operator(
+        multi_head,
+        resize=multi_head_sizes,
+        macs=scores_macs,
+        shape=ShapeRule(multi_head_shape),
+        neutral={3: 0.0},
+    ),
+    domain=MICROSOFT,
+)
 
 
 def separated(call: Call) -> list[Operand | None]:
@@ -149,7 +219,6 @@ def grouped_sizes(call: Call, keep: Keep) -> Changes:
     return changes
 
 
-@register("GroupQueryAttention", domain=MICROSOFT, resize=grouped_sizes, macs=scores_macs)
 def grouped_query(call: Call) -> Sequence[Axes | None]:
     """r heads of queries for each head of keys and values; of each head, parts of eight may go: onnxruntime takes no
     other sizes."""
@@ -183,3 +252,17 @@ def in_blocks(call: Call, labels: Axis, size: int) -> None:
         else:
             blocks = labels.reshape(-1, size)
             call.relations.same(blocks[:, 1:], np.repeat(blocks[:, :1], size - 1, axis=1))
+
+
+def grouped_query_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    heads, shared = int(attributes["num_heads"]), int(attributes["kv_num_heads"])
+    batch, length, width = shapes[0]
+    size = width // (heads if shapes[1] else heads + 2 * shared)
+    return [(batch, length, heads * size)]  # of the caches it depends on the value of an input
+
+
+add(
+    "GroupQueryAttention",
+    Operator(grouped_query, resize=grouped_sizes, macs=scores_macs, shape=ShapeRule(grouped_query_shape)),
+    domain=MICROSOFT,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -10,8 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxsurgeon.ops import OPERATORS, Operator
-from onnxsurgeon.ops.shapes import STANDS_FOR
-from onnxsurgeon.ops.values import CONSTANT, SPELLED
+from onnxsurgeon.ops.registry import Convolution, Kind
 
 
 def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
@@ -21,7 +21,8 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
     if value.const_value is not None and value.is_initializer():
         return value.const_value
     producer = value.producer()
-    if producer is None or not is_constant(producer):
+    spelled = {} if producer is None else _spelled(producer)
+    if producer is None or not spelled:
         return None
     attribute = next(iter(producer.attributes.values()), None)
     if attribute is None:
@@ -29,20 +30,26 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
     if attribute.type == ir.AttributeType.TENSOR:
         tensor: ir.TensorProtocol = attribute.value
         return tensor
-    if attribute.name in SPELLED:
-        return ir.Tensor(np.asarray(attribute.value, SPELLED[attribute.name]), name=value.name)
+    if attribute.name in spelled:
+        return ir.Tensor(np.asarray(attribute.value, spelled[attribute.name]), name=value.name)
     return None
+
+
+def _spelled(node: ir.Node) -> Mapping[str, Any]:
+    known = None if node.inputs else operator_of(node)  # it reads nothing
+    return {} if known is None else known.spells
 
 
 def is_constant(node: ir.Node) -> bool:
     """Whether a node computes nothing, but spells a constant."""
-    return node.op_type == CONSTANT and node.domain in ("", "ai.onnx")
+    return bool(_spelled(node))
 
 
 @cache
 def schema(domain: str, operator: str, version: int) -> onnx.defs.OpSchema | None:
-    if (domain, operator) in STANDS_FOR:
-        (operator, version), domain = STANDS_FOR[domain, operator], ""
+    known = OPERATORS.get((domain, operator))
+    if known is not None and known.stands_for is not None:
+        (operator, version), domain = known.stands_for, ""
     try:
         return onnx.defs.get_schema(operator, version, domain)
     except onnx.defs.SchemaError:
@@ -66,6 +73,18 @@ def domain_of(node: ir.Node) -> str:
 def operator_of(node: ir.Node) -> Operator | None:
     """What is known of the node's operator; None where there is no rule."""
     return OPERATORS.get((domain_of(node), node.op_type))
+
+
+def kind_of(node: ir.Node) -> Kind:
+    """What the node is to edits of structure."""
+    known = operator_of(node)
+    return "other" if known is None else known.kind
+
+
+def convolution_of(node: ir.Node) -> Convolution | None:
+    """Where a convolution has its data and weight; None of other nodes."""
+    known = operator_of(node)
+    return None if known is None else known.convolution
 
 
 def attributes(node: ir.Node, version: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Operators of com.microsoft on integers: what onnxruntime's quantiser writes. Scales are per tensor or per output."""
+"""Quantised operators of ONNX and of com.microsoft. Scales are per tensor, per output or per block."""
 
 from __future__ import annotations
 
@@ -8,21 +8,168 @@ from math import prod
 
 import numpy as np
 
+from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.neurons.signature import Operand
-from onnxsurgeon.ops.call import OPERATORS, Call, Changes, Factors, Keep, register, unchanged
-from onnxsurgeon.ops.microsoft import inner
-from onnxsurgeon.ops.shapes import MICROSOFT
-from onnxsurgeon.ops.table import (
-    connect,
-    conv_macs,
-    counted,
-    everything,
-    group_share,
-    groups,
-    matmul_text,
-    read,
-    signature,
+from onnxsurgeon.ops.call import (
+    Call,
+    Changes,
+    Keep,
+    unchanged,
+)
+from onnxsurgeon.ops.convolution import conv, conv_macs, convolved, group_share, groups
+from onnxsurgeon.ops.packing import elementwise_parts
+from onnxsurgeon.ops.products import gemm_text, inner, matmul_macs, matmul_text, product_shape
+from onnxsurgeon.ops.recurrent import recurrent_macs
+from onnxsurgeon.ops.registry import (
+    MICROSOFT,
+    Factors,
+    Operator,
+    Rule,
+    add,
+)
+from onnxsurgeon.ops.shape_inference import (
+    Attributes,
+    ShapeRule,
+    Shapes,
+    broadcast,
+    like,
+)
+from onnxsurgeon.ops.signatures import connect, counted, everything, letters, read, signature, text
+
+# --- to integers and back --------------------------------------------------------------------------------------------
+
+
+def quantize(call: Call) -> Sequence[Axes | None]:
+    """Scales and zero points are per tensor, or along `axis`."""
+    axes, scale = call.axes(0), call.shape(1)
+    if axes is None or scale is None:
+        return call.freeze_all("an input of unknown shape")
+    axis = int(call.attributes.get("axis", 1)) % max(len(axes), 1)
+    own = letters(len(axes))
+    if len(scale) == len(axes) > 0 and np.prod(scale) > 1 and scale != call.shape(0):
+        own[axis] = "_"  # a scale for each block along this axis
+        return read(call, text(own, own, own, own))
+    if np.prod(scale) > 1:
+        per = own if len(scale) > 1 else [own[axis]]
+        return read(call, text(own, per, per, own))
+    return [axes]
+
+
+def dynamic_quantize(call: Call) -> Sequence[Axes | None]:
+    """The range of which it takes the scale holds 0, whether a neuron is silent or gone."""
+    return read(call, "... -> ..., ,")
+
+
+QUANTIZE = Operator(quantize, silence="none")
+DEQUANTIZE = replace(QUANTIZE, zero_points={0: 2}, proportional=True)
+
+add("QuantizeLinear", replace(QUANTIZE, unpack=elementwise_parts))
+add("DequantizeLinear", replace(DEQUANTIZE, unpack=elementwise_parts))
+add("QuantizeLinear", replace(QUANTIZE, shape=ShapeRule(like(0), ((2,),))), domain=MICROSOFT)
+add("DequantizeLinear", replace(DEQUANTIZE, shape=ShapeRule(like(0), ((1,),))), domain=MICROSOFT)
+add("DynamicQuantizeLinear", Operator(dynamic_quantize))
+
+# --- convolutions ----------------------------------------------------------------------------------------------------
+
+
+def quantised_conv(call: Call) -> Sequence[Axes | None]:
+    x, y = ("n * (g i)", "n * (g o)") if call.attributes.get("channels_last") else ("n (g i) *", "n (g o) *")
+    pattern = f"{x}, , , (g o) i *, (g o), (g o), , , (g o) -> {y}"
+    return read(call, pattern, g=int(call.attributes.get("group") or 1))
+
+
+QLINEAR_CONV = Operator(
+    signature(conv("n (g i) *, , , (g o) i *, (g o), (g o), , , (g o) -> n (g o) *", 3), g="group"),
+    zeros={0: 2},
+    resize=groups(3, 0, group_share(3)),
+    macs=conv_macs(3),
+    neutral={2: 0.0},
+    zero_points={3: 5},
+)
+
+add(
+    "ConvInteger",
+    Operator(
+        signature(conv("n (g i) *, (g o) i *, , (g o) -> n (g o) *"), g="group"),
+        zeros={0: 2},
+        resize=groups(1, 0, group_share(1)),
+        macs=conv_macs(1),
+        zero_points={1: 3},
+    ),
+)
+add("QLinearConv", QLINEAR_CONV)
+add(
+    "QLinearConv",
+    replace(QLINEAR_CONV, rule=quantised_conv, shape=ShapeRule(convolved(3), ((7,),))),
+    domain=MICROSOFT,
+)
+
+# --- products --------------------------------------------------------------------------------------------------------
+
+
+def by_column(related: Rule, whole: Sequence[int]) -> Rule:
+    """whole: inputs that quantise the data or the result, which must be one number for all rows."""
+
+    def rule(call: Call) -> Sequence[Axes | None]:
+        if any(prod(call.shape(i) or ()) > 1 for i in whole):
+            return call.freeze_all("quantised by row")
+        return related(call)
+
+    return rule
+
+
+def scaled_matmul(between: str) -> Rule:
+    """A float product by an integer weight. between: scales and zero points per column, and a bias."""
+
+    def choose(call: Call) -> str:
+        inputs, _, output = matmul_text(0, 1)(call).partition(" -> ")
+        return f"{inputs}{between} -> {output}"
+
+    return signature(choose)
+
+
+add(
+    "MatMulInteger",
+    Operator(
+        by_column(signature(matmul_text(0, 1, (3,))), (2,)), zeros={0: 2}, macs=matmul_macs(0), zero_points={1: 3}
+    ),
+)
+add(
+    "QLinearMatMul",
+    Operator(
+        by_column(signature(matmul_text(0, 3, (4, 5))), (1, 2, 6, 7)),
+        zeros={0: 2},
+        macs=matmul_macs(0),
+        zero_points={3: 5},
+    ),
+)
+add(
+    "DynamicQuantizeMatMul",
+    Operator(scaled_matmul(", j, j, j"), macs=inner(0), shape=ShapeRule(product_shape(0, 1))),
+    domain=MICROSOFT,
+)
+add(
+    "MatMulIntegerToFloat",
+    Operator(
+        by_column(scaled_matmul(", , j, , j, j"), (2, 4)),
+        zeros={0: 4},
+        macs=inner(0),
+        shape=ShapeRule(product_shape(0, 1), ((2,),)),
+        zero_points={1: 5},
+    ),
+    domain=MICROSOFT,
+)
+add(
+    "QGemm",
+    Operator(
+        signature(gemm_text(6, first=", , ", second="j, j, ")),
+        zeros={0: 2},
+        macs=inner(0),
+        shape=ShapeRule(product_shape(0, 3), ((8, 1),)),
+        zero_points={3: 5},
+    ),
+    domain=MICROSOFT,
 )
 
 # --- weights in blocks of few bits -----------------------------------------------------------------------------------
@@ -53,7 +200,6 @@ def blocks_macs(call: Call) -> list[Factors]:
     return [everything(call, call.result(0)) + everything(call, call.operand(0))[-1:]]
 
 
-@register("MatMulNBits", domain=MICROSOFT, silence="data", resize=blocks_left, macs=blocks_macs)
 def by_blocks(call: Call) -> Sequence[Axes | None]:
     """A weight quantised in blocks along its columns: of its inputs, whole blocks may go."""
     if call.attributes.get("weight_prepacked"):
@@ -73,42 +219,19 @@ def by_blocks(call: Call) -> Sequence[Axes | None]:
     return results
 
 
-# --- products --------------------------------------------------------------------------------------------------------
+def rows_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    return [(*shapes[0][:-1], int(attributes["N"]))]
 
 
-@register("DynamicQuantizeMatMul", domain=MICROSOFT, macs=inner(0))
-@register("MatMulIntegerToFloat", domain=MICROSOFT, zeros={0: 4}, macs=inner(0))
-def scaled_matmul(call: Call) -> Sequence[Axes | None]:
-    """A float product by an integer weight: per-column scales and zero points, and a bias."""
-    if call.operator == "MatMulIntegerToFloat" and any(prod(call.shape(i) or ()) > 1 for i in (2, 4)):
-        return call.freeze_all("quantised by row")
-    inputs, _, output = matmul_text(0, 1)(call).partition(" -> ")
-    extra = ", j, j, j" if call.operator == "DynamicQuantizeMatMul" else ", , j, , j, j"
-    return read(call, f"{inputs}{extra} -> {output}")
+add(
+    "MatMulNBits",
+    Operator(by_blocks, silence="data", resize=blocks_left, macs=blocks_macs, shape=ShapeRule(rows_shape)),
+    domain=MICROSOFT,
+)
+
+# --- recurrent -------------------------------------------------------------------------------------------------------
 
 
-def gemm_text(call: Call) -> str:
-    left = "k i" if call.attributes.get("transA") else "i k"
-    bias = {0: "", 1: "j", 2: "i j"}[len(call.shape(6) or ())]
-    return f"{left}, , , {'j k' if call.attributes.get('transB') else 'k j'}, j, j, {bias} -> i j"
-
-
-register("QGemm", domain=MICROSOFT, zeros={0: 2}, macs=inner(0))(signature(gemm_text))
-
-
-@register("QLinearConv", domain=MICROSOFT, zeros={0: 2}, resize=groups(3, 0, group_share(3)), macs=conv_macs(3))
-def conv(call: Call) -> Sequence[Axes | None]:
-    x, y = ("n * (g i)", "n * (g o)") if call.attributes.get("channels_last") else ("n (g i) *", "n (g o) *")
-    text = f"{x}, , , (g o) i *, (g o), (g o), , , (g o) -> {y}"
-    return read(call, text, g=int(call.attributes.get("group") or 1))
-
-
-def lstm_macs(call: Call) -> list[Factors]:
-    steps = everything(call, call.operand(0))[:2]
-    return [steps + everything(call, call.operand(1)), steps + everything(call, call.operand(2))]
-
-
-@register("DynamicQuantizeLSTM", domain=MICROSOFT, resize=counted("hidden_size", 2, 1, lambda call: 1), macs=lstm_macs)
 def lstm(call: Call) -> Sequence[Axes | None]:
     """Its weights are transposed, scaled by direction or by column; data is quantised over all of a batch."""
     points = [call.static(i) for i in (9, 11) if call.has(i)]
@@ -119,35 +242,38 @@ def lstm(call: Call) -> Sequence[Axes | None]:
     return read(call, f"_ _ i, {matrices}, {', '.join(scales)} -> _ _ _ h, _ _ h, _ _ h")
 
 
+def lstm_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    (steps, batch, _), (directions, hidden, _) = shapes[0], shapes[2]
+    return [(steps, directions, batch, hidden), *[(directions, batch, hidden)] * 2]
+
+
+add(
+    "DynamicQuantizeLSTM",
+    Operator(
+        lstm,
+        resize=counted("hidden_size", 2, 1, lambda call: 1),
+        macs=recurrent_macs,
+        shape=ShapeRule(lstm_shape),
+    ),
+    domain=MICROSOFT,
+)
+
 # --- element by element ----------------------------------------------------------------------------------------------
 
-register("QLinearAdd QLinearMul", domain=MICROSOFT, silence="none")(signature("..., , , ..., , , , -> ..."))
-register("QLinearWhere", domain=MICROSOFT, silence="none")(signature("..., ..., , , ..., , , , -> ..."))
-register("QLinearLeakyRelu QLinearSigmoid", domain=MICROSOFT, silence="none")(signature("..., , , , -> ..."))
-
-
-@register("QLinearConcat", domain=MICROSOFT, silence="none")
-def concat(call: Call) -> Sequence[Axes | None]:
-    """The tensors stand in threes, with their scale and zero point; otherwise it is a Concat."""
-    tensors = range(2, len(call.inputs), 3)
-    chosen = [call.inputs[i] for i in tensors]
-    return OPERATORS["", "Concat"].rule(replace(call, inputs=chosen, label=lambda k: call.axes(tensors[k])))
-
-
-# --- along axes ------------------------------------------------------------------------------------------------------
-
-
-def channels(call: Call) -> str:
-    return "n * c -> n * c" if call.attributes.get("channels_last") else "n c * -> n c *"
-
-
-register("QLinearGlobalAveragePool QLinearAveragePool", domain=MICROSOFT, silence="none")(signature(channels))
-
-
-@register("QLinearSoftmax", domain=MICROSOFT)
-def softmax(call: Call) -> Sequence[Axes | None]:
-    results = read(call, "..., , , , -> ...")
-    rank, old = len(call.shape(0) or ()), int(call.attributes.get("opset") or 13) < 13
-    start = int(call.attributes.get("axis", -1)) % max(rank, 1)
-    call.normalises(0, range(start, rank) if old else [start])
-    return results
+add(
+    "QLinearAdd QLinearMul",
+    Operator(signature("..., , , ..., , , , -> ..."), silence="none", shape=ShapeRule(broadcast(0, 3))),
+    domain=MICROSOFT,
+)
+add(
+    "QLinearWhere",
+    Operator(
+        signature("..., ..., , , ..., , , , -> ..."), silence="none", shape=ShapeRule(broadcast(0, 1, 4), ((1,),))
+    ),
+    domain=MICROSOFT,
+)
+add(
+    "QLinearLeakyRelu QLinearSigmoid",
+    Operator(signature("..., , , , -> ..."), silence="none", shape=ShapeRule(like(0))),
+    domain=MICROSOFT,
+)

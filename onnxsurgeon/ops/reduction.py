@@ -1,134 +1,185 @@
-"""Operators that reduce or normalise along an axis: cutting there is legal, but not the same as silencing."""
+"""Operators that reduce, accumulate or compare along an axis.
+
+Cutting along an axis that they normalise over is legal, but not the same as silencing (`Call.normalises`): what is
+silent adds nothing to a sum, but it does count in a mean, a maximum or a softmax.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from onnxsurgeon.arrays import Array
 from onnxsurgeon.neurons.relations import Axes
-from onnxsurgeon.ops.call import Call, register
-from onnxsurgeon.ops.indexing import letters, text
-from onnxsurgeon.ops.table import counted, read
-
-# What is silent adds nothing to these: their axes may be cut like those of a product.
-SUMS = frozenset("CumSum ReduceL1 ReduceL2 ReduceLogSum ReduceSum ReduceSumSquare".split())
-
-
-@register(
-    "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare"
+from onnxsurgeon.ops.call import (
+    Call,
+    Parameters,
+    ValueCall,
 )
-def reduce(call: Call) -> Sequence[Axes | None]:
-    axes, given = call.axes(0), call.parameter("axes", 1)
-    if axes is None or (call.has(1) and given is None):
-        return call.freeze_all("reduced along axes that are not known")
-    rank = len(axes)
-    if given is None or (given.size == 0):
-        over = set() if call.attributes.get("noop_with_empty_axes") else set(range(rank))
-    else:
-        over = {int(a) % rank for a in given.ravel()}
-    if call.operator not in SUMS:
-        call.normalises(0, sorted(over))
-    if call.attributes.get("keepdims", 1):
-        return [tuple(None if a in over else axis for a, axis in enumerate(axes))]
-    return [tuple(axis for a, axis in enumerate(axes) if a not in over)]
+from onnxsurgeon.ops.gradient import GradientCall, GradientRule
+from onnxsurgeon.ops.registry import (
+    MICROSOFT,
+    Compute,
+    Operator,
+    Rule,
+    add,
+)
+from onnxsurgeon.ops.shape_inference import (
+    ShapeRule,
+    like,
+)
+from onnxsurgeon.ops.signatures import read
+
+# --- Reduce ----------------------------------------------------------------------------------------------------------
 
 
-@register("Softmax LogSoftmax Hardmax LpNormalization CumSum CumProd")
-def along(call: Call) -> Sequence[Axes | None]:
+def reduced_axes(call: Parameters, rank: int) -> list[int]:
+    """The axes that are reduced, where they are known."""
+    axes = call.listed_axes(rank) if rank else []
+    return axes or ([] if call.attributes.get("noop_with_empty_axes") else list(range(rank)))
+
+
+def reduce(*, sums: bool) -> Rule:
+    """sums: whether what is silent adds nothing to the result."""
+
+    def rule(call: Call) -> Sequence[Axes | None]:
+        axes = call.axes(0)
+        if axes is None or (call.has(1) and call.parameter("axes", 1) is None):
+            return call.freeze_all("reduced along axes that are not known")
+        over = reduced_axes(call, len(axes))
+        if not sums:
+            call.normalises(0, sorted(set(over)))
+        if call.attributes.get("keepdims", 1):
+            return [tuple(None if a in over else axis for a, axis in enumerate(axes))]
+        return [tuple(axis for a, axis in enumerate(axes) if a not in over)]
+
+    return rule
+
+
+def _reduced(function: Callable[..., Any]) -> Compute:
+    def compute(call: ValueCall) -> Array:
+        data = np.asarray(call.inputs[0])
+        axes = tuple(reduced_axes(call, data.ndim))
+        result = function(data, axis=axes, keepdims=bool(call.attributes.get("keepdims", 1)))
+        return np.asarray(result).astype(data.dtype)
+
+    return compute
+
+
+def sum_of(call: GradientCall, axes: list[int]) -> str:
+    """The gradient of what was summed along `axes`, at each place."""
+    shape = call.shape(0)
+    return call.emit.spread(
+        call.emit.reshaped(call.gradient, tuple(1 if a in axes else n for a, n in enumerate(shape))), shape
+    )
+
+
+def mean_of(call: GradientCall, axes: list[int]) -> str:
+    return call.emit("Div", sum_of(call, axes), float(np.prod([call.shape(0)[a] for a in axes])))
+
+
+def _reduce_gradient(spread: Callable[[GradientCall, list[int]], str]) -> tuple[GradientRule]:
+    def rule(call: GradientCall, index: int) -> str | None:
+        if call.has(1) and call.static(1) is None:
+            return None
+        return spread(call, reduced_axes(call, len(call.shape(0))))
+
+    return (rule,)
+
+
+SUMMED = Operator(reduce(sums=True))
+COMPARED = Operator(reduce(sums=False))
+
+add("ReduceL1 ReduceL2 ReduceLogSum ReduceSumSquare", SUMMED)
+add("ReduceLogSumExp", COMPARED)
+add(
+    "ReduceSum",
+    replace(SUMMED, value=_reduced(np.sum), linear_in="first", gradient=_reduce_gradient(sum_of)),
+)
+add("ReduceMean", replace(COMPARED, linear_in="first", gradient=_reduce_gradient(mean_of)))
+add("ReduceMax", replace(COMPARED, value=_reduced(np.max)))
+add("ReduceMin", replace(COMPARED, value=_reduced(np.min)))
+add("ReduceProd", replace(COMPARED, value=_reduced(np.prod)))
+
+# --- accumulated -----------------------------------------------------------------------------------------------------
+
+
+def accumulated(*, sums: bool) -> Rule:
+    """sums: whether what is silent adds nothing to the result."""
+
+    def rule(call: Call) -> Sequence[Axes | None]:
+        axes, axis = call.axes(0), call.static(1)
+        if axes is None:
+            return call.freeze_all("an input of unknown shape")
+        if axis is None:
+            return call.freeze_all("accumulated along an axis that is not known")
+        if not sums:
+            call.normalises(0, [int(axis.ravel()[0]) % max(len(axes), 1)])
+        return [axes]
+
+    return rule
+
+
+def _cumulative_sum(call: ValueCall) -> Array:
+    if call.attributes.get("exclusive") or call.attributes.get("reverse"):
+        raise ValueError("an unusual cumulative sum")
+    return np.cumsum(call.inputs[0], axis=int(np.ravel(call.inputs[1])[0]), dtype=call.inputs[0].dtype)
+
+
+add("CumSum", Operator(accumulated(sums=True), value=_cumulative_sum))
+add("CumProd", Operator(accumulated(sums=False)))
+
+# --- normalised to probabilities or lengths --------------------------------------------------------------------------
+
+
+def softmax_axes(call: Parameters, rank: int, *, old: bool) -> list[int]:
+    """One axis, or, where the opset is `old` (before 13), all from it on."""
+    axis = call.axis(rank, 1 if old else -1)
+    return list(range(axis, rank)) if old else [axis]
+
+
+def softmax(call: Call) -> Sequence[Axes | None]:
     axes = call.axes(0)
     if axes is None:
         return call.freeze_all("an input of unknown shape")
-    old_softmax = call.version < 13 and call.operator in ("Softmax", "LogSoftmax", "Hardmax")
-    axis = call.attributes.get("axis")
-    if call.operator in ("CumSum", "CumProd"):
-        static = call.static(1)
-        axis = None if static is None else int(static.ravel()[0])
-        if axis is None:
-            return call.freeze_all("accumulated along an axis that is not known")
-    start = int((1 if old_softmax else -1) if axis is None else axis) % max(len(axes), 1)
-    if call.operator not in SUMS:
-        call.normalises(0, range(start, len(axes)) if old_softmax else [start])
+    call.normalises(0, softmax_axes(call, len(axes), old=call.version < 13))
     return [axes]
 
 
-@register("LayerNormalization RMSNormalization SimplifiedLayerNormalization", scale=1)
-def layer_norm(call: Call) -> Sequence[Axes | None]:
-    """The statistics run over the axes from `axis` on; outputs 1 and 2 are the statistics."""
-    axis = int(call.attributes.get("axis", -1))
-    rank = len(call.shape(0) or ())
-    results = read(call, "..., ..., ... -> ...")
-    call.normalises(0, range(axis % max(rank, 1), rank))
-    if results[0] is None:
-        return results
-    statistics = (*results[0][: axis % max(rank, 1)], *(None,) * (rank - axis % max(rank, 1)))
-    return [results[0], *(statistics for _ in results[1:])]
-
-
-@register("MeanVarianceNormalization")
-def mean_variance(call: Call) -> Sequence[Axes | None]:
-    results = read(call, "... -> ...")
-    call.normalises(0, [int(a) for a in call.attributes.get("axes") or (0, 2, 3)])
-    return results
-
-
-@register("BatchNormalization", silence="none", scale=1)
-def batch_norm(call: Call) -> Sequence[Axes | None]:
-    results = read(call, "n c ..., c, c, c, c -> n c ..., c, c, c, c")
-    if call.attributes.get("training_mode"):
-        call.normalises(0, [a for a in range(len(call.shape(0) or ())) if a != 1])
-    return results
-
-
-@register("InstanceNormalization", scale=1)
-def instance_norm(call: Call) -> Sequence[Axes | None]:
-    results = read(call, "n c ..., c, c -> n c ...")
-    call.normalises(0, range(2, len(call.shape(0) or ())))
-    return results
-
-
-def norm_groups(call: Call) -> int:
-    return int((call.shape(0) or (1, 1))[1]) // int(call.attributes["num_groups"])
-
-
-@register("GroupNormalization", resize=counted("num_groups", 0, 1, norm_groups), scale=1)
-def group_norm(call: Call) -> Sequence[Axes | None]:
-    """Before opset 21 scale and shift are per group, from then on per channel."""
-    groups = int(call.attributes["num_groups"])
-    per = "g" if (call.shape(1) or (0,))[0] == groups and groups != (call.shape(0) or (0, 0))[1] else "(g c)"
-    results = read(call, f"n (g c) *, {per}, {per} -> n (g c) *", g=groups)
-    call.normalises(0, [1])
-    return results
-
-
-@register("LRN")
-def local_response(call: Call) -> Sequence[Axes | None]:
-    results = read(call, "n c ... -> n c ...")
-    call.normalises(0, [1])
-    return results
-
-
-# --- quantisation ----------------------------------------------------------------------------------------------------
-
-
-@register("QuantizeLinear DequantizeLinear", silence="none")
-def quantize(call: Call) -> Sequence[Axes | None]:
-    """Scales and zero points are per tensor, or along `axis`."""
-    axes, scale = call.axes(0), call.shape(1)
-    if axes is None or scale is None:
+def lp_normalization(call: Call) -> Sequence[Axes | None]:
+    axes = call.axes(0)
+    if axes is None:
         return call.freeze_all("an input of unknown shape")
-    axis = int(call.attributes.get("axis", 1)) % max(len(axes), 1)
-    own = letters(len(axes))
-    if len(scale) == len(axes) > 0 and np.prod(scale) > 1 and scale != call.shape(0):
-        own[axis] = "_"  # a scale for each block along this axis
-        return read(call, text(own, own, own, own))
-    if np.prod(scale) > 1:
-        per = own if len(scale) > 1 else [own[axis]]
-        return read(call, text(own, per, per, own))
+    call.normalises(0, [call.axis(len(axes), -1)])
     return [axes]
 
 
-@register("DynamicQuantizeLinear")
-def dynamic_quantize(call: Call) -> Sequence[Axes | None]:
-    """The range of which it takes the scale holds 0, whether a neuron is silent or gone."""
-    return read(call, "... -> ..., ,")
+def quantised_softmax(call: Call) -> Sequence[Axes | None]:
+    results, rank = read(call, "..., , , , -> ..."), len(call.shape(0) or ())
+    old, axis = int(call.attributes.get("opset") or 13) < 13, call.axis(rank, -1)
+    call.normalises(0, range(axis, rank) if old else [axis])
+    return results
+
+
+def softmax_gradient(call: GradientCall, index: int) -> str:
+    emit, y = call.emit, call.outputs[0]
+    mean = emit.total(emit("Mul", call.gradient, y), softmax_axes(call, len(call.shape(0)), old=call.emit.version < 13))
+    return emit("Mul", y, emit("Sub", call.gradient, mean))
+
+
+def log_softmax_gradient(call: GradientCall, index: int) -> str:
+    emit = call.emit
+    sum_ = emit.total(call.gradient, softmax_axes(call, len(call.shape(0)), old=call.emit.version < 13))
+    return emit("Sub", call.gradient, emit("Mul", emit("Exp", call.outputs[0]), sum_))
+
+
+SOFTMAX = Operator(softmax)
+
+add("Hardmax", SOFTMAX)
+add("Softmax", replace(SOFTMAX, squashes=True, gradient=(softmax_gradient,)))
+add("LogSoftmax", replace(SOFTMAX, squashes=True, gradient=(log_softmax_gradient,)))
+add("LpNormalization", Operator(lp_normalization))
+add("QLinearSoftmax", Operator(quantised_softmax, shape=ShapeRule(like(0))), domain=MICROSOFT)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
 
-from onnxsurgeon.neurons.relations import Axes
-from onnxsurgeon.ops.call import Call, register
+from onnxsurgeon.arrays import Array
+from onnxsurgeon.ops.call import (
+    ValueCall,
+)
+from onnxsurgeon.ops.registry import (
+    Operator,
+    add,
+)
+from onnxsurgeon.ops.signatures import frozen
 
 WHOLE = {
     "AffineGrid": "a grid's coordinates depend on its sizes",
@@ -23,19 +30,20 @@ WHOLE = {
 }
 
 
-@register(" ".join(WHOLE))
-def whole(call: Call) -> Sequence[Axes | None]:
-    return call.freeze_all(WHOLE[call.operator])
+def _nonzero(call: ValueCall) -> Array:
+    return np.asarray(np.nonzero(call.inputs[0]), np.int64)
+
+
+for _name, _why in WHOLE.items():
+    add(_name, Operator(frozen(_why), value=_nonzero if _name == "NonZero" else None))
 
 
 # What onnxruntime writes for the processor that it runs on: weights in blocks of as many channels as that takes at
 # once, which the file doesn't say.
 NCHWC = "com.microsoft.nchwc"
 
-
-@register(
+add(
     "AveragePool Conv GlobalAveragePool GlobalMaxPool MaxPool ReorderInput ReorderOutput Upsample",
+    Operator(frozen("laid out for one kind of processor: optimise to the level extended, not all")),
     domain=NCHWC,
 )
-def blocked(call: Call) -> Sequence[Axes | None]:
-    return call.freeze_all("laid out for one kind of processor: optimise to the level extended, not all")

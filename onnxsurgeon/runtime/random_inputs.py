@@ -48,10 +48,10 @@ def _index_limit(labels: Labels, value: ir.Value, depth: int = 4) -> int:
         operator = labels.operator(node)
         table = None if operator is None else operator.looks_up.get(use.idx)
         looked_up = None if table is None else node.inputs[table]
-        if looked_up is not None:
+        if operator is not None and looked_up is not None:
             shape = labels.evaluator.fact(looked_up, labels.facts[0]).shape
             if shape:
-                limits.append(shape[int(labels.evaluator.attributes(node).get("axis") or 0)])
+                limits.append(operator.choices(labels.evaluator.attributes(node), shape))
         elif depth and use.idx == 0:
             limits += [_index_limit(labels, out, depth - 1) for out in node.outputs]
     return min((n for n in limits if n), default=0)

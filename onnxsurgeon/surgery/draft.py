@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,7 +18,7 @@ from onnxsurgeon.dependency.names import name_of, result_of
 from onnxsurgeon.dependency.rewrites import prune_dead
 from onnxsurgeon.edit.apply import copied, with_free_initializers
 from onnxsurgeon.errors import InfeasibleError, UsageError
-from onnxsurgeon.ops.nodes import constant, domain_of
+from onnxsurgeon.ops.nodes import constant
 
 
 def find(model: ir.Model, name: str) -> ir.Node:
@@ -312,8 +312,3 @@ def _parted(before: Labels, labels: Labels) -> Iterator[str]:
 
 def _text(shape: Shape | None) -> str:
     return "of unknown shape" if shape is None else str(list(shape))
-
-
-def is_of(node: ir.Node, kinds: Collection[str]) -> bool:
-    """Whether a node is of one of these standard operators."""
-    return node.op_type in kinds and domain_of(node) == ""

@@ -12,9 +12,8 @@ from onnxsurgeon.edit.growth import Growth
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.model.lazy_weights import Drawn, Fill, Places, take
 from onnxsurgeon.neurons.selection import Selection
-from onnxsurgeon.ops import kinds
-from onnxsurgeon.ops.nodes import constant
-from onnxsurgeon.surgery.draft import Draft, find, is_of
+from onnxsurgeon.ops.nodes import constant, convolution_of
+from onnxsurgeon.surgery.draft import Draft, find
 from onnxsurgeon.surgery.rewire import applied
 
 
@@ -24,7 +23,8 @@ def multiply(model: ir.Model, name: str, added: int, growth: Growth) -> Step | N
     What reads them sees neurons of its own, and gets zeros for them.
     """
     node = find(model, name)
-    if not is_of(node, kinds.CONVOLUTIONS):
+    place = convolution_of(node)
+    if place is None or place.transposed:
         return None
     labels = label(model, detached=[node.outputs[0]], rewritten=False)
     group = int(labels.evaluator.attributes(node).get("group") or 1)
@@ -38,21 +38,21 @@ def multiply(model: ir.Model, name: str, added: int, growth: Growth) -> Step | N
     positions = selection.positions(axis)
     assert positions is not None
     draft = Draft(model)
-    _lengthen(draft.find(name), positions, growth)
+    _lengthen(draft.find(name), place.weight, positions, growth)
     after = applied(labels, selection, draft.model, growth, f"{name} can't have {added} outputs more")
     return Step(f"resize {name}=+{added}", model, after, labels, selection, growth)
 
 
-def _lengthen(node: ir.Node, positions: np.ndarray, growth: Growth) -> None:
+def _lengthen(node: ir.Node, weight: int, positions: np.ndarray, growth: Growth) -> None:
     """The convolution's own weights, with rows for the new outputs."""
     new = positions < 0
-    for index, value in enumerate(node.inputs[1:], 1):
+    for index, value in enumerate(node.inputs[weight:], weight):
         tensor = constant(value)
         if value is None or tensor is None:
             continue
         count = prod(tensor.shape.numpy()[1:])
         fills: list[Fill] = [0.0] * int(new.sum())
-        if index == 1 and growth.init != "zeros":
+        if index == weight and growth.init != "zeros":
             fills = [Drawn((growth.seed, k), 1 / max(count, 1)) for k in range(len(fills))]
         places = Places(np.where(new, -np.cumsum(new, dtype=np.int64), positions), tuple(fills))
         made = take(tensor, (places, *(None for _ in tensor.shape[1:])))

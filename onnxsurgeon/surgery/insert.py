@@ -13,10 +13,10 @@ from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.names import name_of, result_of
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.ops import kinds
-from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.ops.nodes import constant, convolution_of, kind_of
+from onnxsurgeon.ops.registry import of_kind
 from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Block, Conv, Linear, Site, Start
-from onnxsurgeon.surgery.draft import Draft, data_inputs, find, find_value, is_of, require_fit, require_type, same_named
+from onnxsurgeon.surgery.draft import Draft, data_inputs, find, find_value, require_fit, require_type, same_named
 from onnxsurgeon.surgery.widths import value_axis
 
 
@@ -113,10 +113,10 @@ def replace(
 def activation(model: ir.Model, name: str, kind: str) -> list[Step]:
     """Another activation in the place of one. Raises UsageError where `name` is none."""
     node = find(model, name)
-    if node.op_type not in kinds.ACTIVATIONS:
+    if kind_of(node) != "activation":
         raise UsageError(
             f"{name} ({node.op_type}) is no activation",
-            why=f"these are: {', '.join(sorted(kinds.ACTIVATIONS))}",
+            why=f"these are: {', '.join(of_kind('activation'))}",
             fix="use replace",
         )
     return replace(model, name, Activation(kind), what=f"activation {name}: {kind}")
@@ -129,13 +129,10 @@ def separate(model: ir.Model, name: str, *, init: Literal["closest", "he"] = "cl
     Raises UsageError where the node is no ordinary convolution.
     """
     node = find(model, name)
-    tensor = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    place = convolution_of(node)
+    tensor = None if place is None or place.transposed else constant(node.inputs[place.weight])
     labels = label(model, rewritten=False)
-    if (
-        not is_of(node, kinds.CONVOLUTIONS)
-        or tensor is None
-        or int(labels.evaluator.attributes(node).get("group") or 1) > 1
-    ):
+    if place is None or tensor is None or int(labels.evaluator.attributes(node).get("group") or 1) > 1:
         raise UsageError(
             f"{name} ({node.op_type}) can't be made separable",
             why="it is no Conv of one group",
@@ -159,16 +156,16 @@ def separate(model: ir.Model, name: str, *, init: Literal["closest", "he"] = "cl
     spread = [a for key, a in twin.attributes.items() if key != "group"]
     deeper = draft.node(
         "Conv",
-        [twin.inputs[0], first],
+        [twin.inputs[place.data], first],
         [*spread, ir.AttrInt64("group", channels)],
         name=f"{name}.depthwise",
         before=twin,
     )
-    old_weight = twin.inputs[1]
+    old_weight = twin.inputs[place.weight]
     for key in list(twin.attributes):
         del twin.attributes[key]
-    twin.replace_input_with(0, deeper)
-    twin.replace_input_with(1, second)
+    twin.replace_input_with(place.data, deeper)
+    twin.replace_input_with(place.weight, second)
     draft.sweep(old_weight)
     after = draft.sorted()
     require_fit(labels, after, f"separate {name}")

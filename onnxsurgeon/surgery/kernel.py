@@ -12,9 +12,9 @@ from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.lazy_weights import Places, take
-from onnxsurgeon.ops import kinds
-from onnxsurgeon.ops.nodes import constant
-from onnxsurgeon.surgery.draft import Draft, find, is_of, require_fit
+from onnxsurgeon.ops.nodes import constant, convolution_of
+from onnxsurgeon.ops.registry import Convolution
+from onnxsurgeon.surgery.draft import Draft, find, require_fit
 
 MAX = 255  # along one axis
 
@@ -26,8 +26,9 @@ def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
     Pads follow. Raises UsageError where the node is no convolution, or the size makes no sense.
     """
     node = find(model, name)
-    tensor = constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    if not is_of(node, kinds.CONVOLUTIONS | kinds.TRANSPOSED) or tensor is None:
+    place = convolution_of(node)
+    tensor = None if place is None else constant(node.inputs[place.weight])
+    if place is None or tensor is None:
         raise UsageError(f"{name} ({node.op_type}) is no convolution with constant weights", fix="name a Conv")
     labels = label(model, rewritten=False)
     old = tuple(tensor.shape.numpy())[2:]
@@ -49,7 +50,7 @@ def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
     energy = np.square(np.asarray(tensor.numpy(), np.float64)).sum(axis=(0, 1))
     windows = [_window(energy, axis, b) for axis, b in enumerate(new)]
     draft = Draft(model)
-    _shape(draft, draft.find(name), windows, new, given, tensor)
+    _shape(draft, draft.find(name), place, windows, new, given, tensor)
     after = draft.sorted()
     said = f"kernel {name}: {_text(old)} to {_text(new)}"
     require_fit(labels, after, said)
@@ -76,6 +77,7 @@ def _window(energy: Any, axis: int, size: int) -> tuple[Any, int]:
 def _shape(
     draft: Draft,
     node: ir.Node,
+    place: Convolution,
     windows: Sequence[tuple[Any, int]],
     new: Sequence[int],
     given: dict[str, Any],
@@ -84,12 +86,12 @@ def _shape(
     space = len(windows)
     old = tuple(tensor.shape.numpy())[2:]
     recipe = (None, None, *(Places(positions, (0.0,)) for positions, _ in windows))
-    source = node.inputs[1]
+    source = node.inputs[place.weight]
     assert source is not None
     weight = draft.weight(source.name or f"{node.name}.weight", np.zeros(0, np.float32))
     weight.const_value = take(tensor, recipe, weight.name)
     weight.shape, weight.type = ir.Shape(weight.const_value.shape.numpy()), ir.TensorType(tensor.dtype)
-    node.replace_input_with(1, weight)
+    node.replace_input_with(place.weight, weight)
     draft.sweep(source)
     node.attributes["kernel_shape"] = ir.AttrInt64s("kernel_shape", list(new))
     if str(given.get("auto_pad") or "NOTSET") not in ("NOTSET", "VALID"):
@@ -103,12 +105,12 @@ def _shape(
     node.attributes["pads"] = ir.AttrInt64s("pads", [max(p, 0) for p in pads])
     crop = [min(p, 0) for p in pads]
     if any(crop):
-        _crop(draft, node, crop)
+        _crop(draft, node, place, crop)
 
 
-def _crop(draft: Draft, node: ir.Node, crop: Sequence[int]) -> None:
+def _crop(draft: Draft, node: ir.Node, place: Convolution, crop: Sequence[int]) -> None:
     """A smaller kernel without pads is to see less of the input."""
-    if is_of(node, kinds.TRANSPOSED):
+    if place.transposed:
         raise UsageError(
             f"the kernel of {node.name} can't shrink so far",
             why="its output would be smaller, and it has no pads that could give way",
@@ -120,5 +122,5 @@ def _crop(draft: Draft, node: ir.Node, crop: Sequence[int]) -> None:
         attributes, extra = [ir.AttrInt64s("pads", amounts)], []
     else:
         attributes, extra = [], [draft.weight(f"{node.name}.crop", np.array(amounts, np.int64))]
-    cropped = draft.node("Pad", [node.inputs[0], *extra], attributes, name=f"{node.name}.crop", before=node)
-    node.replace_input_with(0, cropped)
+    cropped = draft.node("Pad", [node.inputs[place.data], *extra], attributes, name=f"{node.name}.crop", before=node)
+    node.replace_input_with(place.data, cropped)

@@ -17,8 +17,10 @@ from onnxsurgeon.edit.growth import NORMAL, Growth
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import InfeasibleError, SurgeonError, UsageError
 from onnxsurgeon.neurons.selection import Selection
-from onnxsurgeon.ops import kinds
-from onnxsurgeon.surgery.draft import Draft, data_inputs, find, find_value, is_of, require_fit, require_type
+from onnxsurgeon.ops.elementwise import ADDITION
+from onnxsurgeon.ops.nodes import kind_of
+from onnxsurgeon.ops.registry import of_kind
+from onnxsurgeon.surgery.draft import Draft, data_inputs, find, find_value, require_fit, require_type
 from onnxsurgeon.surgery.widths import Importance, Limits, select, value_axis
 
 Align = Literal["auto", "grow", "shrink", "both"]
@@ -152,12 +154,13 @@ def connect(
         )
     labels, given = label(model, rewritten=False), find_value(model, source)
     require_type(labels, given, joint.outputs[0], f"connecting {source} to {target}")
-    if is_of(joint, kinds.STACKS):
+    kind = kind_of(joint)
+    if kind == "stack":
         return [_extended(model, source, target, at, choices)]
-    if not is_of(joint, kinds.JOINTS):
+    if kind not in ("sum", "combination"):
         raise UsageError(
             f"{target} ({joint.op_type}) takes no further input",
-            why=f"these do: {', '.join(sorted(kinds.STACKS | kinds.JOINTS))}",
+            why=f"these do: {', '.join(of_kind('stack', 'sum', 'combination'))}",
             fix="insert one of them first",
         )
     steps, labels = _aligned(labels, given, joint.outputs[0], (source, target), choices)
@@ -170,8 +173,8 @@ def connect(
 def _widen(draft: Draft, joint: ir.Node, at: int, value: ir.Value) -> None:
     inputs = list(joint.inputs)
     inputs.insert(at, value)
-    if is_of(joint, kinds.SUMS):
-        joint.op_type = kinds.SUM
+    if kind_of(joint) == "sum":
+        joint.op_type = ADDITION
     joint.resize_inputs(len(inputs))
     for index, given in enumerate(inputs):
         joint.replace_input_with(index, given)
@@ -252,9 +255,10 @@ def disconnect(model: ir.Model, source: str, target: str) -> list[Step]:
         raise UsageError(f"{source} does not feed {target}", why=f"these do: {feeding}", fix="name one of these")
     if len(joint.inputs) < 2:
         raise UsageError(f"{source} is all that feeds {target}", fix=f"remove {target} instead")
-    if is_of(joint, kinds.STACKS):
+    kind = kind_of(joint)
+    if kind == "stack":
         return [_shortened(model, source, target, places[-1])]
-    if not is_of(joint, kinds.JOINTS):
+    if kind not in ("sum", "combination"):
         raise UsageError(f"{target} ({joint.op_type}) needs all of its inputs", fix=f"remove {target} instead")
     draft = Draft(model)
     twin = draft.find(target)

@@ -11,9 +11,8 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.ops.emitter import Emitter
-from onnxsurgeon.ops.gradients import GRADIENTS, squared_error
-from onnxsurgeon.ops.nodes import attributes, constant, domain_of, operator_of
-from onnxsurgeon.ops.step import GradientCall
+from onnxsurgeon.ops.gradient import GradientCall
+from onnxsurgeon.ops.nodes import attributes, constant, operator_of
 from onnxsurgeon.runtime.partial_runs import behind, serialised
 from onnxsurgeon.runtime.session import Device, Session
 
@@ -54,7 +53,7 @@ def backward(
     for end, factor in ends.items():
         name = end.name or ""
         emit.shapes[EXPECTED + name] = emit.shapes[name]
-        wrong, slope = squared_error(emit, name, EXPECTED + name, factor)
+        wrong, slope = emit.squared_error(name, EXPECTED + name, factor)
         loss.append(wrong)
         gradients.setdefault(name, []).append(slope)
     moving = _moving(nodes, weights, seen)
@@ -121,19 +120,19 @@ def _pull(
     wanted = [i for i, v in enumerate(node.inputs) if v is not None and v.name in moving]
     if not any(name in gradients or name in lost for name in made):
         return
-    rules = GRADIENTS.get((domain_of(node), node.op_type))
+    operator = operator_of(node)
     names = ["" if v is None else v.name or "" for v in node.inputs]
-    if rules is None or any(name in lost for name in made) or node.outputs[0].name not in made:
+    if operator is None or any(name in lost for name in made) or node.outputs[0].name not in made:
         lost |= {names[index] for index in wanted}
         return
     for name in made:
         gradients[name] = [emit.sum(gradients[name]) if name in gradients else emit.filled(emit.shapes[name], 0.0)]
     outputs = [value.name or "" for value in node.outputs]
     slopes = [gradients[name][0] if name in gradients else "" for name in outputs]
-    step = GradientCall(attributes(node, version), names, outputs, slopes, sized.get, emit)
+    call = GradientCall(attributes(node, version), names, outputs, slopes, sized.get, emit)
     for index in wanted:
-        rule = rules.of(index)
-        found = None if rule is None else rule(step, index)
+        rule = operator.gradient_of(index)
+        found = None if rule is None else rule(call, index)
         if found is None:
             lost.add(names[index])
         else:

@@ -6,8 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import FloatArray
-from onnxsurgeon.ops.linear import SQUASHING
-from onnxsurgeon.ops.nodes import domain_of
+from onnxsurgeon.ops.nodes import operator_of
 
 
 def scored(model: ir.Model) -> list[ir.Value]:
@@ -19,9 +18,9 @@ def scored(model: ir.Model) -> list[ir.Value]:
 def _before_squashing(value: ir.Value) -> ir.Value:
     """The scores behind probabilities, whose differences tell more."""
     node = value.producer()
-    if node is not None and (domain_of(node), node.op_type) in SQUASHING and node.inputs[0] is not None:
-        return node.inputs[0]
-    return value
+    operator = None if node is None else operator_of(node)
+    scores = node.inputs[0] if node is not None and operator is not None and operator.squashes else None
+    return value if scores is None else scores
 
 
 def relative(expected: list[FloatArray], found: list[FloatArray]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import ProofError, SurgeonError
 from onnxsurgeon.model.read import read
 from onnxsurgeon.model.write import write
-from onnxsurgeon.ops.call import OPERATORS
+from onnxsurgeon.ops import OPERATORS
 from onnxsurgeon.proof.comparison import tolerance
 from onnxsurgeon.proof.of_a_cut import prove, require
 from paths import MODELS
@@ -69,8 +70,8 @@ def test_a_wrong_rule_is_caught_before_anything_is_written(monkeypatch: pytest.M
     """A rule that pairs neurons in the wrong order gives the right shapes, and only the proof can tell."""
     path = next(p for p in MODELS if p.stem == "plain")
     rule = OPERATORS["", "Relu"]
-    wrong = rule._replace(
-        rule=lambda call: [tuple(a if a is None else a[::-1] for a in axes or ()) for axes in rule.rule(call)]
+    wrong = replace(
+        rule, rule=lambda call: [tuple(a if a is None else a[::-1] for a in axes or ()) for axes in rule.rule(call)]
     )
     monkeypatch.setitem(OPERATORS, ("", "Relu"), wrong)
     labels = label(read(path))
@@ -101,8 +102,8 @@ def test_a_wrong_rule_is_caught_though_the_outputs_are_saturated(
     path, written = tmp_path / "net.onnx", tmp_path / "cut.onnx"
     onnx.save(net, path)
     rule = OPERATORS["", "Relu"]
-    wrong = rule._replace(
-        rule=lambda call: [tuple(a if a is None else a[::-1] for a in axes or ()) for axes in rule.rule(call)]
+    wrong = replace(
+        rule, rule=lambda call: [tuple(a if a is None else a[::-1] for a in axes or ()) for axes in rule.rule(call)]
     )
     for known, right in ((rule, True), (wrong, False)):
         monkeypatch.setitem(OPERATORS, ("", "Relu"), known)
@@ -118,7 +119,7 @@ def test_a_wrong_rule_is_caught_though_the_outputs_are_saturated(
 
 def test_a_rule_that_forgets_an_axis_is_caught_while_cutting(monkeypatch: pytest.MonkeyPatch) -> None:
     path = next(p for p in MODELS if p.stem == "residual")
-    wrong = OPERATORS["", "Add"]._replace(rule=lambda call: [call.axes(0)])
+    wrong = replace(OPERATORS["", "Add"], rule=lambda call: [call.axes(0)])
     monkeypatch.setitem(OPERATORS, ("", "Add"), wrong)
     labels = label(read(path))
     with pytest.raises((SurgeonError, ValueError)):

@@ -6,6 +6,7 @@ With `-s` the operators are printed by verdict.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -22,9 +23,8 @@ from onnxsurgeon.arrays import Mask
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.neurons.relations import Relations
-from onnxsurgeon.ops import OPERATORS, Call, Operator, Tensor
-from onnxsurgeon.ops.call import run_rule
-from onnxsurgeon.ops.shapes import MICROSOFT
+from onnxsurgeon.ops import MICROSOFT, OPERATORS, Call, Operator, Tensor
+from onnxsurgeon.ops.registry import run_rule
 from onnxsurgeon.ops.whole import WHOLE
 from onnxsurgeon.proof.reference import reference
 
@@ -167,7 +167,7 @@ def node(*, result: tuple[int, ...] | None) -> Call:
 def test_what_a_rule_does_not_look_at_stays_whole() -> None:
     passing = Operator(lambda call: [call.axes(0)])
     assert frozen(node(result=(3, 4)), passing) == [False, True]
-    assert frozen(node(result=(3, 4)), passing._replace(ignores=(1,))) == [False, False]
+    assert frozen(node(result=(3, 4)), replace(passing, ignores=(1,))) == [False, False]
 
 
 def test_what_goes_into_an_output_of_unknown_shape_stays_whole() -> None:

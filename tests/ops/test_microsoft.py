@@ -17,7 +17,7 @@ from onnxsurgeon.edit.apply import attribute, cut
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.model.read import read
 from onnxsurgeon.model.write import write
-from onnxsurgeon.ops.shapes import MICROSOFT
+from onnxsurgeon.ops.registry import MICROSOFT
 from onnxsurgeon.ops.whole import NCHWC
 from onnxsurgeon.proof.comparison import tolerance
 from onnxsurgeon.proof.of_a_cut import prove

@@ -23,7 +23,7 @@ from onnxsurgeon.dependency.facts import Evaluator, tensor
 from onnxsurgeon.neurons.relations import Axes, Classes, Free, Relations
 from onnxsurgeon.neurons.selection import Selection, cutting
 from onnxsurgeon.ops import OPERATORS, Call, Operator
-from onnxsurgeon.ops.call import run_rule
+from onnxsurgeon.ops.registry import run_rule
 from operator_case import Array, Case, Feed, NotRunnable, changed, execute, model_of
 
 Role = Literal["constants", "data", "weight first"]

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import helper
 
 from law_cases import RNG, below, case, floats, ints
-from onnxsurgeon.ops.shapes import MICROSOFT
+from onnxsurgeon.ops.registry import MICROSOFT
 from operator_case import Array, Case
 
 own = partial(case, domain=MICROSOFT)

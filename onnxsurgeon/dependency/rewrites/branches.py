@@ -10,13 +10,13 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.dependency.rewrites.draft import Draft, Known, prune_dead
-from onnxsurgeon.ops.control import FLOWS
-from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
+from onnxsurgeon.ops.nodes import constant, operator_of
 
 
 def find(known: Known, node: ir.Node) -> str | None:
     """The attribute that holds the branch that is always taken; None where that isn't known."""
-    flow = FLOWS.get((domain_of(node), node.op_type))
+    operator = operator_of(node)
+    flow = None if operator is None else operator.flow
     if flow is None or flow.live is None:
         return None
     facts = [[None if v is None else known.evaluator.fact(v, sample) for v in node.inputs] for sample in known.facts]
@@ -82,7 +82,7 @@ def _depends(known: Known, value: ir.Value) -> Array:
         return np.asarray(evaluator.from_shape(node, dynamic) if sizes.ndim else any(dynamic), np.bool_)
     inputs = [None if v is None else _depends(known, v) for v in node.inputs]
     operator = operator_of(node)
-    if operator is not None and (operator.moves != "no" or operator.looks_up == {1: 0}):
+    if operator is not None and (operator.moves != "no" or operator.picks is not None):
         rest = [None if v is None else evaluator.fact(v, facts).value for v in node.inputs[1:]]
         given = inputs if operator.moves == "joined" else [inputs[0], *rest]
         moved = evaluator.compute(node, given, value.index() or 0)

@@ -16,10 +16,9 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.dependency.rewrites.draft import Draft, Known, integers, prune_dead
-from onnxsurgeon.ops.movement import factor
-from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
+from onnxsurgeon.ops.nodes import constant, operator_of
 from onnxsurgeon.ops.packing import Unpacking
-from onnxsurgeon.ops.packing import step as step_of
+from onnxsurgeon.ops.reshaping import factor
 
 MOST = 8  # parts; what has more is no handful of projections
 
@@ -49,7 +48,7 @@ class PackedSite(NamedTuple):
 def find(known: Known, node: ir.Node) -> PackedSite | None:
     """The axis of parts that a Reshape makes, where all its parts are taken, and nothing else reads the whole."""
     operator = operator_of(node)
-    if operator is None or operator.inferred != 1 or constant(node.inputs[0]) is not None:
+    if operator is None or operator.inferred is None or constant(node.inputs[0]) is not None:
         return None
     before, after = known.shapes(node.inputs[0]), known.shapes(node.outputs[0])
     if before is None or after is None or not known.is_tensor(node.outputs[0]):
@@ -102,9 +101,13 @@ def _taken(known: Known, packed: Packed) -> set[int] | None:
 
 def _step(known: Known, node: ir.Node, packed: Packed) -> Unpacking | None:
     where = [index for index, value in enumerate(node.inputs) if value is packed.value]
-    if len(where) != 1 or packed.axis is None or domain_of(node) != "" or node.graph is not known.model.graph:
+    operator = operator_of(node)
+    if len(where) != 1 or packed.axis is None or node.graph is not known.model.graph:
         return None
-    return step_of(known.call(node), where[0], packed.axis, packed.parts)
+    call = known.call(node)
+    if operator is None or operator.unpack is None or call.shape(where[0]) is None:
+        return None
+    return operator.unpack(call, where[0], packed.axis, packed.parts)
 
 
 def _results(node: ir.Node, step: Unpacking) -> list[Packed]:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.dependency.rewrites.draft import Draft, Known, integers
-from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
+from onnxsurgeon.ops.nodes import constant, operator_of
 
 LARGEST = 1 << 22  # elements of an index that is computed
 
@@ -32,14 +32,15 @@ class StridedSite(NamedTuple):
 def find(known: Known, node: ir.Node) -> StridedSite | None:
     """What a Gather on a flattened tensor reads, where it reads all of it in the order of a Transpose."""
     operator = operator_of(node)
-    if operator is None or operator.looks_up != {1: 0} or domain_of(node) or node.graph is not known.model.graph:
+    if operator is None or operator.picks is None or node.graph is not known.model.graph:
         return None
-    flat = node.inputs[0].producer() if node.inputs[0] is not None else None
+    index, data = (node.inputs[place] for place in operator.picks)
+    flat = None if data is None else data.producer()
     before_it = None if flat is None else operator_of(flat)
     if flat is None or before_it is None or before_it.moves != "rearranged" or not known.is_tensor(node.outputs[0]):
         return None
-    source, index = flat.inputs[0], node.inputs[1]
-    before, line, after = (known.shapes(v) for v in (source, node.inputs[0], node.outputs[0]))
+    source = flat.inputs[0]
+    before, line, after = (known.shapes(v) for v in (source, data, node.outputs[0]))
     if source is None or index is None or constant(source) is not None or before is None or after is None:
         return None
     if line is None or len(line[0]) != 1 or any(prod(s) != n for s, (n,) in zip(after, line, strict=True)):

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
 
 from onnxsurgeon.neurons.relations import WORKED, Axes, Axis
-from onnxsurgeon.ops.call import Call, Fact, Key, register
+from onnxsurgeon.ops.call import (
+    Call,
+    Fact,
+)
+from onnxsurgeon.ops.registry import (
+    Flow,
+    Given,
+    Operator,
+    add,
+)
+from onnxsurgeon.ops.shape_inference import (
+    Attributes,
+)
 
-Attributes = Mapping[str, Any]
-Given = Sequence[Fact | None]
 UNTIED = "what goes around a loop can't be cut alike"
-
-
-class Flow(NamedTuple):
-    """How facts pass through a node.
-
-    enter: (attributes, inputs of the node, number of inputs of the body) -> facts of the body's inputs.
-    leave: (attributes, inputs of the node, by body the facts that it returns) -> facts of the outputs.
-    carried: (attributes, number of inputs of the body) -> (output, input) of the body, where one turn's result goes
-    into the next.
-    since: the opset version from which it holds.
-    live: (inputs of the node) -> the attribute with the one body that runs, of a choice; None where it isn't known.
-    """
-
-    enter: Callable[[Attributes, Given, int], Sequence[Fact]]
-    leave: Callable[[Attributes, Given, Mapping[str, Sequence[Fact]]], Sequence[Fact]]
-    carried: Callable[[Attributes, int], Sequence[tuple[int, int]]]
-    since: int = 1
-    live: Callable[[Given], str | None] | None = None
+SCAN_SINCE = 9  # before, it is a loop over batches
 
 
 def _shape_of(fact: Fact | None) -> Fact:
@@ -58,7 +50,6 @@ def branch(given: Given) -> str | None:
     return "then_branch" if bool(np.all(condition.value)) else "else_branch"
 
 
-@register("If", silence="none")
 def if_(call: Call) -> Sequence[Axes | None]:
     """Both branches see the outer neurons; what they return is the same, output by output."""
     then, other = call.body("then_branch", []), call.body("else_branch", [])
@@ -86,6 +77,15 @@ def _tie_axis(call: Call, a: Axis, b: Axis, why: str) -> Axis:
     return a
 
 
+add(
+    "If",
+    Operator(
+        if_,
+        silence="none",
+        flow=Flow(lambda attributes, given, count: [], chosen, lambda attributes, count: [], live=branch),
+    ),
+)
+
 # --- Loop ------------------------------------------------------------------------------------------------------------
 
 
@@ -111,7 +111,6 @@ def _turns(given: Given, goes_on: Fact) -> int | None:
     return max(int(np.ravel(most.value)[0]), 0)
 
 
-@register("Loop", silence="none")
 def loop(call: Call) -> Sequence[Axes | None]:
     """What goes around has the same neurons each time; what is collected gets an axis in front."""
     carried = [call.axes(index) for index in range(2, len(call.inputs))]
@@ -119,6 +118,15 @@ def loop(call: Call) -> Sequence[Axes | None]:
     states = [_tie(call, a, b, call.blank(k), UNTIED) for k, (a, b) in enumerate(zip(carried, found, strict=False))]
     return [*states, *(None if axes is None else (None, *axes) for axes in found[len(carried) :])]
 
+
+add(
+    "Loop",
+    Operator(
+        loop,
+        silence="none",
+        flow=Flow(loop_enter, loop_leave, lambda attributes, count: [(k - 1, k) for k in range(2, count)]),
+    ),
+)
 
 # --- Scan ------------------------------------------------------------------------------------------------------------
 
@@ -158,10 +166,9 @@ def scan_leave(attributes: Attributes, given: Given, returned: Mapping[str, Sequ
     return result
 
 
-@register("Scan", silence="none")
 def scan(call: Call) -> Sequence[Axes | None]:
     """Sequences are taken apart along an axis that stays; the others pass, like what goes around."""
-    if call.version < FLOWS["", "Scan"].since:
+    if call.version < SCAN_SINCE:
         call.capture("captured by a loop over batches")
         return call.freeze_all("a loop over batches")
     given = [call.axes(index) for index in range(len(call.inputs))]
@@ -180,13 +187,8 @@ def scan(call: Call) -> Sequence[Axes | None]:
     return results + [p if p is None else (*p[:a], None, *p[a:]) for p, a in zip(pieces, where, strict=True)]
 
 
-FLOWS: dict[Key, Flow] = {
-    ("", "If"): Flow(lambda attributes, given, count: [], chosen, lambda attributes, count: [], live=branch),
-    ("", "Loop"): Flow(loop_enter, loop_leave, lambda attributes, count: [(k - 1, k) for k in range(2, count)]),
-    ("", "Scan"): Flow(
-        scan_enter,
-        scan_leave,
-        lambda attributes, count: [(k, k) for k in range(count - int(attributes["num_scan_inputs"]))],
-        since=9,
-    ),
-}
+def _scan_carried(attributes: Attributes, count: int) -> Sequence[tuple[int, int]]:
+    return [(k, k) for k in range(count - int(attributes["num_scan_inputs"]))]
+
+
+add("Scan", Operator(scan, silence="none", flow=Flow(scan_enter, scan_leave, _scan_carried, since=SCAN_SINCE)))

@@ -1,0 +1,144 @@
+"""Activations: one line each, with what their gradient is multiplied by and the bounds between which they do nothing.
+
+`kind="activation"` lets edits put one in the place of another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf, pi, sqrt
+
+import numpy as np
+
+from onnxsurgeon.arrays import Array
+from onnxsurgeon.ops.call import (
+    Call,
+    ValueCall,
+)
+from onnxsurgeon.ops.elementwise import NARY, UNARY
+from onnxsurgeon.ops.gradient import GradientCall, slope
+from onnxsurgeon.ops.registry import (
+    MICROSOFT,
+    Operator,
+    add,
+)
+from onnxsurgeon.ops.shape_inference import (
+    ShapeRule,
+    like,
+)
+from onnxsurgeon.ops.signatures import signature
+
+ACTIVATION = replace(UNARY, kind="activation")
+
+
+def _leaky(call: GradientCall) -> str:
+    slope = float(call.attributes["alpha"])
+    return call.emit("Add", call.emit("Mul", call.emit.mask("Greater", call.inputs[0], 0.0), 1 - slope), slope)
+
+
+def _elu(call: GradientCall) -> str:
+    emit, y, slope = call.emit, call.outputs[0], float(call.attributes["alpha"])
+    positive = emit.mask("Greater", call.inputs[0], 0.0)
+    return emit("Add", positive, emit("Mul", emit("Sub", 1.0, positive), emit("Add", y, slope)))
+
+
+def _between(call: GradientCall, value: str, low: float, high: float) -> str:
+    emit = call.emit
+    return emit("Mul", emit.mask("Greater", value, low), emit.mask("Less", value, high))
+
+
+def _hard_swish(call: GradientCall) -> str:
+    emit, x = call.emit, call.inputs[0]
+    slope = emit("Mul", _between(call, x, -3.0, 3.0), emit("Add", emit("Mul", x, 1 / 3), 0.5))
+    return emit("Add", slope, emit.number(emit("Not", emit("Less", x, 3.0))))
+
+
+def _gelu(call: GradientCall) -> str:
+    emit, x = call.emit, call.inputs[0]
+    if call.attributes.get("approximate", "none") == "none":
+        share = emit("Add", emit("Mul", emit("Erf", emit("Mul", x, sqrt(0.5))), 0.5), 0.5)
+        bell = emit("Exp", emit("Mul", emit("Mul", x, x), -0.5))
+        return emit("Add", share, emit("Mul", emit("Mul", x, bell), 1 / sqrt(2 * pi)))
+    a, b = sqrt(2 / pi), 0.044715
+    square = emit("Mul", x, x)
+    bent = emit("Tanh", emit("Mul", emit("Mul", x, emit("Add", emit("Mul", square, b), 1.0)), a))
+    inner = emit("Mul", emit("Add", emit("Mul", square, 3 * b), 1.0), a)
+    slope = emit("Mul", emit("Mul", x, emit("Sub", 1.0, emit("Mul", bent, bent))), inner)
+    return emit("Mul", emit("Add", emit("Add", bent, 1.0), slope), 0.5)
+
+
+def _hard_sigmoid(call: GradientCall) -> str:
+    return call.emit("Mul", _between(call, call.outputs[0], 0.0, 1.0), float(call.attributes["alpha"]))
+
+
+def _sigmoid(call: GradientCall) -> str:
+    return call.emit("Mul", call.outputs[0], call.emit("Sub", 1.0, call.outputs[0]))
+
+
+def _tanh(call: GradientCall) -> str:
+    return call.emit("Sub", 1.0, call.emit("Mul", call.outputs[0], call.outputs[0]))
+
+
+add("Celu Mish Selu Softsign Swish ThresholdedRelu", ACTIVATION)
+add("Elu", replace(ACTIVATION, gradient=slope(_elu)))
+add("Gelu", replace(ACTIVATION, gradient=slope(_gelu)))
+add("HardSigmoid", replace(ACTIVATION, gradient=slope(_hard_sigmoid)))
+add("HardSwish", replace(ACTIVATION, gradient=slope(_hard_swish)))
+add("LeakyRelu", replace(ACTIVATION, gradient=slope(_leaky)))
+add("Sigmoid", replace(ACTIVATION, squashes=True, gradient=slope(_sigmoid)))
+add("Softplus", replace(ACTIVATION, gradient=slope(lambda call: call.emit("Sigmoid", call.inputs[0]))))
+add("Tanh", replace(ACTIVATION, gradient=slope(_tanh)))
+add(
+    "Relu",
+    replace(
+        ACTIVATION,
+        bounds=lambda call: (0.0, inf),
+        gradient=slope(lambda call: call.emit.mask("Greater", call.inputs[0], 0.0)),
+    ),
+)
+
+# --- with parameters -------------------------------------------------------------------------------------------------
+
+
+def clip_gradient(call: GradientCall, index: int) -> str:
+    emit, result = call.emit, call.gradient
+    for name, place, comparison in (("min", 1, "Less"), ("max", 2, "Greater")):
+        bound = call.inputs[place] if call.has(place) else call.attributes.get(name)
+        if bound is not None:
+            result = emit("Mul", result, emit.number(emit("Not", emit(comparison, call.inputs[0], bound))))
+    return result
+
+
+def prelu_gradient(call: GradientCall, index: int) -> str:
+    emit, positive = call.emit, call.emit.mask("Greater", call.inputs[0], 0.0)
+    below = emit("Mul", emit("Sub", 1.0, positive), call.inputs[1])
+    return emit("Mul", call.gradient, emit("Add", positive, below))
+
+
+def clip_bounds(call: Call) -> tuple[float, float] | None:
+    limits = []
+    for name, index, default in (("min", 1, -inf), ("max", 2, inf)):
+        given = call.attributes.get(name, call.static(index))
+        if given is None and call.has(index):
+            return None
+        limits.append(default if given is None else float(given))
+    return limits[0], limits[1]
+
+
+def clipped(call: ValueCall) -> Array:
+    low, high = (call.parameter(name, index) for name, index in (("min", 1), ("max", 2)))
+    return np.asarray(np.clip(call.inputs[0], low, high)).astype(call.inputs[0].dtype)
+
+
+add("Clip", replace(ACTIVATION, value=clipped, bounds=clip_bounds, gradient=(clip_gradient,)))
+add("PRelu", replace(NARY, kind="activation", gradient=(prelu_gradient,)))
+add("SwiGLU", NARY)
+
+# --- of com.microsoft, and of old experiments ------------------------------------------------------------------------
+
+MAPPED = Operator(signature("... -> ..."), silence="none", shape=ShapeRule(like(0)))
+BIASED = Operator(signature("..., ... -> ..."), silence="none", shape=ShapeRule(like(0)), neutral={0: 0.0, 1: 0.0})
+
+add("Gelu QuickGelu", replace(MAPPED, kind="activation"), domain=MICROSOFT)
+add("BiasGelu FastGelu", BIASED, domain=MICROSOFT)
+add("ParametricSoftplus ScaledTanh", MAPPED)

@@ -1,0 +1,267 @@
+"""Convolutions: Conv, ConvTranspose, DeformConv, and those of com.microsoft. Quantised ones are in `quantised`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from onnxsurgeon.arrays import FloatArray, IntArray, Shape
+from onnxsurgeon.errors import InfeasibleError
+from onnxsurgeon.neurons.relations import Axes, Axis
+from onnxsurgeon.ops.call import (
+    Call,
+    Changes,
+    Keep,
+    blocks,
+)
+from onnxsurgeon.ops.gradient import GradientCall
+from onnxsurgeon.ops.linear import LinearForm
+from onnxsurgeon.ops.registry import (
+    MICROSOFT,
+    Convolution,
+    Factors,
+    Macs,
+    Operator,
+    Resize,
+    add,
+)
+from onnxsurgeon.ops.shape_inference import (
+    Attributes,
+    Infer,
+    ShapeRule,
+    Shapes,
+)
+from onnxsurgeon.ops.signatures import counted, everything, read, signature
+from onnxsurgeon.ops.windows import Window, padded, places, taps_of, unslid, window, window_of
+
+LARGE = 2**26  # numbers in the patches that are held at a time
+
+
+def groups(weight: int, axis: int, share: Callable[[Call], int]) -> Resize:
+    """The number of groups of a convolution, which what it reads and what it gives must agree on."""
+    resize = counted("group", weight, axis, share)
+
+    def resized(call: Call, keep: Keep) -> Changes:
+        changes, group = resize(call, keep), int(call.attributes.get("group") or 1)
+        channels = -1 if call.attributes.get("channels_last") else 1
+        for operand in (call.operand(0), call.result(0)) if group > 1 else ():
+            labels = operand.axes[channels] if operand is not None and len(operand.axes) > 1 else None
+            if labels is None or len(labels) % group:
+                continue
+            if blocks(keep, labels, len(labels) // group) != changes.get("group", group):
+                raise InfeasibleError(
+                    f"{call.name} ({call.operator}) can't change so",
+                    why="what it reads and what it gives would be in different numbers of groups",
+                    fix="ask for another width, or change another node",
+                )
+        return changes
+
+    return resized
+
+
+def conv_macs(weight: int) -> Macs:
+    """Multiply-accumulates of a convolution: every output element x the weights behind it."""
+
+    def macs(call: Call) -> list[Factors]:
+        kernel = call.operand(weight)
+        return [everything(call, call.result(0)) + everything(call, kernel)[1:]]
+
+    return macs
+
+
+def transposed_macs(call: Call) -> list[Factors]:
+    return [everything(call, call.operand(0)) + everything(call, call.operand(1))[1:]]
+
+
+def conv(text: str, weight: int = 1) -> Callable[[Call], str]:
+    """A pointwise convolution lets labels through its spatial axes; any other works along them."""
+
+    def choose(call: Call) -> str:
+        kernel = call.shape(weight) or (0, 0, 2)
+        plain = all(set(call.attributes.get(key) or [good]) == {good} for key, good in (("strides", 1), ("pads", 0)))
+        pointwise = (
+            plain and set(kernel[2:]) == {1} and call.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")
+        )
+        return text.replace("n (g i) *", "n (g i) ...").replace("n (g o) *", "n (g o) ...") if pointwise else text
+
+    return choose
+
+
+def group_share(weight: int) -> Callable[[Call], int]:
+    def share(call: Call) -> int:
+        return int((call.shape(weight) or (1,))[0]) // int(call.attributes.get("group") or 1)
+
+    return share
+
+
+def input_share(call: Call) -> int:
+    return int((call.shape(0) or (1, 1))[1]) // int(call.attributes.get("group") or 1)
+
+
+def convolved(weight: int) -> Infer:
+    """A convolution whose weight is input `weight`, outputs first."""
+
+    def infer(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+        (n, *spatial), kernel = shapes[0], shapes[weight]
+        if attributes.get("channels_last"):
+            return [(n, *places(attributes, tuple(spatial[:-1]), kernel[2:]), kernel[0])]
+        return [(n, kernel[0], *places(attributes, tuple(spatial[1:]), kernel[2:]))]
+
+    return infer
+
+
+# --- as a product of patches and weights -----------------------------------------------------------------------------
+
+
+def _window_at(call: Call, size: Sequence[int]) -> Window:
+    kernel = call.shape(1)
+    assert kernel is not None
+    return window(call.attributes, kernel[2:], size)
+
+
+def _pads(call: Call) -> bool:
+    window = _window_at(call, (call.shape(0) or ())[2:])
+    return any((*window.before, *window.after))
+
+
+def _positions(call: Call, x: FloatArray) -> int:
+    size = x.shape[2:]
+    window = _window_at(call, size)
+    rows = int(x.shape[0])
+    for axis, n in enumerate(size):
+        free = n + window.before[axis] + window.after[axis] - window.reach[axis]
+        rows *= free // window.strides[axis] + 1
+    return rows
+
+
+def _rows(call: Call, x: FloatArray, picked: IntArray) -> FloatArray:
+    """Patches, shape (picked, groups, channels of a group * kernel)."""
+    window, rank = _window_at(call, x.shape[2:]), x.ndim - 2
+    pads = [(0, 0), (0, 0), *zip(window.before, window.after, strict=True)]
+    padded = np.pad(x, pads) if any((*window.before, *window.after)) else x
+    windows = np.lib.stride_tricks.sliding_window_view(padded, window.reach, axis=tuple(range(2, 2 + rank)))
+    steps = tuple(slice(None, None, s) for s in (*window.strides, *window.dilations))
+    windows = np.moveaxis(windows[(slice(None), slice(None), *steps)], 1, 1 + rank)  # n, *positions, c, *kernel
+    rows: FloatArray = windows[np.unravel_index(picked, windows.shape[: 1 + rank])]
+    return rows.reshape(len(picked), _groups(call), -1)
+
+
+def _groups(call: Call) -> int:
+    return int(call.attributes.get("group") or 1)
+
+
+def _matrix(call: Call, weight: FloatArray) -> FloatArray:
+    groups = _groups(call)
+    return weight.reshape(groups, weight.shape[0] // groups, -1).transpose(0, 2, 1)
+
+
+def _weight(call: Call, matrix: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    return matrix.transpose(0, 2, 1).reshape(shape)
+
+
+def _inputs(call: Call) -> Axis:
+    axes = call.axes(0)
+    return None if axes is None else axes[1]
+
+
+PATCHES = LinearForm(
+    data=0,
+    weight=1,
+    bias=2,
+    channels=1,
+    groups=_groups,
+    kernel=lambda call: prod((call.shape(1) or ())[2:]),
+    fits=lambda call: call.shape(0) is not None,
+    positions=_positions,
+    rows=_rows,
+    matrix=_matrix,
+    weight_of=_weight,
+    inputs=_inputs,
+    pads=_pads,
+)
+
+# --- gradients -------------------------------------------------------------------------------------------------------
+
+
+def conv_data(call: GradientCall, index: int) -> str:
+    seen = window_of(call)
+    behind = list(zip(seen.before, seen.after, strict=True))
+    return unslid(call, call.gradient, call.inputs[1], call.shape(0)[1], call.attributes.get("group", 1), behind)
+
+
+def conv_weight(call: GradientCall, index: int) -> str:
+    """All patches of the input beside the gradients of what they made."""
+    emit, shape = call.emit, call.shape(1)
+    n, groups, places = call.shape(0)[0], call.attributes.get("group", 1), prod(call.result()[2:])
+    gradient = emit.reshaped(call.gradient, (n, groups, shape[0] // groups, places))
+    taps = [emit.reshaped(tap, (n, groups, shape[1], 1, places)) for tap in taps_of(call, padded(call, 0.0))]
+    many, parts = max(1, LARGE // (n * groups * shape[1] * places)), []
+    for first in range(0, len(taps), many):
+        some = taps[first : first + many]
+        patches = emit.reshaped(emit.joined(some, 3), (n, groups, shape[1] * len(some), places))
+        found = emit.total(emit.product(gradient, emit.swapped(patches)), [0])
+        parts.append(emit.reshaped(found, (shape[0], shape[1], len(some))))
+    return emit.reshaped(emit.joined(parts, 2), shape)
+
+
+def conv_bias(call: GradientCall, index: int) -> str:
+    rank = len(call.result())
+    return call.emit.reshaped(call.emit.total(call.gradient, [0, *range(2, rank)]), call.shape(2))
+
+
+# --- the records -----------------------------------------------------------------------------------------------------
+
+CONV = Operator(
+    signature(conv("n (g i) *, (g o) i *, (g o) -> n (g o) *"), g="group"),
+    silence="data",
+    resize=groups(1, 0, group_share(1)),
+    macs=conv_macs(1),
+    neutral={2: 0.0},
+)
+
+add(
+    "Conv",
+    replace(CONV, linear=PATCHES, convolution=Convolution(), gradient=(conv_data, conv_weight, conv_bias)),
+)
+add(
+    "ConvTranspose",
+    Operator(
+        signature("n (g i) *, (g i) o *, (g o) -> n (g o) *", g="group"),
+        silence="data",
+        resize=groups(0, 1, input_share),
+        macs=transposed_macs,
+        neutral={2: 0.0},
+        convolution=Convolution(transposed=True),
+    ),
+)
+add(
+    "FusedConv",
+    replace(
+        CONV,
+        rule=signature(conv("n (g i) *, (g o) i *, (g o), n (g o) * -> n (g o) *"), g="group"),
+        shape=ShapeRule(convolved(1)),
+    ),
+    domain=MICROSOFT,
+)
+
+
+def deformable(call: Call) -> Sequence[Axes | None]:
+    if int(call.attributes.get("offset_group") or 1) > 1:
+        return call.freeze_all("its channels share offsets in groups")
+    return read(call, "n (g i) *, (g o) i *, n *, (g o), n * -> n (g o) *", g=int(call.attributes.get("group") or 1))
+
+
+add("DeformConv", replace(CONV, rule=deformable))
+
+
+def causal_conv(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    return [shapes[0], (*shapes[0][:2], shapes[1][2] - 1)]
+
+
+CAUSAL = Operator(signature("n c _, c _ _, c, n c _ -> n c _, n c _"))
+
+add("CausalConvWithState", replace(CAUSAL, macs=conv_macs(1)))
+add("CausalConvWithState", replace(CAUSAL, shape=ShapeRule(causal_conv)), domain=MICROSOFT)

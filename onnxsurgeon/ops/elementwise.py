@@ -1,0 +1,250 @@
+"""Operators that work element by element: arithmetic, comparisons, logic, types. Activations have a file of their own.
+
+`UNARY` and `NARY` are what all of one tensor, or of several that broadcast, have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import pi, sqrt
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxsurgeon.arrays import Array
+from onnxsurgeon.neurons.relations import Axes
+from onnxsurgeon.ops.call import (
+    Call,
+    Changes,
+    Keep,
+    ValueCall,
+    unchanged,
+)
+from onnxsurgeon.ops.gradient import GradientCall, added, back, same, slope
+from onnxsurgeon.ops.packing import elementwise_parts
+from onnxsurgeon.ops.registry import (
+    Compute,
+    Operator,
+    add,
+    plain,
+    typed,
+)
+from onnxsurgeon.ops.shape_inference import (
+    ShapeRule,
+    broadcast_all,
+    like,
+    mapped,
+    truth,
+)
+from onnxsurgeon.ops.signatures import read, signature
+
+
+def elementwise(call: Call) -> Sequence[Axes | None]:
+    return read(call, ", ".join(["..."] * len(call.inputs)) + " -> ...")
+
+
+UNARY = Operator(
+    signature("... -> ..., ..."),
+    silence="none",
+    ignores=(1,),
+    shape=ShapeRule(mapped, whole=False),
+    unpack=elementwise_parts,
+)
+NARY = Operator(elementwise, silence="none", shape=ShapeRule(broadcast_all), unpack=elementwise_parts)
+TEST = replace(NARY, shape=ShapeRule(broadcast_all, cast=truth))
+
+# --- of one tensor ---------------------------------------------------------------------------------------------------
+
+LIKE_FIRST = replace(UNARY, shape=ShapeRule(like(0), whole=False))
+TEST_ONE = replace(UNARY, shape=ShapeRule(like(0), cast=truth, whole=False))
+
+
+def _sign(call: GradientCall) -> str:
+    emit, x = call.emit, call.inputs[0]
+    return emit("Sub", emit.mask("Greater", x, 0.0), emit.mask("Less", x, 0.0))
+
+
+def _bell(call: GradientCall) -> str:
+    emit, x = call.emit, call.inputs[0]
+    return emit("Mul", emit("Exp", emit("Neg", emit("Mul", x, x))), 2 / sqrt(pi))
+
+
+def negated(call: GradientCall, index: int) -> str:
+    return call.emit("Neg", call.gradient)
+
+
+add("Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cosh Shrink Sinh Tan", UNARY)
+add("Abs", replace(UNARY, value=plain(np.abs), gradient=slope(_sign)))
+add("Ceil", replace(UNARY, value=plain(np.ceil)))
+add("Cos", replace(UNARY, value=typed(np.cos)))
+add("Dropout", replace(UNARY, linear_in="first", keeps_mean=True, gradient=(same,)))
+add("Erf", replace(UNARY, gradient=slope(_bell)))
+add("Exp", replace(UNARY, value=typed(np.exp), gradient=slope(lambda call: call.outputs[0])))
+add("Floor", replace(UNARY, value=plain(np.floor)))
+add(
+    "Identity",
+    replace(
+        UNARY, value=lambda call: call.inputs[0], proportional=True, linear_in="first", keeps_mean=True,
+        kind="activation", gradient=(same,),
+    ),
+)  # fmt: skip
+add("IsInf IsNaN", TEST_ONE)
+add(
+    "Log",
+    replace(UNARY, value=typed(np.log), gradient=slope(lambda call: call.emit("Reciprocal", call.inputs[0]))),
+)
+add("Neg", replace(UNARY, value=plain(np.negative), linear_in="first", gradient=(negated,)))
+add("Not", replace(TEST_ONE, value=plain(np.logical_not)))
+add(
+    "Reciprocal",
+    replace(
+        UNARY,
+        value=typed(np.reciprocal),
+        gradient=slope(lambda call: call.emit("Neg", call.emit("Mul", call.outputs[0], call.outputs[0]))),
+    ),
+)
+add("Round", replace(UNARY, value=plain(np.round)))
+add("Sign", replace(UNARY, value=plain(np.sign)))
+add("Sin", replace(UNARY, value=typed(np.sin)))
+add(
+    "Sqrt",
+    replace(UNARY, value=typed(np.sqrt), gradient=slope(lambda call: call.emit("Div", 0.5, call.outputs[0]))),
+)
+
+# --- types -----------------------------------------------------------------------------------------------------------
+
+
+def _typed(value: Any, dtype: Any) -> Array:
+    if np.dtype(dtype).type.__module__ != "numpy":  # such as a float of 8 bits
+        raise ValueError("no size is of such a type")
+    return np.asarray(value).astype(dtype)
+
+
+def _cast(call: ValueCall) -> Array:
+    return _typed(call.inputs[0], onnx.helper.tensor_dtype_to_np_dtype(int(call.attributes["to"])))
+
+
+add(
+    "Cast",
+    replace(
+        UNARY,
+        shape=ShapeRule(like(0), cast=lambda attributes: int(attributes["to"]), whole=False),
+        value=_cast,
+        proportional=True,
+        gradient=(same,),
+    ),
+)
+add(
+    "CastLike",
+    replace(
+        UNARY,
+        shape=ShapeRule(like(0), ((1,),), whole=False),
+        value=lambda call: _typed(call.inputs[0], call.inputs[1].dtype),
+    ),
+)
+add("BitCast", Operator(signature("... -> ..."), silence="none"))
+
+# --- arithmetic ------------------------------------------------------------------------------------------------------
+
+
+def subtracted(call: GradientCall, index: int) -> str:
+    return back(call, call.emit("Neg", call.gradient), 1)
+
+
+def multiplied(call: GradientCall, index: int) -> str:
+    return back(call, call.emit("Mul", call.gradient, call.inputs[1 - index]), index)
+
+
+def divided(call: GradientCall, index: int) -> str:
+    return back(call, call.emit("Div", call.gradient, call.inputs[1]), 0)
+
+
+def divisor(call: GradientCall, index: int) -> str:
+    share = call.emit("Div", call.outputs[0], call.inputs[1])
+    return back(call, call.emit("Neg", call.emit("Mul", call.gradient, share)), 1)
+
+
+def power(call: GradientCall, index: int) -> str | None:
+    exponent = call.static(1)
+    if exponent is None:
+        return None
+    exponent = np.asarray(exponent, np.float32)
+    emit = call.emit
+    slope = emit("Mul", emit("Pow", call.inputs[0], emit.constant(exponent - 1)), emit.constant(exponent))
+    return back(call, emit("Mul", call.gradient, slope), 0)
+
+
+def _divide(call: ValueCall) -> Array:
+    a, b = call.inputs
+    if not np.issubdtype(np.asarray(a).dtype, np.integer):
+        return np.asarray(a / b)
+    quotient = np.abs(a) // np.abs(b)
+    return np.asarray(quotient * np.sign(a) * np.sign(b)).astype(a.dtype)
+
+
+def _modulo(call: ValueCall) -> Array:
+    return np.asarray((np.fmod if call.attributes.get("fmod") else np.mod)(*call.inputs))
+
+
+def _sum(call: ValueCall) -> Array:
+    return np.asarray(np.sum(np.broadcast_arrays(*call.inputs), axis=0, dtype=call.inputs[0].dtype))
+
+
+def _reduced(function: np.ufunc) -> Compute:
+    return lambda call: function.reduce(np.broadcast_arrays(*call.inputs))
+
+
+ADDITION = "Sum"  # what a sum of any number of tensors is called
+SUM = replace(NARY, neutral={0: 0.0, 1: 0.0}, linear_in="all", kind="sum", gradient=added)
+PRODUCT = replace(NARY, neutral={0: 1.0, 1: 1.0})
+
+add("Add", replace(SUM, value=plain(np.add)))
+add("Sum", replace(SUM, value=_sum))
+add("Sub", replace(SUM, value=plain(np.subtract), kind="other", gradient=(added, subtracted)))
+add("Mul", replace(PRODUCT, value=plain(np.multiply), linear_in="each", gradient=(multiplied, multiplied)))
+add("Div", replace(PRODUCT, value=_divide, linear_in="first", gradient=(divided, divisor)))
+add("Pow", replace(PRODUCT, value=typed(np.power), gradient=(power,)))
+add("Mod", replace(NARY, value=_modulo))
+add("Max", replace(NARY, value=_reduced(np.maximum), kind="combination"))
+add("Min", replace(NARY, value=_reduced(np.minimum), kind="combination"))
+add("Mean", replace(NARY, kind="combination"))
+
+# --- comparisons and logic -------------------------------------------------------------------------------------------
+
+
+def chosen(call: GradientCall, index: int) -> str:
+    truth = call.inputs[0] if index == 1 else call.emit("Not", call.inputs[0])
+    return back(call, call.emit("Mul", call.gradient, call.emit.number(truth)), index)
+
+
+add("BitShift BitwiseAnd BitwiseOr BitwiseXor", NARY)
+add("And", replace(TEST, value=plain(np.logical_and)))
+add("Or", replace(TEST, value=plain(np.logical_or)))
+add("Xor", replace(TEST, value=plain(np.logical_xor)))
+add("Equal", replace(TEST, value=plain(np.equal)))
+add("Greater", replace(TEST, value=plain(np.greater)))
+add("GreaterOrEqual", replace(TEST, value=plain(np.greater_equal)))
+add("Less", replace(TEST, value=plain(np.less)))
+add("LessOrEqual", replace(TEST, value=plain(np.less_equal)))
+add(
+    "Where",
+    replace(NARY, shape=ShapeRule(broadcast_all, ((1,),)), value=plain(np.where), gradient=(None, chosen, chosen)),
+)
+
+# --- of old experiments ----------------------------------------------------------------------------------------------
+
+
+def offsets(call: Call, keep: Keep) -> Changes:
+    labels = (call.axes(0) or (None, None))[1]
+    if labels is None or unchanged(keep, labels):
+        return {}
+    return {"bias": np.repeat(call.attributes["bias"], keep(labels)).tolist()}
+
+
+add("Affine", Operator(signature("... -> ..."), silence="none", shape=ShapeRule(like(0))))
+add(
+    "ImageScaler",
+    Operator(signature("n c * -> n c *"), silence="none", resize=offsets, shape=ShapeRule(like(0))),
+)

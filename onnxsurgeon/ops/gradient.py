@@ -1,0 +1,68 @@
+"""What a rule for gradients sees of one node, and the rules that many operators share.
+
+A rule returns the gradient of one input, made of those of the outputs; None where it can't be told. All shapes are
+known (a gradient is made for one batch size).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onnxsurgeon.arrays import Array, Shape
+from onnxsurgeon.ops.call import Parameters
+from onnxsurgeon.ops.emitter import Emitter
+
+
+@dataclass(frozen=True)
+class GradientCall(Parameters):
+    """One node while its gradients are made. inputs, outputs, gradients (of the outputs): names; "" for what is absent.
+
+    known: the value of an input that depends on nothing but sizes.
+    """
+
+    attributes: Mapping[str, Any]
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    gradients: Sequence[str]
+    known: Callable[[str], Array | None]
+    emit: Emitter
+
+    @property
+    def gradient(self) -> str:
+        """Of the first output."""
+        return self.gradients[0]
+
+    def has(self, index: int) -> bool:
+        return index < len(self.inputs) and bool(self.inputs[index])
+
+    def static(self, index: int) -> Array | None:
+        return self.known(self.inputs[index]) if self.has(index) else None
+
+    def shape(self, index: int) -> Shape:
+        return self.emit.shapes[self.inputs[index]]
+
+    def result(self) -> Shape:
+        return self.emit.shapes[self.outputs[0]]
+
+
+GradientRule = Callable[[GradientCall, int], str | None]  # the node, the input
+
+
+def slope(derivative: Callable[[GradientCall], str]) -> tuple[GradientRule]:
+    """The gradient of an operator of one tensor, element by element. derivative: what it is multiplied by."""
+    return (lambda call, index: call.emit("Mul", call.gradient, derivative(call)),)
+
+
+def same(call: GradientCall, index: int) -> str:
+    return call.gradient
+
+
+def back(call: GradientCall, value: str, index: int) -> str:
+    """The sum over what input `index` was broadcast along."""
+    return call.emit.summed_to(value, call.shape(index))
+
+
+def added(call: GradientCall, index: int) -> str:
+    return back(call, call.gradient, index)

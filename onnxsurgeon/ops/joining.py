@@ -1,0 +1,293 @@
+"""Operators that join tensors along an axis, and that take them apart: Concat, Split, Slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from onnxsurgeon.arrays import Array, Ids, Shape
+from onnxsurgeon.neurons.relations import Axes, Axis
+from onnxsurgeon.ops.call import (
+    Call,
+    Changes,
+    Keep,
+    Parameters,
+    ValueCall,
+    kept,
+    require_whole,
+    unchanged,
+)
+from onnxsurgeon.ops.gradient import GradientCall
+from onnxsurgeon.ops.packing import PackedPart, Parts, Unpacking
+from onnxsurgeon.ops.registry import (
+    MICROSOFT,
+    Operator,
+    add,
+)
+from onnxsurgeon.ops.shape_inference import (
+    Attributes,
+    ShapeRule,
+    Shapes,
+)
+from onnxsurgeon.ops.signatures import frozen
+
+# --- Concat ----------------------------------------------------------------------------------------------------------
+
+
+def require_apart(call: Call, keep: Keep) -> Changes:
+    """Nothing of a Concat changes; but what grows must not go from one input into the next."""
+    axes = call.result(0).axes
+    if axes:
+        axis = call.axis(len(axes), 1)
+        require_whole(
+            call, keep, axes[axis], np.cumsum([(call.shape(i) or ())[axis] for i in range(len(call.inputs))]).tolist()
+        )
+    return {}
+
+
+def concat(call: Call) -> Sequence[Axes | None]:
+    parts = [call.axes(i) for i in range(len(call.inputs))]
+    target = call.outputs[0]
+    if target.shape is None or any(p is None for p in parts):
+        return call.freeze_all("an input of unknown shape")
+    axis = call.axis(len(target.shape), 1)  # no default since opset 4
+    pieces = [p[axis] for p in parts if p is not None]
+    result = _join(call, [p for p in parts if p is not None], axis)
+    if any(piece is not None for piece in pieces) and target.dynamic[axis]:
+        for piece in pieces:
+            call.relations.freeze(piece, "concatenated with a dynamic dim")
+    elif any(piece is not None for piece in pieces):
+        whole = []
+        for index, piece in enumerate(pieces):
+            if piece is None:
+                piece = call.relations.fresh((call.shape(index) or ())[axis])
+                call.relations.freeze(piece, "concatenated from an axis that can't be cut")
+            whole.append(piece)
+        result[axis] = np.concatenate(whole)
+    return [tuple(result)]
+
+
+def _join(call: Call, parts: Sequence[Axes], axis: int) -> list[Axis]:
+    """The other axes of what is concatenated are the same neurons."""
+    result: list[Axis] = []
+    for a, column in enumerate(zip(*parts, strict=True)):
+        labelled = [] if a == axis else [c for c in column if c is not None]
+        for other in labelled[1:]:
+            call.relations.same(labelled[0], other)
+        if labelled and len(labelled) < len(column):
+            call.relations.freeze(labelled[0], "joined with an axis that can't be cut")
+        result.append(labelled[0] if labelled else None)
+    return result
+
+
+def _concat(call: ValueCall) -> Array:
+    return np.concatenate(call.inputs, int(call.attributes["axis"]))
+
+
+def concat_gradient(call: GradientCall, index: int) -> str:
+    axis = call.axis(len(call.result()))
+    lengths = [call.shape(i)[axis] for i in range(len(call.inputs))]
+    start = sum(lengths[:index])
+    return call.emit.selected(call.gradient, axis, np.arange(start, start + lengths[index]))
+
+
+add(
+    "Concat",
+    Operator(
+        concat,
+        silence="none",
+        resize=require_apart,
+        value=_concat,
+        moves="joined",
+        linear_in="all",
+        kind="stack",
+        gradient=concat_gradient,
+    ),
+)
+
+
+def joined_threes(call: Call) -> Sequence[Axes | None]:
+    """The tensors stand in threes, with their scale and zero point; otherwise it is a Concat."""
+    tensors = range(2, len(call.inputs), 3)
+    chosen = [call.inputs[i] for i in tensors]
+    return concat(replace(call, inputs=chosen, label=lambda k: call.axes(tensors[k])))
+
+
+def joined(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    """The tensors stand in threes, with their scale and zero point, behind those of the result."""
+    parts, axis = shapes[2::3], int(attributes["axis"])
+    whole = list(parts[0])
+    whole[axis] = sum(part[axis] for part in parts)
+    return [tuple(whole)]
+
+
+add("QLinearConcat", Operator(joined_threes, silence="none", shape=ShapeRule(joined, ((1,),))), domain=MICROSOFT)
+
+# --- Split -----------------------------------------------------------------------------------------------------------
+
+
+PART = Operator(frozen(""), silence="none", moves="parted", linear_in="first", proportional=True)
+
+
+def split_sizes(call: Call, keep: Keep) -> Changes:
+    axis = call.axis(len(call.shape(0) or ()))
+    pieces = [call.result(i) for i in range(len(call.outputs))]
+    sizes = [kept(keep, p.shape[axis], p.axes[axis]) for p in pieces]
+    if sizes == [p.shape[axis] for p in pieces]:
+        return {}
+    data = call.operand(0)
+    require_whole(call, keep, data and data.axes[axis], np.cumsum([p.shape[axis] for p in pieces]).tolist())
+    changes: Changes = call.spelled("split", 1, sizes) if call.version >= 13 else {"split": sizes}
+    if call.attributes.get("num_outputs") is not None:
+        changes["num_outputs"] = None
+    return changes
+
+
+def split(call: Call) -> Sequence[Axes | None]:
+    axes = call.axes(0)
+    if axes is None or any(t.shape is None for t in call.outputs):
+        return call.freeze_all("an input of unknown shape")
+    axis = call.axis(len(axes))
+    labels = axes[axis]
+    if labels is None:
+        return [axes for _ in call.outputs]
+    bounds = np.cumsum([(t.shape or ())[axis] for t in call.outputs])[:-1]
+    return [(*axes[:axis], piece_of(call, piece), *axes[axis + 1 :]) for piece in np.split(labels, bounds)]
+
+
+def piece_of(call: Call, piece: Ids) -> Axis:
+    """What is taken from an axis; a single neuron stays."""
+    if piece.size > 1:
+        return piece
+    call.relations.freeze(piece, "an axis of one neuron")
+    return None
+
+
+def _split(call: ValueCall) -> tuple[Array, ...]:
+    data, sizes = call.inputs[0], call.parameter("split", 1)
+    axis = call.axis(data.ndim)
+    if sizes is None:
+        sizes = np.full(call.outputs, -(-data.shape[axis] // call.outputs))
+    return tuple(np.split(data, np.cumsum(sizes)[:-1], axis))
+
+
+def split_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
+    shapes = [tensor.shape for tensor in call.outputs]
+    if call.axis(len(call.shape(0) or ())) != axis or any(shape is None for shape in shapes):
+        return None
+    ends = np.cumsum([0, *((shape or ())[axis] for shape in shapes)]).tolist()
+    return Unpacking(tuple(PackedPart(axis, parts[a:b]) for a, b in pairwise(ends)))
+
+
+def split_gradient(call: GradientCall, index: int) -> str:
+    return call.emit.joined(call.gradients, call.axis(len(call.shape(0))))
+
+
+add(
+    "Split",
+    replace(PART, rule=split, resize=split_sizes, value=_split, unpack=split_parts, gradient=(split_gradient,)),
+)
+
+# --- Slice -----------------------------------------------------------------------------------------------------------
+
+
+class Cut(NamedTuple):
+    """What a Slice takes of one axis."""
+
+    axis: int
+    start: int
+    end: int
+    step: int
+
+    def span(self, size: int) -> slice:
+        """Its positions on an axis of this size; an end below -size is one before the first position."""
+        return slice(self.start, None if self.step < 0 and self.end < -size else self.end, self.step)
+
+
+def cuts(call: Parameters, rank: int) -> list[Cut] | None:
+    """What a Slice takes; None where that depends on data or a dynamic dim."""
+    starts, ends = call.parameter("starts", 1), call.parameter("ends", 2)
+    axes, steps = call.parameter("axes", 3), call.parameter("steps", 4)
+    if not rank or starts is None or ends is None or (call.has(3) and axes is None) or (call.has(4) and steps is None):
+        return None
+    where = range(len(starts)) if axes is None else [a % rank for a in axes.tolist()]
+    strides = [1] * len(starts) if steps is None else steps.tolist()
+    return [Cut(*cut) for cut in zip(where, starts.tolist(), ends.tolist(), strides, strict=True)]
+
+
+def slice_bounds(call: Call, keep: Keep) -> Changes:
+    found, data = cuts(call, len(call.shape(0) or ())), call.operand(0)
+    if found is None or data is None:
+        return {}
+    starts, ends = [cut.start for cut in found], [cut.end for cut in found]
+    for k, cut in enumerate(found):
+        labels, size = data.axes[cut.axis], data.shape[cut.axis]
+        if labels is None or cut.step != 1 or unchanged(keep, labels):
+            continue
+        stay = keep(labels)
+        low, high, _ = cut.span(size).indices(size)
+        require_whole(call, keep, labels, [low, high])
+        starts[k] = int(stay[:low].sum())
+        past = cut.end >= max(size, int(stay.sum()))  # to the end, whatever that is
+        ends[k] = cut.end if past else int(stay[:high].sum())
+    return call.spelled("starts", 1, starts) | call.spelled("ends", 2, ends)
+
+
+def slice_(call: Call) -> Sequence[Axes | None]:
+    axes, target = call.axes(0), call.outputs[0]
+    if axes is None or target.shape is None:
+        return call.freeze_all("an input of unknown shape")
+    found, shape = cuts(call, len(axes)), call.shape(0) or ()
+    if found is None:
+        wanted = call.listed_axes(len(axes), 3) or ()
+        for a, (axis, n, m) in enumerate(zip(axes, shape, target.shape, strict=True)):
+            if n != m or target.dynamic[a] or a in wanted:
+                call.relations.freeze(axis, "sliced at bounds that depend on a dynamic dim")
+        return [tuple(a if n == m else None for a, n, m in zip(axes, shape, target.shape, strict=True))]
+    result = list(axes)
+    for cut in found:
+        labels, a, step = axes[cut.axis], cut.axis, cut.step
+        if labels is None:
+            continue
+        if step > 1 and 0 <= cut.start < step and target.shape[a] * step == len(labels):
+            blocks = labels.reshape(-1, step)  # are cut whole, so that the same step meets the same place in each
+            call.relations.same(blocks[:, 1:], np.repeat(blocks[:, :1], step - 1, axis=1))
+        elif abs(step) != 1 or (step == -1 and target.shape[a] != len(labels)):
+            call.relations.freeze(labels, f"sliced with a step of {step}")
+        result[a] = piece_of(call, labels[cut.span(len(labels))])
+    return [tuple(result)]
+
+
+def _slice(call: ValueCall) -> Array:
+    data, found = call.inputs[0], cuts(call, call.inputs[0].ndim)
+    index = [slice(None)] * data.ndim
+    for cut in found or ():
+        index[cut.axis] = cut.span(data.shape[cut.axis])
+    return np.asarray(data[tuple(index)])
+
+
+def slice_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
+    found = cuts(call, len(call.shape(0) or ()))
+    if found is None or len(found) != 1 or found[0].step != 1 or found[0].axis != axis:
+        return None
+    return Unpacking((PackedPart(axis, parts[found[0].span(len(parts))]),))
+
+
+def slice_gradient(call: GradientCall, index: int) -> str | None:
+    shape, found, result = call.shape(0), cuts(call, len(call.shape(0))), call.gradient
+    if found is None:
+        return None
+    for cut in found:
+        taken = np.arange(shape[cut.axis])[cut.span(shape[cut.axis])]
+        result = call.emit.scattered(result, cut.axis, taken, shape[cut.axis])
+    return result
+
+
+add(
+    "Slice",
+    replace(PART, rule=slice_, resize=slice_bounds, value=_slice, unpack=slice_parts, gradient=(slice_gradient,)),
+)

@@ -1,0 +1,180 @@
+"""Normalisations: their statistics run over axes that may be cut, which is not the same as silencing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from onnxsurgeon.arrays import Shape
+from onnxsurgeon.neurons.relations import Axes
+from onnxsurgeon.ops.call import (
+    Call,
+)
+from onnxsurgeon.ops.gradient import GradientCall
+from onnxsurgeon.ops.registry import (
+    MICROSOFT,
+    Operator,
+    Statistics,
+    add,
+)
+from onnxsurgeon.ops.shape_inference import (
+    Attributes,
+    ShapeRule,
+    Shapes,
+    like,
+)
+from onnxsurgeon.ops.signatures import counted, read
+
+
+def layer_norm(call: Call) -> Sequence[Axes | None]:
+    """The statistics run over the axes from `axis` on; outputs 1 and 2 are the statistics."""
+    axis = int(call.attributes.get("axis", -1))
+    rank = len(call.shape(0) or ())
+    results = read(call, "..., ..., ... -> ...")
+    call.normalises(0, range(axis % max(rank, 1), rank))
+    if results[0] is None:
+        return results
+    statistics = (*results[0][: axis % max(rank, 1)], *(None,) * (rank - axis % max(rank, 1)))
+    return [results[0], *(statistics for _ in results[1:])]
+
+
+def normalised(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    """The result and its statistics; input + skip last."""
+    shape = shapes[0]
+    axis = int(attributes.get("axis", -1)) % len(shape)
+    statistics = (*shape[:axis], *(1,) * (len(shape) - axis))
+    return [shape, statistics, statistics, shape]
+
+
+def layer_norm_gradient(call: GradientCall, index: int) -> str:
+    emit, x, rank = call.emit, call.inputs[0], len(call.shape(0))
+    axes = list(range(int(call.attributes["axis"]) % rank, rank))
+    centred = emit("Sub", x, emit.mean(x, axes))
+    variance = emit.mean(emit("Mul", centred, centred), axes)
+    deviation = emit("Sqrt", emit("Add", variance, float(call.attributes["epsilon"])))
+    unit, gradient = emit("Div", centred, deviation), emit("Mul", call.gradient, call.inputs[1])
+    along = emit("Mul", unit, emit.mean(emit("Mul", gradient, unit), axes))
+    return emit("Div", emit("Sub", emit("Sub", gradient, emit.mean(gradient, axes)), along), deviation)
+
+
+def batch_norm_gradient(call: GradientCall, index: int) -> str:
+    emit = call.emit
+    deviation = emit("Sqrt", emit("Add", call.inputs[4], float(call.attributes["epsilon"])))
+    factor = emit("Div", call.inputs[1], deviation)
+    behind = (1,) * (len(call.shape(0)) - 2)
+    return emit("Mul", call.gradient, emit.reshaped(factor, (*call.shape(1), *behind)))
+
+
+LAYER = Operator(layer_norm, scale=1, neutral={1: 1.0})
+
+add(
+    "LayerNormalization",
+    replace(LAYER, neutral={1: 1.0, 2: 0.0}, gradient=(layer_norm_gradient,)),
+)
+add("RMSNormalization", LAYER)
+add("SimplifiedLayerNormalization", replace(LAYER, shape=ShapeRule(normalised)))
+
+
+def skip_norm(call: Call) -> Sequence[Axes | None]:
+    """input + skip (+ bias), normalised along the last axis; output 3 is the sum."""
+    results = read(call, ", ".join(["..."] * len(call.inputs)) + " -> ..., , , ...")
+    call.normalises(0, [-1])
+    rows = None if results[0] is None else (*results[0][:-1], None)
+    return [rows if i in (1, 2) else axes for i, axes in enumerate(results)]
+
+
+SKIP = Operator(skip_norm, scale=2, shape=ShapeRule(normalised))
+
+add("SkipLayerNormalization", replace(SKIP, neutral={2: 1.0, 3: 0.0, 4: 0.0}), domain=MICROSOFT)
+add("SkipSimplifiedLayerNormalization", replace(SKIP, neutral={2: 1.0, 3: 0.0}), domain=MICROSOFT)
+
+
+def embed(call: Call) -> Sequence[Axes | None]:
+    """Tables of words, positions and segments, summed and normalised."""
+    results = read(call, "_ _, _ _, _ d, _ d, _ d, d, d, _ _, _ _ -> _ _ d, , _ _ d")
+    call.normalises(2, [1])
+    return results
+
+
+def embedded(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    """Three tables looked up, summed and normalised; an index of each mask; the sum."""
+    ids, words = shapes[0], shapes[2]
+    index = (3 * ids[0] + 2,) if attributes.get("mask_index_type") == 2 else ids[:1]
+    return [(*ids, words[1]), index, (*ids, words[1])]
+
+
+add(
+    "EmbedLayerNormalization",
+    Operator(embed, looks_up={0: 2, 1: 4}, scale=5, shape=ShapeRule(embedded, ((2,), (0,), (2,)))),
+    domain=MICROSOFT,
+)
+
+# --- by channel ------------------------------------------------------------------------------------------------------
+
+
+def batch_norm(call: Call) -> Sequence[Axes | None]:
+    results = read(call, "n c ..., c, c, c, c -> n c ..., c, c, c, c")
+    if call.attributes.get("training_mode"):
+        call.normalises(0, [a for a in range(len(call.shape(0) or ())) if a != 1])
+    return results
+
+
+def instance_norm(call: Call) -> Sequence[Axes | None]:
+    results = read(call, "n c ..., c, c -> n c ...")
+    call.normalises(0, range(2, len(call.shape(0) or ())))
+    return results
+
+
+def norm_groups(call: Call) -> int:
+    return int((call.shape(0) or (1, 1))[1]) // int(call.attributes["num_groups"])
+
+
+def group_norm(call: Call) -> Sequence[Axes | None]:
+    """Before opset 21 scale and shift are per group, from then on per channel."""
+    groups = int(call.attributes["num_groups"])
+    per = "g" if (call.shape(1) or (0,))[0] == groups and groups != (call.shape(0) or (0, 0))[1] else "(g c)"
+    results = read(call, f"n (g c) *, {per}, {per} -> n (g c) *", g=groups)
+    call.normalises(0, [1])
+    return results
+
+
+add(
+    "BatchNormalization",
+    Operator(
+        batch_norm,
+        silence="none",
+        neutral={1: 1.0, 2: 0.0, 3: 0.0, 4: 1.0},
+        scale=1,
+        statistics=Statistics(scale=1, shift=2, mean=3, variance=4),
+        gradient=(batch_norm_gradient,),
+    ),
+)
+add("InstanceNormalization", Operator(instance_norm, scale=1, neutral={1: 1.0, 2: 0.0}))
+add(
+    "GroupNormalization",
+    Operator(
+        group_norm,
+        resize=counted("num_groups", 0, 1, norm_groups),
+        scale=1,
+        shape=ShapeRule(like(0)),
+        neutral={1: 1.0, 2: 0.0},
+    ),
+)
+
+# --- without parameters ----------------------------------------------------------------------------------------------
+
+
+def mean_variance(call: Call) -> Sequence[Axes | None]:
+    results = read(call, "... -> ...")
+    call.normalises(0, [int(a) for a in call.attributes.get("axes") or (0, 2, 3)])
+    return results
+
+
+def local_response(call: Call) -> Sequence[Axes | None]:
+    results = read(call, "n c ... -> n c ...")
+    call.normalises(0, [1])
+    return results
+
+
+add("MeanVarianceNormalization", Operator(mean_variance, shape=ShapeRule(like(0))))
+add("LRN", Operator(local_response))

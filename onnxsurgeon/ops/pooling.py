@@ -1,0 +1,141 @@
+"""Pooling, sampling and transforms along space: channels are the second axis, and pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from onnxsurgeon.arrays import Shape
+from onnxsurgeon.neurons.relations import Axes
+from onnxsurgeon.ops.call import (
+    Call,
+)
+from onnxsurgeon.ops.gradient import GradientCall
+from onnxsurgeon.ops.reduction import mean_of
+from onnxsurgeon.ops.registry import (
+    MICROSOFT,
+    Operator,
+    add,
+)
+from onnxsurgeon.ops.shape_inference import (
+    Attributes,
+    ShapeRule,
+    Shapes,
+)
+from onnxsurgeon.ops.signatures import read, signature
+from onnxsurgeon.ops.windows import needed, padded, places, positions, taps_of, unslid, untapped, window_of
+
+LOW = -3.4e38  # below all that is pooled
+POOL = Operator(signature("n c * -> n c *"), silence="none")
+
+
+def max_pool(call: Call) -> Sequence[Axes | None]:
+    if any(indices.used for indices in call.outputs[1:]):
+        return call.freeze_all("its indices count over all channels")
+    return read(call, "n c * -> n c *, n c *")
+
+
+def pooled(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    n, *spatial = shapes[0]
+    kernel = attributes["kernel_shape"]
+    if attributes.get("channels_last"):
+        return [(n, *places(attributes, tuple(spatial[:-1]), kernel), spatial[-1])]
+    return [(n, spatial[0], *places(attributes, tuple(spatial[1:]), kernel))]
+
+
+def pooled_last(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    return pooled({**attributes, "channels_last": 1}, shapes)
+
+
+def pooled_away(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
+    n, *rest = shapes[0]
+    ones = (1,) * (len(rest) - 1)
+    return [(n, *ones, rest[-1]) if attributes.get("channels_last") else (n, rest[0], *ones)]
+
+
+def average_gradient(call: GradientCall, index: int) -> str:
+    emit, seen, size = call.emit, window_of(call), call.shape(0)[2:]
+    share = np.ones((), np.float32)
+    for at, n, before, after in zip(positions(call), size, seen.before, seen.after, strict=True):
+        start, end = (0, before + n + after) if call.attributes.get("count_include_pad") else (before, before + n)
+        share = share[..., None] / ((at >= start) & (at < end)).sum(axis=0).astype(np.float32)
+    n, channels, *places = call.result()
+    gradient = emit.reshaped(emit("Mul", call.gradient, emit.constant(share)), (n * channels, 1, *places))
+    ones = emit.filled((1, 1, *(len(at) for at in positions(call))), 1.0)
+    return emit.reshaped(unslid(call, gradient, ones, 1, 1, needed(call)), call.shape(0))
+
+
+def max_gradient(call: GradientCall, index: int) -> str:
+    """To the first tap that is the largest."""
+    emit, ends, size = call.emit, needed(call), call.shape(0)[2:]
+    free, parts = emit.filled((), 1.0), []
+    for seen in taps_of(call, padded(call, LOW)):
+        largest = emit("Mul", free, emit.number(emit("Not", emit("Less", seen, call.outputs[0]))))
+        free = emit("Sub", free, largest)
+        parts.append(emit("Mul", largest, call.gradient))
+    found = untapped(call, parts, [n + before + after for n, (before, after) in zip(size, ends, strict=True)])
+    return emit.places(found, {2 + a: np.arange(before, before + size[a]) for a, (before, _) in enumerate(ends)})
+
+
+def global_average_gradient(call: GradientCall, index: int) -> str:
+    return mean_of(call, list(range(2, len(call.shape(0)))))
+
+
+MEAN = replace(POOL, linear_in="first", keeps_mean=True)
+
+add("GlobalMaxPool GlobalLpPool LpPool", POOL)
+add("AveragePool", replace(MEAN, gradient=(average_gradient,)))
+add("GlobalAveragePool", replace(MEAN, gradient=(global_average_gradient,)))
+add("MaxPool", Operator(max_pool, silence="none", gradient=(max_gradient,)))
+add(
+    "NhwcMaxPool",
+    Operator(signature("n * c -> n * c"), silence="none", shape=ShapeRule(pooled_last)),
+    domain=MICROSOFT,
+)
+
+
+def channels(call: Call) -> str:
+    return "n * c -> n * c" if call.attributes.get("channels_last") else "n c * -> n c *"
+
+
+QUANTISED = Operator(signature(channels), silence="none")
+
+add("QLinearAveragePool", replace(QUANTISED, shape=ShapeRule(pooled)), domain=MICROSOFT)
+add("QLinearGlobalAveragePool", replace(QUANTISED, shape=ShapeRule(pooled_away)), domain=MICROSOFT)
+
+# --- sampling --------------------------------------------------------------------------------------------------------
+
+SAMPLED = Operator(signature("n c *, n * -> n c *"), silence="none")
+
+add("GridSample", SAMPLED)
+add("GridSample", replace(SAMPLED, stands_for=("GridSample", 16)), domain=MICROSOFT)
+add("RoiAlign", Operator(signature("_ c *, r _, r -> r c *"), silence="none"))
+add("MaxRoiPool", Operator(signature("_ c *, r _ -> r c *"), silence="none"))
+
+
+def columns(call: Call) -> Sequence[Axes | None]:
+    block = call.static(2)
+    if block is None:
+        return call.freeze_all("a block of unknown size")
+    return read(call, f"n (c {prod(block.tolist())}) _ -> n c *")
+
+
+add("Col2Im", Operator(columns, silence="none"))
+
+# --- transforms ------------------------------------------------------------------------------------------------------
+
+
+def fourier(call: Call) -> Sequence[Axes | None]:
+    rank, axis = len(call.shape(0) or ()), call.parameter("axis", 2)
+    if call.has(2) and axis is None:
+        return call.freeze_all("transformed along an axis that is not known")
+    along = int(axis) if axis is not None else -2
+    own = ["_" if a in (along % max(rank, 1), rank - 1) else f"x{a}" for a in range(rank)]
+    return read(call, f"{' '.join(own)} -> {' '.join(own)}")
+
+
+add("DFT", Operator(fourier, silence="none"))
+add("STFT", Operator(signature("n _ _, , _ -> n _ _ _"), silence="none"))
