@@ -137,12 +137,12 @@ ReportTo = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing unless it fails.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Whole tables, progress as lines, tracebacks.")]
-DATA = "An .npz or .npy file, a folder of pictures, or a function that yields batches."
+DATA = "An .npz or .npy file, a folder of images, or a function that yields batches."
 DataSpec = Annotated[str, typer.Option("--data", metavar="FILE|DIR|MODULE:FUNCTION", help=DATA, show_default=False)]
 SomeData = Annotated[
     str | None, typer.Option("--data", metavar="FILE|DIR|MODULE:FUNCTION", help=DATA, show_default=False)
 ]
-Preprocess = Annotated[Preset | None, typer.Option(help="How a folder of pictures becomes numbers.")]
+Preprocess = Annotated[Preset | None, typer.Option(help="How a folder of images becomes numbers.")]
 Samples = Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many, drawn by --seed.")]
 BatchSize = Annotated[
     int | None, typer.Option("--batch", metavar="N", min=1, help="Samples at a time. [default: 32, or the model's own]")
@@ -168,7 +168,7 @@ Stats = Annotated[
     typer.Option(metavar="FILE", help="Where to keep what --data tells of this model: the next ratio costs no pass."),
 ]
 Mirror = Annotated[
-    bool, typer.Option("--mirror", help="--data are pictures: fit to their mirror images, too; joint also moves them.")
+    bool, typer.Option("--mirror", help="--data are images: fit to their mirror images, too; joint also moves them.")
 ]
 Rotate = Annotated[
     bool | None,

@@ -23,7 +23,7 @@ from onnxsurgeon.errors import ModelError
 from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.session import Device, Session
 from onnxsurgeon.training.differentiate import EXPECTED, backward
-from onnxsurgeon.training.losses import relative, scored
+from onnxsurgeon.training.losses import loss_values, relative_error
 
 HELD_OUT = 4  # one in this many samples is held out
 STEP = 32  # the least number of samples per gradient
@@ -82,7 +82,7 @@ def pool_samples(targets: Targets) -> SamplePool | None:
 
     Uses only as many samples as fit into memory.
     """
-    piece = Segment(targets.labels.model, ends := scored(targets.labels.model), targets.device)
+    piece = Segment(targets.labels.model, ends := loss_values(targets.labels.model), targets.device)
     names, pools, used = [end.name or "" for end in ends], list[SamplePool](), 0
     mirrored = targets.data if isinstance(targets.data, Mirrored) else None
     for batch in (mirrored.samples if mirrored else targets.data).batches():
@@ -92,7 +92,7 @@ def pool_samples(targets: Targets) -> SamplePool | None:
             return None
         expected = {name: arrays[name].reshape(batch.size, -1)[: batch.count] for name in names}
         feed = {name: array[: batch.count] for name, array in batch.feed.items()}
-        shapes, vary = {name: arrays[name].shape for name in names}, mirrored.drawn if mirrored else None
+        shapes, vary = {name: arrays[name].shape for name in names}, mirrored.augment if mirrored else None
         pools.append(SamplePool(feed, expected, batch.size, shapes, piece, vary))
         used += sum(array.nbytes for array in [*feed.values(), *expected.values()])
         if used > targets.memory / 4:
@@ -116,7 +116,7 @@ class Training:
         self.seen, self.rng, model = seen, np.random.default_rng(seed), layers[0].model
         named = [[value.name or "" for value in layer.values()] for layer in layers]
         weights = list(dict.fromkeys(value for layer in layers for value in layer.values()))
-        ends = {end: self._factor(end.name or "") for end in scored(model)}
+        ends = {end: self._factor(end.name or "") for end in loss_values(model)}
         self.ends = [end.name or "" for end in ends]
         try:
             made = backward(model, weights, ends, seen.fed(np.arange(seen.size) % len(seen)), device)
@@ -140,7 +140,7 @@ class Training:
         """The squared error of the outputs on `held`, relative to their variance."""
         runs = [(self.forward.run({**b.feed, **self.fixed, **weights}), b) for b in held.batches()]
         found = _stacked([{n: a[n].reshape(b.size, -1)[: b.count] for n in self.ends} for a, b in runs])
-        loss = relative([held.expected[name] for name in self.ends], [found[name] for name in self.ends])
+        loss = relative_error([held.expected[name] for name in self.ends], [found[name] for name in self.ends])
         return loss if np.isfinite(loss) else np.inf
 
     def _gradients(self, weights: Arrays, chosen: IntArray) -> Arrays:

@@ -1,6 +1,6 @@
-"""Calibration and evaluation data: samples as batches that a model takes, checked before the work, never all in memory.
+"""Calibration and evaluation data: batches that fit a model, checked before any work and never all in memory.
 
-open_data("calib.npz", inputs_of(model.ir)) opens them; `Data.batches` yields them, the same ones each time.
+open_data("calib.npz", inputs_of(model.ir)) opens data; `Data.batches` yields the same batches each time.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import numpy as np
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.data.array_files import open_arrays
 from onnxsurgeon.data.augmentation import Mirrored, mirrored
-from onnxsurgeon.data.functions import Function, imported, is_function
-from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, inputs_of, rebatched
-from onnxsurgeon.data.pictures import Pictures, Preset, open_pictures
+from onnxsurgeon.data.functions import Function, import_function, is_function
+from onnxsurgeon.data.images import ImageFolder, Preset, open_images
+from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, inputs_of, rebatch
 from onnxsurgeon.errors import UsageError
 
 __all__ = ["Batch", "Data", "Input", "Mirrored", "Preset", "Samples", "inputs_of", "mirrored", "open_data"]
 
-KINDS = "give an .npz or .npy file, a folder of pictures, or module:function"
-STEP = 32  # samples in a batch, where the model takes any number
+KINDS = "give an .npz or .npy file, a folder of images, or module:function"
+STEP = 32  # samples in a batch, if the model takes any number
 
 
 @dataclass(frozen=True)
 class Batch:
-    """feed: an array per input. labels: shape (count, ...), None where there are none. count: samples in it.
+    """A batch. feed: an array per input. labels: shape (count, ...), or None. count: number of samples.
 
-    size: samples that the model is fed; those beyond `count` are padding, for models of a static batch.
+    size: batch size of `feed`; samples beyond `count` are padding, for models with a static batch size.
     """
 
     feed: Arrays
@@ -40,16 +40,16 @@ class Batch:
 
 
 class Samples(Protocol):
-    """Calibration data, or a part of them: the same batches each time."""
+    """Calibration data or a part of it, with the same batches each time."""
 
     def __len__(self) -> int: ...
     def batches(self) -> Iterator[Batch]: ...
 
 
 class Source(Protocol):
-    """Where samples come from. pieces: all of them in order, `step` at a time where it can choose.
+    """A source of samples. pieces: all samples in order, `step` at a time if the source can choose.
 
-    classes: how many there are, where the labels are ranks of names.
+    classes: the number of classes, if the labels are positions in a sorted list of names.
     """
 
     @property
@@ -63,7 +63,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Data:
-    """Samples that were checked against a model's inputs. `len` is their number, `step` how many a batch has."""
+    """Samples that fit a model's inputs. `len` is the number of samples, `step` that of a batch."""
 
     spec: str
     expected: Expected
@@ -82,10 +82,10 @@ class Data:
         return self.source.count
 
     def batches(self) -> Iterator[Batch]:
-        """Every sample once, in the same order each time. The last batch may be smaller, or is padded where the model
-        takes batches of one size alone."""
+        """All samples once, in the same order each time. The last batch may be smaller; it is padded if the batch size
+        of the model is static."""
         sampled = self.expected.sampled
-        for piece in rebatched(self.source.pieces(self.step), self.step, sampled):
+        for piece in rebatch(self.source.pieces(self.step), self.step, sampled):
             missing = self.step - piece.count if self.expected.size else 0
             feed = {
                 name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) if missing and name in sampled else a
@@ -103,29 +103,29 @@ def open_data(
     batch: int | None = None,
     seed: int = 0,
 ) -> Data:
-    """The data that `spec` means, for a model with these `inputs` (see `inputs_of`); all that is bad is found here.
+    """The data that `spec` names, checked for a model with these `inputs` (see `inputs_of`).
 
-    spec: an .npz or .npy file, a folder of pictures, or `module:function`. preprocess: how pictures become numbers.
-    samples: at most so many, drawn by `seed`; of a function, the first. batch: samples at a time, 32 by default; a
-    model of a static batch decides for itself.
-    Raises UsageError where the data are not what the model takes, ModelError where they can't be read.
+    spec: an .npz or .npy file, a folder of images, or `module:function`. preprocess: the preset that scales images.
+    samples: the most samples to use, drawn with `seed` (from a function: the first ones). batch: batch size, 32 by
+    default; ignored by models with a static batch size.
+    Raises UsageError if the data don't fit the model, ModelError if they can't be read.
     """
     expected = Expected(tuple(inputs))
     step = _step(expected, samples, batch)
     if is_function(spec) and not Path(spec).exists():
-        source: Source = Function(spec, imported(spec, "--data"), expected, seed, samples).verified()
+        source: Source = Function(spec, import_function(spec, "--data"), expected, seed, samples).verify()
     elif Path(spec).is_dir():
-        source = open_pictures(Path(spec), expected, preprocess, samples, seed)
+        source = open_images(Path(spec), expected, preprocess, samples, seed)
     elif not Path(spec).exists():
         raise UsageError(f"--data {spec} does not exist", fix=KINDS)
     elif Path(spec).suffix in (".npz", ".npy"):
         source = open_arrays(Path(spec), expected, samples, seed, step)
     else:
-        raise UsageError(f"--data {spec} is of no known kind", fix=KINDS)
-    if preprocess is not None and not isinstance(source, Pictures):
+        raise UsageError(f"--data {spec} is of an unknown kind", fix=KINDS)
+    if preprocess is not None and not isinstance(source, ImageFolder):
         raise UsageError(
-            f"--preprocess {preprocess} is for folders of pictures", why=f"--data {spec} has numbers in it",
-            fix="leave it out; what is no picture is taken as it is",
+            f"--preprocess {preprocess} is for folders of images", why=f"--data {spec} contains arrays",
+            fix="leave it out; arrays are used unchanged",
         )  # fmt: skip
     return Data(spec, expected, source, step)
 
@@ -134,10 +134,10 @@ def _step(expected: Expected, samples: int | None, batch: int | None) -> int:
     """Samples in a batch."""
     for name, value in (("samples", samples), ("batch", batch)):
         if value is not None and value < 1:
-            raise UsageError(f"--{name} {value} makes no sense", why="wanted: 1 or more", fix="give more")
+            raise UsageError(f"--{name} is {value}", why="it must be at least 1", fix="use a larger number")
     if expected.size is not None and batch not in (None, expected.size):
         raise UsageError(
-            f"--batch {batch}, but the model takes {expected.size} at a time", why="its batch is static",
+            f"--batch is {batch}, but the model takes {expected.size} samples", why="its batch size is static",
             fix="leave --batch out",
         )  # fmt: skip
     return expected.size or batch or STEP

@@ -1,4 +1,4 @@
-"""Samples in .npz and .npy files, mapped into memory: what is not looked at is not read."""
+"""Samples in .npz and .npy files, memory-mapped, so that only used samples are read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from onnxsurgeon.data.model_inputs import LABELS, Chunk, Expected, chosen
+from onnxsurgeon.data.model_inputs import LABELS, Chunk, Expected, choose
 from onnxsurgeon.errors import ModelError
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -28,8 +28,8 @@ LOCAL = 30  # bytes of a zip member's own header, before its name
 
 
 @dataclass(frozen=True)
-class Stored:
-    """An array in a file. It is mapped only while it is read: pages of a mapping stay in memory as long as it does."""
+class ArrayOnDisk:
+    """An array in a file. It is mapped only while it is read, because pages stay in memory as long as their mapping."""
 
     file: Any  # a path, or an open file
     offset: int
@@ -38,7 +38,7 @@ class Stored:
     fortran: bool
 
     def read(self, rows: np.ndarray | None = None) -> np.ndarray:
-        """A copy of it all, or of some rows."""
+        """A copy of the array, or of some rows."""
         if 0 in self.shape:
             return np.empty(self.shape, self.dtype)
         mapped = np.memmap(self.file, self.dtype, "r", self.offset, self.shape, "F" if self.fortran else "C")
@@ -47,11 +47,11 @@ class Stored:
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """The samples of a file of arrays. rows: those that were chosen, ascending, shape (samples,)."""
+    """The samples of a file of arrays. rows: indices of the chosen ones, ascending, shape (samples,)."""
 
     expected: Expected
-    arrays: Mapping[str, Stored]
-    labels: Stored | None
+    arrays: Mapping[str, ArrayOnDisk]
+    labels: ArrayOnDisk | None
     rows: np.ndarray
     classes = None
 
@@ -71,44 +71,44 @@ class ArrayFile:
 
 
 def open_arrays(path: Path, expected: Expected, samples: int | None, seed: int, step: int) -> ArrayFile:
-    """The samples of an .npz or .npy file, or some of them; all are as the model takes them.
+    """The samples of an .npz or .npy file, or some of them, checked for the model.
 
-    Raises ModelError where it can't be read, UsageError where it is not what the model takes. step: samples to look
-    at together.
+    step: number of samples to check at a time. Raises ModelError if the file can't be read, UsageError if its arrays
+    don't fit the model.
     """
     try:
         found = {"": _single(path)} if path.suffix == ".npy" else _members(path)
     except BROKEN as problem:
-        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:  # there is no room to unpack it
+        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:  # no space to unpack the archive
             raise
         raise ModelError(
             f"{path} can't be read as {path.suffix}", why=str(problem),
             fix="write it with numpy.savez or numpy.save, without pickled objects",
         ) from None  # fmt: skip
-    keys = expected.named(found, str(path))
+    keys = expected.keys_of(found, str(path))
     arrays = {name: found[key] for name, key in keys.items()}
     labels = found.get(LABELS) if LABELS not in arrays else None
     count = expected.check_forms(arrays, labels, str(path))
-    source = ArrayFile(expected, arrays, labels, chosen(count, samples, seed))
+    source = ArrayFile(expected, arrays, labels, choose(count, samples, seed))
     for piece in source.pieces(step):
         expected.check_numbers(piece.arrays, piece.labels, str(path))
     return source
 
 
-def _members(path: Path) -> dict[str, Stored]:
+def _members(path: Path) -> dict[str, ArrayOnDisk]:
     with zipfile.ZipFile(path) as archive:
         return {info.filename.removesuffix(".npy"): _member(archive, info, path) for info in archive.infolist()}
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Stored:
-    """An array of an archive: where it lies, or in a nameless file that it is unpacked to."""
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> ArrayOnDisk:
+    """An array of an archive: in the archive itself, or unpacked to an anonymous temporary file if compressed."""
     if info.compress_type == zipfile.ZIP_STORED:
         with path.open("rb") as file:
             file.seek(info.header_offset)
             name, extra = struct.unpack("<26x2H", file.read(LOCAL))
             file.seek(name + extra, 1)
             return _array(file, path)
-    unpacked = tempfile.TemporaryFile()  # noqa: SIM115  it goes with what is stored in it
+    unpacked = tempfile.TemporaryFile()  # noqa: SIM115  a finalizer closes it together with the array
     try:
         with archive.open(info) as packed:
             shutil.copyfileobj(packed, unpacked)
@@ -121,16 +121,16 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Stor
     return found
 
 
-def _single(path: Path) -> Stored:
+def _single(path: Path) -> ArrayOnDisk:
     with path.open("rb") as file:
         return _array(file, path)
 
 
-def _array(file: IO[bytes], source: Any) -> Stored:
-    """The array whose .npy form begins where `file` stands, in `source`."""
+def _array(file: IO[bytes], source: Any) -> ArrayOnDisk:
+    """The array in .npy format at the current position of `file`, to be read from `source`."""
     shape, fortran, dtype = HEADERS[np.lib.format.read_magic(file)](file)
     if dtype.hasobject:
-        raise ValueError("it has Python objects in it")
-    found = Stored(source, file.tell(), shape, dtype, fortran)
-    found.read(np.arange(0) if shape else None)  # is all of it there?
+        raise ValueError("it contains Python objects")
+    found = ArrayOnDisk(source, file.tell(), shape, dtype, fortran)
+    found.read(np.arange(0) if shape else None)  # raises if the file is truncated
     return found

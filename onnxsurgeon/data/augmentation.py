@@ -1,4 +1,4 @@
-"""Samples twice: every batch, and after it the same with its pictures mirrored."""
+"""Augments samples: each batch is followed by its mirror images."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from onnxsurgeon.data import Batch, Samples
 
 COLOURS = (1, 3, 4)
-SHIFT = 1 / 16  # of its sides a picture moves at most
+SHIFT = 1 / 16  # the largest shift of an image, relative to its sides
 
 
 @dataclass(frozen=True)
 class Mirrored:
-    """widths: the axis from left to right, by input that holds pictures."""
+    """Samples and their mirror images. widths: the horizontal axis of each input that holds images."""
 
     samples: Samples
     widths: Mapping[str, int]
@@ -32,47 +32,47 @@ class Mirrored:
     def batches(self) -> Iterator[Batch]:
         for batch in self.samples.batches():
             yield batch
-            turned = {
+            flipped = {
                 name: np.ascontiguousarray(np.flip(array, self.widths[name])) if name in self.widths else array
                 for name, array in batch.feed.items()
             }
-            yield replace(batch, feed=turned)
+            yield replace(batch, feed=flipped)
 
-    def drawn(self, feed: Arrays, rng: np.random.Generator) -> Arrays:
-        """Every picture mirrored or not, and moved a little, alike in all inputs; its edges fill what is bare."""
+    def augment(self, feed: Arrays, rng: np.random.Generator) -> Arrays:
+        """`feed` with each image flipped or not and shifted a little, alike in all inputs; edges fill the gaps."""
         count = len(next(iter(feed.values())))
-        turned, shifts = rng.random(count) < 0.5, rng.uniform(-SHIFT, SHIFT, (count, 2))
+        flipped, shifts = rng.random(count) < 0.5, rng.uniform(-SHIFT, SHIFT, (count, 2))
         return {
-            name: _moved(array, self.widths[name], turned, shifts) if name in self.widths else array
+            name: _flip_and_shift(array, self.widths[name], flipped, shifts) if name in self.widths else array
             for name, array in feed.items()
         }
 
 
-def _moved(pictures: np.ndarray, width: int, turned: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """width: the axis from left to right, behind that from top to bottom. shifts: by picture, of its sides."""
-    result = np.empty_like(pictures)
-    for picture, into, mirror, shift in zip(pictures, result, turned, shifts, strict=True):
+def _flip_and_shift(images: np.ndarray, width: int, flipped: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Flipped and shifted images. width: the horizontal axis, after the vertical one. shifts: relative to the sides."""
+    result = np.empty_like(images)
+    for image, into, mirror, shift in zip(images, result, flipped, shifts, strict=True):
         down, right = (
             np.clip(np.arange(size) + round(by * size), 0, size - 1)
-            for by, size in zip(shift, picture.shape[width - 2 : width], strict=True)
+            for by, size in zip(shift, image.shape[width - 2 : width], strict=True)
         )
-        into[...] = picture.take(down, width - 2).take(right[::-1] if mirror else right, width - 1)
+        into[...] = image.take(down, width - 2).take(right[::-1] if mirror else right, width - 1)
     return result
 
 
 def mirrored(samples: Samples, inputs: Sequence[Input]) -> Mirrored:
-    """`samples` and their mirror images. Raises UsageError where no input holds pictures."""
+    """`samples` and their mirror images. Raises UsageError if no input holds images."""
     widths = {wanted.name: axis for wanted in inputs if (axis := _width(wanted)) is not None}
     if not widths:
         raise UsageError(
-            "--mirror needs pictures", why="; ".join(map(str, inputs)),
+            "--mirror needs images", why="; ".join(map(str, inputs)),
             fix="leave it out: no input is [?, 1, 3 or 4 colours, height, width] or [?, height, width, colours]",
         )  # fmt: skip
     return Mirrored(samples, widths)
 
 
 def _width(wanted: Input) -> int | None:
-    """The axis from left to right, None where it holds no pictures."""
+    """The horizontal axis; None if the input does not hold images."""
     if len(wanted.shape) != 4 or not np.issubdtype(wanted.dtype, np.floating):
         return None
     return 3 if wanted.shape[1] in COLOURS else 2 if wanted.shape[3] in COLOURS else None

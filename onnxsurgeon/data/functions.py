@@ -1,4 +1,4 @@
-"""Functions of the user's own, named `module:function`; and samples that one of them yields."""
+"""User functions, named `module:function`, and samples that such a function yields."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ def is_function(spec: str) -> bool:
     return re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", spec) is not None
 
 
-def imported(spec: str, option: str) -> Callable[..., Any]:
-    """The function that `module:function` names; modules of the current folder are found, too."""
+def import_function(spec: str, option: str) -> Callable[..., Any]:
+    """The function named `module:function`; the module may be in the current folder. Raises UsageError."""
     module, _, name = spec.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
-    with explained(f"{option} {spec} can't be imported"):
+    with explain_errors(f"{option} {spec} can't be imported"):
         found = getattr(importlib.import_module(module), name, None)
     if not callable(found):
-        raise UsageError(f"{option} {spec} is no function", why=f"{module} has no {name}", fix="check the name")
+        raise UsageError(
+            f"{option} {spec} is not a function", why=f"{module} has no function {name}", fix="check the name"
+        )
     return found  # type: ignore[no-any-return]
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Raises what goes wrong in a user's code as a UsageError."""
+def explain_errors(what: str) -> Iterator[None]:
+    """Turn exceptions of user code into UsageError."""
     try:
         yield
     except SurgeonError:
@@ -49,37 +51,37 @@ def explained(what: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Function:
-    """The samples that a function yields, the first `most` of them. marks: a checksum per piece."""
+    """The first `limit` samples that a function yields. checksums: one per piece."""
 
     spec: str
     function: Callable[..., Any]
     expected: Expected
     seed: int
-    most: int | None
+    limit: int | None
     count: int = 0
     labelled: bool = False
-    marks: tuple[int, ...] = ()
+    checksums: tuple[int, ...] = ()
     classes = None
 
     def pieces(self, step: int) -> Iterator[Chunk]:
-        """Raises UsageError where they are not those that were checked."""
+        """The samples, piece by piece. Raises UsageError if they differ from those that `verify` saw."""
         number = -1
-        for number, piece in enumerate(self._yielded()):
-            if self.marks[number : number + 1] != (_mark(piece),):
+        for number, piece in enumerate(self._chunks()):
+            if self.checksums[number : number + 1] != (_checksum(piece),):
                 break
             yield piece
         else:
-            if number + 1 == len(self.marks):
+            if number + 1 == len(self.checksums):
                 return
         raise UsageError(
-            f"--data {self.spec} yields other samples the second time", why=f"the first difference: dict {number + 1}",
-            fix="let it take a seed and draw by that alone",
+            f"--data {self.spec} yields other samples the second time", why=f"dict {number + 1} is the first to differ",
+            fix="let it take an argument `seed` and use no other source of randomness",
         )  # fmt: skip
 
-    def verified(self) -> Function:
-        """The same, once all was looked at. Raises UsageError for what is not as the model takes it."""
-        marks, count, first, labelled = [], 0, None, set()
-        for piece in self._yielded():
+    def verify(self) -> Function:
+        """This function with the number and checksums of its samples. Raises UsageError if they don't fit the model."""
+        checksums, count, first, labelled = [], 0, None, set()
+        for piece in self._chunks():
             self.expected.check_numbers(piece.arrays, piece.labels, f"--data {self.spec}")
             whole = {n: a for n, a in piece.arrays.items() if n not in self.expected.sampled}
             first = whole if first is None else first
@@ -88,22 +90,22 @@ class Function:
                     f"--data {self.spec}: {', '.join(whole)} must be the same in every dict",
                     why="these inputs have no batch axis", fix="yield one value",
                 )  # fmt: skip
-            marks.append(_mark(piece))
+            checksums.append(_checksum(piece))
             labelled.add(piece.labels is not None)
             count += piece.count
         if len(labelled) != 1:
             raise UsageError(
-                f"--data {self.spec} yields " + ("no samples" if not labelled else "labels for some dicts alone"),
+                f"--data {self.spec} yields " + ("no samples" if not labelled else "labels for some dicts only"),
                 fix="yield a dict of arrays, or (dict, labels), for each batch",
             )
-        return replace(self, count=count, labelled=labelled.pop(), marks=tuple(marks))
+        return replace(self, count=count, labelled=labelled.pop(), checksums=tuple(checksums))
 
-    def _yielded(self) -> Iterator[Chunk]:
+    def _chunks(self) -> Iterator[Chunk]:
         seeded = "seed" in inspect.signature(self.function).parameters
-        left = self.most
-        with explained(f"--data {self.spec} failed"):
+        left = self.limit
+        with explain_errors(f"--data {self.spec} failed"):
             for found in self.function(seed=self.seed) if seeded else self.function():
-                piece = self._piece(found)
+                piece = self._chunk(found)
                 if left is not None:
                     piece = piece.part(0, left, self.expected.sampled)
                     left -= piece.count
@@ -111,25 +113,25 @@ class Function:
                 if left == 0:
                     return
 
-    def _piece(self, found: Any) -> Chunk:
+    def _chunk(self, found: Any) -> Chunk:
         where = f"--data {self.spec}"
         given, labels = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
         if not isinstance(given, dict):
             raise UsageError(
-                f"{where} yields {type(given).__name__}", why="wanted: a dict of arrays, or (dict, labels)",
-                fix="yield one for each batch; the keys are the names of inputs",
+                f"{where} yields {type(given).__name__}", why="it must yield a dict of arrays, or (dict, labels)",
+                fix="yield one per batch; the keys are names of inputs",
             )  # fmt: skip
-        held = {str(key): np.asarray(value) for key, value in given.items()}
-        keys = self.expected.named(held, where)
-        arrays = {name: held[key] for name, key in keys.items()}
+        by_key = {str(key): np.asarray(value) for key, value in given.items()}
+        keys = self.expected.keys_of(by_key, where)
+        arrays = {name: by_key[key] for name, key in keys.items()}
         if labels is None and LABELS not in arrays:
-            labels = held.get(LABELS)
+            labels = by_key.get(LABELS)
         labels = None if labels is None else np.asarray(labels)
         return Chunk(arrays, labels, self.expected.check_forms(arrays, labels, where))
 
 
-def _mark(piece: Chunk) -> int:
-    mark = 0
+def _checksum(piece: Chunk) -> int:
+    checksum = 0
     for array in (*piece.arrays.values(), *([] if piece.labels is None else [piece.labels])):
-        mark = zlib.crc32(np.ascontiguousarray(array).tobytes(), mark)
-    return mark
+        checksum = zlib.crc32(np.ascontiguousarray(array).tobytes(), checksum)
+    return checksum

@@ -1,4 +1,4 @@
-"""What a model wants to be fed, and whether arrays are that: names, types, shapes and finite numbers."""
+"""The inputs of a model, and checks that arrays fit them: names, types, shapes and finite numbers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from onnxsurgeon.errors import ModelError, UsageError
 LABELS = "labels"
 
 
-class Formed(Protocol):
-    """An array, or what is known of one."""
+class HasForm(Protocol):
+    """An array, or anything else with its type and shape."""
 
     @property
     def dtype(self) -> np.dtype[Any]: ...
@@ -26,7 +26,7 @@ class Formed(Protocol):
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a model. shape: None where a dim is dynamic; axis 0 is the batch."""
+    """An input of a model. shape: None for a dynamic dim; axis 0 is the batch."""
 
     name: str
     dtype: np.dtype[Any]
@@ -38,9 +38,9 @@ class Input:
 
 
 def inputs_of(model: ir.Model, stated: Mapping[str, Sequence[int]] | None = None) -> tuple[Input, ...]:
-    """The inputs that a model must be fed. Raises ModelError where one is no tensor of numbers with known rank.
+    """The inputs of a model without initializers. Raises ModelError if one is not a numeric tensor of known rank.
 
-    stated: shapes of dynamic inputs, by name; a dynamic batch stays so.
+    stated: shapes of dynamic inputs, by name; a dynamic batch stays dynamic.
     """
     found = []
     for value in model.graph.inputs:
@@ -64,13 +64,13 @@ def inputs_of(model: ir.Model, stated: Mapping[str, Sequence[int]] | None = None
 
 @dataclass(frozen=True)
 class Expected:
-    """All inputs of a model. One is *sampled* where its first axis is the batch; else every batch gets it whole."""
+    """All inputs of a model. An input is *sampled* if its first axis is the batch; else each batch gets all of it."""
 
     inputs: tuple[Input, ...]
 
     @property
     def size(self) -> int | None:
-        """Samples in a batch; None where the model takes any number."""
+        """The static batch size; None if the model takes any number."""
         first = [i.shape[0] for i in self.inputs if i.shape]
         return None if not first or None in first else first[0]
 
@@ -78,8 +78,8 @@ class Expected:
     def sampled(self) -> tuple[str, ...]:
         return tuple(i.name for i in self.inputs if i.shape and i.shape[0] in (None, self.size))
 
-    def named(self, keys: Collection[str], where: str) -> dict[str, str]:
-        """The key of each input's array; a lone one may have any name. Raises UsageError where they don't fit."""
+    def keys_of(self, keys: Collection[str], where: str) -> dict[str, str]:
+        """The key of each input's array; a single array may have any key. Raises UsageError if the keys don't fit."""
         names = [i.name for i in self.inputs]
         others = [key for key in keys if key not in names and key != LABELS]
         if len(names) == len(others) == 1 and names[0] not in keys:
@@ -93,8 +93,8 @@ class Expected:
             )  # fmt: skip
         return {name: name for name in names}
 
-    def check_forms(self, arrays: Mapping[str, Formed], labels: Formed | None, where: str) -> int:
-        """The number of samples. Raises UsageError for a type or a shape that is not the model's."""
+    def check_forms(self, arrays: Mapping[str, HasForm], labels: HasForm | None, where: str) -> int:
+        """The number of samples. Raises UsageError if a type or a shape doesn't fit the model."""
         for wanted in self.inputs:
             array = arrays[wanted.name]
             shape = array.shape
@@ -115,30 +115,32 @@ class Expected:
                 )
         if labels is not None and labels.dtype.kind not in "biuf":
             raise UsageError(
-                f"{where}: {LABELS} are no numbers", why=f"they are {labels.dtype}", fix="number the classes"
+                f"{where}: {LABELS} are not numbers", why=f"they are {labels.dtype}", fix="number the classes"
             )
         lengths = {name: arrays[name].shape[0] for name in self.sampled}
         if labels is not None:
             lengths[LABELS] = labels.shape[0] if labels.shape else 0
         if len(set(lengths.values())) > 1:
             said = ", ".join(f"{name} {n}" for name, n in lengths.items())
-            raise UsageError(f"{where}: the arrays have different numbers of samples", why=said, fix="save them alike")
+            raise UsageError(
+                f"{where}: the arrays have different numbers of samples", why=said, fix="save as many of each"
+            )
         if not lengths or 0 in lengths.values():
             raise UsageError(f"{where}: there are no samples", fix="give at least one")
         return next(iter(lengths.values()))
 
     def check_numbers(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray | None, where: str) -> None:
-        """Raises UsageError for NaN and infinity."""
+        """Raise UsageError if an array contains NaN or infinity."""
         for name, array in (*arrays.items(), *([] if labels is None else [(LABELS, labels)])):
             if not np.issubdtype(array.dtype, np.integer) and not np.isfinite(array).all():
                 raise UsageError(
-                    f"{where}: {name} has NaN or infinity in it", fix="leave these samples out, or repair them"
+                    f"{where}: {name} contains NaN or infinity", fix="leave these samples out, or repair them"
                 )
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some samples in order. labels: shape (samples, ...), or None where there are none."""
+    """Some samples in order. labels: shape (samples, ...), or None."""
 
     arrays: Arrays
     labels: np.ndarray | None
@@ -150,7 +152,7 @@ class Chunk:
             arrays, None if self.labels is None else self.labels[start:stop], len(range(self.count)[start:stop])
         )
 
-    def joined(self, other: Chunk, sampled: Sequence[str]) -> Chunk:
+    def join(self, other: Chunk, sampled: Sequence[str]) -> Chunk:
         arrays = {n: np.concatenate([a, other.arrays[n]]) if n in sampled else a for n, a in self.arrays.items()}
         labels = None
         if self.labels is not None and other.labels is not None:
@@ -158,20 +160,20 @@ class Chunk:
         return Chunk(arrays, labels, self.count + other.count)
 
 
-def rebatched(pieces: Iterator[Chunk], step: int, sampled: Sequence[str]) -> Iterator[Chunk]:
-    """The same samples, `step` at a time; what is left over comes last."""
-    held: Chunk | None = None
+def rebatch(pieces: Iterator[Chunk], step: int, sampled: Sequence[str]) -> Iterator[Chunk]:
+    """The same samples, `step` at a time; the last chunk may be smaller."""
+    buffer: Chunk | None = None
     for piece in pieces:
-        held = piece if held is None else held.joined(piece, sampled)
-        while held.count >= step:
-            yield held.part(0, step, sampled)
-            held = held.part(step, None, sampled)
-    if held is not None and held.count:
-        yield held
+        buffer = piece if buffer is None else buffer.join(piece, sampled)
+        while buffer.count >= step:
+            yield buffer.part(0, step, sampled)
+            buffer = buffer.part(step, None, sampled)
+    if buffer is not None and buffer.count:
+        yield buffer
 
 
-def chosen(count: int, samples: int | None, seed: int) -> np.ndarray:
-    """Positions, ascending: all `count`, or a subset of `samples` that `seed` draws."""
+def choose(count: int, samples: int | None, seed: int) -> np.ndarray:
+    """Ascending positions, shape (samples,): all `count`, or a random subset of `samples` drawn with `seed`."""
     if samples is None or samples >= count:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, samples, replace=False))

@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxsurgeon.arrays import Arrays, Shape
 from onnxsurgeon.data import Batch, Data, Preset, inputs_of, open_data
-from onnxsurgeon.data.functions import explained, imported, is_function
+from onnxsurgeon.data.functions import explain_errors, import_function, is_function
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.evaluation.metrics import CLASSES, LOWER, Pairs, known
 from onnxsurgeon.model.model import load
@@ -68,13 +68,13 @@ def evaluate(
     if is_function(metric):
         if output is not None:
             raise UsageError("--output-name does not go with a metric of your own", fix="it is given all outputs")
-        with explained(f"metric {metric} failed"):
+        with explain_errors(f"metric {metric} failed"):
             value = float(function(_whole(runs)))
     else:
         if not (data.labelled or other):
             raise UsageError(
                 f"{metric} needs labels", why=f"--data {data.spec} has none",
-                fix="add an array `labels`, or labels.csv to pictures; evaluate also compares --against ORIGINAL",
+                fix="add an array `labels`, or labels.csv to images; evaluate also compares --against ORIGINAL",
             )  # fmt: skip
         name = _output(session, output, str(model))
         if other is not None:
@@ -85,7 +85,7 @@ def evaluate(
 
 
 def _function(metric: str) -> Callable[..., float]:
-    return imported(metric, "metric") if is_function(metric) else known(metric)
+    return import_function(metric, "metric") if is_function(metric) else known(metric)
 
 
 def _output(session: Session, wanted: str | None, of: str) -> str:
@@ -128,7 +128,7 @@ def _pairs(runs: Iterator[Run], name: str, classes: int | None) -> Pairs:
         assert wanted is not None
         if classes is not None and said.dtype.kind == "f" and classes != said[0].size:
             raise UsageError(
-                f"{classes} folders of pictures for {said[0].size} classes", why="their ranks can't be the classes",
+                f"{classes} folders of images for {said[0].size} classes", why="their ranks can't be the classes",
                 fix="name the folders by the numbers of the classes, or write labels.csv: file,number",
             )  # fmt: skip
         yield said, wanted

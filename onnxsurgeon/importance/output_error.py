@@ -23,7 +23,7 @@ from onnxsurgeon.dependency.spaces import Judge
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.session import Device
-from onnxsurgeon.training.losses import relative, scored
+from onnxsurgeon.training.losses import loss_values, relative_error
 
 SHARES = (0.7, 0.4, 0.2)  # of a space's units that stay
 FIT, HELD = 256, 256  # samples to compensate on, and to measure on
@@ -68,10 +68,10 @@ class Loss:
         """The squared error of the outputs beside their variance, when `keep` stays."""
         model = cut(self.labels, keep)
         sequential(self.targets, keep, model)
-        return relative(self.expected, self._outputs(model))
+        return relative_error(self.expected, self._outputs(model))
 
     def _outputs(self, model: ir.Model) -> list[FloatArray]:
-        ends = scored(model)
+        ends = loss_values(model)
         piece = Segment(model, ends, self.device)
         runs = [(piece.run(batch.feed), batch.count) for batch in self.held.batches()]
         return [

@@ -15,7 +15,7 @@ Attention = Literal["auto", "heads", "head-size"]
 # What a criterion or a compensation needs: statistics of data; samples to run through cut models; also gradients
 Needs = Literal["nothing", "data", "samples", "gradients"]
 SPEC = "FILE|DIR|MODULE:FUNCTION"
-OF_DATA = "An .npz or .npy file, a folder of pictures, or a function that yields batches."
+OF_DATA = "An .npz or .npy file, a folder of images, or a function that yields batches."
 
 
 def _words(of: object) -> Callable[[], Sequence[str]]:
@@ -68,7 +68,7 @@ class Sampling(Options):
     """How data become batches."""
 
     preprocess: Preset | None = option(
-        None, "How a folder of pictures becomes numbers.", panel=DATA, words=_words(Preset),
+        None, "How a folder of images becomes numbers.", panel=DATA, words=_words(Preset),
         read=word_of(_words(Preset)),
     )  # fmt: skip
     samples: int | None = option(

@@ -1,1 +1,1 @@
-"""Proving that an edited model computes what it must."""
+"""Proofs that an edited model computes what it should."""

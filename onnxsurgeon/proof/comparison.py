@@ -1,4 +1,4 @@
-"""Whether two models computed the same, within a tolerance that fits their numbers."""
+"""Compares the outputs of two models, within a tolerance that fits their data types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COARSE = {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UIN
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Largest accepted difference: atol + rtol * the largest magnitude of the output."""
+    """The largest accepted difference of an output: atol + rtol * its largest magnitude."""
 
     atol: float
     rtol: float
@@ -25,10 +25,10 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Comparison:
-    """error: largest difference over all outputs and samples, relative to the output's largest magnitude.
+    """error: the largest difference over all outputs and samples, relative to the output's largest magnitude.
 
-    margin: the same in units of the tolerance; 1 and less passes. provider: what really ran the edited model.
-    samples: sets of inputs.
+    margin: the same in units of the tolerance; at most 1 passes. provider: the execution provider that ran the edited
+    model. samples: number of input sets. worst: the output with the largest difference.
     """
 
     error: float
@@ -43,7 +43,7 @@ class Comparison:
 
 
 def tolerance(labels: Labels, atol: float | None, rtol: float | None) -> Tolerance:
-    """The stated tolerance, or one for the least precise type in the graph."""
+    """The stated tolerance, or the default for the least precise type in the graph."""
     dtypes = {ir.DataType(f.dtype) for f in labels.facts[0].values() if f.dtype}
     half = dtypes & {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
     default = 5e-2 if dtypes & COARSE else 2e-2 if half else 1e-3
@@ -51,7 +51,7 @@ def tolerance(labels: Labels, atol: float | None, rtol: float | None) -> Toleran
 
 
 def compare(expected: Sequence[Arrays], found: Sequence[Arrays], allowed: Tolerance, provider: str) -> Comparison:
-    """The largest difference between two sets of outputs."""
+    """The largest differences between two sets of outputs."""
     error, margin, worst = 0.0, 0.0, ""
     for a, b in zip(expected, found, strict=True):
         if list(a) != list(b):
@@ -65,7 +65,7 @@ def compare(expected: Sequence[Arrays], found: Sequence[Arrays], allowed: Tolera
 
 
 def _difference(a: Any, b: Any, allowed: Tolerance) -> tuple[float, float, str]:
-    """The largest difference relative to the largest magnitude, and in tolerances."""
+    """(error, margin, note): the largest difference, relative to the largest magnitude and to the tolerance."""
     if isinstance(a, list):
         pairs = [_difference(x, y, allowed) for x, y in zip(a, b, strict=False)]
         if len(a) != len(b):
@@ -84,7 +84,7 @@ def _difference(a: Any, b: Any, allowed: Tolerance) -> tuple[float, float, str]:
     if not np.isfinite(gap):
         return np.inf, np.inf, ": NaN or infinity on one side"
     tolerances = _ratio(gap, allowed.atol + allowed.rtol * scale)
-    if a.dtype in (np.int32, np.int64, np.bool_):  # positions and choices: a few may hang in the balance
+    if a.dtype in (np.int32, np.int64, np.bool_):  # indices and choices: a few may be near ties
         tolerances = min(tolerances, _ratio(float(unequal.mean()), allowed.rtol))
     return _ratio(gap, max(scale, allowed.atol)), tolerances, ""
 

@@ -1,4 +1,4 @@
-"""Running models in onnxruntime and comparing what they compute."""
+"""The proof of a cut: the pruned model against a reference made from the original, run in onnxruntime."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.model.read import release
 from onnxsurgeon.model.write import write
 from onnxsurgeon.proof.comparison import COARSE, Comparison, Tolerance, compare
-from onnxsurgeon.proof.probes import inner, shown, taken
+from onnxsurgeon.proof.probes import at_kept, inner_values, with_outputs
 from onnxsurgeon.proof.reference import fixed_size, numbers, perturbed, reference
 from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Device, Session
 
-Ran = tuple[list[Arrays], str]  # the outputs, for each set of inputs, and the provider that computed them
+Outcome = tuple[list[Arrays], str]  # the outputs for each set of inputs, and the execution provider
 REWRITTEN = "the rewritten model, uncut,"
-VISIBLE = 10.0  # a reference that moved from the original by less than this many tolerances shows too little
+VISIBLE = 10.0  # in tolerances: a reference that differs less from the original is too insensitive to prove much
 
 
 @dataclass(frozen=True)
 class Proof(Comparison):
-    """moved: how far the reference lies from the original, relatively. perturbed: proven with tiny tensors made
-    visible."""
+    """moved: relative difference between reference and original. perturbed: proven again with small tensors enlarged.
+
+    weak: even so, silencing hardly changes the outputs, so they can't tell a right cut from a wrong one.
+    """
 
     moved: float = 0.0
     perturbed: bool = False
-    weak: bool = False  # even so, silencing hardly shows: the outputs can't tell a right cut from a wrong one
+    weak: bool = False
 
 
 def prove(
@@ -53,48 +55,47 @@ def prove(
     device: Device = "auto",
     seed: int = 0,
 ) -> Proof:
-    """The surgery proof: the edited file computes what the original does when the dropped neurons contribute nothing.
+    """The surgery proof: the edited file computes what the original does if the dropped neurons contribute nothing.
 
-    At both sizes of the dynamic dims. Where silencing hardly shows, it is done again with tiny tensors made visible,
-    alike in both, and results of layers are compared, too. Where the labelled model is a rewritten one, that must
-    compute what the original does, too.
-    Raises ModelError where the original itself does not run.
+    Runs at two sizes of the dynamic dims. If silencing hardly changes the outputs, it runs again with small tensors
+    enlarged in both models, and compares inner layers, too. A rewritten model must also agree with the original.
+    Raises ModelError if the original does not run, ProofError if the pruned model or the reference does not.
     """
-    exact = not _quantised(labels)  # fused integer kernels round at other places: compare what the graph itself says
+    exact = not _quantised(labels)  # fused integer kernels round differently: run the graph without fusing
     run = partial(outputs, labels, device=device, optimise=exact)
     rewritten = labels.model is not labels.original
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
-        made = partial(_made, run, Path(folder) / "model.onnx")
+        run_model = partial(_run_model, run, Path(folder) / "model.onnx")
         feeds, before = runnable(labels, keep, original, run, seed)
         if not keep.all() and not _numbers(before):
             raise ProofError(
-                "nothing can be proven, and nothing was written",
-                why="all that the original computes of random inputs is NaN or infinite",
-                fix="use --no-proof, and compare the models on inputs of your own",
+                "the cut can't be proven; nothing was written",
+                why="all outputs of the original for random inputs are NaN or infinite",
+                fix="use --no-proof, and compare the models on your own inputs",
             )
         found, provider = _expect(run, edited, feeds, "the pruned model")
         if not exact:
-            _expect(partial(run, optimise=True), edited, [], "the pruned model")  # its users' kernels are fused
-        expected, _ = made(reference(labels, keep), feeds, "the reference")
+            _expect(partial(run, optimise=True), edited, [], "the pruned model")  # users run it with fused kernels
+        expected, _ = run_model(reference(labels, keep), feeds, "the reference")
         result, moved = compare(expected, found, allowed, provider), compare(before, expected, allowed, provider)
         results = [result]
         if rewritten:
-            results.append(compare(before, made(labels.model, feeds, REWRITTEN)[0], allowed, provider))
+            results.append(compare(before, run_model(labels.model, feeds, REWRITTEN)[0], allowed, provider))
         weak = result.passed and not keep.all() and moved.margin < VISIBLE
         if weak:
-            spared, names = numbers(labels), inner(labels, keep)
-            source = shown(perturbed(labels.model, seed, spared), names)
-            expected = taken(made(reference(labels, keep, source), feeds, "the reference")[0], names)
-            found, _ = made(cut(labels, keep, source), feeds, "the pruned model")
+            spared, names = numbers(labels), inner_values(labels, keep)
+            source = with_outputs(perturbed(labels.model, seed, spared), names)
+            expected = at_kept(run_model(reference(labels, keep, source), feeds, "the reference")[0], names)
+            found, _ = run_model(cut(labels, keep, source), feeds, "the pruned model")
             results.append(compare(expected, found, allowed, provider))
-            whole = taken(made(source, feeds, REWRITTEN)[0], names)
+            whole = at_kept(run_model(source, feeds, REWRITTEN)[0], names)
             moved = max(moved, compare(whole, expected, allowed, provider), key=lambda c: c.margin)
             if rewritten and not labels.rotated:
-                before, _ = made(perturbed(labels.original, seed, spared), feeds, "the original")
+                before, _ = run_model(perturbed(labels.original, seed, spared), feeds, "the original")
                 whole = [{name: arrays[name] for name in before[0]} for arrays in whole]
                 results.append(compare(before, whole, allowed, provider))
         result = max(results, key=lambda c: c.margin)
-    near = moved.margin < VISIBLE and moved.error <= 100 * result.error  # a wrong cut would be as far off as that
+    near = moved.margin < VISIBLE and moved.error <= 100 * result.error  # a wrong cut may differ as little as this
     shows_little = near and not keep.all()
     return Proof(result.error, result.margin, provider, len(feeds), result.worst, moved.error, weak, shows_little)
 
@@ -104,10 +105,10 @@ def _quantised(labels: Labels) -> bool:
 
 
 def runnable(
-    labels: Labels, keep: Mask, original: str | os.PathLike[str], run: Callable[..., Ran], seed: int
+    labels: Labels, keep: Mask, original: str | os.PathLike[str], run: Callable[..., Outcome], seed: int
 ) -> tuple[list[Arrays], list[Arrays]]:
-    """Two sets of inputs that the original accepts, of different sizes where it has dynamic dims; and what it makes
-    of them."""
+    """(feeds, results): two sets of inputs that the original accepts, of different sizes if it has dynamic dims, and
+    its outputs for them. Raises ModelError if it accepts none."""
     if fixed_size(labels, keep):
         choices: list[tuple[Sizes, ...]] = [labels.sizes[:1]]
     else:
@@ -131,32 +132,34 @@ def runnable(
 
 
 def _numbers(results: Sequence[Arrays]) -> float:
-    """The share of outputs that hold a number: where all are NaN or infinite, any two models agree."""
+    """The share of outputs that contain a finite number. If all are NaN or infinite, any two models agree."""
     floats = [a for arrays in results for a in arrays.values() if getattr(a, "dtype", np.dtype(object)).kind == "f"]
     return float(np.mean([a.size == 0 or bool(np.isfinite(a).any()) for a in floats])) if floats else 1.0
 
 
 def outputs(
     labels: Labels, path: str | os.PathLike[str], feeds: Sequence[Arrays], *, device: Device, optimise: bool
-) -> Ran:
-    """What a model makes of the inputs. One session at a time holds the weights, and nothing else does."""
+) -> Outcome:
+    """The outputs of a model for each set of inputs. Only one session at a time keeps the weights in memory."""
     release(labels.original)
     session = Session(path, device, optimise=optimise, lean=True)
     results, provider = [session.run(feed) for feed in feeds], session.provider
     del session
-    with suppress(OSError, AttributeError, TypeError):  # glibc keeps what a session has freed
+    with suppress(OSError, AttributeError, TypeError):  # glibc keeps memory that a session has freed
         ctypes.CDLL(None).malloc_trim(0)
     return results, provider
 
 
-def _made(run: Callable[..., Ran], path: Path, model: ir.Model, feeds: Sequence[Arrays], what: str) -> Ran:
-    """What a model that is written for the proof alone makes of the inputs; its weights are mapped from a file."""
+def _run_model(run: Callable[..., Outcome], path: Path, model: ir.Model, feeds: Sequence[Arrays], what: str) -> Outcome:
+    """The outputs of an in-memory model, which is written to `path` first so that its weights are memory-mapped."""
     write(model, path, overwrite=True, external=True)
     return _expect(run, path, feeds, what)
 
 
-def _expect(run: Callable[..., Ran], path: Path | str | os.PathLike[str], feeds: Sequence[Arrays], what: str) -> Ran:
-    """What must run, since the original does."""
+def _expect(
+    run: Callable[..., Outcome], path: Path | str | os.PathLike[str], feeds: Sequence[Arrays], what: str
+) -> Outcome:
+    """The outputs of a model. Raises ProofError if it does not run, because the original does."""
     try:
         return run(path, feeds)
     except ModelError as problem:
@@ -166,12 +169,12 @@ def _expect(run: Callable[..., Ran], path: Path | str | os.PathLike[str], feeds:
 
 
 def require(proof: Proof, allowed: Tolerance) -> None:
-    """Raises ProofError where the proof failed."""
+    """Raise ProofError if the proof failed."""
     if not proof.passed:
         error = ProofError(
-            "the pruned model does not compute what it must; nothing was written",
+            "the pruned model does not compute what it should; nothing was written",
             why=f"output {proof.worst} differs by {proof.error:.3g} of its magnitude, {allowed.rtol:g} is allowed",
-            fix="report this model; --exclude nodes to narrow it down, or --rtol if the model is that sensitive",
+            fix="report this model; --exclude nodes to narrow it down, or raise --rtol if the model is this sensitive",
         )
         error.proof = proof
         raise error
@@ -180,11 +183,12 @@ def require(proof: Proof, allowed: Tolerance) -> None:
 def require_sound(
     labels: Labels, bare: ir.Model, path: str | os.PathLike[str], *, device: Device = "auto", seed: int = 0
 ) -> None:
-    """Raises ProofError unless the model at `path` runs, gives shapes as `bare` does, and numbers where that does."""
+    """Raise ProofError unless the compensated model at `path` runs and has the output shapes of `bare`, the model
+    before compensation, and finite outputs wherever `bare` has."""
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
         run = partial(outputs, labels, device=device, optimise=True)
         feeds = [random_inputs(labels, labels.sizes[0], seed)]
-        expected = _made(run, Path(folder) / "bare.onnx", bare, feeds, "the pruned model")[0][0]
+        expected = _run_model(run, Path(folder) / "bare.onnx", bare, feeds, "the pruned model")[0][0]
         found = _expect(run, path, feeds, "the compensated model")[0][0]
     for name, before in expected.items():
         after = found.get(name)
@@ -193,7 +197,7 @@ def require_sound(
         same = after is not None and after.shape == before.shape
         if not same or (before.dtype.kind == "f" and np.isfinite(before).all() > np.isfinite(np.asarray(after)).all()):
             raise ProofError(
-                "the compensated model does not give what it must; nothing was written",
-                why=f"output {name} has another shape, or holds NaN or infinity",
+                "the compensated model has wrong outputs; nothing was written",
+                why=f"output {name} has another shape, or contains NaN or infinity",
                 fix="use --compensate none, and report this model",
             )

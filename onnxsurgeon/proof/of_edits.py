@@ -1,9 +1,8 @@
-"""The proof of a sequence of edits: each step against the model before it, on the same inputs.
+"""The proof of a sequence of edits: each step is compared with the model before it, on the same inputs.
 
-A resize is proven from both ends: the model before it, with the dropped neurons silenced, computes what the model after
-it does with its new ones silenced; new ones that are copies share the work of the old ones and are not silenced. A
-change of structure must run, and is compared with the model before it: where it says that it changes nothing, the
-outputs must agree.
+A resize is proven from both sides: the model before it with dropped neurons silenced must compute the same as the model
+after it with new neurons silenced. (Copies are new neurons that are not silenced: they share the originals' work.) A
+structural edit must run. If it claims to change nothing, its outputs must agree with those before.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ UNCHANGED = 1e-5  # relative to the largest output: the function is the same
 
 @dataclass(frozen=True)
 class Proven:
-    """What is known of a step. error: of the proof, relative. change: how far the outputs moved, relatively.
+    """The proof of one step. error: relative error of the proof. change: relative change of the outputs.
 
-    unchanged: the function is the same.
+    unchanged: whether the model still computes the same function.
     """
 
     what: str
@@ -50,7 +49,7 @@ class Proven:
 
 @dataclass(frozen=True)
 class Proofs:
-    """Of all steps. provider: what ran the models. samples: sets of inputs. allowed: how far outputs may differ."""
+    """The proofs of all steps. provider: execution provider. samples: number of input sets. allowed: the tolerance."""
 
     steps: tuple[Proven, ...]
     provider: str
@@ -75,9 +74,9 @@ def prove(
     seed: int = 0,
     progress: Callable[[str, str], None] = lambda stage, detail: None,
 ) -> Proofs:
-    """Proves every step. Raises ProofError where one is not what it says, ModelError where the first does not run.
+    """The proofs of all steps. Raises ModelError if the first model does not run, ProofError if a step fails.
 
-    The error has the proofs of the steps before it.
+    The ProofError carries the proofs of the steps before the failed one.
     """
     first = steps[0]
     labels = first.labels or label(first.before, rewritten=False)
@@ -90,7 +89,7 @@ def prove(
             runner.feeds, before = runnable(labels, keep, runner.path, runner.run, seed)
         except ModelError as problem:
             raise ModelError(
-                "the model does not run in onnxruntime, as it is",
+                "the model does not run in onnxruntime, even before the edit",
                 why=problem.why.replace(str(runner.path), "it"),
                 fix="check the model, or write without a proof",
             ) from problem
@@ -108,7 +107,7 @@ def prove(
 
 
 class _Runner:
-    """Runs models on the same inputs."""
+    """Runs models on one set of inputs."""
 
     def __init__(self, labels: Labels, path: Path, device: Device) -> None:
         self.path, self.provider = path, ""
@@ -145,25 +144,25 @@ def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runne
         grown, keep = placed(step)
         silent = runner(reference(grown, keep), f"{step.what} (new neurons silenced)")
     expected = before if selection.keep.all() else runner(reference(labels, selection.keep), "the reference")
-    taken = partial(_taken, labels, selection)
-    result = compare(taken(expected, old=True), taken(silent, old=False), allowed, runner.provider)
+    at_kept = partial(_at_kept, labels, selection)
+    result = compare(at_kept(expected, old=True), at_kept(silent, old=False), allowed, runner.provider)
     _require(result, step.what, allowed)
-    moved = compare(taken(before, old=True), taken(after, old=False), allowed, runner.provider)
+    moved = compare(at_kept(before, old=True), at_kept(after, old=False), allowed, runner.provider)
     return Proven(step.what, result.error, moved.error, moved.error <= max(UNCHANGED, result.error))
 
 
 def _require(result: Comparison, what: str, allowed: Tolerance) -> None:
     if not result.passed:
         raise ProofError(
-            f"{what}: the model does not compute what it must; nothing was written",
+            f"{what}: the model does not compute what it should; nothing was written",
             why=f"output {result.worst} differs by {result.error:.3g} of its magnitude, {allowed.rtol:g} is allowed",
             fix="report this model",
         )
 
 
-def _taken(labels: Labels, selection: Selection, results: Sequence[Arrays], *, old: bool) -> list[Arrays]:
-    """The outputs' old neurons that stay; `old`: of the model before, else of the model after."""
-    taken: list[Arrays] = []
+def _at_kept(labels: Labels, selection: Selection, results: Sequence[Arrays], *, old: bool) -> list[Arrays]:
+    """The outputs, reduced to old neurons that stay. old: `results` are those of the model before, not after."""
+    reduced: list[Arrays] = []
     for arrays in results:
         cut: dict[str, Any] = dict(arrays)
         for value in labels.model.graph.outputs:
@@ -172,5 +171,5 @@ def _taken(labels: Labels, selection: Selection, results: Sequence[Arrays], *, o
                 if positions is not None:
                     stay = positions[positions >= 0] if old else np.flatnonzero(positions >= 0)
                     cut[value.name or ""] = np.take(cut[value.name or ""], stay, axis)
-        taken.append(cut)
-    return taken
+        reduced.append(cut)
+    return reduced

@@ -1,4 +1,4 @@
-"""Two files side by side: whether they take the same inputs, give the same outputs, and compute the same."""
+"""Compares two model files: inputs, outputs, and what they compute."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from onnxsurgeon.runtime.session import Device, Session
 class Output:
     """One output in both models: its shapes in the first run, and the largest difference over all runs.
 
-    error: relative to the output's largest magnitude. margin: in units of the tolerance; 1 and less passes. note: what
-    else differs.
+    error: relative to the output's largest magnitude. margin: in units of the tolerance; at most 1 passes. note: any
+    other difference, in words.
     """
 
     name: str
@@ -36,10 +36,10 @@ class Output:
 
 @dataclass(frozen=True)
 class Validation:
-    """What two models have in common.
+    """The comparison of two models.
 
-    differences: of names, types and stated shapes, in words. provider: what really ran the edited model. samples: sets
-    of inputs.
+    differences: of names, types and declared shapes, in words. provider: the execution provider that ran the edited
+    model. samples: number of input sets.
     """
 
     differences: tuple[str, ...]
@@ -51,7 +51,7 @@ class Validation:
 
     @property
     def passed(self) -> bool:
-        """Same names, types and shapes, and (but for `shapes_only`) the same values within the tolerance."""
+        """Whether names, types and shapes agree and, unless `shapes_only`, values agree within the tolerance."""
         alike = all(o.before == o.after and o.before is not None for o in self.outputs)
         return not self.differences and alike and (self.shapes_only or all(o.margin <= 1.0 for o in self.outputs))
 
@@ -67,17 +67,17 @@ def validate(
     input_shape: Mapping[str, Shape] | None = None,
     shapes_only: bool = False,
 ) -> Validation:
-    """What both models make of the same random inputs, at two sizes of the dynamic dims where the original takes both.
+    """The comparison of two models on random inputs, at two sizes of the dynamic dims if the original takes both.
 
-    shapes_only: names, types and shapes must agree, values may differ. Raises ModelError where one of them can't run.
+    shapes_only: names, types and shapes must agree, values may differ. Raises ModelError if one of them can't run.
     """
     labels = label(load(original).ir, shapes=input_shape)
-    load(edited)  # refused here with a reason, where onnxruntime would give none
+    load(edited)  # gives a better reason than onnxruntime if the file is unsupported
     allowed = tolerance(labels, atol, rtol)
     first, second = Session(original, device), Session(edited, device)
     inputs = _interface("input", first.session.get_inputs(), second.session.get_inputs())
     differences = (*inputs, *_interface("output", first.session.get_outputs(), second.session.get_outputs()))
-    if inputs:  # what one of them takes, the other would refuse
+    if inputs:  # no inputs fit both models
         return Validation(differences, (), allowed, second.provider, 0, shapes_only)
     feeds = [random_inputs(labels, size, seed + k) for k, size in enumerate(labels.sizes)]
     same = all(a.shape == b.shape for a, b in zip(feeds[0].values(), feeds[1].values(), strict=True))
@@ -85,7 +85,7 @@ def validate(
     if not same:
         try:
             runs.append(first.run(feeds[1]))
-        except ModelError:  # the original itself refuses that size
+        except ModelError:  # the original refuses this size
             feeds = feeds[:1]
     others = [_run(second, feed, edited) for feed in feeds[: len(runs)]]
     outputs = [_output(name, runs, others, allowed) for name in runs[0]]
@@ -93,7 +93,7 @@ def validate(
 
 
 def require_same(found: Validation) -> None:
-    """Raises ProofError where the models differ."""
+    """Raise ProofError if the models differ."""
     if found.passed:
         return
     lines = list(found.differences)
@@ -107,7 +107,7 @@ def require_same(found: Validation) -> None:
     raise ProofError(
         "the models are not the same",
         why="\n".join(lines),
-        fix="--atol and --rtol say what is accepted; --shapes-only if the values may differ, as after pruning",
+        fix="set --atol and --rtol, or use --shapes-only if the values may differ, as after pruning",
     )
 
 
@@ -119,12 +119,12 @@ def _run(session: Session, feed: Arrays, path: str | os.PathLike[str]) -> Arrays
         raise ModelError(
             f"onnxruntime can't run {path}",
             why=f"{problem.why}\ninputs: {shapes}",
-            fix="give the shapes that it accepts: --input-shape name:1,3,224,224",
+            fix="state shapes that it accepts: --input-shape name:1,3,224,224",
         ) from None
 
 
 def _interface(kind: str, before: Any, after: Any) -> list[str]:
-    """Differences of names, types and stated shapes between two lists of onnxruntime's NodeArg."""
+    """Differences in names, types and declared shapes between two lists of onnxruntime's NodeArg, in words."""
     old, new = {v.name: v for v in before}, {v.name: v for v in after}
     lines = [f"{kind} {name} is missing from the edited model" for name in old if name not in new]
     lines += [f"{kind} {name} is new in the edited model" for name in new if name not in old]
@@ -135,12 +135,12 @@ def _interface(kind: str, before: Any, after: Any) -> list[str]:
         if not _fits(a.shape, b.shape):
             lines.append(f"{kind} {name} has shape {a.shape} and {b.shape}")
     if not lines and list(old) != list(new):
-        lines.append(f"{kind}s come in another order: {', '.join(old)} and {', '.join(new)}")
+        lines.append(f"{kind}s are in another order: {', '.join(old)} and {', '.join(new)}")
     return sorted(lines)
 
 
 def _fits(a: list[Any], b: list[Any]) -> bool:
-    """Whether two stated shapes can be the same: a dynamic dim goes with any."""
+    """Whether two declared shapes are compatible: a dynamic dim matches any size."""
     pairs = zip(a, b, strict=False)
     return len(a) == len(b) and all(n == m for n, m in pairs if isinstance(n, int) and isinstance(m, int))
 

@@ -1,4 +1,4 @@
-"""Inner values beside the outputs of a proof, for models whose outputs hardly show what is silenced."""
+"""Inner values that a proof compares in addition, for models whose outputs hardly react to silenced neurons."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from onnxsurgeon.arrays import Arrays, Ids, Mask
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.neurons.selection import cutting
 
-Positions = tuple[Ids | None, ...]  # per axis: those that stay, None for all
-MOST = 24  # values
+Positions = tuple[Ids | None, ...]  # per axis: positions that stay, None for all
+MOST = 24  # the largest number of inner values
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 
 
-def inner(labels: Labels, keep: Mask) -> dict[str, Positions]:
-    """Results of layers, evenly over the graph: by name, the positions of each that stay along each axis."""
+def inner_values(labels: Labels, keep: Mask) -> dict[str, Positions]:
+    """Up to `MOST` layer outputs, evenly spread over the graph: by name, the positions that stay along each axis."""
     found: dict[str, Positions] = {}
     selection = cutting(labels.classes, keep)
     for node, call in labels.calls.items():
@@ -32,16 +32,16 @@ def inner(labels: Labels, keep: Mask) -> dict[str, Positions]:
     return {name: found[name] for name in np.array(list(found))[chosen].tolist()} if found else {}
 
 
-def shown(model: ir.Model, names: Mapping[str, Positions]) -> ir.Model:
-    """`model`, with these values among its outputs."""
+def with_outputs(model: ir.Model, names: Mapping[str, Positions]) -> ir.Model:
+    """`model` with these values added to its outputs (in place)."""
     by_name = {value.name: value for node in model.graph for value in node.outputs}
     for name in names:
         model.graph.outputs.append(by_name[name])
     return model
 
 
-def taken(outputs: Sequence[Arrays], names: Mapping[str, Positions]) -> list[Arrays]:
-    """`outputs` of an uncut model at the positions that stay: those of layers are not silenced themselves."""
+def at_kept(outputs: Sequence[Arrays], names: Mapping[str, Positions]) -> list[Arrays]:
+    """`outputs` of an uncut model, with inner values reduced to positions that stay: others are not silenced."""
     result = [dict(arrays) for arrays in outputs]
     for arrays in result:
         for name, where in names.items():

@@ -45,7 +45,7 @@ SPELLING = 256  # bytes of the names and the node that a new bias may need
 class CalibrationRequest:
     """What is to be done with data, and how. stats: a file to read statistics from, or to write them to.
 
-    memory: bytes that statistics and activations may take, about. mirror: data are pictures, and mirror images of them
+    memory: bytes that statistics and activations may take, about. mirror: data are images, and mirror images of them
     are samples, too. rotate: linear streams are turned into components before anything is cut; None for what the
     statistics are of, or else where samples run through the cut model.
     """

@@ -132,7 +132,7 @@ def prune(
     ratio: `metric` falls by at least this share, and by no more than the structure forces. max_params, max_macs (per
     sample), max_size (bytes): budgets, any number at once. data: samples without labels, from which `importance` is
     `output-error` and `compensate` is `sequential` by default; without, they are `l2-norm` and `none`. stats: a file
-    that holds what is known from data, or will. mirror: data are pictures; fit to their mirror images, too. rotate:
+    that holds what is known from data, or will. mirror: data are images; fit to their mirror images, too. rotate:
     linear streams are turned into components, and those are cut; by default where weights are fitted to data. memory:
     bytes for all that. device: what runs the model on it. round_to: widths become multiples of it. min_keep: share of
     each axis that stays. exclude, only: globs over node names.

@@ -1,4 +1,4 @@
-"""A model run piece by piece over many samples: what stands between two pieces is held, and no more."""
+"""Runs a model in segments over many samples, and keeps only the values between two segments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from onnxsurgeon.runtime.session import Device, Session
 
 
 def reads(node: ir.Node) -> list[ir.Value]:
-    """What a node and the graphs in its attributes read from outside."""
+    """The values that a node and its subgraphs read from outside."""
     inner = [n for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for n in a.value.all_nodes()]
     made = {v for n in inner for v in n.outputs}
     made |= {v for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for v in a.value.inputs}
@@ -29,10 +29,10 @@ def reads(node: ir.Node) -> list[ir.Value]:
     return [v for v in dict.fromkeys(values) if v is not None and v not in made]
 
 
-def behind(
+def nodes_for(
     model: ir.Model, wanted: Iterable[ir.Value], given: Collection[ir.Value] = ()
 ) -> tuple[list[ir.Node], list[ir.Value]]:
-    """The nodes that compute `wanted` from `given` and the inputs, in order; and the values that they are fed."""
+    """(nodes, fed): the nodes that compute `wanted` from `given` and the inputs, in order, and the values they use."""
     nodes, fed = set[ir.Node](), dict[ir.Value, None]()
     open_ = list(wanted)
     while open_:
@@ -45,8 +45,11 @@ def behind(
     return [node for node in model.graph if node in nodes], list(fed)
 
 
-def serialised(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: Iterable[ir.Value]) -> bytes:
-    """A model of these nodes and the weights that they read; `fed`: arrays like its inputs will be."""
+def serialise(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: Iterable[ir.Value]) -> bytes:
+    """A serialised model of these nodes and their weights. fed: example arrays for its inputs.
+
+    Raises ModelError if the weights are too large for a serialised model.
+    """
     graph = onnx.GraphProto(name="piece")
     weights = dict.fromkeys(v for node in nodes for v in reads(node) if v.is_initializer())
     size = 0
@@ -54,7 +57,9 @@ def serialised(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: 
         assert value.const_value is not None
         size += value.const_value.nbytes
         if size >= 2**31 - 2**20:
-            raise ModelError("a part of the model is too large to run", why="it has 2 GB of weights", fix="use no data")
+            raise ModelError(
+                "a part of the model is too large to run", why="it has 2 GB of weights", fix="leave --data out"
+            )
         tensor = value.const_value
         graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), value.name))
     graph.node.extend(ir.serde.serialize_node(node) for node in nodes)
@@ -68,21 +73,21 @@ def serialised(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: 
 
 
 class Segment:
-    """The part of a model that computes `wanted`; weights are read when it runs first."""
+    """The part of a model that computes `wanted`. Its weights are read at the first run."""
 
     def __init__(self, model: ir.Model, wanted: Iterable[ir.Value], device: Device, given: Collection[ir.Value] = ()):
         self.model, self.device = model, device
         self.wanted = [v for v in dict.fromkeys(wanted) if v not in given and v.producer() is not None]
-        self.nodes, self.fed = behind(model, self.wanted, given)
+        self.nodes, self.fed = nodes_for(model, self.wanted, given)
         self.session: Session | None = None
 
     def run(self, feed: Arrays) -> Arrays:
-        """`feed`, and what is computed from it."""
+        """`feed` plus the computed values."""
         if not self.nodes:
             return feed
         fed = {name: feed[name] for name in (v.name or "" for v in self.fed)}
         if self.session is None:
-            self.session = Session(serialised(self.model, self.nodes, fed, self.wanted), self.device)
+            self.session = Session(serialise(self.model, self.nodes, fed, self.wanted), self.device)
         return {**feed, **self.session.run(fed)}
 
 
@@ -95,7 +100,7 @@ class Store:
 
     @cached_property
     def folder(self) -> Path:
-        """Removed with the store."""
+        """The temporary folder, removed together with the store."""
         folder = Path(tempfile.mkdtemp(prefix="onnxsurgeon-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return folder
@@ -123,7 +128,7 @@ class Store:
 
 
 class Walk:
-    """Runs a model up to one value after another, over all batches; its weights may change on the way."""
+    """Runs a model over all batches up to one value after another. Weights of later nodes may change in between."""
 
     def __init__(self, model: ir.Model, feeds: Iterable[Arrays], *, limit: float, device: Device = "auto") -> None:
         self.model, self.device = model, device
@@ -137,16 +142,16 @@ class Walk:
         self.pending = dict.fromkeys(n for n in model.graph if not is_constant(n))
 
     def to(self, value: ir.Value) -> Iterator[np.ndarray]:
-        """What `value` is in each batch."""
+        """The arrays of `value`, one per batch."""
         if value not in self.live:
             self._advance(value)
         return (self.store.get(value.name or "", batch) for batch in range(self.batches))
 
     def _advance(self, value: ir.Value) -> None:
-        for node in behind(self.model, [value], self.live)[0]:
+        for node in nodes_for(self.model, [value], self.live)[0]:
             self.pending.pop(node, None)
         needed = {v for node in self.pending for v in reads(node)} | {value, *self.model.graph.outputs}
-        nodes = set(behind(self.model, [value], self.live)[0])
+        nodes = set(nodes_for(self.model, [value], self.live)[0])
         made = [v for node in nodes for v in node.outputs if v in needed and constant(v) is None]
         piece = Segment(self.model, made, self.device, self.live)
         for batch in range(self.batches):

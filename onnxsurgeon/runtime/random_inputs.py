@@ -1,4 +1,4 @@
-"""Inputs that a model accepts, drawn at random."""
+"""Random inputs that a model accepts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from onnxsurgeon.errors import ModelError
 
 
 def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = False) -> Arrays:
-    """Inputs that respect types and dims: normal floats; indices below the tables that they look up; ones for masks.
+    """Random inputs by name: normal floats, indices within the tables that they look up, ones for other integers.
 
-    positive: floats above 0, for what takes logarithms or roots of them.
+    sizes: of the dynamic dims. positive: floats above 0, for models that take logarithms or roots of them.
+    Raises ModelError if an input is not a tensor of known rank.
     """
     rng = np.random.default_rng(seed)
     feed = {}
@@ -24,7 +25,9 @@ def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = F
         fact = labels.evaluator.input_fact(value, sizes)
         if fact.shape is None or not fact.dtype:
             raise ModelError(
-                f"input {value.name} is no tensor of known rank", why=f"its type is {value.type}", fix="use --no-proof"
+                f"input {value.name} is not a tensor of known rank",
+                why=f"its type is {value.type}",
+                fix="use --no-proof",
             )
         dtype = ir.DataType(fact.dtype).numpy()
         if np.issubdtype(dtype, np.integer):
@@ -41,7 +44,7 @@ def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = F
 
 
 def _index_limit(labels: Labels, value: ir.Value, depth: int = 4) -> int:
-    """The smallest table that `value` indexes, through a few nodes; 0 where it indexes none."""
+    """The length of the smallest table that `value` indexes, through at most `depth` nodes; 0 if it indexes none."""
     limits = []
     for use in value.uses():
         node = use.node

@@ -1,4 +1,4 @@
-"""Models in onnxruntime: the one place that loads and runs them."""
+"""Sessions of onnxruntime. All models are loaded and run here."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import onnxruntime as ort
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.errors import ModelError, UsageError
 
-ort.set_default_logger_severity(4)  # a machine without CUDA is no error: the session is asked what it runs on
+ort.set_default_logger_severity(4)  # no warnings about a missing GPU: the session reports what it runs on
 
 Device = Literal["auto", "cuda", "cpu"]
 
 
 @lru_cache(maxsize=1)
 def _preload() -> None:
-    """Finds the CUDA and cuDNN libraries of Python packages, where they are installed."""
+    """Load CUDA and cuDNN from Python packages, if they are installed."""
     if hasattr(ort, "preload_dlls"):
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it prints what it does not find
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it prints what is missing
             ort.preload_dlls()
 
 
 class Session:
-    """A model in onnxruntime. `provider` is what it runs on, asked of the session: onnxruntime falls back silently."""
+    """A model in onnxruntime. `provider` is the execution provider in use, since onnxruntime falls back silently."""
 
     def __init__(
         self,
@@ -37,7 +37,10 @@ class Session:
         optimise: bool = True,
         lean: bool = False,
     ) -> None:
-        """lean: for a few runs in little memory; weights are not packed for speed, none is kept for later."""
+        """Load the model at `path`, or a serialised one. lean: save memory at the cost of speed, for a few runs.
+
+        Raises ModelError if onnxruntime refuses the model, UsageError if `device` is cuda and CUDA is not available.
+        """
         options = ort.SessionOptions()
         if lean:
             options.enable_cpu_mem_arena = options.enable_mem_pattern = False
@@ -61,12 +64,13 @@ class Session:
         self.provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
         if device == "cuda" and self.provider != "CUDA":
             raise UsageError(
-                "--device cuda, but no session runs on CUDA here",
+                "--device is cuda, but onnxruntime can't use CUDA here",
                 why=f"onnxruntime {ort.__version__} fell back to {self.provider}",
                 fix="install onnxsurgeon[cuda], or use --device auto or cpu",
             )
 
     def run(self, feed: Arrays) -> Arrays:
+        """The outputs by name; ignores entries of `feed` that are not inputs. Raises ModelError if the run fails."""
         names = [o.name for o in self.session.get_outputs()]
         wanted = {i.name for i in self.session.get_inputs()}
         try:

@@ -1,1 +1,1 @@
-"""Gradients of ONNX models, computed by onnxruntime."""
+"""Gradients of ONNX models, computed with onnxruntime."""

@@ -1,4 +1,4 @@
-"""A model that computes how wrong another's outputs are, and the gradient of that by each of some weights."""
+"""Builds a model that computes the loss of another model, and the loss's gradient with respect to weights."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.ops.emitter import Emitter
 from onnxsurgeon.ops.gradient import GradientCall
 from onnxsurgeon.ops.nodes import attributes, constant, operator_of
-from onnxsurgeon.runtime.partial_runs import behind, serialised
+from onnxsurgeon.runtime.partial_runs import nodes_for, serialise
 from onnxsurgeon.runtime.session import Device, Session
 
-FREE_CONSTANTS = 4  # the IR version since which an initializer is no input
+FREE_CONSTANTS = 4  # the IR version since which an initializer need not be an input
 LOSS = "gradient loss"
-GRADIENT = "gradient of "  # before the name of a weight
-EXPECTED = "expected "  # before the name of an output, that of the input which says what it should be
+GRADIENT = "gradient of "  # prefix of the name of a weight
+EXPECTED = "expected "  # prefix of the name of an output: the input with its target
 
 
 @dataclass(frozen=True)
 class Backward:
-    """Two models whose inputs are the model's and the weights by name; `model` is also told what to expect.
+    """Two models whose inputs are those of the original model and its weights, by name.
 
-    forward: computes the ends alone, for a batch of any size that the model takes. model: computes LOSS and gradients.
-    gradients: by weight, the output that holds its gradient; a weight is missing where none reaches it, or not
-    on all ways.
+    forward: computes only the ends, for any batch size that the original takes. model: computes LOSS and gradients; it
+    also takes the targets. gradients: the output with the gradient of each weight; a weight is missing if no gradient
+    reaches it, or not on all paths.
     """
 
     forward: bytes
@@ -39,11 +39,11 @@ class Backward:
 def backward(
     model: ir.Model, weights: Sequence[ir.Value], ends: Mapping[ir.Value, float], feed: Arrays, device: Device = "cpu"
 ) -> Backward:
-    """The gradients of the sum over `ends` of their factor times the squared error.
+    """Models for the gradient of the loss: the sum over `ends` of factor times squared error.
 
-    weights: float32 initializers. feed: what the inputs are like; the sizes of the batch that it has are final.
+    weights: float32 initializers. feed: example inputs; the gradient model is only valid for their shapes.
     """
-    nodes, fed = behind(model, ends)
+    nodes, fed = nodes_for(model, ends)
     feed = {value.name or "": feed[value.name or ""] for value in fed}
     constants = _constants(nodes)
     seen = {**feed, **constants, **_values(model, nodes, feed, device)}
@@ -53,34 +53,34 @@ def backward(
     for end, factor in ends.items():
         name = end.name or ""
         emit.shapes[EXPECTED + name] = emit.shapes[name]
-        wrong, slope = emit.squared_error(name, EXPECTED + name, factor)
-        loss.append(wrong)
-        gradients.setdefault(name, []).append(slope)
-    moving = _moving(nodes, weights, seen)
-    sized = _sized(nodes, constants, seen)
+        error, gradient = emit.squared_error(name, EXPECTED + name, factor)
+        loss.append(error)
+        gradients.setdefault(name, []).append(gradient)
+    trainable = _trainable(nodes, weights, seen)
+    static = _static(nodes, constants, seen)
     lost = set[str]()
     for node in reversed(nodes):
-        _pull(node, model.opset_imports[""], emit, gradients, lost, moving, sized)
+        _backpropagate(node, model.opset_imports[""], emit, gradients, lost, trainable, static)
     emit.named(emit.sum(loss), LOSS)
-    found = {name: GRADIENT + name for w in weights if (name := w.name or "") in gradients.keys() - lost}
-    for name, output in found.items():
+    outputs = {name: GRADIENT + name for w in weights if (name := w.name or "") in gradients.keys() - lost}
+    for name, output in outputs.items():
         emit.named(emit.sum(gradients[name]), output)
     names, expected = [w.name or "" for w in weights], [EXPECTED + (end.name or "") for end in ends]
     proto = onnx.ModelProto()
-    proto.ParseFromString(serialised(model, nodes, feed, ends))
+    proto.ParseFromString(serialise(model, nodes, feed, ends))
     proto.ir_version = max(proto.ir_version, FREE_CONSTANTS)
-    _open(proto.graph, names, emit)
+    _add_inputs(proto.graph, names, emit)
     forward = bytes(proto.SerializeToString())
-    _open(proto.graph, expected, emit)
-    _extend(proto.graph, emit, [LOSS, *found.values()])
-    return Backward(forward, bytes(proto.SerializeToString()), found)
+    _add_inputs(proto.graph, expected, emit)
+    _extend(proto.graph, emit, [LOSS, *outputs.values()])
+    return Backward(forward, bytes(proto.SerializeToString()), outputs)
 
 
 def _values(model: ir.Model, nodes: Sequence[ir.Node], feed: Arrays, device: Device) -> Arrays:
-    """All tensors that are computed from `feed`."""
-    made = [value for node in nodes for value in node.outputs if value.name]
-    found = Session(serialised(model, nodes, feed, made), device, optimise=False).run(feed)
-    return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
+    """All tensors that `nodes` compute from `feed`."""
+    values = [value for node in nodes for value in node.outputs if value.name]
+    arrays = Session(serialise(model, nodes, feed, values), device, optimise=False).run(feed)
+    return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
 
 
 def _constants(nodes: Sequence[ir.Node]) -> Arrays:
@@ -88,18 +88,18 @@ def _constants(nodes: Sequence[ir.Node]) -> Arrays:
     return {value.name or "": tensor.numpy() for value in read if (tensor := constant(value)) is not None}
 
 
-def _moving(nodes: Sequence[ir.Node], weights: Sequence[ir.Value], seen: Arrays) -> set[str]:
-    """Names of the float32 values that the weights change."""
-    moving = {weight.name or "" for weight in weights}
+def _trainable(nodes: Sequence[ir.Node], weights: Sequence[ir.Value], seen: Arrays) -> set[str]:
+    """Names of the float32 values that depend on the weights."""
+    names = {weight.name or "" for weight in weights}
     for node in nodes:
-        if any(value is not None and value.name in moving for value in node.inputs):
-            names = [value.name or "" for value in node.outputs]
-            moving |= {name for name in names if name in seen and seen[name].dtype == np.float32}
-    return moving
+        if any(value is not None and value.name in names for value in node.inputs):
+            outputs = [value.name or "" for value in node.outputs]
+            names |= {name for name in outputs if name in seen and seen[name].dtype == np.float32}
+    return names
 
 
-def _sized(nodes: Sequence[ir.Node], constants: Arrays, seen: Arrays) -> Arrays:
-    """What depends on constants and sizes alone."""
+def _static(nodes: Sequence[ir.Node], constants: Arrays, seen: Arrays) -> Arrays:
+    """The arrays that depend only on constants and sizes, by name."""
     result = dict(constants)
     for node in nodes:
         operator = operator_of(node)
@@ -111,13 +111,14 @@ def _sized(nodes: Sequence[ir.Node], constants: Arrays, seen: Arrays) -> Arrays:
     return result
 
 
-def _pull(
-    node: ir.Node, version: int, emit: Emitter, gradients: dict[str, list[str]], lost: set[str], moving: set[str],
-    sized: Arrays,
+def _backpropagate(
+    node: ir.Node, version: int, emit: Emitter, gradients: dict[str, list[str]], lost: set[str], trainable: set[str],
+    static: Arrays,
 ) -> None:  # fmt: skip
-    """Adds the gradients of a node's inputs, where those of its outputs are there; to `lost` what can't be told."""
-    made = [name for value in node.outputs if (name := value.name or "") in moving]
-    wanted = [i for i, v in enumerate(node.inputs) if v is not None and v.name in moving]
+    """Add the gradients of a node's inputs to `gradients`, if its outputs have some. Add inputs whose gradient has no
+    rule to `lost`."""
+    made = [name for value in node.outputs if (name := value.name or "") in trainable]
+    wanted = [i for i, v in enumerate(node.inputs) if v is not None and v.name in trainable]
     if not any(name in gradients or name in lost for name in made):
         return
     operator = operator_of(node)
@@ -128,19 +129,19 @@ def _pull(
     for name in made:
         gradients[name] = [emit.sum(gradients[name]) if name in gradients else emit.filled(emit.shapes[name], 0.0)]
     outputs = [value.name or "" for value in node.outputs]
-    slopes = [gradients[name][0] if name in gradients else "" for name in outputs]
-    call = GradientCall(attributes(node, version), names, outputs, slopes, sized.get, emit)
+    of_outputs = [gradients[name][0] if name in gradients else "" for name in outputs]
+    call = GradientCall(attributes(node, version), names, outputs, of_outputs, static.get, emit)
     for index in wanted:
         rule = operator.gradient_of(index)
-        found = None if rule is None else rule(call, index)
-        if found is None:
+        gradient = None if rule is None else rule(call, index)
+        if gradient is None:
             lost.add(names[index])
         else:
-            gradients.setdefault(names[index], []).append(found)
+            gradients.setdefault(names[index], []).append(gradient)
 
 
-def _open(graph: onnx.GraphProto, names: Sequence[str], emit: Emitter) -> None:
-    """Makes inputs of these names, of constants where there are any."""
+def _add_inputs(graph: onnx.GraphProto, names: Sequence[str], emit: Emitter) -> None:
+    """Add float inputs with these names; they replace initializers of the same name."""
     kept = [tensor for tensor in graph.initializer if tensor.name not in names]
     del graph.initializer[:]
     graph.initializer.extend(kept)
@@ -149,9 +150,9 @@ def _open(graph: onnx.GraphProto, names: Sequence[str], emit: Emitter) -> None:
 
 
 def _extend(graph: onnx.GraphProto, emit: Emitter, outputs: Sequence[str]) -> None:
-    """Adds what was emitted; `outputs` take the place of those that were there."""
+    """Add the emitted nodes and constants to `graph`, and replace its outputs by `outputs`."""
     nodes, read = list[onnx.NodeProto](), set(outputs)
-    for node in reversed(emit.nodes):  # what leads to no weight is left out
+    for node in reversed(emit.nodes):  # skips nodes that no output needs
         if read.intersection(node.output):
             nodes.append(node)
             read.update(node.input)

@@ -1,4 +1,4 @@
-"""How far the outputs of a model are from those of another."""
+"""Losses: how far the outputs of one model are from those of another."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from onnxsurgeon.arrays import FloatArray
 from onnxsurgeon.ops.nodes import operator_of
 
 
-def scored(model: ir.Model) -> list[ir.Value]:
-    """The outputs that losses are measured of: numbers, before they become probabilities."""
+def loss_values(model: ir.Model) -> list[ir.Value]:
+    """The values that losses compare: the float outputs, or the logits before a final softmax or sigmoid."""
     ends = [_before_squashing(value) for value in model.graph.outputs]
     return [end for end in ends if end.dtype in (None, ir.DataType.FLOAT)]
 
 
 def _before_squashing(value: ir.Value) -> ir.Value:
-    """The scores behind probabilities, whose differences tell more."""
+    """The logits behind probabilities: their differences are more informative."""
     node = value.producer()
     operator = None if node is None else operator_of(node)
     scores = node.inputs[0] if node is not None and operator is not None and operator.squashes else None
     return value if scores is None else scores
 
 
-def relative(expected: list[FloatArray], found: list[FloatArray]) -> float:
-    """The mean over outputs of the squared error beside the variance."""
+def relative_error(expected: list[FloatArray], found: list[FloatArray]) -> float:
+    """The mean over outputs of the squared error relative to the variance."""
     losses = []
     for a, b in zip(expected, found, strict=True):
         spread = float(((a - a.mean(axis=0)) ** 2).sum(dtype=np.float64))

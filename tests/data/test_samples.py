@@ -12,7 +12,7 @@ from drawn_samples import Drawn
 from onnxsurgeon.data import Data, Input, mirrored, open_data
 from onnxsurgeon.errors import SurgeonError, UsageError
 
-PICTURE = Input("x", np.dtype(np.float32), (None, 3, 4))
+IMAGE = Input("x", np.dtype(np.float32), (None, 3, 4))
 ONE = Input("x", np.dtype(np.float32), (1, 3, 4))
 FOUR = Input("x", np.dtype(np.float32), (4, 3, 4))
 
@@ -40,12 +40,12 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("wanted", [PICTURE, ONE, FOUR], ids=["dynamic", "one", "four"])
+@pytest.mark.parametrize("wanted", [IMAGE, ONE, FOUR], ids=["dynamic", "one", "four"])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_every_sample_comes_once(wanted: Input, save: Callable[..., None], tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
     save(path, x=numbered(11), labels=np.arange(11))
-    for size in (1, 3, 11, 20) if wanted is PICTURE else (None,):
+    for size in (1, 3, 11, 20) if wanted is IMAGE else (None,):
         data = open_data(str(path), [wanted], batch=size)
         assert len(data) == 11
         assert data.inputs == ("x",)
@@ -56,19 +56,19 @@ def test_every_sample_comes_once(wanted: Input, save: Callable[..., None], tmp_p
 
 def test_the_same_seed_chooses_the_same_samples(file: Path) -> None:
     def chosen(seed: int) -> list[int]:
-        return seen(open_data(str(file), [PICTURE], samples=5, seed=seed))
+        return seen(open_data(str(file), [IMAGE], samples=5, seed=seed))
 
     assert chosen(1) == chosen(1) == sorted(set(chosen(1)))
     assert len(chosen(1)) == 5
     assert len({tuple(chosen(seed)) for seed in range(5)}) > 1
-    assert len(open_data(str(file), [PICTURE], samples=99)) == 11
+    assert len(open_data(str(file), [IMAGE], samples=99)) == 11
 
 
 def test_a_lone_array_may_have_any_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", pictures=numbered(3))
     np.save(tmp_path / "a.npy", np.asfortranarray(numbered(3)))
     for name in ("a.npz", "a.npy"):
-        data = open_data(str(tmp_path / name), [PICTURE])
+        data = open_data(str(tmp_path / name), [IMAGE])
         assert not data.labelled
         assert [batch.feed["x"].tolist() for batch in data.batches()] == [numbered(3).tolist()]
 
@@ -77,7 +77,7 @@ def test_what_is_no_sample_goes_to_every_batch(tmp_path: Path) -> None:
     rate = Input("rate", np.dtype(np.int64), ())
     state = Input("state", np.dtype(np.float32), (2, 1))
     np.savez(tmp_path / "a.npz", x=numbered(5), rate=np.int64(16), state=np.ones((2, 1), np.float32))
-    for batch in open_data(str(tmp_path / "a.npz"), [PICTURE, rate, state], batch=2).batches():
+    for batch in open_data(str(tmp_path / "a.npz"), [IMAGE, rate, state], batch=2).batches():
         assert batch.feed["rate"] == 16
         assert batch.feed["state"].shape == (2, 1)
 
@@ -89,8 +89,8 @@ BAD: dict[str, dict[str, np.ndarray]] = {
     "wrong type": {"x": numbered(3).astype(np.float64)},
     "NaN": {"x": np.full((3, 3, 4), np.nan, np.float32)},
     "infinity": {"x": np.full((3, 3, 4), np.inf, np.float32)},
-    "labels has NaN": {"x": numbered(3), "labels": np.full(3, np.nan)},
-    "labels are no numbers": {"x": numbered(3), "labels": np.array(["cat", "dog", "cat"])},
+    "labels contains NaN": {"x": numbered(3), "labels": np.full(3, np.nan)},
+    "labels are not numbers": {"x": numbered(3), "labels": np.array(["cat", "dog", "cat"])},
     "different numbers": {"x": numbered(3), "labels": np.arange(4)},
     "no samples": {"x": numbered(0)},
     "can't be read": {"x": np.array([{"a": 1}], object)},
@@ -101,7 +101,7 @@ BAD: dict[str, dict[str, np.ndarray]] = {
 def test_bad_arrays_are_refused(words: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "bad.npz", **BAD[words])
     with pytest.raises(SurgeonError, match=words) as caught:
-        open_data(str(tmp_path / "bad.npz"), [PICTURE])
+        open_data(str(tmp_path / "bad.npz"), [IMAGE])
     assert caught.value.exit_code in (2, 4)
     assert caught.value.fix
 
@@ -113,7 +113,7 @@ def test_what_can_not_be_read_is_told(damage: str, name: str, file: Path, tmp_pa
     whole = (file if name.endswith("z") else tmp_path / "good.npy").read_bytes()
     (tmp_path / name).write_bytes({"text": b"hello, I am text", "half": whole[: len(whole) // 2], "empty": b""}[damage])
     with pytest.raises(SurgeonError, match="can't be read") as caught:
-        open_data(str(tmp_path / name), [PICTURE])
+        open_data(str(tmp_path / name), [IMAGE])
     assert caught.value.exit_code == 4
 
 
@@ -124,17 +124,17 @@ def test_a_broken_archive_is_told(tmp_path: Path) -> None:
     whole[200:300] = bytes(100)
     path.write_bytes(whole)
     with pytest.raises(SurgeonError, match="can't be read") as caught:
-        open_data(str(path), [PICTURE])
+        open_data(str(path), [IMAGE])
     assert caught.value.exit_code == 4
 
 
 def test_wrong_requests_are_refused(file: Path) -> None:
     with pytest.raises(SurgeonError, match="does not exist"):
-        open_data("none.npz", [PICTURE])
+        open_data("none.npz", [IMAGE])
     with pytest.raises(SurgeonError, match="static"):
         open_data(str(file), [FOUR], batch=8)
-    with pytest.raises(SurgeonError, match="--samples 0"):
-        open_data(str(file), [PICTURE], samples=0)
+    with pytest.raises(SurgeonError, match="--samples is 0"):
+        open_data(str(file), [IMAGE], samples=0)
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((None, 3, 8, 6), 3), ((1, 8, 6, 1), 2)])
@@ -148,13 +148,13 @@ def test_mirrored_samples_are_samples_twice(shape: tuple[int | None, ...], axis:
         assert np.array_equal(np.flip(turned.feed["x"], axis), original.feed["x"])
 
 
-def test_drawn_pictures_are_mirrored_or_not_and_moved_a_little_alike_in_all_inputs() -> None:
+def test_augmented_images_are_flipped_or_not_and_shifted_a_little_alike_in_all_inputs() -> None:
     inputs = [Input("x", np.dtype(np.float32), (None, 1, 32, 48)), Input("z", np.dtype(np.float32), (None, 16, 16, 3))]
     found = mirrored(Drawn("x", (1, 32, 48), 4), [*inputs, Input("n", np.dtype(np.float32), (None, 2))])
     ramp = np.add.outer(100.0 * np.arange(32), np.arange(48)).astype(np.float32)
     feed = {"x": np.tile(ramp, (64, 1, 1, 1)), "z": np.zeros((64, 16, 16, 3), np.float32), "n": np.ones((64, 2))}
     feed["z"][:] = np.arange(16)[:, None]
-    drawn = found.drawn(feed, np.random.default_rng(0))
+    drawn = found.augment(feed, np.random.default_rng(0))
     assert {name: array.shape for name, array in drawn.items()} == {name: array.shape for name, array in feed.items()}
     assert np.array_equal(drawn["n"], feed["n"])
     steps = drawn["x"][:, 0, 16, 20:28] - drawn["x"][:, 0, 16, 19:27]
@@ -166,6 +166,6 @@ def test_drawn_pictures_are_mirrored_or_not_and_moved_a_little_alike_in_all_inpu
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [((None, 8), "f4"), ((None, 5, 8, 8), "f4"), ((None, 3, 8, 8), "u1")])
-def test_what_is_no_picture_is_not_mirrored(shape: tuple[int | None, ...], dtype: str) -> None:
+def test_only_images_are_mirrored(shape: tuple[int | None, ...], dtype: str) -> None:
     with pytest.raises(UsageError, match="--mirror"):
         mirrored(Drawn("x", (8,), 4), [Input("x", np.dtype(dtype), shape)])

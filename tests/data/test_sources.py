@@ -1,4 +1,4 @@
-"""Folders of pictures and functions as data: what they become, and what is refused."""
+"""Folders of images and functions as data: what they become, and what is refused."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ def test_the_same_seed_chooses_the_same_pictures(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda f: (f / "cat" / "c.png").write_bytes(b"no picture"), "can't be read as a picture"),
+        (lambda f: (f / "cat" / "c.png").write_bytes(b"no picture"), "can't be read as an image"),
         (lambda f: picture(f / "alone.png"), "has no label"),
         (lambda f: (f / "labels.csv").write_text("cat/a.png,7\n"), "has no label for cat/b.JPG"),
         (lambda f: (f / "labels.csv").write_text("cat/a.png,7\ncat/b.JPG,x\n"), "can't be read"),
-        (lambda f: [p.unlink() for p in f.rglob("*.*") if p.is_file()], "no pictures"),
+        (lambda f: [p.unlink() for p in f.rglob("*.*") if p.is_file()], "no images"),
     ],
 )
 def test_bad_folders_are_refused(change: Callable[[Path], object], words: str, folder: Path) -> None:
@@ -179,10 +179,10 @@ def test_a_function_yields_samples(module: str) -> None:
         ("bare", "yields ndarray"),
         ("nothing", "no samples"),
         ("single", "wrong shape"),
-        ("half", "some dicts alone"),
+        ("half", "some dicts only"),
         ("nan", "NaN"),
-        ("number", "is no function"),
-        ("missing", "is no function"),
+        ("number", "is not a function"),
+        ("missing", "is not a function"),
     ],
 )
 def test_bad_functions_are_refused(name: str, words: str, module: str) -> None:

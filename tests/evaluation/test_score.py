@@ -154,5 +154,5 @@ def test_ranks_of_folders_are_no_classes_of_a_model_with_more(tmp_path: Path) ->
     for name in ("cat", "dog"):
         (tmp_path / "pictures" / name).mkdir(parents=True)
         Image.new("RGB", (32, 32)).save(tmp_path / "pictures" / name / "a.png")
-    with pytest.raises(osg.UsageError, match="2 folders of pictures for 10 classes"):
+    with pytest.raises(osg.UsageError, match="2 folders of images for 10 classes"):
         osg.evaluate(FIXTURES / "residual.onnx", str(tmp_path / "pictures"), preprocess="cifar")
