@@ -86,7 +86,7 @@ class Torture:
             init=self.random.choice(["normal", "zeros", "he", "duplicate"]),
             relax=self.random.random() < 0.5,
             seed=self.random.randrange(1000),
-            free=self.random.choice(["auto", "heads", "head-size"]),
+            attention=self.random.choice(["auto", "heads", "head-size"]),
         )
 
     def insert(self) -> None:
@@ -98,14 +98,16 @@ class Torture:
         readers = self.network[name].readers
         chosen = [self.random.choice(readers)] if readers and self.random.random() < 0.3 else None
         init = self.random.choices(["identity", "he", "zeros"], [6, 2, 1])[0]
-        self.network.insert_after(name, self.random.choice(blocks), readers=chosen, init=init)  # type: ignore[arg-type]
+        block = self.random.choice(blocks)
+        start = init if isinstance(block, Conv | Linear) else None
+        self.network.insert(block, after=name, readers=chosen, init=start)
 
     def remove(self) -> None:
         name = self.name()
         feeding = self.network[name].inputs
         through = self.random.choice(feeding) if len(set(feeding)) > 1 else None
         align = self.random.choice(["auto", "grow", "shrink", "both"])
-        self.network.remove(name, through=through, align=align)  # type: ignore[arg-type]
+        self.network.remove(name, through=through, align=align)
 
     def connect(self) -> None:
         target = self.name("Concat", "Add", "Sum")
@@ -136,7 +138,7 @@ class Torture:
         self.network.replace(self.name(), self.random.choice(blocks))
 
     def separate(self) -> None:
-        self.network.separate(self.name("Conv"))
+        self.network.replace(self.name("Conv"), "Separable")
 
     def splice(self) -> None:
         name = self.name()

@@ -8,38 +8,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from onnxsurgeon.cli.answer import Answer, answering
-from onnxsurgeon.cli.operations import Operation
 from onnxsurgeon.cli.options import AsJson, Atol, OnDevice, Quiet, ReportTo, Rtol, Seed, Verbose
+from onnxsurgeon.cli.panels import OUTPUT, PROOF
 from onnxsurgeon.errors import ProofError, UsageError
 
 if TYPE_CHECKING:
     from onnxsurgeon.cli.progress import Stages
     from onnxsurgeon.surgery.network import Network
-    from onnxsurgeon.surgery.widths import Resized
-
-# As in the package, which is not imported for them: --help is to be quick.
-Init = Literal["normal", "zeros", "he", "duplicate"]
-Align = Literal["auto", "grow", "shrink", "both"]
-Importance = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WORD",
-        help="What neurons are worth: l1, l2, l2-norm, bn-scale, random, uniform, or file:scores.npz. "
-        "[default: l2-norm]",
-    ),
-]
-NewStart = Annotated[
-    Init | None, typer.Option("--init", help="What new neurons are made of. [default: normal]", show_default=False)
-]
-Aligned = Annotated[
-    Align | None,
-    typer.Option(help="Where widths differ: what changes. [default: auto, the first that can be]", show_default=False),
-]
+    from onnxsurgeon.surgery.operation import Request
 
 
 @dataclass(frozen=True)
@@ -47,14 +28,28 @@ class Common:
     """The options of every edit."""
 
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write. [default: MODEL.edited.onnx]")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Where to write. [default: MODEL.edited.onnx]",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False
-    save_as_external_data: Annotated[
-        bool, typer.Option("--save-as-external-data", help="Write the weights to FILE.data beside the model.")
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=OUTPUT)
     ] = False
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write and prove.")] = False
-    no_proof: Annotated[bool, typer.Option("--no-proof", help="Write without proving.")] = False
+    save_as_external_data: Annotated[
+        bool,
+        typer.Option(
+            "--save-as-external-data", help="Write the weights to FILE.data beside the model.", rich_help_panel=OUTPUT
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Do everything but write and prove.", rich_help_panel=OUTPUT)
+    ] = False
+    no_proof: Annotated[bool, typer.Option("--no-proof", help="Write without proving.", rich_help_panel=PROOF)] = False
     device: OnDevice = "auto"
     atol: Atol = None
     rtol: Rtol = None
@@ -65,19 +60,8 @@ class Common:
     verbose: Verbose = False
 
 
-def name(metavar: str, what: str) -> Any:
-    """An argument that must be there."""
-    return typer.Argument(metavar=metavar, help=what, show_default=False)
-
-
-def scores_file(importance: str | None) -> list[Path]:
-    """The file that an importance is read from, if any."""
-    return [Path(importance.removeprefix("file:"))] if importance and importance.startswith("file:") else []
-
-
-def with_common(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, whose parameter `common` becomes the options of `Common`, behind its own."""
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "common"]
+def with_common(command: Callable[..., None], own: Sequence[inspect.Parameter]) -> Callable[..., None]:
+    """The command with its `own` parameters, and behind them the options of `Common`, which it gets as `common`."""
     hints = get_type_hints(Common, include_extras=True)
     shared = [
         inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
@@ -89,15 +73,13 @@ def with_common(command: Callable[..., None]) -> Callable[..., None]:
         common = Common(**{f.name: given.pop(f.name) for f in fields(Common)})
         command(**given, common=common)
 
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared)]
+    parameters = [*own, *shared]
     vars(merged)["__signature__"] = inspect.Signature(parameters)  # what typer looks at
     merged.__annotations__ = {p.name: p.annotation for p in parameters}
     return merged
 
 
-def edit(
-    command: str, model: Path, common: Common, operations: Callable[[], Sequence[Operation]], *files: Path
-) -> None:
+def edit(command: str, model: Path, common: Common, operations: Callable[[], Sequence[Request]], *files: Path) -> None:
     """Reads the operations, does them all, and writes the result once it is proven. files: others that are read."""
     answer = Answer(command, common.as_json, common.quiet, common.verbose, found={"model": str(model)})
     with answering(answer):
@@ -122,13 +104,12 @@ def _check_target(target: Path, common: Common, suffix: str = "") -> None:
     check_target(path, overwrite=common.overwrite)
 
 
-def _edit(
-    answer: Answer, model: Path, target: Path, common: Common, todo: Sequence[Operation], progress: Stages
-) -> None:
+def _edit(answer: Answer, model: Path, target: Path, common: Common, todo: Sequence[Request], progress: Stages) -> None:
     from onnxsurgeon.report.edit_tables import edited as tables
     from onnxsurgeon.report.edits import edited
     from onnxsurgeon.runtime.session import Session
     from onnxsurgeon.surgery.network import load
+    from onnxsurgeon.surgery.widths import Resized
 
     answer.tables = tables
     progress("read", model.name)
@@ -141,11 +122,12 @@ def _edit(
     seconds = {"read": time.perf_counter() - answer.began}
     old = replace(network, steps=[])
     resized: list[Resized] = []
-    for operation in todo:
-        progress("edit", f"{operation.where}{operation.kind}")
-        resized += operation.run(network, common.seed)
+    for request in todo:
+        progress("edit", f"{request.where}{request.operation.name}")
+        found = request.run(network, seed=common.seed)
+        resized += [found] if isinstance(found, Resized) else []
     requested = {
-        "operations": [{"operation": o.kind, "where": o.where.removesuffix(": "), **o.given} for o in todo],
+        "operations": [request.record() for request in todo],
         **{name: getattr(common, name) for name in ("device", "atol", "rtol", "seed")},
         "external": common.save_as_external_data or None,
         "proof": not common.no_proof,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxsurgeon.cli.fields import Told
-from onnxsurgeon.cli.operations import Operation, operation
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.surgery.operation import Request, requests
+from onnxsurgeon.surgery.readers import Written
 
 if TYPE_CHECKING:
     import yaml
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DEPTH = 6  # of lists and mappings; operations need four
 
 
-def read(path: Path) -> list[Operation]:
+def read(path: Path) -> list[Request]:
     """The operations of a recipe. Raises UsageError where it can't be read, or one of them makes no sense."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -32,10 +32,10 @@ def read(path: Path) -> list[Operation]:
             why="wanted: a list of them",
             fix="write each as an entry like - resize: {conv3: -16}",
         )
-    return [operation(entry) for entry in entries.value]
+    return [request for entry in entries.value for request in requests(entry)]
 
 
-def _from_yaml(text: str, path: Path) -> Told:
+def _from_yaml(text: str, path: Path) -> Written:
     """Scalars stay as they are written: a number with a plus is a change, one without is a width."""
     import yaml
 
@@ -49,25 +49,25 @@ def _from_yaml(text: str, path: Path) -> Told:
             why=getattr(problem, "problem", None) or str(problem),
             fix="see the examples in onnxsurgeon edit --help",
         ) from None
-    return Told([], folder=path.parent) if node is None else _of_node(node, path, 0)
+    return Written([], folder=path.parent) if node is None else _of_node(node, path, 0)
 
 
-def _of_node(node: yaml.Node, path: Path, depth: int) -> Told:
+def _of_node(node: yaml.Node, path: Path, depth: int) -> Written:
     where = f"{path.name}, line {node.start_mark.line + 1}: "
     _require_shallow(depth, where)
     if isinstance(node.value, str):
-        return Told(node.value, where, path.parent)
+        return Written(node.value, where, path.parent)
     if node.id == "sequence":
-        return Told([_of_node(entry, path, depth + 1) for entry in node.value], where, path.parent)
-    found: dict[str, Told] = {}
+        return Written([_of_node(entry, path, depth + 1) for entry in node.value], where, path.parent)
+    found: dict[str, Written] = {}
     for key, entry in node.value:
         name, place = key.value, f"{path.name}, line {key.start_mark.line + 1}: "
         _require_key(name, found, place)
         found[name] = _of_node(entry, path, depth + 1)
-    return Told(found, where, path.parent)
+    return Written(found, where, path.parent)
 
 
-def _from_json(text: str, path: Path) -> Told:
+def _from_json(text: str, path: Path) -> Written:
     def mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in pairs:
@@ -86,17 +86,19 @@ def _from_json(text: str, path: Path) -> Told:
     except RecursionError:
         _require_shallow(DEPTH + 1, f"{path.name}: ")
     if not isinstance(entries, list):
-        return Told([], folder=path.parent)
-    return Told([_of_value(e, path, f"{path.name}, operation {n}: ", 0) for n, e in enumerate(entries, 1)])
+        return Written([], folder=path.parent)
+    return Written([_of_value(e, path, f"{path.name}, operation {n}: ", 0) for n, e in enumerate(entries, 1)])
 
 
-def _of_value(value: Any, path: Path, where: str, depth: int) -> Told:
+def _of_value(value: Any, path: Path, where: str, depth: int) -> Written:
     _require_shallow(depth, where)
     if isinstance(value, list):
-        return Told([_of_value(entry, path, where, depth + 1) for entry in value], where, path.parent)
+        return Written([_of_value(entry, path, where, depth + 1) for entry in value], where, path.parent)
     if isinstance(value, dict):
-        return Told({k: _of_value(v, path, where, depth + 1) for k, v in value.items()}, where, path.parent)
-    return Told("" if value is None else str(value).lower() if isinstance(value, bool) else value, where, path.parent)
+        return Written({k: _of_value(v, path, where, depth + 1) for k, v in value.items()}, where, path.parent)
+    return Written(
+        "" if value is None else str(value).lower() if isinstance(value, bool) else value, where, path.parent
+    )
 
 
 def _require_shallow(depth: int, where: str) -> None:

@@ -1,219 +1,107 @@
-"""The commands that edit a network: each makes its operation of what it was given; `edit` reads several from a file."""
+"""The commands that edit a network: one for each operation, made of its record; `edit` reads several from a file."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from onnxsurgeon.cli.editing import Aligned, Common, Importance, NewStart, edit, name, scores_file, with_common
+from onnxsurgeon.cli.editing import Common, edit, with_common
 from onnxsurgeon.cli.group import add
-from onnxsurgeon.cli.operations import asked
 from onnxsurgeon.cli.options import ModelPath
-from onnxsurgeon.cli.panels import EDIT
-from onnxsurgeon.cli.resizing import resize
-
-Start = Literal["identity", "zeros", "he"]  # as in the package
-FreshStart = Literal["identity", "zeros", "he", "closest"]
-OPS = "Conv, Linear, BatchNorm, MaxPool, AveragePool, or an activation like Relu, Silu, Gelu"
-Op = Annotated[str, typer.Option(metavar="OP", help=f"{OPS}.", show_default=False)]
-Kernel = Annotated[
-    str | None, typer.Option(metavar="N|NxM", help="Of a Conv or pooling. [default: 3]", show_default=False)
-]
-Groups = Annotated[int | None, typer.Option(metavar="N", help="Of a Conv. [default: 1]", show_default=False)]
-NoBias = Annotated[bool, typer.Option("--no-bias", help="A Conv or Linear without a bias.")]
+from onnxsurgeon.cli.panels import CHANGE, EDIT
+from onnxsurgeon.surgery import readers
+from onnxsurgeon.surgery.methods import OPERATIONS
+from onnxsurgeon.surgery.operation import Field, Operation, Request
+from onnxsurgeon.surgery.readers import Written, written
 
 
-@with_common
-def remove(
-    model: ModelPath,
-    node: Annotated[str, name("NAME", "The node to take out.")],
-    through: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which of several nodes that feed it takes its place.")
-    ] = None,
-    align: Aligned = None,
-    importance: Importance = None,
-    init: NewStart = None,
-    *,
-    common: Common,
-) -> None:
-    """Take a node out: what fed it feeds its readers, made equally wide first where that is needed."""
-    given = {"name": node, "through": through, "align": align, "importance": importance, "init": init}
-    edit("remove", model, common, lambda: [asked("remove", **given)], *scores_file(importance))
+def _spelled(field: Field) -> str:
+    """What errors call a field."""
+    return _metavar(field) if field.argument else f"--{field.word}"
 
 
-@with_common
-def insert(
-    model: ModelPath,
-    after: Annotated[
-        str, typer.Option(metavar="NAME", help="The node, or input, to stand behind.", show_default=False)
-    ],
-    op: Op,
-    kernel: Kernel = None,
-    groups: Groups = None,
-    no_bias: NoBias = False,
-    init: Annotated[
-        Start | None,
-        typer.Option(help="What its weights are. [default: identity, changes nothing]", show_default=False),
-    ] = None,
-    readers: Annotated[
-        list[str] | None,
-        typer.Option("--for", metavar="READER", help="Only in front of this node. Repeatable. [default: all]"),
-    ] = None,
-    called: Annotated[str | None, typer.Option("--name", metavar="NAME", help="What it is called.")] = None,
-    *,
-    common: Common,
-) -> None:
-    """Put a fresh node behind another; as wide as that."""
-    given: dict[str, Any] = {
-        "after": after,
-        "op": op,
-        "kernel": kernel,
-        "groups": groups,
-        "bias": False if no_bias else None,
-    }
-    given |= {"init": init, "for_": readers or None, "name": called}
-    edit("insert", model, common, lambda: [asked("insert", **given)])
+def _metavar(field: Field) -> str:
+    form, own = field.parameter.form, field.parameter.metavar
+    return own or (field.word.upper() if field.argument and not field.several else form.metavar)
 
 
-@with_common
-def connect(
-    model: ModelPath,
-    source: Annotated[str, name("FROM", "The node, or input, that is to feed the other.")],
-    target: Annotated[str, name("TO", "A node that adds or concatenates.")],
-    position: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Which of its inputs, from 0. [default: the last]")
-    ] = None,
-    align: Aligned = None,
-    importance: Importance = None,
-    init: NewStart = None,
-    *,
-    common: Common,
-) -> None:
-    """Feed a node into one that adds or concatenates.
-
-    What reads a longer concatenation multiplies what is new by zero: the function stays.
-    """
-    given: dict[str, Any] = {
-        "from_": source,
-        "to": target,
-        "position": position,
-        "align": align,
-        "importance": importance,
-        "init": init,
-    }
-    edit("connect", model, common, lambda: [asked("connect", **given)], *scores_file(importance))
+def _parameter(field: Field) -> inspect.Parameter:
+    """A field as typer knows it; what is not given is None, what is given stays text."""
+    form = field.parameter.form
+    kind: Any = str
+    if form.gather:
+        kind = list[str]
+    elif form is readers.flag:
+        kind = bool
+    metavar = _metavar(field)
+    more: dict[str, Any] = {"help": field.help, "show_default": False, "rich_help_panel": CHANGE}
+    if field.argument:
+        about = typer.Argument(metavar=metavar, **more)
+    elif field.parameter.off:
+        about = typer.Option(f"--no-{field.word}", **{**more, "help": field.parameter.off})
+    elif kind is bool:
+        about = typer.Option(f"--{field.word}", **more)
+    else:
+        about = typer.Option(f"--{field.word}", metavar=metavar, **more)
+    needed = field.needed or field.several
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if needed else False if kind is bool else None,
+        annotation=Annotated[kind if needed or kind is bool else kind | None, about],
+    )
 
 
-@with_common
-def disconnect(
-    model: ModelPath,
-    source: Annotated[str, name("FROM", "The node, or input, that feeds the other.")],
-    target: Annotated[str, name("TO", "The node that adds or concatenates.")],
-    *,
-    common: Common,
-) -> None:
-    """Take an input from a node that adds or concatenates; what nothing reads any more goes, too."""
-    edit("disconnect", model, common, lambda: [asked("disconnect", from_=source, to=target)])
+def _given(field: Field, value: Any) -> Written:
+    """What was written for a field."""
+    form = field.parameter.form
+    if form is readers.flag:
+        return written(not field.parameter.off)
+    return written(form.gather(value, _spelled(field)) if form.gather else value)
 
 
-@with_common
-def kernel(
-    model: ModelPath,
-    node: Annotated[str, name("NAME", "A Conv or ConvTranspose.")],
-    size: Annotated[str, name("N|NxM", "The new size of its kernel.")],
-    *,
-    common: Common,
-) -> None:
-    """Change the kernel of a convolution; pads follow, so that the output's size stays.
+def _command(operation: Operation) -> Callable[..., None]:
+    """The function of a command."""
 
-    What is new is zero: the function stays. What goes is farthest from the centre, on the side that weighs less.
-    """
-    edit("kernel", model, common, lambda: [asked("kernel", kernel={node: size})])
+    def run(*, model: Path, common: Common, **given: Any) -> None:
+        words = {word: given[field.name] for word, field in operation.fields.items() if given[field.name]}
 
+        def requests() -> list[Request]:
+            texts = {word: _given(operation.fields[word], value) for word, value in words.items()}
+            return [operation.request(texts, "", _spelled)]
 
-@with_common
-def activation(
-    model: ModelPath,
-    node: Annotated[str, name("NAME", "An activation.")],
-    kind: Annotated[str, name("KIND", "Relu, Relu6, LeakyRelu, Silu, Gelu, HardSwish, Mish, Tanh, ...")],
-    *,
-    common: Common,
-) -> None:
-    """Put another activation in the place of one."""
-    edit("activation", model, common, lambda: [asked("activation", activation={node: kind})])
+        named = [text.removeprefix("file:") for text in words.values() if isinstance(text, str)]
+        edit(operation.name, model, common, requests, *map(Path, named))
+
+    run.__doc__ = _help(operation)
+    own = [_parameter(field) for field in operation.fields.values()]
+    place = inspect.Parameter("model", inspect.Parameter.KEYWORD_ONLY, annotation=ModelPath)
+    return with_common(run, [place, *own])
 
 
-@with_common
-def replace(
-    model: ModelPath,
-    node: Annotated[str, name("NAME", "The node whose place it takes.")],
-    op: Annotated[
-        str,
-        typer.Option(
-            metavar="OP",
-            help=f"{OPS}; or Separable: a Conv becomes a depthwise and a pointwise one.",
-            show_default=False,
-        ),
-    ],
-    kernel: Kernel = None,
-    groups: Groups = None,
-    no_bias: NoBias = False,
-    init: Annotated[
-        FreshStart | None,
-        typer.Option(
-            help="What its weights are. [default: he; of Separable closest, near to the old ones]", show_default=False
-        ),
-    ] = None,
-    *,
-    common: Common,
-) -> None:
-    """Put a fresh node in the place of one; its output must have the same shape."""
-    given = {"name": node, "op": op, "kernel": kernel, "groups": groups, "bias": False if no_bias else None}
-    edit("replace", model, common, lambda: [asked("replace", **given, init=init)])
+def _help(operation: Operation) -> str:
+    """The operation's documentation; what is laid out in columns stays so."""
+    parts = operation.help.split("\n\n")
+    return "\n\n".join(f"\b\n{part}" if part.startswith("  ") else part for part in parts)
 
 
-@with_common
-def splice(
-    model: ModelPath,
-    other: Annotated[Path, name("OTHER", "The .onnx file that the sub-graph is from.")],
-    after: Annotated[
-        str, typer.Option(metavar="NAME", help="The node, or input, to stand behind.", show_default=False)
-    ],
-    entry: Annotated[
-        str | None, typer.Option(metavar="VALUE", help="Where it begins in OTHER. [default: its only input]")
-    ] = None,
-    exit_: Annotated[
-        str | None, typer.Option("--exit", metavar="VALUE", help="Where it ends in OTHER. [default: its only output]")
-    ] = None,
-    prefix: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What its nodes' names begin with. [default: spliced.]")
-    ] = None,
-    align: Aligned = None,
-    importance: Importance = None,
-    init: NewStart = None,
-    *,
-    common: Common,
-) -> None:
-    """Put a sub-graph of another file between a node and all that reads it."""
-    given = {"file": other, "after": after, "entry": entry, "exit": exit_, "prefix": prefix}
-    given |= {"align": align, "importance": importance, "init": init}
-    edit("splice", model, common, lambda: [asked("splice", **given)], other, *scores_file(importance))
-
-
-@with_common
 def recipe(
-    model: ModelPath,
-    path: Annotated[Path, name("RECIPE", "A .yaml or .json file with a list of operations.")],
     *,
+    model: ModelPath,
+    path: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="A .yaml or .json file with a list.", show_default=False)
+    ],
     common: Common,
 ) -> None:
     """Do a list of operations: one load, one save, all or nothing.
 
     \b
     - resize: {conv3: -16, conv7: +8}      - connect: [conv1, add4]
-      importance: l1                          - disconnect: [conv1, concat2]
+      importance: l1                       - disconnect: [conv1, concat2]
     - remove: layer3.conv2                 - kernel: {conv1: 3x3}
     - insert: {after: conv2, op: Conv}     - activation: {relu3: Silu}
 
@@ -224,62 +112,14 @@ def recipe(
     edit("edit", model, common, lambda: read(path), path)
 
 
-COMMANDS = {
-    resize: (
-        "Change widths; what is tied to them follows.",
-        "onnxsurgeon resize model.onnx conv3=-16 conv7=+8 -o out.onnx",
-        "onnxsurgeon resize model.onnx fc=3 --keep fc:0,217,482",
-    ),
-    remove: (
-        "Take a node out; its neighbours are joined.",
-        "onnxsurgeon remove model.onnx layer3.conv2",
-        "onnxsurgeon remove model.onnx add4 --through conv7 --align grow",
-    ),
-    insert: (
-        "Put a fresh node behind another.",
-        "onnxsurgeon insert model.onnx --after conv2 --op Conv --kernel 3 --init identity",
-        "onnxsurgeon insert model.onnx --after relu1 --op BatchNorm --for conv2 --name bn2",
-    ),
-    connect: (
-        "Feed a node into an addition or a concatenation.",
-        "onnxsurgeon connect model.onnx conv1 add4",
-        "onnxsurgeon connect model.onnx conv1 concat2 --position 0",
-    ),
-    disconnect: (
-        "Take an input from an addition or a concatenation.",
-        "onnxsurgeon disconnect model.onnx conv1 concat2",
-        "onnxsurgeon disconnect model.onnx conv1 add4 -o out.onnx",
-    ),
-    kernel: (
-        "Change the kernel of a convolution.",
-        "onnxsurgeon kernel model.onnx conv1 3x3",
-        "onnxsurgeon kernel model.onnx conv1 7 -o wide.onnx",
-    ),
-    activation: (
-        "Put another activation in the place of one.",
-        "onnxsurgeon activation model.onnx relu3 Silu",
-        "onnxsurgeon activation model.onnx relu3 HardSwish -o out.onnx",
-    ),
-    replace: (
-        "Put a fresh node in the place of one.",
-        "onnxsurgeon replace model.onnx pool2 --op AveragePool --kernel 3",
-        "onnxsurgeon replace model.onnx conv3 --op Separable",
-    ),
-    splice: (
-        "Put a sub-graph of another file into a model.",
-        "onnxsurgeon splice model.onnx other.onnx --after relu3",
-        "onnxsurgeon splice model.onnx other.onnx --after relu3 --entry x --exit conv2_out --align shrink",
-    ),
-    recipe: (
-        "Do a list of operations: all or nothing.",
-        "onnxsurgeon edit model.onnx recipe.yaml -o out.onnx",
-        "onnxsurgeon edit model.onnx recipe.json --dry-run --json",
-    ),
-}
-
-
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command, (short, *lines) in COMMANDS.items():
-        called = "edit" if command is recipe else command.__name__
-        add(app, command, short, *lines, panel=EDIT, name=called)
+    for operation in OPERATIONS.values():
+        add(app, _command(operation), operation.summary, *operation.examples, panel=EDIT, name=operation.name)
+    own = inspect.signature(recipe, eval_str=True).parameters
+    add(
+        app, with_common(recipe, [own["model"], own["path"]]), "Do a list of operations: all or nothing.",
+        "onnxsurgeon edit model.onnx recipe.yaml -o out.onnx",
+        "onnxsurgeon edit model.onnx recipe.json --dry-run --json",
+        panel=EDIT, name="edit",
+    )  # fmt: skip

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod, sqrt
-from typing import Literal
+from math import prod
 from zlib import crc32
 
 import numpy as np
@@ -19,20 +18,24 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Ids
 from onnxsurgeon.dependency.axis_roles import Effect, Roles
 from onnxsurgeon.dependency.labels import Labels, Weight
+from onnxsurgeon.edit.inits import INITS
 from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.model.lazy_weights import Drawn, Fill, Places, Recipe
 from onnxsurgeon.neurons.relations import Axis
 from onnxsurgeon.neurons.selection import Selection
 
-Init = Literal["normal", "zeros", "he", "duplicate"]
-
 
 @dataclass(frozen=True)
 class Growth:
-    """init: how what makes a new neuron starts. normal: deviation 1 / number of weights. seed: of what is drawn."""
+    """init: what makes a new neuron, a word of `GROWN`. seed: of what is drawn."""
 
-    init: Init = "normal"
+    init: str = "normal"
     seed: int = 0
+
+    @property
+    def copies(self) -> bool:
+        """Whether new neurons are copies of others."""
+        return INITS[self.init].copies
 
     def recipes(self, labels: Labels, selection: Selection) -> Callable[[Weight], Recipe]:
         """The recipe of each weight that changes."""
@@ -70,7 +73,7 @@ class _Made:
         if not new.any():
             return Places(positions)
         effect = self.roles.effect(*weight.uses[0], axis)
-        if self.growth.init == "duplicate":
+        if self.growth.copies:
             return self._copies(weight, labels, effect)
         silent = effect.sums == "yes" or (effect.sums == "partly" and effect.index == 0)
         fill = self._zero(weight) if silent else self._fill(weight, axis, effect)
@@ -123,10 +126,10 @@ class _Made:
         makes = operator is not None and (operator.macs is not None or effect.index in operator.looks_up.values())
         if not floats or not makes or len(weight.shape) < 2:
             return None
-        if self.growth.init == "zeros":
+        draw = INITS[self.growth.init].deviation
+        deviation = draw(max(1, prod(weight.shape) // weight.shape[axis])) if draw else 0.0
+        if not deviation:
             return 0.0
-        count = max(1, prod(weight.shape) // weight.shape[axis])
-        deviation = sqrt(2 / count) if self.growth.init == "he" else 1 / count
         return Drawn((self.growth.seed, crc32((weight.value.name or "").encode()), axis), deviation)
 
     def _muted(self, node: ir.Node, neurons: Ids) -> list[bool]:

@@ -23,7 +23,7 @@ def placed(step: Step) -> tuple[Labels, Mask]:
     assert step.labels is not None
     assert step.selection is not None
     after = step.after
-    if step.growth.init == "duplicate":  # a copy can't be silenced without its original: its place is what counts
+    if step.growth.copies:  # a copy can't be silenced without its original: its place is what counts
         after = apply(step.labels, step.selection, growth=Growth("zeros"))
     choices: tuple[Free, ...] = ("auto", "heads", "head-size")
     for rewritten in (False, True):  # what is packed ties more

@@ -1,27 +1,43 @@
-"""A model that was read from a file."""
+"""A model, wherever it comes from."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+import onnx
 import onnx_ir as ir
 
-from onnxsurgeon.model.read import EXTERNAL, read
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.model.read import EXTERNAL, IN_MEMORY, parse, read
+from onnxsurgeon.model.write import size, write
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Model:
-    """A model that was read from `path`."""
+    """A model. path: of the file that it was read from. in_file: whether it is in that file, as it was read."""
 
     path: Path
     ir: ir.Model
+    in_file: bool = True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path}: {len(self.ir.graph)} nodes>"
+
+    @property
+    def written(self) -> bool:
+        """Whether the file holds the model as it is now."""
+        return self.in_file
 
     @property
     def bytes(self) -> int:
-        """Size on disk, external data included."""
-        return sum(file.stat().st_size for file in (self.path, *self.data))
+        """Size on disk, external data included; of one that is in no file, what it would be."""
+        return sum(file.stat().st_size for file in (self.path, *self.data)) if self.written else size(self.ir)
 
     @property
     def data(self) -> tuple[Path, ...]:
@@ -29,6 +45,53 @@ class Model:
         return tuple(self.path.parent / name for name in self.ir.graph.meta.get(EXTERNAL, ()))
 
 
+class HasModel(Protocol):
+    """What holds a model, as the result of a pruning does."""
+
+    @property
+    def model(self) -> Model: ...
+
+
+Source = str | os.PathLike[str] | onnx.ModelProto | Model | HasModel
+
+
 def load(path: str | os.PathLike[str]) -> Model:
     """The model at `path`; its weights stay in the file. Raises UsageError or ModelError where it can't be read."""
     return Model(Path(path), read(path))
+
+
+def as_model(source: Source) -> Model:
+    """The model of a path, an onnx.ModelProto, a model of ours, or what holds one.
+
+    Raises UsageError for anything else, or where no file is there; ModelError where the model can't be read.
+    """
+    if isinstance(source, Model):
+        return source
+    if isinstance(source, onnx.ModelProto):
+        return Model(IN_MEMORY, parse(source), in_file=False)
+    if isinstance(source, str | os.PathLike):
+        return load(source)
+    model = getattr(source, "model", None)
+    if isinstance(model, Model):
+        return model
+    raise UsageError(
+        f"a {type(source).__name__} is not a model",
+        why="wanted: a path, an onnx.ModelProto, or a Model, Network or Result of onnxsurgeon",
+        fix="give one of these",
+    )
+
+
+@contextmanager
+def on_disk(source: Source) -> Iterator[Path]:
+    """A file of the model as it is: its own, or one that is deleted when the block ends."""
+    if isinstance(source, str | os.PathLike):
+        yield Path(source)
+        return
+    model = as_model(source)
+    if model.written:
+        yield model.path
+        return
+    with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+        path = Path(folder) / "model.onnx"
+        write(model.ir, path)
+        yield path

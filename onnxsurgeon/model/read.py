@@ -18,13 +18,14 @@ from typing import TypeAlias
 import numpy as np
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 from onnx_ir.passes.common import InlinePass
 
 from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.model import wire
 
 OLDEST_OPSET = 7
+IN_MEMORY = Path("ModelProto")  # what stands for a path where there is no file
 # Keys of graph.meta:
 SOURCE = "onnxsurgeon.source"  # the ModelProto that was read, without its large weights
 EXTERNAL = "onnxsurgeon.external"  # the names of the data files that hold weights
@@ -49,8 +50,22 @@ def read(path: str | os.PathLike[str]) -> ir.Model:
 
     Raises UsageError if the file can't be read, ModelError if it is not an ONNX model or not a supported one.
     """
-    path = Path(path)
-    data = _map(path)
+    return _read(Path(path), _map(Path(path)))
+
+
+def parse(proto: onnx.ModelProto) -> ir.Model:
+    """The model that `proto` holds, as `read` gives one; paths of external data start at the working folder.
+
+    Raises ModelError if it is not a supported model, or too long to be serialised.
+    """
+    try:
+        data = proto.SerializeToString()
+    except (ValueError, EncodeError) as error:
+        raise ModelError("the ModelProto can't be serialised", why=str(error), fix="save it to a file first") from error
+    return _read(IN_MEMORY, data)
+
+
+def _read(path: Path, data: mmap.mmap | bytes) -> ir.Model:
     proto = _parse(path, data)
     _refuse(path, proto)
     model = _deserialize(path, proto)
@@ -92,7 +107,7 @@ def _map(path: Path) -> mmap.mmap:
         raise UsageError(f"can't read {path}", why=error.strerror or str(error), fix="check its permissions") from error
 
 
-def _parse(path: Path, data: mmap.mmap) -> onnx.ModelProto:
+def _parse(path: Path, data: mmap.mmap | bytes) -> onnx.ModelProto:
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(wire.strip(data, path.name))
@@ -103,7 +118,7 @@ def _parse(path: Path, data: mmap.mmap) -> onnx.ModelProto:
     return proto
 
 
-def _not_onnx(path: Path, data: mmap.mmap, why: str) -> ModelError:
+def _not_onnx(path: Path, data: mmap.mmap | bytes, why: str) -> ModelError:
     for offset, magic, kind in _FOREIGN:
         if data[offset : offset + len(magic)] == magic:
             return ModelError(f"{path} is not an ONNX model", why=f"it is {kind}", fix="name an .onnx file")

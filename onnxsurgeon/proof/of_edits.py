@@ -140,7 +140,7 @@ def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runne
         return Proven(step.what, moved.error if step.same else 0.0, moved.error, step.same or same)
     labels, selection = step.labels, step.selection
     silent = after
-    if selection.grows and (step.growth.init != "duplicate" or alters(labels, selection)):
+    if selection.grows and (not step.growth.copies or alters(labels, selection)):
         grown, keep = placed(step)
         silent = runner(reference(grown, keep), f"{step.what} (new neurons silenced)")
     expected = before if selection.keep.all() else runner(reference(labels, selection.keep), "the reference")

@@ -83,9 +83,9 @@ class Result:
             return self._proven(file, options) if options.proof else None
 
     def _proven(self, file: Pending, options: SaveOptions) -> Proof:
+        from onnxsurgeon.model.model import on_disk
         from onnxsurgeon.proof.comparison import tolerance
         from onnxsurgeon.proof.of_a_cut import prove, require, require_sound
-        from onnxsurgeon.surgery.network import on_disk
 
         options.told("prove", "")
         allowed = tolerance(self.labels, options.atol, options.rtol)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod, sqrt
-from typing import Any, Literal
+from functools import partial
+from inspect import signature
+from math import sqrt
+from typing import Any, ClassVar, Literal
 from zlib import crc32
 
 import numpy as np
@@ -16,10 +18,9 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.dependency.names import name_of
+from onnxsurgeon.edit.inits import FRESH, INITS, SPLIT
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.surgery.draft import Draft
-
-Start = Literal["identity", "zeros", "he"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Site:
     dtype: ir.DataType
     opset: int
     name: str
-    init: Start = "identity"
+    init: str = "identity"
     seed: int = 0
 
     @property
@@ -58,16 +59,20 @@ class Site:
     def weight(self, name: str, array: Any) -> ir.Value:
         return self.draft.weight(f"{self.name}.{name}", np.asarray(array).astype(self.dtype.numpy()), self.dtype)
 
-    def drawn(self, shape: Shape, fan_in: int) -> Any:
-        """He's normal distribution."""
-        rng = np.random.default_rng([self.seed, crc32(self.name.encode()), *shape])
-        return rng.standard_normal(shape) * sqrt(2 / max(fan_in, 1))
+    def fresh(self, shape: Shape) -> ir.Value:
+        """A layer's weight, shape (out, in, *kernel), that starts as `init` says."""
+        fresh = INITS[self.init].fresh
+        assert fresh is not None, "`block` lets no other word through"
+        return self.weight(
+            "weight", fresh(shape, np.random.default_rng([self.seed, crc32(self.name.encode()), *shape]))
+        )
 
 
 @dataclass(frozen=True)
 class Conv:
     """A convolution as wide as its input. kernel: along each axis of space; odd where it starts as the identity."""
 
+    starts: ClassVar = FRESH
     kernel: int | tuple[int, ...] = 3
     groups: int = 1
     bias: bool = True
@@ -87,8 +92,7 @@ class Conv:
                 why=f"{space} axes of space, {site.width} channels",
                 fix="choose one size, or one for each axis of space, and groups that divide the channels",
             )
-        weight = self._start(site, (site.width, site.width // self.groups, *kernel))
-        inputs = [site.value, site.weight("weight", weight)]
+        inputs = [site.value, site.fresh((site.width, site.width // self.groups, *kernel))]
         if self.bias:
             inputs.append(site.weight("bias", np.zeros(site.width)))
         pads = [*((k - 1) // 2 for k in kernel), *(k // 2 for k in kernel)]
@@ -97,22 +101,12 @@ class Conv:
             ir.AttrInt64("group", self.groups),
         )  # fmt: skip
 
-    def _start(self, site: Site, shape: Shape) -> Any:
-        if site.init == "he":
-            return site.drawn(shape, prod(shape[1:]))
-        weight = np.zeros(shape)
-        if site.init == "identity":
-            channels = np.arange(shape[0])
-            flat = weight.reshape(*shape[:2], -1)
-            centre = np.ravel_multi_index([(k - 1) // 2 for k in shape[2:]], shape[2:])
-            flat[channels, channels % shape[1], centre] = 1.0
-        return weight
-
 
 @dataclass(frozen=True)
 class Linear:
     """A matrix product and a bias along the axis of neurons, which must be the last; as wide as its input."""
 
+    starts: ClassVar = FRESH
     bias: bool = True
 
     def build(self, site: Site) -> ir.Value:
@@ -122,11 +116,9 @@ class Linear:
                 why=f"axis {site.axis} of {list(site.shape)} is not the last",
                 fix="choose a node whose last axis carries neurons, or insert a Conv",
             )
-        n = site.width
-        start = {"identity": np.eye(n), "zeros": np.zeros((n, n))}.get(site.init)
-        matrix = site.drawn((n, n), n) if start is None else start
-        result = site.add("MatMul", [site.value, site.weight("weight", matrix)], part="matmul" if self.bias else "")
-        return site.add("Add", [result, site.weight("bias", np.zeros(n))]) if self.bias else result
+        weight = site.fresh((site.width, site.width))
+        result = site.add("MatMul", [site.value, weight], part="matmul" if self.bias else "")
+        return site.add("Add", [result, site.weight("bias", np.zeros(site.width))]) if self.bias else result
 
 
 @dataclass(frozen=True)
@@ -192,6 +184,13 @@ class Pool:
         return site.add(f"{self.kind}Pool", [site.value], *sizes, ir.AttrInt64s("pads", pads))
 
 
+@dataclass(frozen=True)
+class Separable:
+    """A depthwise and a pointwise convolution, which take the place of a Conv of one group."""
+
+    starts: ClassVar = SPLIT
+
+
 Block = Conv | Linear | BatchNorm | Activation | Pool
 
 
@@ -251,3 +250,37 @@ ACTIVATIONS: dict[str, tuple[int, Callable[[Site], ir.Value]]] = {
     "Mish": (18, _plain("Mish")),
     "Identity": (1, _plain("Identity")),
 }
+BLOCKS: dict[str, Callable[..., Block | Separable]] = {
+    "Conv": Conv,
+    "Linear": Linear,
+    "BatchNorm": BatchNorm,
+    "MaxPool": partial(Pool, "Max"),
+    "AveragePool": partial(Pool, "Average"),
+    **{word: partial(Activation, word) for word in ACTIVATIONS},
+    "Separable": Separable,
+}
+
+
+def block(op: str | Block | Separable, *, init: str | None = None, **options: Any) -> Block | Separable:
+    """The block that `op` names, with those of its options that aren't None.
+
+    Raises UsageError where it does not take one of them, or can't start as `init`.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    takes = list(signature(BLOCKS[op]).parameters) if isinstance(op, str) else []
+    extra = [key for key in given if key not in takes]
+    made = op if not isinstance(op, str) else Conv() if extra else BLOCKS[op](**given)
+    name = op if isinstance(op, str) else type(op).__name__
+    starts: tuple[str, ...] = getattr(BLOCKS.get(name) or made, "starts", ())
+    if extra or (init is not None and not starts):
+        takes += ["init"] * bool(starts)
+        raise UsageError(
+            f"{name} takes no {(extra or ['init'])[0]}",
+            why=f"it takes {', '.join(takes)}" if takes else "it takes nothing",
+            fix="leave it out",
+        )
+    if isinstance(made, Pool) and not isinstance(made.kernel, int):
+        raise UsageError(f"the kernel of a {name} is one number", fix="write kernel 3 in place of 3x3")
+    if init is not None and init not in starts:
+        raise UsageError(f"{name} can't start as {init}", why=f"known: {', '.join(starts)}", fix="choose one of these")
+    return made

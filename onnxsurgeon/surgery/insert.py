@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
-from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.names import name_of, result_of
+from onnxsurgeon.edit.inits import INITS
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.ops.nodes import constant, convolution_of, kind_of
 from onnxsurgeon.ops.registry import of_kind
-from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Block, Conv, Linear, Site, Start
+from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Block, Conv, Linear, Site
 from onnxsurgeon.surgery.draft import Draft, data_inputs, find, find_value, require_fit, require_type, same_named
 from onnxsurgeon.surgery.widths import value_axis
 
@@ -26,7 +25,7 @@ def insert(
     block: Block,
     *,
     readers: Sequence[str] | None = None,
-    init: Start = "identity",
+    init: str = "identity",
     name: str | None = None,
     seed: int = 0,
 ) -> list[Step]:
@@ -56,7 +55,7 @@ def insert(
     return [Step(f"insert {chosen} after {after}", model, after_model, same=neutral)]
 
 
-def _site(labels: Labels, draft: Draft, value: ir.Value, name: str, init: Start, seed: int) -> Site:
+def _site(labels: Labels, draft: Draft, value: ir.Value, name: str, init: str, seed: int) -> Site:
     original = same_named(labels.model, value)
     fact = labels.facts[0].get(original)
     require_type(labels, original, original, name)
@@ -79,9 +78,7 @@ def _site(labels: Labels, draft: Draft, value: ir.Value, name: str, init: Start,
     return Site(draft, value, fact.shape, axis, ir.DataType(fact.dtype), opset, name, init, seed)
 
 
-def replace(
-    model: ir.Model, name: str, block: Block, *, init: Start = "he", seed: int = 0, what: str = ""
-) -> list[Step]:
+def replace(model: ir.Model, name: str, block: Block, *, init: str = "he", seed: int = 0, what: str = "") -> list[Step]:
     """Puts a fresh block in the place of a node with one activation as input. Its output keeps its shape.
 
     Raises UsageError, InfeasibleError where the block's output has another shape than that of the node.
@@ -122,10 +119,10 @@ def activation(model: ir.Model, name: str, kind: str) -> list[Step]:
     return replace(model, name, Activation(kind), what=f"activation {name}: {kind}")
 
 
-def separate(model: ir.Model, name: str, *, init: Literal["closest", "he"] = "closest", seed: int = 0) -> list[Step]:
+def separate(model: ir.Model, name: str, *, init: str = "closest", seed: int = 0) -> list[Step]:
     """A convolution becomes a depthwise one and a pointwise one, of the same strides, pads and output.
 
-    closest: the weights whose product is nearest to the old ones (of each input channel, the first singular pair).
+    init: what their weights start as, a word of `SPLIT`.
     Raises UsageError where the node is no ordinary convolution.
     """
     node = find(model, name)
@@ -140,13 +137,9 @@ def separate(model: ir.Model, name: str, *, init: Literal["closest", "he"] = "cl
         )
     weight = np.asarray(tensor.numpy(), np.float64)
     out, channels, *kernel = weight.shape
-    if init == "he":
-        rng = np.random.default_rng([seed, out, channels])
-        deep = rng.standard_normal((channels, prod(kernel))) * np.sqrt(2 / prod(kernel))
-        point = rng.standard_normal((out, channels)) * np.sqrt(2 / channels)
-    else:
-        u, s, v = np.linalg.svd(weight.reshape(out, channels, -1).transpose(1, 0, 2), full_matrices=False)
-        deep, point = v[:, 0] * np.sqrt(s[:, :1]), (u[:, :, 0] * np.sqrt(s[:, :1])).T
+    split = INITS[init].split
+    assert split is not None, "`blocks.block` lets no other word through"
+    deep, point = split(weight, np.random.default_rng([seed, out, channels]))
     draft = Draft(model)
     twin = draft.find(name)
     parts = [array.astype(tensor.dtype.numpy()) for array in (deep.reshape(channels, 1, *kernel), point[..., None])]

@@ -54,7 +54,7 @@ def align(labels: Labels, pairs: Sequence[tuple[Ids, Ids]], names: tuple[str, st
         if choices.align not in ("auto", way):
             continue
         try:
-            found = select(labels, [], importance=choices.importance, limits=limits, init=choices.growth.init)
+            found = select(labels, [], importance=choices.importance, limits=limits, spread=choices.growth.copies)
         except InfeasibleError:
             continue
         after = apply(labels, found.selection, growth=choices.growth)
@@ -201,7 +201,7 @@ def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choic
         )
     before = sum((labels.facts[0][v].shape or ())[axis] for v in joint.inputs[:at] if v is not None)
     selection = _gap(labels, inner, before, shape[axis])
-    growth = NORMAL if choices.growth.init == "duplicate" else choices.growth  # nothing is copied here
+    growth = NORMAL if choices.growth.copies else choices.growth  # nothing is copied here
     model_after = applied(labels, selection, wide, growth, f"{source} can't be concatenated in {target}")
     require_fit(label(model, rewritten=False), model_after, f"connect {source} to {target}")
     return Step(f"connect {source} to {target}", model, model_after)

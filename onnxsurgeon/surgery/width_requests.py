@@ -153,7 +153,7 @@ def limits(
     keep: Mapping[str, Sequence[int]],
     drop: Mapping[str, Sequence[int]],
     max_new: int | Mapping[str, int] | None,
-    multiple: int,
+    round_to: int,
 ) -> Limits:
     """What bounds a resize, by the names of nodes; see `Network.resize`.
 
@@ -174,7 +174,7 @@ def limits(
         drop=go,
         new=None if isinstance(max_new, Mapping) else max_new,
         new_on=[(_axis(labels, name), number) for name, number in by_node.items()],
-        multiple=multiple,
+        round_to=round_to,
     )
 
 

@@ -17,7 +17,6 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import FloatArray, Ids, IntArray
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.spaces import Spaces, spaces
-from onnxsurgeon.edit.growth import Init
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.importance.from_weights import scores
 from onnxsurgeon.neurons.selection import Selection
@@ -46,14 +45,14 @@ class Limits:
     """What bounds a resize.
 
     keep, drop: neurons that must stay, or go. new: new neurons on one axis at most; None: no bound; by node: see
-    `Asked`. multiple: widths that are asked for are multiples of it. equal: pairs of axes that end equally long.
+    `Asked`. round_to: widths that are asked for are multiples of it. equal: pairs of axes that end equally long.
     """
 
     keep: Sequence[Ids] = ()
     drop: Sequence[Ids] = ()
     new: int | None = None
     new_on: Sequence[tuple[Ids, int]] = ()
-    multiple: int = 1
+    round_to: int = 1
     equal: Sequence[tuple[Ids, Ids]] = ()
     may_drop: bool = True
 
@@ -109,13 +108,13 @@ def select(
     importance: Importance = "l2-norm",
     limits: Limits = Limits(),
     relax: bool = False,
-    init: Init = "normal",
+    spread: bool = False,
     seed: int = 0,
 ) -> Resized:
     """The selection that gives the widths of `asks`.
 
     Raises InfeasibleError where exact ones can't be had together: it names those that conflict, and the nearest widths.
-    With `relax`, the nearest are taken instead.
+    With `relax`, the nearest are taken instead. spread: new neurons are copies of as many different ones as can be.
     """
     problem = _Asked(labels, asks, limits)
     problem.weigh(importance, seed)
@@ -125,7 +124,7 @@ def select(
         if not relax or nearest is None:
             raise _conflict(problem, asks, nearest)
         found, relaxed = nearest, True
-    selection = problem.selection(found, spread=init == "duplicate")
+    selection = problem.selection(found, spread=spread)
     after = tuple(selection.width(len(ask.axis), ask.axis) for ask in asks)
     return Resized(selection, tuple(asks), after, relaxed)
 
@@ -205,7 +204,7 @@ class _Asked:
                 if ask.size not in (None, len(ask.axis)):
                     return None
             elif ask.size is not None:
-                wishes.append(Wish(at, ask.size, ask.exact, self.limits.multiple))
+                wishes.append(Wish(at, ask.size, ask.exact, self.limits.round_to))
         if not self.units:
             return Sizes(np.empty(0, np.int64), np.empty(0, np.int64))
         equal = []

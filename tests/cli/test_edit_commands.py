@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,10 +18,11 @@ from typer.testing import CliRunner, Result
 
 import onnxsurgeon as osg
 from commands import environment, module
-from onnxsurgeon.cli import app, editing, surgery
-from onnxsurgeon.cli.operations import KINDS
+from onnxsurgeon.cli import app
 from onnxsurgeon.cli.recipes import read
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.options.readers import markdown
+from onnxsurgeon.surgery.methods import OPERATIONS
 from paths import FIXTURES, ROOT
 
 Run = Callable[..., Result]
@@ -71,13 +72,13 @@ def changed(found: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
 
 EXAMPLES = {
     "resize": ("resize", "plain.onnx", "conv2=-8", "conv3=+8"),
-    "resize near": ("resize", "plain.onnx", "conv2~-7", "--multiple", "8"),
+    "resize near": ("resize", "plain.onnx", "conv2~-7", "--round-to", "8"),
     "resize by input": ("resize", "concat.onnx", "mixed1.concat.in=free,free,~+4,8"),
     "resize head": ("resize", "plain.onnx", "fc=3", "--keep", "fc:0,5", "--keep", "fc:9"),
     "resize globs": ("resize", "residual.onnx", "layer1.*.conv1=-25%", "--importance", "l1"),
     "resize copies": ("resize", "plain.onnx", "conv2=+8", "--init", "duplicate", "--max-new", "conv2:8"),
     "resize dropped": ("resize", "plain.onnx", "conv2=-2", "--drop", "conv2:0-1"),
-    "resize groups": ("resize", "grouped.onnx", "layer1.0.conv2=-8", "--free", "heads"),
+    "resize groups": ("resize", "grouped.onnx", "layer1.0.conv2=-8", "--attention", "heads"),
     "remove": ("remove", "residual.onnx", "layer1.1.conv2"),
     "remove joint": ("remove", "residual.onnx", "layer1.0.add", "--through", "relu1"),
     "remove aligned": ("remove", "plain.onnx", "conv2", "--align", "shrink", "--importance", "l2"),
@@ -179,7 +180,7 @@ def test_a_width_that_can_not_be_had_is_infeasible_or_relaxed_aloud(run: Run) ->
     relaxed = run(*args, "--relax", "--dry-run")
     assert "relaxed conv2=-16: 24 -> 12; 8 can't be had" in relaxed.stderr
     assert data(run(*args, "--relax", "--json"))["widths"][0]["relaxed"]
-    near = run("resize", "plain.onnx", "conv2~-15", "--multiple", "8", "--dry-run").stderr
+    near = run("resize", "plain.onnx", "conv2~-15", "--round-to", "8", "--dry-run").stderr
     assert "nearest conv2~-15: 24 -> 8; 9 can't be had" in near
 
 
@@ -196,7 +197,7 @@ WRONG = [
     (("resize", "plain.onnx", "conv2=8", "--keep", "conv2:24"), "no neuron 24"),
     (("resize", "plain.onnx", "conv2=8", "--drop", "conv9:1"), "conv9"),
     (("resize", "plain.onnx", "conv2=8", "--max-new", "few"), "max-new"),
-    (("resize", "plain.onnx", "conv2=8", "--multiple", "0"), "--multiple"),
+    (("resize", "plain.onnx", "conv2=8", "--round-to", "0"), "--round-to"),
     (("resize", "plain.onnx", "conv2=8", "--init", "ones"), "--init"),
     (("resize", "plain.onnx", "conv2=8", "--importance", "l3"), "l3"),
     (("resize", "plain.onnx", "conv2=8", "--importance", "file:none.npz"), "none.npz"),
@@ -216,7 +217,7 @@ WRONG = [
     (("connect", "concat.onnx", "mixed1.one.relu", "mixed1.concat", "--position", "9"), "position 9"),
     (("disconnect", "residual.onnx", "conv1", "layer2.0.add"), "layer2.0.bn2"),
     (("disconnect", "plain.onnx", "conv1", "bn1"), "bn1"),
-    (("kernel", "plain.onnx", "conv1", "3y3"), "kernel of conv1 '3y3'"),
+    (("kernel", "plain.onnx", "conv1", "3y3"), "SIZE '3y3'"),
     (("kernel", "plain.onnx", "conv1", "3x3x3"), "3x3"),
     (("kernel", "plain.onnx", "relu1", "3"), "no convolution"),
     (("activation", "plain.onnx", "relu3", "Silo"), "did you mean Silu?"),
@@ -341,7 +342,7 @@ def test_a_recipe_does_all_its_operations(run: Run, folder: Path) -> None:
     assert (found["status"], found["command"]) == ("passed", "edit")
     operations = found["requested"]["operations"]
     assert [o["operation"] for o in operations] == (
-        "resize remove insert connect disconnect kernel activation replace splice resize".split()
+        "resize remove insert connect disconnect kernel kernel activation replace splice resize".split()
     )
     assert operations[1]["where"] == "r.yaml, line 4"
     network = osg.load("out.onnx")
@@ -372,7 +373,7 @@ def test_a_recipe_in_json_means_the_same(run: Run, folder: Path) -> None:
         ("- {kernel: {conv1: 3}, remove: conv1}\n", "kernel and remove stand in one entry"),
         ("- remove: bn1\n- resize: {conv1: x}\n", "line 2: 'conv1=x' is no width"),
         ("- resize: {conv1: +8}\n  utilty: l1\n", "line 2: resize knows no 'utilty'"),
-        ("- resize: {conv1: +8}\n  importance: l7\n", "line 2: importance 'l7' makes no sense"),
+        ("- resize: {conv1: +8}\n  importance: l7\n", "line 2: importance 'l7' is not valid"),
         ("- resize: {conv1: +8}\n  relax: perhaps\n", "line 2: relax 'perhaps'"),
         ("- resize: {conv1: +8}\n  keep: conv1\n", "line 2: keep 'conv1'"),
         ("- insert: {after: conv1, kernel: 3}\n", "insert needs op"),
@@ -428,7 +429,7 @@ def test_a_recipe_is_checked_before_the_model_is_read(folder: Path) -> None:
     assert CliRunner().invoke(app, ["edit", "bad.onnx", "r.yaml"]).exit_code == 2
 
 
-@pytest.mark.parametrize("command", [*KINDS, "edit"])
+@pytest.mark.parametrize("command", [*OPERATIONS, "edit"])
 def test_every_help_ends_with_two_examples(command: str, run: Run) -> None:
     lines = run(command, "--help").stdout.rstrip().splitlines()
     assert lines[-3].strip() == "Examples:"
@@ -447,21 +448,31 @@ def test_help_imports_nothing_heavy() -> None:
     assert not {"numpy", "onnx", "onnx_ir", "onnxruntime", "highspy", "rich", "yaml"} & set(loaded)
 
 
-def test_the_words_are_those_of_the_package() -> None:
-    assert get_args(editing.Init) == get_args(module("edit.growth").Init)
-    assert get_args(editing.Align) == get_args(module("surgery.rewire").Align)
-    assert get_args(surgery.Start) == get_args(module("surgery.blocks").Start)
+def test_what_help_and_documentation_say_is_the_record(run: Run) -> None:
+    for name, operation in OPERATIONS.items():
+        text = " ".join(run(name, "--help").stdout.split())
+        document = getattr(osg.Network, name).__doc__
+        for field in operation.fields.values():
+            said = field.parameter.off or field.parameter.help
+            assert said.split(":")[0] in text.replace("- ", "-"), field.word
+            assert f"{field.name}: {field.parameter.help}" in document
+
+
+def test_the_table_of_recipes_is_made_of_the_records() -> None:
+    table = markdown(["operation", "under its name", "further keys"], [o.row() for o in OPERATIONS.values()])
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    assert any(table in page.read_text(encoding="utf-8") for page in pages), table
 
 
 def test_the_api_has_the_same_names(folder: Path) -> None:
     network = osg.load("plain.onnx")
     assert isinstance(network, osg.Network)
     network.resize("conv2=-8")
-    network.insert_after("conv3", osg.Conv(kernel=3))
-    network.insert_after("relu3", osg.Activation("Silu"))
-    network.insert_after("relu1", osg.Pool("Max"))
-    network.insert_after("relu2", osg.BatchNorm())
-    network.insert_after("fc", osg.Linear())
+    network.insert(osg.Conv(kernel=3), after="conv3")
+    network.insert(osg.Activation("Silu"), after="relu3")
+    network.insert(osg.Pool("Max"), after="relu1")
+    network.insert(osg.BatchNorm(), after="relu2")
+    network.insert(osg.Linear(), after="fc")
     proofs = network.save("edited.onnx")
     assert isinstance(proofs, osg.Proofs)
     assert network.bytes == Path("edited.onnx").stat().st_size

@@ -119,7 +119,7 @@ def test_what_is_connected_is_new_to_its_readers_whatever_new_neurons_are(tmp_pa
     x = d.input("in", 3)
     d.av("next", d.cc("c", d.av("v1", x, 5), d.av("v2", x, 4)), 2)
     net = d.network(tmp_path)
-    net.connect("v1", "c", grow_init="duplicate")
+    net.connect("v1", "c", init="duplicate")
     proven(net, unchanged=True)
 
 
@@ -183,12 +183,12 @@ def test_23_inserting_an_identity_changes_nothing(tmp_path: Path) -> None:
     d.iv("r", d.av("v1", d.input("in", 3), 5, kernel=3))
     net = d.network(tmp_path)
     for block in (Conv(kernel=3), Conv(kernel=5, groups=5), BatchNorm()):
-        net.insert_after("v1", block)
+        net.insert(block, after="v1")
         proven(net, unchanged=True)
-    net.insert_after("r_end", Conv(kernel=1))  # behind the output
+    net.insert(Conv(kernel=1), after="r_end")  # behind the output
     proven(net, unchanged=True)
-    net.insert_after("in", Conv(kernel=3), init="he")
-    net.insert_after("r", Pool("Max"))
+    net.insert(Conv(kernel=3), after="in", init="he")
+    net.insert(Pool("Max"), after="r")
     proven(net, unchanged=False)
 
 
@@ -288,7 +288,7 @@ def test_25_what_fails_changes_no_byte(tmp_path: Path) -> None:
         lambda: net.activation("v3", "Nothing"),
         lambda: net["v2"].resize(-10),
         lambda: net.resize("v5=+1", "v2=-1"),
-        lambda: net.insert_after("v2", Conv(groups=4)),
+        lambda: net.insert(Conv(groups=4), after="v2"),
     ):
         with pytest.raises((InfeasibleError, UsageError)):
             attempt()
@@ -343,7 +343,7 @@ def test_a_convolution_becomes_a_separable_one(tmp_path: Path) -> None:
     net["v1"].node.inputs[1].const_value = __import__("onnx_ir").Tensor(  # type: ignore[union-attr]
         (deep * point).astype(np.float32), name="v1.weight"
     )
-    net.separate("v1")
+    net.replace("v1", "Separable")
     assert shape(net, "v1.depthwise") == (4, 1, 3, 3)
     proven(net, unchanged=True)
 

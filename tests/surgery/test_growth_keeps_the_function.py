@@ -86,7 +86,7 @@ def _somewhere(network: Network, block: Conv | BatchNorm | Linear | Activation, 
     rng.shuffle(names)
     for name in names:
         try:
-            network.insert_after(name, block)
+            network.insert(block, after=name)
         except (InfeasibleError, UsageError):
             continue
         return

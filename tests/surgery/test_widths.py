@@ -221,10 +221,10 @@ def test_15_groups_lose_whole_or_alike(free: Any, tmp_path: Path) -> None:
     d.av("v3", v2, 4)
     net = d.network(tmp_path)
     with pytest.raises(InfeasibleError):
-        net["v2"].resize(-3, free=free)
-    net["v2"].resize(-4, free=free)
+        net["v2"].resize(-3, attention=free)
+    net["v2"].resize(-4, attention=free)
     assert widths(net, "v2") == (12,)
-    net["v2"].resize(+4, free=free)
+    net["v2"].resize(+4, attention=free)
     assert widths(net, "v2") == (16,)
     proofs = proven(net).prove(device="cpu")
     assert proofs is not None

@@ -1,0 +1,87 @@
+"""What new weights start as: one record a word. Light to import, since `--help` shows the words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from onnxsurgeon.arrays import FloatArray, Shape
+
+    Split = Callable[[FloatArray, np.random.Generator], tuple[FloatArray, FloatArray]]
+
+
+@dataclass(frozen=True)
+class Init:
+    """A way to start, and a function for each use; None where the word can't be used for that.
+
+    deviation: of the normal distribution that makes a new neuron, by the number of its weights; 0 draws nothing.
+    copies: a new neuron is a copy of another one.
+    fresh: the weight of a new layer, shape (out, in, *kernel).
+    split: a depthwise weight, shape (in, prod(kernel)), and a pointwise one, shape (out, in), for that of a Conv.
+    """
+
+    word: str
+    help: str
+    deviation: Callable[[int], float] | None = None
+    copies: bool = False
+    fresh: Callable[[Shape, np.random.Generator], FloatArray] | None = None
+    split: Split | None = None
+
+
+def _zeros(shape: Shape, rng: np.random.Generator) -> FloatArray:
+    import numpy as np
+
+    return np.zeros(shape)
+
+
+def _identity(shape: Shape, rng: np.random.Generator) -> FloatArray:
+    """Each channel is passed on by the centre of its kernel."""
+    import numpy as np
+
+    weight, kernel, channels = np.zeros(shape), shape[2:], np.arange(shape[0])
+    centre = int(np.ravel_multi_index([(k - 1) // 2 for k in kernel], kernel)) if kernel else 0
+    weight.reshape(*shape[:2], -1)[channels, channels % shape[1], centre] = 1.0
+    return weight
+
+
+def _he(shape: Shape, rng: np.random.Generator) -> FloatArray:
+    return rng.standard_normal(shape) * sqrt(2 / max(prod(shape[1:]), 1))
+
+
+def _split_he(weight: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    out, channels, *kernel = weight.shape
+    return _he((channels, prod(kernel)), rng), _he((out, channels), rng)
+
+
+def _closest(weight: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Of each input channel, the first singular pair."""
+    import numpy as np
+
+    u, s, v = np.linalg.svd(weight.reshape(*weight.shape[:2], -1).transpose(1, 0, 2), full_matrices=False)
+    return v[:, 0] * np.sqrt(s[:, :1]), (u[:, :, 0] * np.sqrt(s[:, :1])).T
+
+
+INITS = {
+    init.word: init
+    for init in (
+        Init("normal", "small and random", deviation=lambda count: 1 / count),
+        Init("identity", "changes nothing", fresh=_identity),
+        Init("zeros", "all zero", deviation=lambda count: 0.0, fresh=_zeros),
+        Init("he", "random, of He's deviation", deviation=lambda count: sqrt(2 / count), fresh=_he, split=_split_he),
+        Init("duplicate", "copies of useful neurons, which share their work", copies=True),
+        Init("closest", "as near to the old weights as can be", split=_closest),
+    )
+}
+GROWN = tuple(word for word, init in INITS.items() if init.deviation or init.copies)  # of new neurons
+FRESH = tuple(word for word, init in INITS.items() if init.fresh)  # of new layers
+SPLIT = tuple(word for word, init in INITS.items() if init.split)  # of the two layers that replace one
+
+
+def told(*words: str) -> str:
+    """The words with what they mean, for help."""
+    return ", ".join(f"{word} ({INITS[word].help})" for word in words)

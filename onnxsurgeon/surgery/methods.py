@@ -1,0 +1,345 @@
+"""The operations on a network. A method here is all that an operation needs: see `operation`.
+
+Nothing heavy is imported before an operation runs: `--help` shows what stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from onnxsurgeon.edit.inits import FRESH, SPLIT, told
+from onnxsurgeon.surgery import readers
+from onnxsurgeon.surgery.operation import OPERATIONS, Parameter, operation
+from onnxsurgeon.surgery.parameters import (
+    LAYERS,
+    After,
+    Align,
+    Bias,
+    From,
+    Groups,
+    Grown,
+    Importance,
+    Kernel,
+    Name,
+    Seed,
+    activations,
+    blocks,
+    choices,
+    layers,
+    made,
+)
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+    from onnxsurgeon.edit.step import Step
+    from onnxsurgeon.model.model import Source
+    from onnxsurgeon.surgery.blocks import Block, Separable
+    from onnxsurgeon.surgery.network import Node
+    from onnxsurgeon.surgery.widths import Resized
+
+
+__all__ = ["OPERATIONS", "Operations"]
+
+
+class Operations:
+    """What can be done to a network: each operation as a whole or not at all."""
+
+    if TYPE_CHECKING:
+        ir: onnx_ir.Model
+        steps: list[Step]
+
+        def do(self, steps: Sequence[Step]) -> None: ...
+        def __getitem__(self, name: str) -> Node: ...
+
+    @operation(
+        "onnxsurgeon resize model.onnx conv3=-16 conv7=+8 -o out.onnx",
+        "onnxsurgeon resize model.onnx fc=3 --keep fc:0,217,482",
+    )
+    def resize(
+        self,
+        *widths: Annotated[str | Mapping[str, Any], Parameter(readers.widths, "Nodes and their new widths.")],
+        keep: Annotated[
+            Mapping[str, Any] | None,
+            Parameter(readers.positions, "Neurons that must stay, like fc:0,217,482 or fc:0-9. Repeatable."),
+        ] = None,
+        drop: Annotated[
+            Mapping[str, Any] | None, Parameter(readers.positions, "Neurons that must go. Repeatable.")
+        ] = None,
+        importance: Importance = "l2-norm",
+        round_to: Annotated[
+            int, Parameter(readers.number(1), "The widths that are asked for become multiples of N.")
+        ] = 1,
+        max_new: Annotated[
+            int | Mapping[str, int] | None,
+            Parameter(readers.bound, "At most N new neurons on each axis, or on that of a node. Repeatable."),
+        ] = None,
+        relax: Annotated[
+            bool, Parameter(readers.flag, "Take the nearest widths where the exact ones can't be had.")
+        ] = False,
+        init: Grown = "normal",
+        attention: Annotated[
+            str,
+            Parameter(
+                readers.word(("auto", "heads", "head-size")), "Whether attention changes whole heads or parts of each."
+            ),
+        ] = "auto",
+        seed: Seed = 0,
+    ) -> Resized:
+        """Change widths; what is tied to them follows, all else stays.
+
+          conv3=64         exactly 64 neurons        conv3=-16   16 fewer    conv3=-25%   a quarter fewer
+          conv3~64         as near as possible       conv3=+8    8 more      conv3=free   whatever is most useful
+          fc.in=512,free   what arrives at each of its inputs
+          'layer1.*=-25%'  all layers that match (quote it on the shell)
+
+        All are met together, and then with the most important neurons. An output of the graph changes by its own name
+        alone. New neurons leave the function as it is.
+
+        Raises UsageError for unknown nodes and words, InfeasibleError where the widths can't be had together.
+        In Python a mapping does, too: resize({"conv3": "-25%", "fc": 10}). Returns the widths before and after, and
+        which neurons were kept. importance may be a mapping of nodes to a number per neuron, shape (width,), or a
+        function of (node, width) that returns such numbers.
+        """
+        from onnxsurgeon.edit.growth import Growth
+        from onnxsurgeon.surgery.resize import resize
+
+        step, found = resize(
+            self.ir, [*map(str, widths)], importance=importance, keep=keep or {}, drop=drop or {}, round_to=round_to,
+            max_new=max_new, relax=relax, growth=Growth(init, seed + len(self.steps)), attention=attention, seed=seed,
+        )  # fmt: skip
+        self.do([step])
+        return found
+
+    @operation(
+        "onnxsurgeon remove model.onnx layer3.conv2",
+        "onnxsurgeon remove model.onnx add4 --through conv7 --align grow",
+    )
+    def remove(
+        self,
+        name: Name,
+        *,
+        through: Annotated[
+            str | None, Parameter(readers.text, "Which of several nodes that feed it takes its place.")
+        ] = None,
+        align: Align = "auto",
+        importance: Importance = "l2-norm",
+        init: Grown = "normal",
+        seed: Seed = 0,
+    ) -> None:
+        """Take a node out: what fed it feeds its readers, made equally wide first where that is needed.
+
+        Raises UsageError where the node can't be bypassed, InfeasibleError where widths can't be made equal.
+        """
+        from onnxsurgeon.surgery import rewire
+
+        self.do(rewire.remove(self.ir, name, through=through, choices=choices(align, importance, init, seed)))
+
+    @operation(
+        "onnxsurgeon insert model.onnx --after conv2 --op Conv --kernel 3 --init identity",
+        "onnxsurgeon insert model.onnx --after relu1 --op BatchNorm --for conv2 --name bn2",
+        check=made,
+    )
+    def insert(
+        self,
+        op: Annotated[
+            str | Block,
+            Parameter(readers.word(layers, "OP"), f"{LAYERS}.", option=True, objects=True),
+        ],
+        *,
+        after: After,
+        kernel: Kernel = None,
+        groups: Groups = None,
+        bias: Bias = None,
+        init: Annotated[
+            str | None,
+            Parameter(readers.word(FRESH), f"What the weights start as: {told(*FRESH)}.", unless="identity"),
+        ] = None,
+        readers: Annotated[
+            str | Sequence[str] | None,
+            Parameter(readers.texts, "Only in front of this node. Repeatable.", "READER", "for", unless="all"),
+        ] = None,
+        name: Annotated[str | None, Parameter(readers.text, "The name of the new node.")] = None,
+        seed: Seed = 0,
+    ) -> Node:
+        """Put a fresh node behind another; as wide as that.
+
+        Raises UsageError where it does not fit there.
+        In Python, op may also be a block like osg.Conv(kernel=5). Returns the new node.
+        """
+        from onnxsurgeon.surgery.insert import insert
+
+        block = made(op, kernel=kernel, groups=groups, bias=bias, init=init)
+        before = {node.name for node in self.ir.graph}
+        start = init or "identity"
+        self.do(insert(self.ir, after, block, readers=readers, init=start, name=name, seed=seed))  # type: ignore[arg-type]
+        return self[[node.name or "" for node in self.ir.graph if node.name not in before][-1]]
+
+    @operation(
+        "onnxsurgeon connect model.onnx conv1 add4",
+        "onnxsurgeon connect model.onnx conv1 concat2 --position 0",
+    )
+    def connect(
+        self,
+        source: From,
+        target: Annotated[str, Parameter(readers.text, "A node that adds or concatenates.", "TO", "to")],
+        *,
+        position: Annotated[
+            int | None, Parameter(readers.number(0), "Which of its inputs, from 0.", unless="the last")
+        ] = None,
+        align: Align = "auto",
+        importance: Importance = "l2-norm",
+        init: Grown = "normal",
+        seed: Seed = 0,
+    ) -> None:
+        """Feed a node into one that adds or concatenates.
+
+        What reads a longer concatenation multiplies what is new by zero: the function stays.
+
+        Raises UsageError where the node takes no further input, InfeasibleError where widths can't be made equal.
+        """
+        from onnxsurgeon.surgery import rewire
+
+        how = choices(align, importance, init, seed)
+        self.do(rewire.connect(self.ir, source, target, position=position, choices=how))
+
+    @operation(
+        "onnxsurgeon disconnect model.onnx conv1 concat2",
+        "onnxsurgeon disconnect model.onnx conv1 add4 -o out.onnx",
+    )
+    def disconnect(
+        self,
+        source: From,
+        target: Annotated[str, Parameter(readers.text, "The node that loses this input.", "TO", "to")],
+    ) -> None:
+        """Take an input from a node that adds or concatenates; what nothing reads any more goes, too.
+
+        Raises UsageError where it is no such input.
+        """
+        from onnxsurgeon.surgery import rewire
+
+        self.do(rewire.disconnect(self.ir, source, target))
+
+    @operation(
+        "onnxsurgeon kernel model.onnx conv1 3x3",
+        "onnxsurgeon kernel model.onnx conv1 7 -o wide.onnx",
+        pairs=True,
+    )
+    def kernel(
+        self,
+        name: Annotated[str, Parameter(readers.text, "A Conv or ConvTranspose.")],
+        size: Annotated[int | str | Sequence[int], Parameter(readers.kernel, "The new size of its kernel, like 3x5.")],
+    ) -> None:
+        """Change the kernel of a convolution; pads follow, so that the output's size stays.
+
+        What is new is zero: the function stays. What goes is farthest from the centre, on the side that weighs less.
+
+        Raises UsageError where the node is not a convolution with constant weights, or has other axes.
+        """
+        from onnxsurgeon.surgery.kernel import kernel
+
+        self.do(kernel(self.ir, name, size))  # type: ignore[arg-type]
+
+    @operation(
+        "onnxsurgeon activation model.onnx relu3 Silu",
+        "onnxsurgeon activation model.onnx relu3 HardSwish -o out.onnx",
+        pairs=True,
+    )
+    def activation(
+        self,
+        name: Annotated[str, Parameter(readers.text, "An activation.")],
+        kind: Annotated[
+            str,
+            Parameter(
+                readers.word(activations, "KIND"), "Relu, Relu6, LeakyRelu, Silu, Gelu, HardSwish, Mish, Tanh, ..."
+            ),
+        ],
+    ) -> None:
+        """Put another activation in the place of one.
+
+        Raises UsageError where the node is not an activation.
+        """
+        from onnxsurgeon.surgery.insert import activation
+
+        self.do(activation(self.ir, name, kind))
+
+    @operation(
+        "onnxsurgeon replace model.onnx pool2 --op AveragePool --kernel 3",
+        "onnxsurgeon replace model.onnx conv3 --op Separable",
+        check=made,
+    )
+    def replace(
+        self,
+        name: Annotated[str, Parameter(readers.text, "The node whose place it takes.")],
+        op: Annotated[
+            str | Block | Separable,
+            Parameter(
+                readers.word(blocks, "OP"),
+                f"{LAYERS}; or Separable: a Conv becomes a depthwise and a pointwise one.",
+                option=True,
+                objects=True,
+            ),
+        ],
+        *,
+        kernel: Kernel = None,
+        groups: Groups = None,
+        bias: Bias = None,
+        init: Annotated[
+            str | None,
+            Parameter(
+                readers.word(tuple(dict.fromkeys((*FRESH, *SPLIT)))),
+                f"What the weights start as: {told(*dict.fromkeys((*FRESH, *SPLIT)))}.",
+                unless="he; of Separable closest",
+            ),
+        ] = None,
+        seed: Seed = 0,
+    ) -> None:
+        """Put a fresh node in the place of one; its output must have the same shape.
+
+        Raises UsageError where the node can't be replaced, InfeasibleError where the shapes differ.
+        """
+        from onnxsurgeon.surgery import insert
+        from onnxsurgeon.surgery.blocks import Separable
+
+        block = made(op, kernel=kernel, groups=groups, bias=bias, init=init)
+        if isinstance(block, Separable):
+            self.do(insert.separate(self.ir, name, init=init or "closest", seed=seed))
+        else:
+            self.do(insert.replace(self.ir, name, block, init=init or "he", seed=seed))
+
+    @operation(
+        "onnxsurgeon splice model.onnx other.onnx --after relu3",
+        "onnxsurgeon splice model.onnx other.onnx --after relu3 --entry x --exit conv2_out --align shrink",
+    )
+    def splice(
+        self,
+        other: Annotated[
+            Source, Parameter(readers.file, "The model that the sub-graph is from.", "OTHER", "file", objects=True)
+        ],
+        *,
+        after: After,
+        entry: Annotated[
+            str | None,
+            Parameter(readers.text, "The value or node where it begins.", "VALUE", unless="its only input"),
+        ] = None,
+        exit: Annotated[
+            str | None,
+            Parameter(readers.text, "The value or node where it ends.", "VALUE", unless="its only output"),
+        ] = None,
+        prefix: Annotated[str, Parameter(readers.text, "What its nodes' names begin with.", "TEXT")] = "spliced.",
+        align: Align = "auto",
+        importance: Importance = "l2-norm",
+        init: Grown = "normal",
+        seed: Seed = 0,
+    ) -> None:
+        """Put a sub-graph of another model between a node and all that reads it.
+
+        Raises UsageError where it does not fit there, InfeasibleError where widths can't be made equal.
+        In Python, other is a path, an onnx.ModelProto or a model of ours.
+        """
+        from onnxsurgeon.model.model import as_model
+        from onnxsurgeon.surgery.splice import splice
+
+        how, guest = choices(align, importance, init, seed), as_model(other).ir
+        self.do(splice(self.ir, guest, after=after, entry=entry, exit=exit, prefix=prefix, choices=how))

@@ -1,0 +1,294 @@
+"""An operation on a network as one record, made of the signature of its method.
+
+From it come the method's checks and documentation, the command and its help, and the key of recipes.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+
+from onnxsurgeon.errors import SurgeonError, UsageError
+from onnxsurgeon.surgery.readers import Form, Written, near, written
+
+if TYPE_CHECKING:
+    from onnxsurgeon.surgery.network import Network
+
+P = ParamSpec("P")
+R = TypeVar("R")
+OPERATIONS: dict[str, Operation] = {}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What an operation takes.
+
+    word: in recipes and on the shell, where it isn't the name in Python. unless: what happens by default, in words.
+    off: help of the switch that turns it off. option: an option on the shell, though Python takes it by its place.
+    objects: Python may give something else than words. shared: of all operations of a command or recipe, like the seed.
+    """
+
+    form: Form
+    help: str
+    metavar: str = ""
+    word: str = ""
+    unless: str = ""
+    off: str = ""
+    option: bool = False
+    objects: bool = False
+    shared: bool = False
+
+    def taken(self, value: Any, name: str) -> Any:
+        """The value that Python gave, checked."""
+        if value is None or (self.objects and not isinstance(value, str)):
+            return value
+        return self.form.read(written(value), name)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A parameter in its place. name: in Python; word: elsewhere. argument: by its place on the shell."""
+
+    name: str
+    word: str
+    parameter: Parameter
+    default: Any
+    argument: bool
+    several: bool
+
+    @property
+    def needed(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+    @property
+    def help(self) -> str:
+        """With the default in brackets."""
+        shown = self.parameter.unless or (self.default if isinstance(self.default, str | int) else "")
+        return self.parameter.help + (f" [default: {shown}]" if shown != "" and not isinstance(shown, bool) else "")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """method: does it, with values that were read. fields: by their words.
+
+    pairs: a mapping under its name gives its two arguments, one time or several. check: raises UsageError where values
+    do not go together.
+    """
+
+    name: str
+    method: Callable[..., Any]
+    signature: inspect.Signature
+    fields: Mapping[str, Field]
+    examples: Sequence[str]
+    pairs: bool
+    check: Callable[..., object]
+
+    @property
+    def arguments(self) -> list[Field]:
+        """What stands directly under its name in a recipe, and has no name of its own on the shell."""
+        return [field for field in self.fields.values() if field.argument]
+
+    @property
+    def needs(self) -> list[str]:
+        return [word for word, field in self.fields.items() if field.needed or field.several]
+
+    @property
+    def summary(self) -> str:
+        """The first line of its documentation."""
+        return self.help.partition("\n")[0]
+
+    @property
+    def help(self) -> str:
+        """Its documentation, but for what is about Python alone."""
+        return inspect.cleandoc(self.method.__doc__ or "").partition("\n\nRaises ")[0]
+
+    def row(self) -> tuple[str, str, str]:
+        """Its line in the table of recipes: name, what stands under it, keys that may be there, too."""
+        arguments = [field.word for field in self.arguments]
+        under = f"`[{', '.join(arguments)}]`" if len(arguments) > 1 else f"`{', '.join(arguments)}`"
+        if arguments != self.needs:
+            under = ", ".join(f"`{word}`" for word in self.needs)
+        elif self.pairs:
+            under = f"a mapping of each `{arguments[0]}` to its `{arguments[1]}`"
+        elif self.arguments[0].several:
+            under = f"a mapping of names to {arguments[0]}, or a list as on the shell"
+        return f"`{self.name}`", under, ", ".join(f"`{word}`" for word in self.fields if word not in self.needs)
+
+    def request(self, given: Mapping[str, Written], where: str, spelled: Callable[[Field], str]) -> Request:
+        """What a person wrote for each field. spelled: what errors call it. Raises UsageError."""
+        for word, value in given.items():
+            if word not in self.fields:
+                known = [w for w, field in self.fields.items() if not field.several]
+                fix = near(word, known) or "leave it out"
+                raise UsageError(f"{value.where or where}{self.name} knows no {word!r}", why=_known(known), fix=fix)
+        for word in self.needs:
+            if word not in given:
+                raise UsageError(f"{where}{self.name} needs {word}", why=_known(self.fields), fix=f"add {word}: ...")
+        values = {
+            field.name: field.parameter.form.read(given[word], spelled(field))
+            for word, field in self.fields.items()
+            if word in given
+        }
+        try:
+            self.check(**values)
+        except UsageError as error:
+            raise UsageError(f"{where}{error.what}", why=error.why, fix=error.fix) from None
+        return Request(self, values, where)
+
+    def requests(self, content: Written, beside: Mapping[str, Written], where: str) -> list[Request]:
+        """What an entry of a recipe asks for: `content` under the operation's name, other keys beside it."""
+        beside = {key.replace("_", "-"): value for key, value in beside.items()}
+        entries = self._pairs(content) if self.pairs and isinstance(content.value, dict) else [self._under(content)]
+        found = []
+        for entry in entries:
+            twice = [key for key in entry if key in beside]
+            if twice:
+                raise UsageError(f"{where}{self.name} gets {twice[0]} twice", fix="leave one of them out")
+            found.append(self.request({**entry, **beside}, where, functools.partial(self._spelled, entry)))
+        return found
+
+    def _spelled(self, entry: Mapping[str, Written], field: Field) -> str:
+        """What errors about a recipe call a field."""
+        if self.pairs and field.argument and field.word in list(entry)[1:]:
+            return f"{self.name} of {next(iter(entry.values()))}"
+        return field.word
+
+    def _pairs(self, content: Written) -> list[dict[str, Written]]:
+        assert isinstance(content.value, dict)
+        first, second = self.arguments
+        return [
+            {first.word: Written(key, value.where), second.word: value} for key, value in content.value.items()
+        ] or [{}]
+
+    def _under(self, content: Written) -> dict[str, Written]:
+        """The fields that stand under the operation's name."""
+        arguments = self.arguments
+        if arguments and arguments[0].several:
+            return {arguments[0].word: content}
+        if isinstance(content.value, dict):
+            return {key.replace("_", "-"): value for key, value in content.value.items()}
+        entries = content.value if isinstance(content.value, list) else [content]
+        words = [field.word for field in arguments]
+        if len(entries) != len(words) or words != self.needs:
+            listed = f"[{', '.join(words)}], or " if words == self.needs else ""
+            raise UsageError(
+                f"{content.where}{self.name} {str(content)!r} is not valid",
+                why=f"wanted: {listed}a mapping of {', '.join(self.fields)}",
+                fix=f"write it like {self.name}: {{{', '.join(f'{word}: ...' for word in self.needs)}}}",
+            )
+        return dict(zip(words, entries, strict=True))
+
+
+@dataclass(frozen=True)
+class Request:
+    """An operation that was asked for. values: by the names of Python. where: its place in a recipe, or nothing."""
+
+    operation: Operation
+    values: Mapping[str, Any]
+    where: str = ""
+
+    def run(self, network: Network, **shared: Any) -> Any:
+        """What the method returns; shared: parameters of all operations. Raises SurgeonError, and changes nothing."""
+        signature = self.operation.signature
+        given = {"self": network, **self.values, **{k: v for k, v in shared.items() if k in signature.parameters}}
+        bound = inspect.BoundArguments(signature, given)
+        try:
+            return self.operation.method(*bound.args, **bound.kwargs)
+        except SurgeonError as error:
+            if not self.where:
+                raise
+            named = "" if error.what.startswith(self.operation.name) else f"{self.operation.name}: "
+            raise type(error)(f"{self.where}{named}{error.what}", why=error.why, fix=error.fix) from error
+
+    def record(self) -> dict[str, Any]:
+        """For reports."""
+        words = {field.name: field.word for field in self.operation.fields.values()}
+        return {
+            "operation": self.operation.name,
+            "where": self.where.removesuffix(": "),
+            **{words[name]: value for name, value in self.values.items()},
+        }
+
+
+def operation(
+    *examples: str, pairs: bool = False, check: Callable[..., object] = lambda **values: None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Makes a method an operation: its arguments are read and checked before it runs. examples: two commands."""
+
+    def register(method: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(method)
+        name = method.__name__
+        parameters = _described(method)
+        OPERATIONS[name] = Operation(name, method, signature, _fields(signature, parameters), examples, pairs, check)
+
+        @functools.wraps(method)
+        def checked(*args: P.args, **options: P.kwargs) -> R:
+            bound = signature.bind(*args, **options)
+            given = {key: value for key, value in bound.arguments.items() if key in parameters}
+            bound.arguments |= {key: parameters[key].taken(value, f"`{key}`") for key, value in given.items()}
+            result: R = method(*bound.args, **bound.kwargs)
+            return result
+
+        told = [f"{key}: {p.help}" + (f" By default {p.unless}." if p.unless else "") for key, p in parameters.items()]
+        checked.__doc__ = f"{inspect.cleandoc(method.__doc__ or '')}\n\n" + "\n".join(told)
+        return checked
+
+    return register
+
+
+class _Names(dict[str, Any]):
+    """What annotations speak of; what is imported for type checkers alone is anything."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name, Any)
+
+
+def _described(method: Callable[..., Any]) -> dict[str, Parameter]:
+    hints = get_type_hints(method, localns=_Names(vars(sys.modules[method.__module__])), include_extras=True)
+    return {
+        name: next(extra for extra in get_args(hint) if isinstance(extra, Parameter))
+        for name, hint in hints.items()
+        if get_origin(hint) is Annotated
+    }
+
+
+def _fields(signature: inspect.Signature, parameters: Mapping[str, Parameter]) -> dict[str, Field]:
+    """The parameters that have a word, in order."""
+    found = {}
+    for name, parameter in parameters.items():
+        if not parameter.shared:
+            place = signature.parameters[name]
+            word = parameter.word or name.replace("_", "-")
+            argument = place.kind is not place.KEYWORD_ONLY and not parameter.option
+            several = place.kind is place.VAR_POSITIONAL
+            found[word] = Field(name, word, parameter, place.default, argument, several)
+    return found
+
+
+def requests(entry: Written) -> list[Request]:
+    """What an entry of a recipe asks for. Raises UsageError where it describes no operation."""
+    if not isinstance(entry.value, dict) or not entry.value:
+        raise UsageError(
+            f"{entry.where}{str(entry)!r} is no operation", why=_known(OPERATIONS), fix="write it like remove: conv3"
+        )
+    named = [key for key in entry.value if key in OPERATIONS]
+    if len(named) != 1:
+        first = next(iter(entry.value))
+        raise UsageError(
+            f"{entry.where}{' and '.join(named)} stand in one entry"
+            if named
+            else f"{entry.where}unknown operation {first!r}",
+            why=_known(OPERATIONS),
+            fix="write each as an entry of its own" if named else near(first, OPERATIONS) or "choose one of these",
+        )
+    beside = {key: value for key, value in entry.value.items() if key != named[0]}
+    return OPERATIONS[named[0]].requests(entry.value[named[0]], beside, entry.where)
+
+
+def _known(names: Mapping[str, Any] | Sequence[str]) -> str:
+    return f"known: {', '.join(names)}"

@@ -1,0 +1,78 @@
+"""What several operations take, described once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from onnxsurgeon.edit.inits import GROWN, told
+from onnxsurgeon.surgery import readers
+from onnxsurgeon.surgery.operation import Parameter
+
+if TYPE_CHECKING:
+    from onnxsurgeon.surgery.blocks import Block, Separable
+    from onnxsurgeon.surgery.rewire import Choices
+
+LAYERS = "Conv, Linear, BatchNorm, MaxPool, AveragePool, or an activation like Relu, Silu, Gelu"
+
+
+def blocks() -> list[str]:
+    from onnxsurgeon.surgery.blocks import BLOCKS
+
+    return list(BLOCKS)
+
+
+def layers() -> list[str]:
+    from onnxsurgeon.surgery.blocks import BLOCKS, Separable
+
+    return [word for word, block in BLOCKS.items() if block is not Separable]
+
+
+def activations() -> list[str]:
+    from onnxsurgeon.surgery.blocks import ACTIVATIONS
+
+    return list(ACTIVATIONS)
+
+
+def made(op: str | Block | Separable, **options: Any) -> Block | Separable:
+    from onnxsurgeon.surgery.blocks import block
+
+    takes = ("init", "kernel", "groups", "bias")
+    return block(op, **{key: value for key, value in options.items() if key in takes})
+
+
+Name = Annotated[str, Parameter(readers.text, "The node.")]
+Importance = Annotated[
+    str | Mapping[str, Any] | Callable[[str, int], Any],
+    Parameter(
+        readers.importance,
+        "What neurons are worth: l1, l2, l2-norm, bn-scale, random, uniform, or file:scores.npz.",
+        objects=True,
+    ),
+]
+Grown = Annotated[str, Parameter(readers.word(GROWN), f"What new neurons start as: {told(*GROWN)}.")]
+Align = Annotated[
+    str,
+    Parameter(
+        readers.word(("auto", "grow", "shrink", "both")),
+        "Where widths differ: grow the smaller, shrink the larger, or both; auto takes the first that can be.",
+    ),
+]
+Seed = Annotated[int, Parameter(readers.number(0), "Of what is drawn.", shared=True)]
+After = Annotated[str, Parameter(readers.text, "The node, or input of the graph, to stand behind.")]
+Kernel = Annotated[
+    int | str | Sequence[int] | None, Parameter(readers.kernel, "Kernel size of a Conv or pooling.", unless="3")
+]
+Groups = Annotated[int | None, Parameter(readers.number(1), "Groups of a Conv.", unless="1")]
+Bias = Annotated[
+    bool | None, Parameter(readers.flag, "Whether a Conv or Linear has a bias.", off="Leave the bias out.")
+]
+From = Annotated[str, Parameter(readers.text, "The node, or input of the graph, that feeds the other.", "FROM", "from")]
+
+
+def choices(align: str, importance: Any, init: str, seed: int) -> Choices:
+    """How widths are made equal."""
+    from onnxsurgeon.edit.growth import Growth
+    from onnxsurgeon.surgery.rewire import Choices
+
+    return Choices(align, importance, Growth(init, seed))  # type: ignore[arg-type]
