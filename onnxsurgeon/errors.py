@@ -1,7 +1,7 @@
 """Everything that can go wrong, each with the exit code that the command line returns.
 
 SurgeonError          1  a fault of onnxsurgeon itself
-├── UsageError        2  the request makes no sense (unknown node, existing output, bad unit)
+├── UsageError        2  the request is wrong (unknown node, existing output, bad unit)
 ├── InfeasibleError   3  no selection satisfies the request
 ├── ModelError        4  the model can't be read, or uses what we don't support
 └── ProofError        5  the edited model does not compute what it must; nothing was written
@@ -9,6 +9,7 @@ SurgeonError          1  a fault of onnxsurgeon itself
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 
@@ -41,7 +42,18 @@ class ModelError(SurgeonError):
 
 
 class ProofError(SurgeonError):
-    """The edited model differs from its reference; nothing was written."""
+    """The edited model differs from its reference; nothing was written.
+
+    proof: what the comparison found, where it came to one: a `Proof` of a cut, or the `Proofs` of edits.
+    """
 
     exit_code = 5
-    proof: Any = None  # what was found, where it came to a comparison: a `validate.Proof`, or `proving.Proofs`
+    proof: Any = None
+
+
+def install_hint(extra: str) -> str:
+    """The shell command that installs `extra` of this package: from its clone where it runs from one."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "pyproject.toml").is_file():
+        return f"pip install 'onnxsurgeon[{extra}]'"
+    return f"pip install -e '{'.' if root == Path.cwd() else root}[{extra}]'"

@@ -18,8 +18,8 @@ def parse(text: str, *, option: str, of_bytes: bool = False) -> float:
     if found is None or (found[3] and not of_bytes):
         example = "18MB, 18MiB" if of_bytes else "5M, 1.2G"
         raise UsageError(
-            f"{option} {text!r} is no {'size' if of_bytes else 'count'}",
-            why="wanted: a number, then K, M, G, T (of 1000) or Ki, Mi, Gi, Ti (of 1024), or nothing",
+            f"{option} can't read {text!r} as a {'size' if of_bytes else 'count'}",
+            why="it takes a number, and behind it K, M, G, T (of 1000), Ki, Mi, Gi, Ti (of 1024) or nothing",
             fix=f"write it like {example} or 5000000",
         )
     value = float(found[1]) * {**DECIMAL, **BINARY}[(found[2] or "").upper()]

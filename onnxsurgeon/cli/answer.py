@@ -131,7 +131,7 @@ def explained(problem: Exception) -> SurgeonError:
     if isinstance(problem, OSError) and problem.errno in OF_THE_MACHINE:
         where = f": {problem.filename}" if problem.filename else ""
         return UsageError(
-            f"{problem.strerror}{where}", fix="make room or choose another folder (TMPDIR for the proof's)"
+            f"{problem.strerror}{where}", fix="make room, or choose another folder (TMPDIR is where proofs put theirs)"
         )
     return SurgeonError(
         "internal error",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import shlex
 import sys
 from collections import defaultdict
@@ -93,17 +94,16 @@ def _bold(text: str) -> str:
     return f"\x1b[1m{text}\x1b[0m" if shines else text
 
 
-def _known(command: Any) -> list[str]:
-    """The long options of a command."""
-    options = [name for param in command.params for name in (*param.opts, *param.secondary_opts)]
-    return [name for name in options if name.startswith("--")]
+def _long(param: Any) -> list[str]:
+    """The long names of an option."""
+    return [name for name in (*param.opts, *param.secondary_opts) if name.startswith("--")]
 
 
 class Command(TyperCommand):
     """A command whose help shows its options in panels."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        found = misplaced(args, _known(self))
+        found = misplaced(args, [name for param in self.params for name in _long(param)])
         if found is not None and not ctx.resilient_parsing:
             option, value, meant = found
             raise UsageError(f"{option} can't be {value!r}", why=_help_of(self, option), fix=f"write {meant}")
@@ -152,7 +152,8 @@ class Group(TyperGroup):
         try:
             code = super().main(args, prog_name or "onnxsurgeon", standalone_mode=False)
         except (SurgeonError, typer.TyperException) as problem:  # options that don't parse
-            error = problem if isinstance(problem, SurgeonError) else _unparsed(problem)
+            name = next((word for word in args if word in self.commands), "")
+            error = problem if isinstance(problem, SurgeonError) else _unparsed(problem, args, name)
             code = error.exit_code
             Answer("", json="--json" in args).fail(error, code)
         except (KeyboardInterrupt, typer.Abort):
@@ -162,7 +163,7 @@ class Group(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         word = args[0]
         if word not in self.commands and not word.startswith("-") and not ctx.resilient_parsing:
-            raise UsageError(f"unknown command {word!r}", fix=_fix(nearest(word, self.commands, COMMANDS), ""))
+            raise UsageError(f"unknown command {word!r}", fix=_fix(nearest(word, self.commands, COMMANDS)))
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -174,16 +175,30 @@ class Group(TyperGroup):
         _sections(formatter, (*commands, *options), ())
 
 
-def _unparsed(problem: typer.TyperException) -> UsageError:
-    context = getattr(problem, "ctx", None)
-    path = getattr(context, "command_path", "onnxsurgeon").removeprefix("onnxsurgeon").strip()
+def _unparsed(problem: typer.TyperException, args: Sequence[str], command: str) -> UsageError:
+    """An error of typer in our words. args: the whole command line; command: the one that it names, if any."""
+    context, param = getattr(problem, "ctx", None), getattr(problem, "param", None)
+    text = problem.format_message().rstrip(".")
     if context is not None and hasattr(problem, "possibilities"):
         option = str(getattr(problem, "option_name", ""))
-        return UsageError(f"unknown option {option}", fix=_fix(nearest(option, _known(context.command), OPTIONS), path))
-    what, _, why = problem.format_message().partition(". ")
-    return UsageError(what[:1].lower() + what[1:].replace("Value error, ", "").rstrip("."), why=why, fix=_fix((), path))
+        if not option.startswith("--"):  # -ratio is read as -r, -a, ...
+            option = next((word for word in args if word.startswith(option) and len(word) > 2), option)
+        known = [name for param in context.command.get_params(context) for name in _long(param)]
+        meant = nearest(f"--{option.lstrip('-')}", known, OPTIONS)
+        return UsageError(f"unknown option {option}", fix=_fix(meant, command))
+    if param is not None and text.startswith("Invalid value"):
+        name, why = (param.opts or [param.name])[-1], text.partition(": ")[2].replace("Value error, ", "")
+        choice = re.fullmatch(r"'(.*)' is not one of (.*)", why)
+        if choice is None:
+            why = why.partition(", ")[0].replace("Input should", "it should")
+            return UsageError(f"{name} has a wrong value", why=why, fix=_fix("", command))
+        words = choice[2].replace("'", "").split(", ")
+        fix = _fix(nearest(choice[1], words, {}), command)
+        return UsageError(f"{name} can't be {choice[1]!r}", why=f"known: {', '.join(words)}", fix=fix)
+    usage = "" if context is None else context.command.get_usage(context)
+    return UsageError(text[:1].lower() + text[1:], why=usage[:1].lower() + usage[1:], fix=_fix("", command))
 
 
-def _fix(meant: Sequence[str], command: str) -> str:
+def _fix(meant: str, command: str = "") -> str:
     see = f"see {' '.join(filter(None, ('onnxsurgeon', command, '--help')))}"
-    return f"write {' or '.join(meant)}; {see}" if meant else see
+    return f"write {meant}; or {see}" if meant else see

@@ -80,20 +80,22 @@ VALUES = {
 }
 
 
-def nearest(word: str, known: Iterable[str], others: Mapping[str, str]) -> Sequence[str]:
-    """Those of `known` that `word` may mean, the likeliest first; values behind an option come with it."""
+def nearest(word: str, known: Iterable[str], others: Mapping[str, str]) -> str:
+    """What `word` may mean: one of `known`, with a value behind it where that is meant, too; nothing if none is near.
+
+    others: the words of other tools by ours.
+    """
     from difflib import get_close_matches
 
     known = list(known)
     dashes = "--" if word.startswith("-") else ""
-    meant: dict[str, list[str]] = {name: [name] for name in known}
+    meant = {name: name for name in known}
     for name, words in others.items():
         if name.split()[0] in known:
-            for other in words.split():
-                meant.setdefault(dashes + other, []).append(name)
+            meant = {dashes + other: name for other in words.split()} | meant
     started = [name for name in known if name.startswith(word) and len(word.strip("-")) > 1]
-    close = [word] if word in meant else [*started, *get_close_matches(word, meant, 3, 0.7)]
-    return list(dict.fromkeys(name for hit in close for name in meant[hit]))[:3]
+    close = [word] if word in meant else started[:1] or get_close_matches(word, meant, 1, 0.75)
+    return meant[close[0]] if close else ""
 
 
 def misplaced(arguments: Sequence[str], known: Iterable[str]) -> tuple[str, str, str] | None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, choose
-from onnxsurgeon.errors import ModelError, UsageError
+from onnxsurgeon.errors import ModelError, UsageError, install_hint
 
 Preset = Literal["imagenet", "cifar", "unit"]
 SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
@@ -139,9 +139,7 @@ def _open(path: Path) -> Iterator[Any]:
     try:
         from PIL import Image
     except ImportError:
-        raise UsageError(
-            "images need Pillow", why="it is not installed", fix="pip install 'onnxsurgeon[images]'"
-        ) from None
+        raise UsageError("images need Pillow", why="it is not installed", fix=install_hint("images")) from None
     try:
         with Image.open(path) as image:
             yield image

@@ -87,7 +87,7 @@ class Columns:
         elif self._narrowest(widths) <= options.max_width:
             yield self._table()
         else:
-            yield from self._stacked(options.max_width)
+            yield from self._stacked(screen, options.max_width)
 
     def _columns(self) -> Iterator[list[str]]:
         for number, heading in enumerate(self.headings):
@@ -117,17 +117,17 @@ class Columns:
             )
             yield Text("  ".join(cells).rstrip(), no_wrap=True)
 
-    def _stacked(self, width: int) -> Iterator[Text]:
+    def _stacked(self, screen: Console, width: int) -> Iterator[Text]:
         """The first cell of a row, and below it the others behind their headings."""
         for row in self.rows:
             if row[0].plain:
-                yield row[0]
-            line = ""
+                yield Text(row[0].plain, style="bold", overflow="fold")
+            lines = [""]
             for heading, cell in zip(self.headings[1:], row[1:], strict=True):
-                pair = f"{heading.lstrip('~>')} {cell.plain}".strip()
-                if line and cell_len(line) + 2 + cell_len(pair) > width:
-                    yield Text(line, overflow="fold")
-                    line = ""
-                line += f"  {pair}" if cell.plain else ""
-            if line:
-                yield Text(line, overflow="fold")
+                pair = f"{heading.lstrip('~>')} {cell.plain}".strip() if cell.plain else ""
+                if lines[-1] and cell_len(lines[-1]) + cell_len(pair) + 4 > width:
+                    lines.append("")
+                lines[-1] += "  " * bool(lines[-1] and pair) + pair
+            for line in filter(None, lines):
+                for part in Text(line, overflow="fold").wrap(screen, max(1, width - 2)):
+                    yield Text("  ").append_text(part)

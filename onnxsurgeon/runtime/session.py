@@ -11,7 +11,7 @@ from typing import Any, Literal
 import onnxruntime as ort
 
 from onnxsurgeon.arrays import Arrays
-from onnxsurgeon.errors import ModelError, UsageError
+from onnxsurgeon.errors import ModelError, UsageError, install_hint
 
 ort.set_default_logger_severity(4)  # no warnings about a missing GPU: the session reports what it runs on
 
@@ -66,7 +66,7 @@ class Session:
             raise UsageError(
                 "--device is cuda, but onnxruntime can't use CUDA here",
                 why=f"onnxruntime {ort.__version__} fell back to {self.provider}",
-                fix="install onnxsurgeon[cuda], or use --device auto or cpu",
+                fix=f"{install_hint('cuda')}, or use --device auto or cpu",
             )
 
     def run(self, feed: Arrays) -> Arrays:
