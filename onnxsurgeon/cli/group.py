@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from onnxsurgeon.cli.answer import INTERRUPTED, Answer
 from onnxsurgeon.cli.log import LOG
 from onnxsurgeon.cli.panels import PANELS, RUN
-from onnxsurgeon.cli.suggest import COMMANDS, OPTIONS, misplaced, nearest
+from onnxsurgeon.cli.suggest import CHOICES, COMMANDS, OPTIONS, misplaced, nearest
 from onnxsurgeon.errors import SurgeonError, UsageError
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 10_000}  # as wide as the terminal
@@ -193,7 +193,7 @@ def _unparsed(problem: typer.TyperException, args: Sequence[str], command: str) 
             why = why.partition(", ")[0].replace("Input should", "it should")
             return UsageError(f"{name} has a wrong value", why=why, fix=_fix("", command))
         words = choice[2].replace("'", "").split(", ")
-        fix = _fix(nearest(choice[1], words, {}), command)
+        fix = _fix(nearest(choice[1], words, CHOICES), command)
         return UsageError(f"{name} can't be {choice[1]!r}", why=f"known: {', '.join(words)}", fix=fix)
     usage = "" if context is None else context.command.get_usage(context)
     return UsageError(text[:1].lower() + text[1:], why=usage[:1].lower() + usage[1:], fix=_fix("", command))

@@ -73,7 +73,8 @@ COMMANDS = {
     "splice": "graft paste merge embed",
     "edit": "recipe apply run script",
 }
-# words that are right behind another option
+CHOICES = {"cuda": "gpu nvidia", "cpu": "host", "macs": "flops", "heads": "head"}  # values of options
+# values that are right behind another option
 VALUES = {
     "--metric": {word: f"--cost {word}" for word in ("params", "macs", "size", "flops")},
     "--cost": {word: f"--metric {word}" for word in ("top1", "top5", "mse", "cosine", "psnr")},

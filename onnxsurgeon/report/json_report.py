@@ -64,9 +64,8 @@ def check_report(path: Path, *others: Path, option: str = "--report", begins: st
         why = "the command reads or writes it as something else"
         raise UsageError(f"{option} can't be {path}", why=why, fix="choose another name")
     if path.exists() and not (path.is_file() and _start(path, len(begins)) in (b"", begins.encode())):
-        raise UsageError(
-            f"{path} exists", why=f"{option} did not write it, and leaves it as it is", fix="choose another name"
-        )
+        why = f"{option} did not write it, and leaves it as it is"
+        raise UsageError(f"{path} exists", why=why, fix="choose another name")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise UsageError(f"can't write {path}", why=f"there is no writable folder {path.parent}", fix="create it first")
 
