@@ -17,6 +17,7 @@ from onnxsurgeon.errors import ProofError, SurgeonError, UsageError
 from onnxsurgeon.report import json_report as report
 
 INTERRUPTED = 130
+SHOWS = ("inspect", "validate", "evaluate", "sensitivity")
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
 
@@ -30,15 +31,14 @@ class Tables(Protocol):
 class Answer:
     """What a command says.
 
-    found: the report as far as it is known. shows: the command was asked to show something, so that tables go to
-    stdout; otherwise they go there only where it is a terminal.
+    found: the report as far as it is known. tables: how a person sees it; they go to stdout where that is a terminal,
+    or where the command is one of `SHOWS`, which are asked to show something.
     """
 
     command: str
     json: bool = False
     quiet: bool = False
     verbose: bool = False
-    shows: bool = False
     file: Path | None = None
     found: report.Report = field(default_factory=dict)
     tables: Tables = lambda found, verbose: ()
@@ -85,7 +85,7 @@ class Answer:
         if parts:
             from onnxsurgeon.report.layout import console
 
-            screen = console(sys.stdout if self.shows or sys.stdout.isatty() else sys.stderr)
+            screen = console(sys.stdout if self.command in SHOWS or sys.stdout.isatty() else sys.stderr)
             for part in parts:
                 screen.print(part)
 

@@ -59,7 +59,7 @@ def evaluate(
     A function of your own, MODULE:FUNCTION, gets the batches as an iterator of (outputs by name, labels) and returns
     one number.
     """
-    with answering(Answer("evaluate", as_json, quiet, verbose, shows=True, found={"model": str(model)})) as answer:
+    with answering(Answer("evaluate", as_json, quiet, verbose, found={"model": str(model)})) as answer:
         answer.save_to(report_to, model, Path(data), *([against] if against else []))
         stated = shapes(input_shape)
         from onnxsurgeon.cli.progress import Bar, Stages

@@ -42,7 +42,7 @@ def inspect(
     verbose: Verbose = False,
 ) -> None:
     """Show what is in a model, what can be cut, what can't and why."""
-    with answering(Answer("inspect", as_json, quiet, verbose, shows=True, found={"model": str(model)})) as answer:
+    with answering(Answer("inspect", as_json, quiet, verbose, found={"model": str(model)})) as answer:
         answer.save_to(report_to, model)
         stated = shapes(input_shape)
         from onnxsurgeon.cli.progress import Stages

@@ -61,7 +61,7 @@ def sensitivity(
 
     A layer is a space of neurons: what an Add ties together gets narrower together.
     """
-    with answering(Answer("sensitivity", as_json, quiet, verbose, shows=True, found={"model": str(model)})) as answer:
+    with answering(Answer("sensitivity", as_json, quiet, verbose, found={"model": str(model)})) as answer:
         if plot is not None:
             from onnxsurgeon.report.html import BEGIN, page
 

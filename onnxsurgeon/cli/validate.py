@@ -55,7 +55,7 @@ def validate(
     For files that should compute the same: saved again, optimised, converted. A pruned model does not compute what
     its original does (prune proves it against a reference of its own): use --shapes-only there.
     """
-    with answering(Answer("validate", as_json, quiet, verbose, shows=True)) as answer:
+    with answering(Answer("validate", as_json, quiet, verbose)) as answer:
         answer.save_to(report_to, original, edited)
         stated = shapes(input_shape)
         from onnxsurgeon.cli.progress import Stages

@@ -16,7 +16,7 @@ from onnxsurgeon.dependency.names import name_of
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.proof.of_edits import Proofs, Proven
-from onnxsurgeon.report.json_report import Report, head
+from onnxsurgeon.report.json_report import Report, head, picked
 from onnxsurgeon.surgery.network import Network
 from onnxsurgeon.surgery.widths import Resized, value_axis
 
@@ -44,12 +44,8 @@ def proven(report: Report, found: Proofs, *, passed: bool) -> Report:
     steps = [_with_proof(row, proof) for row, proof in zip(report["steps"], found.steps, strict=False)]
     proof = {
         "passed": passed,
-        "error": found.error,
-        "unchanged": found.unchanged,
-        "atol": found.allowed.atol,
-        "rtol": found.allowed.rtol,
-        "samples": found.samples,
-        "provider": found.provider,
+        **picked(found, "error unchanged samples provider"),
+        **picked(found.allowed, "atol rtol"),
     }
     return {**report, "steps": [*steps, *report["steps"][len(steps) :]], "proof": proof}
 

@@ -34,6 +34,11 @@ def head(command: str) -> Report:
     return {"schema": SCHEMA, "command": command, "version": onnxsurgeon.__version__}
 
 
+def picked(record: object, names: str) -> Report:
+    """Attributes of a record, by their names."""
+    return {name: getattr(record, name) for name in names.split()}
+
+
 def failure(error: SurgeonError, exit_code: int) -> Report:
     """What an error adds to a report."""
     status = "failed" if isinstance(error, ProofError) else "error"

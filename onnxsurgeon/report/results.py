@@ -1,4 +1,16 @@
-"""What prune, inspect, validate, evaluate and sensitivity found, as reports. The keys are those of the JSON."""
+"""What prune, inspect, validate, evaluate and sensitivity found, as reports. The keys are those of the JSON.
+
+Everywhere: `units` counts the channels that are cut as one, `free` those of them that can go, `params` and `macs` are
+counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
+
+    prune        model output before after ratio requested changes compensation rotated distillation solver frozen free
+                 score proof seconds; `ratio` is the share that is gone, of each cost
+    inspect      model params macs size nodes ir_version opsets producer inputs outputs operators unknown free weights
+                 frozen layers
+    validate     original edited differences outputs atol rtol provider samples shapes_only
+    evaluate     model data metric higher_is_better score samples output_name against provider
+    sensitivity  model data importance shares samples provider layers
+"""
 
 from __future__ import annotations
 
@@ -7,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxsurgeon.errors import ProofError
-from onnxsurgeon.report.json_report import Report, head
+from onnxsurgeon.report.json_report import Report, head, picked
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -25,6 +37,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.pruning.ratio_search import Trial
 
 COSTS = ("params", "macs", "size")
+DONE = {"status": "done", "exit_code": 0}
 
 
 def free_share(rows: Iterable[Frozen], params: int) -> float:
@@ -54,21 +67,11 @@ def pruned(
             {"node": node, "operator": operator, "weight": weight, "before": list(old), "after": list(new)}
             for node, operator, weight, old, new in result.changes()
         ],
-        "compensation": [
-            {"node": row.node, "before": row.before, "after": row.after}
-            for row in result.fitted
-            if row.node != TOGETHER
-        ],
+        "compensation": [picked(row, "node before after") for row in result.fitted if row.node != TOGETHER],
         "rotated": result.rotated,
-        "distillation": next(
-            ({"before": row.before, "after": row.after} for row in result.fitted if row.node == TOGETHER), None
-        ),
+        "distillation": next((picked(row, "before after") for row in result.fitted if row.node == TOGETHER), None),
         "solver": {
-            "status": solution.status,
-            "objective": solution.objective,
-            "bound": solution.bound,
-            "gap": solution.gap,
-            "seconds": solution.seconds,
+            **picked(solution, "status objective bound gap seconds"),
             "spaces": len(result.spaces.problem.sizes),
             "units": len(result.spaces.roots),
         },
@@ -86,20 +89,14 @@ def scored(before: Score, after: Score, trials: Iterable[Trial] = ()) -> Report:
         "before": before.value,
         "after": after.value,
         "drop": before.loss(after),
-        "trials": [{"ratio": trial.ratio, "drop": trial.drop} for trial in trials],
+        "trials": [picked(trial, "ratio drop") for trial in trials],
     }
 
 
 def evaluated(found: Score, model: Path, data: str) -> Report:
     return {
-        **head("evaluate"),
-        "model": str(model),
-        "data": data,
-        **_score(found),
-        "score": found.value,
-        "status": "done",
-        "exit_code": 0,
-    }
+        **head("evaluate"), "model": str(model), "data": data, **_score(found), "score": found.value, **DONE
+    }  # fmt: skip
 
 
 def sensitive(found: Sensitivity, model: Path, data: str, importance: str) -> Report:
@@ -109,46 +106,32 @@ def sensitive(found: Sensitivity, model: Path, data: str, importance: str) -> Re
         "data": data,
         "importance": importance,
         "shares": list(found.shares),
-        "samples": found.samples,
-        "provider": found.provider,
+        **picked(found, "samples provider"),
         "layers": [
             {
                 "nodes": list(layer.nodes),
-                "operator": layer.operator,
-                "units": layer.units,
-                "points": [{"share": p.share, "units": p.units, "error": p.error} for p in layer.points],
+                **picked(layer, "operator units"),
+                "points": [picked(point, "share units error") for point in layer.points],
             }
             for layer in found.layers
         ],
-        "status": "done",
-        "exit_code": 0,
+        **DONE,
     }
 
 
 def _score(found: Score) -> Report:
     return {
-        "metric": found.metric,
+        **picked(found, "metric samples provider"),
         "higher_is_better": found.higher,
         "output_name": found.output or None,
         "against": found.against or None,
-        "samples": found.samples,
-        "provider": found.provider,
     }
 
 
 def proof(found: Proof, allowed: Tolerance) -> Report:
     return {
-        "passed": found.passed,
-        "error": found.error,
-        "margin": found.margin,
-        "atol": allowed.atol,
-        "rtol": allowed.rtol,
-        "moved": found.moved,
-        "perturbed": found.perturbed,
-        "weak": found.weak,
-        "samples": found.samples,
-        "provider": found.provider,
-        "worst": found.worst,
+        **picked(found, "passed error margin moved perturbed weak samples provider worst"),
+        **picked(allowed, "atol rtol"),
     }
 
 
@@ -170,16 +153,13 @@ def inspected(found: Inspection, patterns: Sequence[str]) -> Report:
         "free": {
             "params": whole.params - held,
             "share": free_share(found.frozen, whole.params),
-            "spaces": found.spaces,
-            "units": found.units,
+            **picked(found, "spaces units"),
             "largest_ratio": dict(found.most),
         },
         "weights": [
             {
                 "weight": row.tensor.name,
-                "node": row.node,
-                "operator": row.operator,
-                "params": row.params,
+                **picked(row, "node operator params"),
                 "frozen": row.held,
                 "axes": _axes(row.tensor),
             }
@@ -187,8 +167,7 @@ def inspected(found: Inspection, patterns: Sequence[str]) -> Report:
         ],
         "frozen": [_frozen(row) for row in found.frozen],
         "layers": [_node(row) for row in found.nodes(patterns)],
-        "status": "done",
-        "exit_code": 0,
+        **DONE,
     }
 
 
@@ -200,20 +179,14 @@ def validated(found: Validation, original: Path, edited: Path) -> Report:
         "differences": list(found.differences),
         "outputs": [
             {
-                "name": row.name,
+                **picked(row, "name error margin note"),
                 "before": None if row.before is None else list(row.before),
                 "after": None if row.after is None else list(row.after),
-                "error": row.error,
-                "margin": row.margin,
-                "note": row.note,
             }
             for row in found.outputs
         ],
-        "atol": found.allowed.atol,
-        "rtol": found.allowed.rtol,
-        "provider": found.provider,
-        "samples": found.samples,
-        "shapes_only": found.shapes_only,
+        **picked(found.allowed, "atol rtol"),
+        **picked(found, "provider samples shapes_only"),
         "status": "passed" if found.passed else "failed",
         "exit_code": 0 if found.passed else ProofError.exit_code,
     }
@@ -226,16 +199,13 @@ def _measure(found: Measure) -> Report:
 
 def _reason(reason: Reason | None) -> Report:
     if reason is None:
-        return {
-            "reason": "no axis that can be cut: scalars, and weights that no rule reads",
-            "operator": "",
-            "node": "",
-        }
+        why = "no axis can be cut: these are scalars, or weights that no rule reads"
+        return {"reason": why, "operator": "", "node": ""}
     return {"reason": reason.text, "operator": reason.operator, "node": reason.node}
 
 
 def _frozen(row: Frozen) -> Report:
-    return {**_reason(row.reason), "params": row.params, "weights": row.weights, "table": row.table}
+    return {**_reason(row.reason), **picked(row, "params weights table")}
 
 
 def _value(value: ir.Value) -> Report:
@@ -245,12 +215,7 @@ def _value(value: ir.Value) -> Report:
 
 def _axes(tensor: Axed) -> list[Report]:
     return [
-        {
-            "size": width.size,
-            "units": width.units,
-            "free": width.free,
-            "why": None if width.reason is None else _reason(width.reason),
-        }
+        {**picked(width, "size units free"), "why": None if width.reason is None else _reason(width.reason)}
         for width in tensor.widths
     ]
 
