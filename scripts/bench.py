@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Times onnxsurgeon against what can't be done faster, and against its own goals.
+"""Times onnxsurgeon against lower bounds and against its own goals.
 
     scripts/bench.py [--runs 5]
 
-Processes are timed in pairs, A B A B ..., so that a ratio holds where the machine's speed drifts; medians are
-printed. Nothing is
-asserted: the goals stand beside the figures.
+Runs processes alternately, A B A B ..., so that ratios hold even if the machine's speed drifts, and prints medians
+beside the goals. Asserts nothing.
 """
 
 from __future__ import annotations
@@ -51,9 +50,9 @@ def say(what: str, figure: str, goal: str) -> None:
 
 
 def whole_process(folder: Path, runs: int) -> None:
-    """`prune --ratio 0.3 --no-proof` of ResNet-50, beside loading and saving the same file."""
+    """Times `prune --ratio 0.3 --no-proof` of ResNet-50 against loading and saving the same file."""
     source, target = folder / "resnet50.onnx", folder / "out.onnx"
-    # made by another process: the peak memory of a child is never below its parent's when it starts
+    # Another process makes the model: a child's peak memory is at least its parent's at the start.
     subprocess.run([sys.executable, __file__, "--make", str(source)], check=True)
     prune = [sys.executable, "-m", "onnxsurgeon", "prune", str(source), "--ratio", "0.3", "--no-proof", "-q"]
     prune += ["-o", str(target), "--overwrite"]
@@ -76,7 +75,7 @@ def whole_process(folder: Path, runs: int) -> None:
 
 
 def timed(command: list[str]) -> tuple[float, float]:
-    """Wall seconds and peak bytes of a process."""
+    """Wall time in seconds and peak memory in bytes of a process."""
     start = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert child.stderr is not None
@@ -88,7 +87,7 @@ def timed(command: list[str]) -> tuple[float, float]:
 
 
 def stages(folder: Path, runs: int) -> None:
-    """Labelling and selecting inside a process."""
+    """Times labelling and selecting within one process."""
     import onnxsurgeon as osg
     from onnxsurgeon.dependency.labels import label
 
@@ -120,7 +119,7 @@ def large(folder: Path) -> None:
 
 
 def proof(folder: Path) -> None:
-    """The peak memory of a proven `prune`, beside the goal for a file of that size."""
+    """Measures the peak memory of `prune` with its proof, beside the goal for a file of this size."""
     for hidden in (1024, 2048):
         source = folder / "deep.onnx"
         subprocess.run([sys.executable, __file__, "--make", str(source), "--width", str(hidden)], check=True)
@@ -160,7 +159,7 @@ def bottleneck(net: Net, x: str, name: str, width: int, *, stride: int) -> str:
 
 
 def chain(layers: int = 10_000, width: int = 16) -> Net:
-    """x > matmul > relu > matmul + x, over and over."""
+    """x > matmul > relu > matmul + x, repeated."""
     net = Net("chain", ("batch", width), width=width)
     weights = net.rng.standard_normal((2 * layers, width, width)).astype(np.float32) / width
     x = net.add("MatMul", "stem", "input", net.constant("stem.weight", weights[0], np.float32))
@@ -174,7 +173,7 @@ def chain(layers: int = 10_000, width: int = 16) -> Net:
 
 
 def deep(width: int, layers: int = 24) -> Net:
-    """gemm > relu, over and over."""
+    """gemm > relu, repeated."""
     net = Net("deep", ("batch", width), width=width)
     x = "input"
     for i in range(layers):

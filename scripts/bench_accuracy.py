@@ -5,11 +5,11 @@
                               [--stats FOLDER]
     scripts/bench_accuracy.py ZOO/real --write docs/accuracy.md
 
-A method is IMPORTANCE+COMPENSATION (see `onnxsurgeon prune`), perhaps with +mirror, or with +channels, which is
---no-rotate; `uniform` (the L2 norm, the same share of every space, no compensation); or `tp:CRITERION` (Torch-Pruning,
-through onnx2torch; needs the extra `accuracy`). Half of each labelled set calibrates, 512 samples at most and without
-their labels; the other half scores.
-What FILE holds already is not done again, nor is what FOLDER knows measured again; --write makes the page from FILE.
+A method is IMPORTANCE+COMPENSATION (see `onnxsurgeon prune`), optionally with +mirror, or +channels for --no-rotate;
+`uniform` (L2 norm, the same share of every space, no compensation); or `tp:CRITERION` (Torch-Pruning through
+onnx2torch, which needs the extra `accuracy`). Half of each labelled set is for calibration, at most 512 samples without
+their labels; the other half is for scoring.
+Rows in FILE and statistics in FOLDER are reused; --write makes the page from FILE.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ MODELS = (
     "vnn_cifar10_vit_pgd", "vnn_mnist_avgpool", "vnn_mnist_fc_256x2", "mnist_cntk", "squeezenet_fp32_derived",
     "mobilenetv2_zoo_fp32_derived",
 )  # fmt: skip
-LARGE = MODELS[-2:]  # pictures of 224x224
+LARGE = MODELS[-2:]  # images of 224x224
 OURS = ("output-error+sequential", "reconstruction+sequential")
 CRITERIA = ("tp:l1", "tp:l2", "tp:lamp", "tp:l2-global", "tp:lamp-global")
 Row = dict[str, Any]
 
 
 class Bench:
-    """One model, its two halves of the data, and a folder for what is made."""
+    """One model, its two halves of the data, and a folder for outputs."""
 
     def __init__(self, name: str, zoo: Path, folder: Path, stats: Path) -> None:
         self.name, self.folder, self.stats = name, folder, stats / f"{name}.stats.npz"
@@ -95,7 +95,7 @@ class Bench:
         return result.after.macs / result.before.macs, result.ir
 
     def _uniform(self, ratio: float) -> tuple[float, Any]:
-        """The same share of every space, by the L2 norm."""
+        """Cuts each space to the same share by the L2 norm."""
         labels = label(self.model.ir)
         built = spaces(labels, scores(labels, "l2"))
         problem = built.problem
@@ -111,7 +111,7 @@ class Bench:
 
 
 def torch_pruning(bench: Bench, criterion: str, ratio: float) -> tuple[float, float]:
-    """The share of MACs that is left, as Torch-Pruning counts, and top-1."""
+    """The remaining share of MACs, as Torch-Pruning counts them, and top-1 accuracy."""
     import onnx2torch
     import torch
     import torch_pruning as tp
@@ -138,7 +138,7 @@ def torch_pruning(bench: Bench, criterion: str, ratio: float) -> tuple[float, fl
         return tp.utils.count_ops_and_params(model, example)[0] / macs, model
 
     low, high = 0.0, 1.0
-    for _ in range(9):  # the least share whose MACs fit
+    for _ in range(9):  # bisects for the smallest ratio whose MACs fit
         middle = (low + high) / 2
         if pruned(middle)[0] <= 1 - ratio:
             high = middle
@@ -154,7 +154,7 @@ def torch_pruning(bench: Bench, criterion: str, ratio: float) -> tuple[float, fl
 
 
 def measured(rows: Iterable[Row], bench: Callable[[], Bench], methods: list[str], ratios: list[float]) -> Iterable[Row]:
-    """The rows that are missing; a method that does not work on a model says so once."""
+    """The missing rows. If a method fails on a model, its row has the error."""
     done = {(row["method"], row["ratio"]) for row in rows}
     failed = {row["method"] for row in rows if "failed" in row}
     for ratio in (0.0, *ratios):

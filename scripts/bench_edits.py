@@ -1,6 +1,6 @@
-"""What edits cost, `bench_edits.py MODEL`: one resize in process, a hundred in a row, how often weights are gathered.
+"""Measures edits, `bench_edits.py MODEL`: time of one resize and of a hundred in a row, and how often weights are read.
 
-A weight is gathered when it is written: once, however many edits it went through.
+A weight is gathered only when it is written: once, after any number of edits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from onnxsurgeon.surgery.network import Network, load
 
 
 class Gathers:
-    """Counts how often each recipe is evaluated."""
+    """Counts evaluations of each recipe."""
 
     def __init__(self) -> None:
         self.count: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Makes fixtures/*.onnx: one small seeded network for each structure that a pruner must follow.
+"""Makes fixtures/*.onnx: a small seeded network for each structure that a pruner must handle.
 
     python scripts/make_fixtures.py [--only NAME ...] [--out FOLDER]
 
@@ -412,8 +412,8 @@ def make(name: str, folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=FIXTURES, metavar="NAME", help="make these, not all")
-    parser.add_argument("--out", type=Path, default=FOLDER, metavar="FOLDER", help="where to (default: fixtures/)")
+    parser.add_argument("--only", nargs="+", choices=FIXTURES, metavar="NAME", help="make only these")
+    parser.add_argument("--out", type=Path, default=FOLDER, metavar="FOLDER", help="output folder (default: fixtures/)")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.only or FIXTURES:

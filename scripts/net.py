@@ -1,4 +1,4 @@
-"""A graph under construction."""
+"""Builds ONNX graphs layer by layer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Net:
     # Layers
 
     def add(self, op: str, name: str, *inputs: str, width: int | None = None, **attributes: Any) -> str:
-        """Value of one node with one output, as wide as its first input unless said otherwise."""
+        """Value of a node with one output, which has the width of its first input by default."""
         return self.add_many(op, name, *inputs, outputs=[name], width=width, **attributes)[0]
 
     def add_many(
@@ -83,7 +83,7 @@ class Net:
         return self.add("BatchNormalization", name, x, scale, bias, mean, var, epsilon=1e-5)
 
     def conv_bn(self, x: str, name: str, out: int, k: int = 3, **sizes: Any) -> str:
-        """conv > bn, the second named by the number of the first: `conv1`, `bn1`."""
+        """conv > bn, both with the same number: `conv1`, `bn1`."""
         x = self.conv(x, name, out, k, **sizes)
         return self.bn(x, name.replace("conv", "bn") if "conv" in name else f"{name}.bn")
 
@@ -113,7 +113,7 @@ class Net:
         return self.add("Transpose", name, x, perm=perm)
 
     def finish(self, x: str, shape: tuple[int | str, ...]) -> Net:
-        """The net itself, its value x now the output; "batch" is what the input has."""
+        """The net, with the value x as its output; "batch" is the dynamic batch of the input."""
         batch = self.input.type.tensor_type.shape.dim[0]
         shape = (batch.dim_param or batch.dim_value, *shape[1:])
         self.output = helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)
@@ -122,7 +122,7 @@ class Net:
         return self
 
     def model(self, *, check: bool = True) -> ModelProto:
-        """The model; checked, unless it is too large for that."""
+        """The model, checked unless it is too large for the checker."""
         weights = [numpy_helper.from_array(array, name) for name, array in self.params.items()]
         graph = helper.make_graph(self.nodes, self.name, [self.input], [self.output], weights)
         opset = helper.make_opsetid("", OPSET)

@@ -24,7 +24,7 @@ from onnxsurgeon.ops.registry import of_kind
 from onnxsurgeon.surgery.blocks import ACTIVATIONS, Activation, BatchNorm, Block, Conv, Linear, Pool
 from onnxsurgeon.surgery.network import Network, load
 
-REFUSALS = 400  # in a row: the graph has become too small to edit
+REFUSALS = 400  # in a row, after which the graph counts as too small to edit
 
 
 class Torture:
@@ -47,7 +47,7 @@ class Torture:
         }
 
     def step(self) -> str:
-        """Tries one edit; its kind. Raises InfeasibleError or UsageError where it is refused."""
+        """Try one random edit; returns its kind. Raises InfeasibleError or UsageError if it is refused."""
         crowded = len(list(self.network)) > 1.3 * self.size + 10
         kinds = {k: n for k, (n, _) in self.kinds.items()}
         if crowded:
@@ -145,13 +145,13 @@ class Torture:
         value = self.network[name].node.outputs[0]
         fact = self.network.labels.facts[0].get(value)
         if fact is None or fact.shape is None or len(fact.shape) != 4 or not self.network[name].width:
-            raise UsageError("no picture")
+            raise UsageError("no image")
         guest = _guest(self.network, fact.shape[1] + self.random.randint(0, 2), len(list(self.network)))
         self.network.splice(guest, after=name)
 
 
 def _guest(network: Network, width: int, number: int) -> Model:
-    """A convolution and an activation, as a model of its own."""
+    """A separate model of a convolution and an activation."""
     value = ir.Value(name="x", shape=ir.Shape(["n", width, "h", "w"]), type=ir.TensorType(ir.DataType.FLOAT))
     rng = np.random.default_rng(number)
     array = rng.standard_normal((width + 1, width, 3, 3)).astype(np.float32) / width
@@ -165,7 +165,7 @@ def _guest(network: Network, width: int, number: int) -> Model:
 
 
 def torture(path: Path, edits: int, seed: int, seconds: float = float("inf")) -> int | None:
-    """The number of edits that were done and proven; None where something went wrong, which is printed."""
+    """The number of edits done and proven; None after a failure, which is printed."""
     run, done, refused, row = Torture(load(path), seed), Counter[str](), Counter[str](), 0
     began, unchanged = time.perf_counter(), 0
     while sum(done.values()) < edits and row < REFUSALS and time.perf_counter() - began < seconds:
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--edits", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="at most so long for each model")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="time limit per model")
     given = parser.parse_args()
     results = [torture(path, given.edits, given.seed, given.seconds) for path in given.models]
     sys.exit(1 if None in results else 0)

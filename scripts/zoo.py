@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Prunes every model of a folder and prints what became of each.
+"""Prunes all models of a folder and prints a table of the results.
 
     scripts/zoo.py DIR --ratio 0.3 [--metric params] [--only GLOB] [--jobs 2] [--markdown docs/coverage.md]
 
 DIR holds .onnx files, in subfolders too. A file whose metadata has `weight_statistics` is a skeleton without weights:
-it is filled with the folder's own fill.py first. Every model runs in a process of its own; its peak memory is that
-process'.
+it is first filled by the folder's fill.py. Each model runs in its own process, whose peak memory is reported.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ COLUMNS = {"status": 12, "free": 6, "params": 7, "MACs": 7, "error": 8, "gap": 7
 MARKS = "<!-- zoo -->", "<!-- /zoo -->"
 HEAD = """# Coverage
 
-What `onnxsurgeon prune --ratio {ratio} --metric {metric}` makes of a folder of networks.
+Results of `onnxsurgeon prune --ratio {ratio} --metric {metric}` on a folder of networks.
 
 {totals}.
 
-- status: `passed` the proof; `infeasible`: the graph can't give that much; `refused`: not supported, with the reason.
-- free: share of the parameters that some selection can cut. params, MACs: what was cut.
-- error: of the pruned model against its reference, relative to the largest output. gap: how far from the best selection
-  it may be, proven.
-- \\* a skeleton: a published graph whose weights are drawn at random, with the statistics of its own.
+- status: `passed` the proof; `infeasible`: the graph can't be cut that far; `refused`: not supported, with the reason.
+- free: share of the parameters that some selection can cut. params, MACs: share that was cut.
+- error: of the pruned model against its reference, relative to the largest output. gap: proven bound on the distance
+  from the best selection.
+- \\* a skeleton: a published graph with random weights that have the statistics of the original ones.
 
 Made by `scripts/zoo.py DIR --ratio {ratio} --metric {metric} --markdown docs/coverage.md --readme README.md`.
 
@@ -53,7 +52,7 @@ def main() -> int:
     parser.add_argument("--ratio", default="0.3")
     parser.add_argument("--metric", default="params")
     parser.add_argument("--only", default="*", help="glob over file names")
-    parser.add_argument("--jobs", type=int, default=1, help="models at once")
+    parser.add_argument("--jobs", type=int, default=1, help="number of models to run in parallel")
     parser.add_argument("--markdown", type=Path, help="write the table here")
     parser.add_argument("--readme", type=Path, help="write the totals here, between its <!-- zoo --> marks")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds per model")
@@ -92,7 +91,7 @@ def run(path: Path, options: argparse.Namespace) -> Row:
 
 
 def command(name: str, source: Path, rest: list[str], timeout: float) -> Row:
-    """The report of a command on one model, with the time and memory that it took."""
+    """The report of a command on one model, with its time and memory."""
     start = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, "-m", "onnxsurgeon", name, str(source), *rest, "--json"],
@@ -113,7 +112,7 @@ def command(name: str, source: Path, rest: list[str], timeout: float) -> Row:
 
 
 def cells(row: Row) -> list[str]:
-    """One for each of COLUMNS."""
+    """The cells of a row, one for each of COLUMNS."""
     passed, proof = row["exit_code"] == 0, row.get("proof") or {}
     return [
         outcome(row),
@@ -129,7 +128,7 @@ def cells(row: Row) -> list[str]:
 
 
 def number(value: float | None, form: str) -> str:
-    """Nothing where there is none, or where it is infinite (null in the report)."""
+    """The formatted number; empty if it is missing or infinite (null in the report)."""
     return "" if value is None else format(value, form)
 
 

@@ -2,8 +2,8 @@
 
     ZOO=.../zoo/real PYTHONPATH=scripts onnxsurgeon evaluate $ZOO/models/NAME.onnx --data zoo_data:NAME_score
 
-NAME: a model in $ZOO/models. HALF: `calibration` and `score`, which share no sample (a fixed draw), or `all`. Every
-model gets its pictures as its authors trained it to see them. As a program it scores every model on `all`:
+NAME: a model in $ZOO/models. HALF: `calibration` and `score`, which share no samples (a fixed draw), or `all`. Images
+are preprocessed as in each model's training. As a program it scores all models on `all`:
 
     scripts/zoo_data.py $ZOO
 """
@@ -27,12 +27,12 @@ ONE_BY_ONE = ("tinyml_cifar_int8_dynamic", "mobilenetv2_int8_edgebench")  # rang
 IMAGENET = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 CIFAR_MEAN = np.array([0.4914, 0.4822, 0.4465], np.float32)
 CIFAR_STD = np.array([0.2471, 0.2435, 0.2616], np.float32)
-CIFAR_STD_OF_BATCHES = np.array([0.2023, 0.1994, 0.2010], np.float32)  # the one that is copied the most
+CIFAR_STD_OF_BATCHES = np.array([0.2023, 0.1994, 0.2010], np.float32)  # a common variant in training code
 BGR_MEAN = np.array([104, 117, 123], np.float32)
 
 
 def first(pixels: Array) -> Array:
-    """Colours before height and width."""
+    """Images with colours before height and width."""
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32)
 
 
@@ -86,7 +86,7 @@ def __getattr__(name: str) -> Callable[[], Samples]:
 
 
 def samples(place: Path, preprocess: Callable[[Array], Array], half: str) -> Samples:
-    """Batches of (inputs, labels)."""
+    """Yields (inputs, labels) in batches."""
     chosen = positions(len(labels(place)), half)
     for start in range(0, len(chosen), STEP):
         part = chosen[start : start + STEP]
@@ -94,7 +94,7 @@ def samples(place: Path, preprocess: Callable[[Array], Array], half: str) -> Sam
 
 
 def positions(count: int, half: str) -> Array:
-    """The samples of a half, ascending."""
+    """The sample indices of a half, ascending."""
     order = np.random.default_rng(0).permutation(count)
     return np.sort({"calibration": order[: count // 2], "score": order[count // 2 :], "all": order}[half])
 
@@ -116,7 +116,7 @@ def labels(place: Path) -> Array:
 
 
 def pixels(place: Path, chosen: Array) -> Array:
-    """Values from 0 to 255, shape (samples, height, width[, colours])."""
+    """Pixels from 0 to 255, shape (samples, height, width[, colours])."""
     if not place.is_dir():
         return np.asarray(members(place)["images"][chosen], np.float32)
     from PIL import Image

@@ -1,4 +1,4 @@
-"""Law: rows times matrix is what the operator computes, and a weight comes back from its matrix."""
+"""Laws: rows times matrix equals the operator's output, and a weight can be restored from its matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws: moments are those of numpy over all rows; neither memory nor padding nor a file changes them."""
+"""Laws: moments equal numpy's over all rows; memory limits, padding and saving don't change them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_neither_memory_nor_padding_changes_moments(labels: Labels, data: Drawn,
     assert all(_same(whole[key], again[key]) for key in whole)
 
 
-def test_some_rows_tell_nearly_what_all_tell(labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_of_rows_gives_nearly_the_same_moments(labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
     first = consumers(labels)[0]
     whole = moments(labels, [first], DATA, memory=1e9)[first.key]
     monkeypatch.setattr(statistics, "GRAM_ROWS", RowLimits(1000, 1))
@@ -63,7 +63,7 @@ def test_the_same_rows_are_picked_again(labels: Labels) -> None:
     assert len(np.unique(one)) == len(one)
 
 
-def test_a_file_keeps_what_is_known(labels: Labels, tmp_path: Path) -> None:
+def test_saved_statistics_load_unchanged(labels: Labels, tmp_path: Path) -> None:
     known = Statistics("model", dict(moments(labels, consumers(labels), DATA, memory=1e9)), {"space": {3: 0.25}})
     known.save(tmp_path / "stats.npz")
     found = load_statistics(tmp_path / "stats.npz", "model")

@@ -1,5 +1,5 @@
-"""Laws: what others say too is not lost with a neuron; each kind of compensation loses less than the last; budgets hold
-with what compensation adds."""
+"""Laws: redundant neurons are cut without loss; each compensation method loses less than the one before; budgets
+include the biases that compensation adds."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def outputs(model: ir.Model, feed: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def twins(operator: str, *, biased: bool, behind: bool = False) -> Labels:
-    """x > layer > relu > layer: unit 4 of the hidden ones says twice what unit 0 says, unit 5 is constant.
+    """x > layer > relu > layer. Hidden unit 4 is twice unit 0, and unit 5 is constant.
 
-    behind: the last weight is spelled in another shape, and reshaped.
+    behind: the last weight is stored in another shape and reshaped in the graph.
     """
     rng = np.random.default_rng(0)
     first, second = rng.standard_normal((3, 6)).astype(np.float32), rng.standard_normal((6, 2)).astype(np.float32)
@@ -77,7 +77,7 @@ def without(labels: Labels, gone: Sequence[int]) -> np.ndarray:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("how", ["linear", "sequential"])
-def test_nothing_is_lost_that_others_say_too(operator: str, biased: bool, behind: bool, how: str) -> None:  # noqa: FBT001
+def test_redundant_units_are_cut_without_loss(operator: str, biased: bool, behind: bool, how: str) -> None:  # noqa: FBT001
     labels = twins(operator, biased=biased, behind=behind)
     data = Drawn("x", (3, 4, 4) if operator == "Conv" else (3,), 200)
     keep = without(labels, [4, 5])
@@ -125,7 +125,7 @@ def test_each_kind_loses_less_than_the_last(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_proof_is_about_the_cut_and_the_file_is_fitted(tmp_path: Path) -> None:
+def test_the_proof_covers_the_cut_and_the_file_is_compensated(tmp_path: Path) -> None:
     with np.load(FIXTURES / "digits_test.npz") as archive:
         np.savez(tmp_path / "some.npz", input=archive["input"][:64])
     model = osg.load(FIXTURES / "digits.onnx")
@@ -159,7 +159,7 @@ def _samples(model: Model, folder: Path) -> Path:
     return folder / "x.npz"
 
 
-def test_a_sum_corrects_what_the_path_beside_it_lost() -> None:
+def test_a_sum_corrects_the_error_of_its_shortcut() -> None:
     labels = label(osg.load(FIXTURES / "digits.onnx").ir)
     sums = [goal for goal in goals(labels) if goal.other is not None]
     bounded = [goal for goal in goals(labels) if goal.bounds is not None]
@@ -167,7 +167,7 @@ def test_a_sum_corrects_what_the_path_beside_it_lost() -> None:
     assert all(goal.bounds == (0.0, np.inf) for goal in bounded)
 
 
-def test_a_bias_that_is_added_apart_hides_no_activation() -> None:
+def test_a_bias_in_its_own_node_hides_no_activation() -> None:
     labels = label(osg.load(FIXTURES / "attention.onnx").ir)
     apart = [goal for goal in goals(labels) if goal.shift is not None]
     assert apart
@@ -177,13 +177,13 @@ def test_a_bias_that_is_added_apart_hides_no_activation() -> None:
         assert goal.shift.shape == goal.consumer.outputs.shape
 
 
-def test_means_between_bounds_are_those_of_samples() -> None:
+def test_means_of_clipped_normals_are_those_of_samples() -> None:
     mean, deviation = np.array([-1.0, 0.2, 5.0]), np.array([0.5, 2.0, 3.0])
     drawn = (mean + deviation * np.random.default_rng(0).standard_normal((200_000, 3))).clip(0, 6).mean(axis=0)
     assert clipped(mean, deviation, 0.0, 6.0) == pytest.approx(drawn, abs=0.02)
 
 
-def test_without_data_batch_norms_say_what_is_lost() -> None:
+def test_without_data_batch_norms_give_the_means() -> None:
     labels = label(osg.load(FIXTURES / "plain.onnx").ir)
     known = expected(labels, consumers(labels))
     model = osg.load(FIXTURES / "plain.onnx")
@@ -207,8 +207,8 @@ net (float[batch, 3, 4, 4] x) => (float[batch, 4, 8, 8] y)
 """
 
 
-def test_a_normalisation_behind_what_is_not_fitted_normalises_as_before() -> None:
-    """x > Conv > Relu > ConvTranspose > BatchNormalization: without three hidden units its input is another."""
+def test_a_normalisation_behind_an_unfitted_layer_is_updated() -> None:
+    """x > Conv > Relu > ConvTranspose > BatchNormalization, whose input changes if three hidden units are cut."""
     proto, rng = onnx.parser.parse_model(NORMALISED), np.random.default_rng(0)
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in proto.graph.value_info}
     del proto.graph.value_info[:]

@@ -1,5 +1,5 @@
-"""Laws: turned, a stream's network computes the same; what tells neurons apart is no stream; the first components say
-most; and what is cut of them is proven."""
+"""Laws: rotating a stream does not change what the network computes; nodes that treat channels differently are not in a
+stream; the first components matter most; cuts of components are proven."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Line = tuple[str, Sequence[str], str]  # operator, inputs, output; attributes by
 
 @dataclass(frozen=True)
 class Net:
-    """Nodes between x, shape (2, 3, 5, 5) or (2, 5, 3), and y; weights by name: a shape, or an array."""
+    """A network with nodes from x, shape (2, 3, 5, 5) or (2, 5, 3), to y. weights: shapes or arrays, by name."""
 
     lines: Sequence[Line]
     weights: dict[str, Any]
@@ -131,7 +131,7 @@ BAD = {
 
 
 def same(labels: Labels, found: Sequence[LinearStream]) -> float:
-    """How far the outputs move, relatively, when every stream is turned at random."""
+    """The relative change of the outputs after rotating all streams at random."""
     rng = np.random.default_rng(1)
     rotations = {s.key: rng.standard_normal((len(s.roots),) * 2) + 3 * np.eye(len(s.roots)) for s in found}
     feed = random_inputs(labels, labels.sizes[0], 0)
@@ -143,7 +143,7 @@ def same(labels: Labels, found: Sequence[LinearStream]) -> float:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_turned_stream_computes_the_same(name: str) -> None:
+def test_a_rotated_stream_computes_the_same(name: str) -> None:
     labels = GOOD[name].labels()
     (stream,) = streams(labels)
     assert len(stream.roots) == WIDTH
@@ -151,7 +151,7 @@ def test_a_turned_stream_computes_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_tells_neurons_apart_is_no_stream(name: str) -> None:
+def test_nodes_that_treat_channels_differently_end_a_stream(name: str) -> None:
     assert not streams(BAD[name].labels())
 
 
@@ -172,7 +172,7 @@ def test_norms_are_folded() -> None:
 
 
 def flat(folder: Path) -> Path:
-    """A residual network whose stream holds three directions only, in all of its neurons."""
+    """A residual network whose stream spans only three directions, spread over all its channels."""
     model = RESIDUAL.proto()
     rng = np.random.default_rng(2)
     basis = rng.standard_normal((WIDTH, 3)).astype(np.float32)
@@ -186,7 +186,7 @@ def flat(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("importance", ["output-error", "reconstruction"])
-def test_what_says_nothing_is_cut_for_nothing(tmp_path: Path, importance: str) -> None:
+def test_empty_components_are_cut_without_loss(tmp_path: Path, importance: str) -> None:
     path = flat(tmp_path)
     data = Drawn("x", (3, 5, 5), 32, step=2)
     options: dict[str, Any] = {"ratio": 0.55, "data": data, "importance": importance, "only": ["a", "n", "s"]}
@@ -204,7 +204,7 @@ def test_what_says_nothing_is_cut_for_nothing(tmp_path: Path, importance: str) -
     assert errors[0] < 1e-3
 
 
-def test_data_turn_streams_and_nothing_else_does(tmp_path: Path) -> None:
+def test_streams_are_rotated_only_with_data(tmp_path: Path) -> None:
     path, data = flat(tmp_path), Drawn("x", (3, 5, 5), 32, step=2)
     model = osg.load(path)
     assert osg.prune(model, ratio=0.3, data=data, importance="reconstruction").rotated == 1
@@ -214,7 +214,7 @@ def test_data_turn_streams_and_nothing_else_does(tmp_path: Path) -> None:
         osg.prune(model, ratio=0.3, rotate=True)
 
 
-def test_where_nothing_is_cut_nothing_is_turned(tmp_path: Path) -> None:
+def test_nothing_is_rotated_if_nothing_is_cut(tmp_path: Path) -> None:
     onnx.save(RESIDUAL.proto(), tmp_path / "net.onnx")
     model = osg.load(tmp_path / "net.onnx")
     result = osg.prune(model, max_params=10**6, data=Drawn("x", (3, 5, 5), 32, step=2), importance="reconstruction")
@@ -222,7 +222,7 @@ def test_where_nothing_is_cut_nothing_is_turned(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_statistics_know_how_they_were_turned(tmp_path: Path) -> None:
+def test_statistics_contain_their_rotations(tmp_path: Path) -> None:
     model, data = osg.load(flat(tmp_path)), Drawn("x", (3, 5, 5), 32, step=2)
     options: dict[str, Any] = {"ratio": 0.3, "data": data, "importance": "reconstruction", "stats": tmp_path / "s.npz"}
     first, again = (osg.prune(model, **options) for _ in range(2))
@@ -235,7 +235,7 @@ def test_statistics_know_how_they_were_turned(tmp_path: Path) -> None:
     assert plain.rotated == osg.prune(model, **{**options, "stats": tmp_path / "plain.npz"}, data=data).rotated == 0
 
 
-def test_readers_are_what_is_named() -> None:
+def test_readers_are_as_named() -> None:
     (stream,) = streams(RESIDUAL.labels())
     assert [node.name for node in stream.readers] == ["h", "y"]
     assert [node.name for node in stream.writers] == ["a", "n"]

@@ -1,4 +1,4 @@
-"""Data: every sample once, the same ones each time, and whatever is bad is told before any work."""
+"""Laws: data yield each sample once, in the same order each time, and bad data are refused before any work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOUR = Input("x", np.dtype(np.float32), (4, 3, 4))
 
 
 def numbered(count: int) -> np.ndarray:
-    """Samples that tell which they are."""
+    """Samples that contain their own index."""
     return np.broadcast_to(np.arange(count, dtype=np.float32)[:, None, None], (count, 3, 4)).copy()
 
 
@@ -73,7 +73,7 @@ def test_a_lone_array_may_have_any_name(tmp_path: Path) -> None:
         assert [batch.feed["x"].tolist() for batch in data.batches()] == [numbered(3).tolist()]
 
 
-def test_what_is_no_sample_goes_to_every_batch(tmp_path: Path) -> None:
+def test_inputs_without_a_batch_axis_go_to_all_batches(tmp_path: Path) -> None:
     rate = Input("rate", np.dtype(np.int64), ())
     state = Input("state", np.dtype(np.float32), (2, 1))
     np.savez(tmp_path / "a.npz", x=numbered(5), rate=np.int64(16), state=np.ones((2, 1), np.float32))
@@ -108,7 +108,7 @@ def test_bad_arrays_are_refused(words: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["text", "half", "empty"])
 @pytest.mark.parametrize("name", ["bad.npz", "bad.npy"])
-def test_what_can_not_be_read_is_told(damage: str, name: str, file: Path, tmp_path: Path) -> None:
+def test_unreadable_files_are_refused(damage: str, name: str, file: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "good.npy", numbered(100))
     whole = (file if name.endswith("z") else tmp_path / "good.npy").read_bytes()
     (tmp_path / name).write_bytes({"text": b"hello, I am text", "half": whole[: len(whole) // 2], "empty": b""}[damage])
@@ -117,7 +117,7 @@ def test_what_can_not_be_read_is_told(damage: str, name: str, file: Path, tmp_pa
     assert caught.value.exit_code == 4
 
 
-def test_a_broken_archive_is_told(tmp_path: Path) -> None:
+def test_a_broken_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bad.npz"
     np.savez_compressed(path, x=np.random.default_rng(0).random((50, 3, 4), np.float32))
     whole = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Folders of images and functions as data: what they become, and what is refused."""
+"""Folders of images and user functions as data: how they are read, and what is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GREY = Input("x", FLOAT, (1, 1, 8, 6))
 ROWS = Input("x", FLOAT, (None, 2))
 
 
-def picture(path: Path, value: int = 51, size: tuple[int, int] = (6, 8)) -> None:
+def image(path: Path, value: int = 51, size: tuple[int, int] = (6, 8)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (value, value, value)).save(path)
 
@@ -27,8 +27,8 @@ def picture(path: Path, value: int = 51, size: tuple[int, int] = (6, 8)) -> None
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name, value in (("cat/a.png", 0), ("cat/b.JPG", 51), ("dog/deep/a.png", 102)):
-        picture(tmp_path / "pictures" / name, value)
-    (tmp_path / "pictures" / "notes.md").write_text("not a picture")
+        image(tmp_path / "pictures" / name, value)
+    (tmp_path / "pictures" / "notes.md").write_text("not an image")
     return tmp_path / "pictures"
 
 
@@ -43,17 +43,17 @@ def values(spec: Path | str, wanted: Input = FIRST, **options: object) -> tuple[
 
 
 @pytest.mark.parametrize("wanted", [FIRST, LAST, GREY], ids=["first", "last", "grey"])
-def test_pictures_become_what_the_model_takes(wanted: Input, folder: Path) -> None:
+def test_images_fit_the_model_input(wanted: Input, folder: Path) -> None:
     assert values(folder, wanted, preprocess="unit") == ([0.0, 0.2, 0.4], [0, 0, 1])
 
 
 def test_presets_scale_as_models_are_trained(folder: Path) -> None:
-    picture(folder / "solo" / "a.png", 255)
+    image(folder / "solo" / "a.png", 255)
     for preset, mean, std in (("imagenet", 0.485, 0.229), ("cifar", 0.4914, 0.2470)):
         assert values(folder / "solo", preprocess=preset)[0] == [round((1 - mean) / std, 3)]
 
 
-def test_the_middle_is_cut_out_and_sizes_do_not_matter(tmp_path: Path) -> None:
+def test_images_of_any_size_are_cropped_to_the_centre(tmp_path: Path) -> None:
     wide = Image.new("RGB", (60, 8), (255, 255, 255))
     wide.paste((51, 51, 51), (27, 0, 33, 8))
     wide.save(tmp_path / "wide.png")
@@ -62,7 +62,7 @@ def test_the_middle_is_cut_out_and_sizes_do_not_matter(tmp_path: Path) -> None:
     wide.resize((600, 80)).save(tmp_path / "wide.png")
     batch = next(open_data(str(tmp_path), [FIRST], preprocess="unit").batches())
     assert np.allclose(batch.feed["x"][..., 2:4], 0.2)
-    picture(tmp_path / "wide.png", size=(3, 2))
+    image(tmp_path / "wide.png", size=(3, 2))
     assert values(tmp_path, preprocess="imagenet")[1] is None
 
 
@@ -73,11 +73,11 @@ def test_labels_come_from_a_list_or_from_numbered_folders(folder: Path, tmp_path
     (folder / "labels.txt").write_text("cat/a.png 7\ncat/b.JPG 8\ndog/deep/a.png 9\n")
     assert values(folder, preprocess="unit")[1] == [7, 8, 9]
     for name in ("10", "9"):
-        picture(tmp_path / "numbered" / name / "a.png")
+        image(tmp_path / "numbered" / name / "a.png")
     assert values(tmp_path / "numbered", preprocess="unit")[1] == [10, 9]
 
 
-def test_the_same_seed_chooses_the_same_pictures(folder: Path) -> None:
+def test_the_same_seed_chooses_the_same_images(folder: Path) -> None:
     drawn = {seed: values(folder, preprocess="unit", samples=2, seed=seed) for seed in range(6)}
     assert drawn[0] == values(folder, preprocess="unit", samples=2, seed=0)
     assert len({str(found) for found in drawn.values()}) > 1
@@ -86,8 +86,8 @@ def test_the_same_seed_chooses_the_same_pictures(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda f: (f / "cat" / "c.png").write_bytes(b"no picture"), "can't be read as an image"),
-        (lambda f: picture(f / "alone.png"), "has no label"),
+        (lambda f: (f / "cat" / "c.png").write_bytes(b"no image"), "can't be read as an image"),
+        (lambda f: image(f / "alone.png"), "has no label"),
         (lambda f: (f / "labels.csv").write_text("cat/a.png,7\n"), "has no label for cat/b.JPG"),
         (lambda f: (f / "labels.csv").write_text("cat/a.png,7\ncat/b.JPG,x\n"), "can't be read"),
         (lambda f: [p.unlink() for p in f.rglob("*.*") if p.is_file()], "no images"),
@@ -100,9 +100,9 @@ def test_bad_folders_are_refused(change: Callable[[Path], object], words: str, f
     assert caught.value.exit_code in (2, 4)
 
 
-def test_a_picture_that_breaks_later_is_told(folder: Path) -> None:
+def test_an_image_that_breaks_later_is_refused(folder: Path) -> None:
     whole = folder / "cat" / "b.JPG"
-    picture(whole, size=(200, 200))
+    image(whole, size=(200, 200))
     whole.write_bytes(whole.read_bytes()[:-200])
     data = open_data(str(folder), [FIRST], preprocess="unit")
     with pytest.raises(SurgeonError, match=r"b\.JPG can't be read"):
@@ -120,7 +120,7 @@ def test_a_picture_that_breaks_later_is_told(folder: Path) -> None:
         (Input("x", np.dtype(np.uint8), (None, 3, 8, 6)), "unit", "does not fit"),
     ],
 )
-def test_pictures_that_do_not_fit_are_refused(wanted: Input, preset: str | None, words: str, folder: Path) -> None:
+def test_images_that_do_not_fit_are_refused(wanted: Input, preset: str | None, words: str, folder: Path) -> None:
     with pytest.raises(SurgeonError, match=words):
         open_data(str(folder), [wanted], preprocess=preset)
 
@@ -191,13 +191,13 @@ def test_bad_functions_are_refused(name: str, words: str, module: str) -> None:
     assert caught.value.exit_code == 2
 
 
-def test_a_module_that_is_not_there_is_told(module: str) -> None:
+def test_a_missing_module_is_refused(module: str) -> None:
     with pytest.raises(SurgeonError, match="can't be imported"):
         open_data("no_such_module:f", [ROWS])
 
 
 @pytest.mark.parametrize("name", ["fickle", "shrinking"])
-def test_samples_that_change_are_told(name: str, module: str) -> None:
+def test_samples_that_change_are_refused(name: str, module: str) -> None:
     data = open_data(f"{module}:{name}", [ROWS])
     with pytest.raises(SurgeonError, match="other samples"):
         list(data.batches())

@@ -1,4 +1,4 @@
-"""Laws: every labelled axis is as long as its dim, and equal graphs get equal labels."""
+"""Laws: a labelled axis has as many neurons as its dim, and equal graphs get equal labels."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_shape_chain_of_a_dynamic_batch_is_followed() -> None:
     assert np.array_equal(columns.reshape(4, 6).T.ravel(), rows)
 
 
-def test_a_size_that_depends_on_a_dynamic_dim_too_stays_where_it_is_data() -> None:
+def test_an_axis_is_frozen_if_its_size_times_a_dynamic_dim_is_data() -> None:
     #  x > MatMul > a; a / Size(a) > MatMul > y, and likewise where the batch alone is read
     text = """<ir_version: 8, opset_import: ["" : 17]>
         g (float[N, 5] x) => (float[N, 3] y) <int64 zero = {0}> {
@@ -130,7 +130,7 @@ def test_a_size_that_depends_on_a_dynamic_dim_too_stays_where_it_is_data() -> No
         assert (~labels.classes.frozen[weight.axes[1]]).sum() == free
 
 
-def test_only_the_axes_that_go_into_such_a_size_stay() -> None:
+def test_only_the_axes_of_such_a_size_are_frozen() -> None:
     #  x [N, 5, 4] > MatMul > a [N, 5, 8]; a / (N * 5) > MatMul > y
     labels = labelled(
         """<ir_version: 8, opset_import: ["" : 17]>

@@ -1,4 +1,4 @@
-"""Laws: a rewritten graph computes the same at every size and leaves nothing behind; parts are cut independently."""
+"""Laws: a rewritten graph computes the same at all sizes without unused nodes; its parts are cut independently."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ TAKES: dict[str, tuple[int, str]] = {
 
 
 def model(text: str, opset: int, weights: Mapping[str, np.ndarray], outputs: str = "y") -> onnx.ModelProto:
-    """`text` in a graph of x [batch, TOKENS, 6], its outputs as onnx infers them."""
+    """A model with the nodes in `text` on x [batch, TOKENS, 6]; onnx infers its outputs."""
     results = ", ".join(f"float {name}" for name in outputs.split())
     proto = parser.parse_model(
         f'<ir_version: 8, opset_import: ["" : {opset}]> g (float[batch, {TOKENS}, 6] x) => ({results}) {{ {text} }}'
@@ -60,7 +60,7 @@ def model(text: str, opset: int, weights: Mapping[str, np.ndarray], outputs: str
 
 
 def complete(proto: onnx.ModelProto, weights: Mapping[str, object]) -> onnx.ModelProto:
-    """With weights, a name for every node and the outputs' shapes."""
+    """The model with weights, node names and output shapes added."""
     proto.graph.initializer.extend(numpy_helper.from_array(np.asarray(w), name) for name, w in weights.items())
     for number, node in enumerate(proto.graph.node):
         node.name = f"{node.op_type}_{number}"
@@ -70,7 +70,7 @@ def complete(proto: onnx.ModelProto, weights: Mapping[str, object]) -> onnx.Mode
 
 
 def target(layout: str, parts: int, *, computed: bool) -> tuple[str, dict[str, np.ndarray]]:
-    """The target of the Reshape, a constant or a chain with the dynamic batch."""
+    """The target shape of the Reshape: a constant, or computed from the dynamic batch."""
     sizes = {"b": 0, "n": TOKENS, "p": parts, "h": HEADS, "d": SIZE, "c": HEADS * SIZE}
     shape = [sizes[axis] for axis in layout.split()]
     if not computed:
@@ -111,7 +111,7 @@ def run(proto: onnx.ModelProto, x: np.ndarray) -> list[np.ndarray]:
 
 
 def check_law(proto: onnx.ModelProto, shapes: Sequence[tuple[int, ...]] = ((2, TOKENS, 6), (5, TOKENS, 6))) -> Labels:
-    """The labels, whose model is rewritten, computes what `proto` does, is in order and holds nothing unused."""
+    """Labels of `proto`, after a check that its rewritten model is sorted, without unused nodes, and equivalent."""
     labels = label(ir.from_proto(proto))
     assert labels.model is not labels.original
     new = ir.to_proto(labels.model)
@@ -135,7 +135,7 @@ def check_law(proto: onnx.ModelProto, shapes: Sequence[tuple[int, ...]] = ((2, T
 
 
 def independent(labels: Labels, *names: str) -> bool:
-    """Whether no neuron of the named values is a neuron of another of them, and some of each may be cut."""
+    """Whether the named values share no neurons, and some neurons of each may be cut."""
     values = {v.name: v for node in labels.model.graph for v in node.outputs}
     roots = []
     for name in names:
@@ -151,7 +151,7 @@ def last_axis(labels: Labels, name: str) -> np.ndarray:
 
 
 def units(labels: Labels, name: str) -> int:
-    """Into how many units the last axis of a value falls."""
+    """The number of units on the last axis of a value."""
     return len(np.unique(labels.classes.root[last_axis(labels, name)]))
 
 
@@ -179,7 +179,7 @@ def test_every_way_to_take_a_part(take: str, opset: int) -> None:
 
 
 def test_parts_of_a_part() -> None:
-    """Split [1, 2], and the second piece again."""
+    """Split into [1, 2], then split the second part."""
     proto = packing("timm", NESTED, 3)
     assert independent(check_law(proto), "q0", "q1", "q2")
 
@@ -228,7 +228,7 @@ def test_what_is_not_read_in_full_stays() -> None:
 
 
 def test_a_wrong_rewrite_is_caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The reference is made from the rewritten graph and agrees with a cut of it; only the original can tell."""
+    """The reference is made from the rewritten graph, so it agrees with a cut of it. Only the original reveals it."""
     right = packed._parts
     monkeypatch.setattr(packed, "_parts", lambda draft, node, site: right(draft, node, site)[::-1])
     labels = label(read(FUSED))
@@ -283,7 +283,7 @@ def test_another_index_stays(change: str) -> None:
 
 
 def test_two_dynamic_dims() -> None:
-    """[a, 6, b] > all of it as [a, b, 6]."""
+    """[a, 6, b] -> [a, b, 6], with all elements."""
     proto = parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 17]> g (float[a, 6, b] x) => (float[a, b, 4] y) {
             s = Shape(x) n = Gather<axis=0>(s, i0) m = Gather<axis=0>(s, i2) all = Size(x) row = Div(all, n)
@@ -348,7 +348,7 @@ def test_a_branch_that_is_always_taken_takes_the_place_of_its_node() -> None:
 
 @pytest.mark.parametrize("compared", ["one", "eight"])
 def test_a_condition_that_depends_on_a_dynamic_dim_stays(compared: str) -> None:
-    """It comes out alike at both samples of the batch, 2 and 3; the branch inside is always taken."""
+    """The condition is equal at both samples of the batch, 2 and 3; the inner branch is always taken."""
     labels = label(ir.from_proto(branching(f"n = Gather<axis = 0>(s, first) yes = Equal(n, {compared})")))
     assert [node.op_type for node in labels.model.graph.all_nodes()].count("If") == 1
 

@@ -1,4 +1,4 @@
-"""Laws: the problem's costs are the graph's, at any counts; units of a space cost the same; the best ones stay."""
+"""Laws: the problem's costs equal the graph's for all counts; units of a space cost the same; the best ones stay."""
 
 from __future__ import annotations
 

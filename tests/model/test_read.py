@@ -1,4 +1,4 @@
-"""Laws: a weight reads as it was stored, wherever it is stored, and what can't be kept is refused with a reason."""
+"""Laws: a weight is read as it was stored, wherever that is; unsupported models are refused with a reason."""
 
 from __future__ import annotations
 

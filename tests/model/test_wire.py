@@ -1,4 +1,4 @@
-"""Laws: what `strip` refers to is the weight, `splice` undoes `strip`, and all else is copied."""
+"""Laws: references of `strip` point to the weights, `splice` undoes `strip`, and everything else is copied."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def weight(name: str, size: int) -> onnx.TensorProto:
 
 
 def everywhere(size: int) -> onnx.ModelProto:
-    """A weight of `size` bytes wherever ONNX has one: initializer, attribute, list attribute, subgraph, function."""
+    """A model with weights of `size` bytes: initializer, attribute, list attribute, subgraph, function."""
     info = helper.make_tensor_value_info("y", TensorProto.UINT8, [size])
     branch = helper.make_graph([helper.make_node("Identity", ["inner"], ["y"])], "branch", [], [info])
     branch.initializer.append(weight("inner", size))
@@ -64,7 +64,7 @@ def test_nothing_large_nothing_changed() -> None:
 
 
 @pytest.mark.parametrize("field", ["external_data", "float_data"])
-def test_a_weight_that_is_no_raw_data_stays(field: str) -> None:
+def test_a_weight_that_is_not_raw_data_stays(field: str) -> None:
     model = everywhere(16)
     tensor = model.graph.initializer[0]
     if field == "external_data":
@@ -88,6 +88,6 @@ def test_every_truncation_within_the_graph_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("data", [b"\x00\x00", b"\x0f", b"\x0b\x0c", b"\xff" * 12, b"\x08" + b"\x80" * 10])
-def test_what_is_no_protobuf_is_refused(data: bytes) -> None:
+def test_files_other_than_protobuf_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="byte"):
         wire.strip(data, "here")

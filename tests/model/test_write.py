@@ -1,4 +1,4 @@
-"""Laws: reading then writing is identity, a write is all or nothing, and memory holds one weight at a time."""
+"""Laws: reading, then writing is the identity, a write is atomic, and only one weight is in memory at a time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def model_of(*weights: onnx.TensorProto) -> onnx.ModelProto:
 
 
 def of_all_kinds() -> onnx.ModelProto:
-    """Every element type, stored as bytes and as typed data, large and small and empty."""
+    """A model with all element types, as raw and typed data, large, small and empty."""
     types = [np.float32, np.float16, np.float64, np.int8, np.int64, np.bool_, np.complex64]
     types += [ml_dtypes.bfloat16, ml_dtypes.float8_e5m2, ml_dtypes.int4, ml_dtypes.uint4, ml_dtypes.float4_e2m1fn]
     shapes = [(), (0, 3), (7,), (40, 100)]
@@ -57,7 +57,7 @@ def of_all_kinds() -> onnx.ModelProto:
 
 
 def oddly_spelled() -> onnx.ModelProto:
-    """Fields that are set to their default, entries in an order of their own, descriptions of everything."""
+    """A model with fields set explicitly to their defaults, entries in an unusual order, and descriptions."""
     model = model_of(weight(1000), weight(4), weight(900))
     model.doc_string = model.domain = model.graph.doc_string = ""
     model.model_version = 0
@@ -86,7 +86,7 @@ def oddly_spelled() -> onnx.ModelProto:
 
 
 def nested() -> onnx.ModelProto:
-    """A subgraph with a weight and an untyped output, a weight that is an input too, and IR version 3."""
+    """A model of IR version 3: a subgraph with a weight and an untyped output, and a weight that is also an input."""
     branch = helper.make_graph(
         [helper.make_node("Identity", ["inner"], ["y"], doc_string="")],
         "branch",
@@ -108,7 +108,7 @@ def saved(model: onnx.ModelProto, path: Path) -> Path:
 
 
 def lazy(array: np.ndarray, func: Callable[[], np.ndarray] | None = None) -> ir.LazyTensor:
-    """A weight that is made from `array` while it is written, or by `func`."""
+    """A lazy weight, evaluated from `array` or by `func` while it is written."""
     dtype = ir.DataType.from_numpy(array.dtype)
     return ir.LazyTensor(lambda: ir.tensor(func() if func else array), dtype, ir.Shape(array.shape), name="w")
 
@@ -173,7 +173,7 @@ def test_lazy_weights_are_evaluated_once(dtype: type, *, external: bool, tmp_pat
 
 
 @pytest.mark.parametrize("wrong", [numbers(1001), numbers(1000, dtype=np.int32), numbers(10, 100)])
-def test_a_weight_that_breaks_its_word_is_not_written(wrong: np.ndarray, tmp_path: Path) -> None:
+def test_a_weight_that_differs_from_its_declaration_is_not_written(wrong: np.ndarray, tmp_path: Path) -> None:
     model = read(saved(model_of(weight(1000)), tmp_path / "source.onnx"))
     set_weight(model, "w0", lazy(numbers(1000), lambda: wrong))
     with pytest.raises(SurgeonError, match=r"'w0?' does not match its declaration"):

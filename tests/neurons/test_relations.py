@@ -1,4 +1,4 @@
-"""Laws: classes are the closure of the edges, and every product is kept exactly when its factors are."""
+"""Laws: classes are the transitive closure of the edges, and a product is kept exactly if all its factors are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws: equal letters are equal neurons, an output has its symbols' neurons, and what doesn't fit declares nothing."""
+"""Laws: equal letters are the same neurons, outputs have their symbols' neurons, misfits declare no relations."""
 
 from __future__ import annotations
 

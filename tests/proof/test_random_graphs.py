@@ -1,7 +1,7 @@
-"""Laws over random graphs: any selection can be cut, the file runs, its proof passes, and so does a check beside it.
+"""Laws over random graphs: any selection can be cut, the file runs, its proof passes, and so does an independent check.
 
-The check shares nothing with the proof's reference: every tensor of the original is made zero where it carries a
-dropped neuron, and all outputs must be those of the file that was written, at sizes that the tool has not seen.
+The check shares no code with the proof's reference: it sets each tensor of the original to zero at dropped neurons. All
+outputs must equal those of the written file, at sizes that the tool has not seen.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Value(NamedTuple):
 
 
 class Graph:
-    """Grows a random graph. Every operation is given a value of the pool and puts what it makes into it."""
+    """Grows a random graph. Each operation takes a value from the pool and adds its result to the pool."""
 
     def __init__(self, seed: int, size: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -91,7 +91,7 @@ class Graph:
         return names
 
     def held(self, array: Array) -> str:
-        """A constant, in one of the ways in which exporters write one."""
+        """A constant, written in one of the ways of exporters."""
         name = self.name("w")
         if self.chance(0.15):
             value = numpy_helper.from_array(array, name)
@@ -104,7 +104,7 @@ class Graph:
         return self.held(np.array(numbers, np.int64))
 
     def weight(self, *shape: int) -> str:
-        """A random tensor: new or shared, as it is or behind a Transpose, an Identity or a Cast."""
+        """A random tensor: new or shared, directly or behind a Transpose, an Identity or a Cast."""
         if self.by_shape.get(shape) and self.chance(0.2):
             return str(self.pick(self.by_shape[shape]))
         array = (self.rng.standard_normal(shape) / np.sqrt(max(1, np.prod(shape[1:])))).astype(np.float32)
@@ -125,7 +125,7 @@ class Graph:
         return name
 
     def zeros(self, size: int) -> str:
-        """One vector of zeros for all who want it."""
+        """A vector of zeros that all nodes share."""
         name = f"zeros_{size}"
         self.weights[name] = np.zeros(size, np.float32)
         return name
@@ -139,7 +139,7 @@ class Graph:
     # --- sizes ---
 
     def axes(self, operator: str, value: Value, axes: Sequence[int], shape: Shape, since: int = 13) -> Value:
-        """An operator whose axes are an input from opset `since`, and an attribute before."""
+        """An operator whose axes are an input from opset `since` on, and an attribute before."""
         if self.opset >= since:
             return self.node(operator, [value.name, self.ints(*axes)], shape)
         return self.node(operator, [value.name], shape, axes=list(axes))
@@ -154,7 +154,7 @@ class Graph:
         return self.node(operator, [value.name], shape, axes=list(axes), keepdims=int(keep))
 
     def reshape(self, value: Value, shape: Shape) -> Value:
-        """To a shape with the batch first, spelled as a constant or computed from the value's own shape."""
+        """A Reshape with the batch first; the target is a constant or computed from the value's shape."""
         if self.chance(0.5) or shape[0] != BATCH:
             spelled = [0 if n == BATCH and self.chance(0.5) and value.shape[0] == BATCH else n for n in shape]
             if spelled[0] == 0 and self.chance(0.3):
@@ -181,14 +181,14 @@ class Graph:
 
     def step(self) -> None:
         value = self.pick(self.pool[-4:] if self.chance(0.8) else self.pool)
-        kinds = {2: self.FLAT, 3: self.TOKENS, 4: self.PICTURES}[len(value.shape)]
+        kinds = {2: self.FLAT, 3: self.TOKENS, 4: self.IMAGES}[len(value.shape)]
         operation: Callable[[Graph, Value], Value | None] = self.pick((*kinds, *self.ANY))
         made = operation(self, value)
         if made is not None and np.prod([abs(n) for n in made.shape]) < 4096:
             self.pool.append(made)
 
     def same_shape(self, value: Value) -> Value:
-        """Another value of that shape, or the same."""
+        """Another value of the same shape, or the value itself."""
         return self.pick([v for v in self.pool if v.shape == value.shape] or [value])
 
     # --- anywhere ---
@@ -206,7 +206,7 @@ class Graph:
         return self.node(operator, [v.name, other.name], v.shape)
 
     def broadcast(self, v: Value) -> Value:
-        """A constant along one axis, or along several."""
+        """Combined with a constant along one or several axes."""
         axis = int(self.rng.integers(1, len(v.shape)))
         shape = [n if a == axis or (a and self.chance(0.2)) else 1 for a, n in enumerate(v.shape)]
         while shape[0] == 1 and len(shape) > 1 and self.chance(0.7):
@@ -240,7 +240,7 @@ class Graph:
         return self.node("Concat", [p.name for p in parts], (v.shape[0], total, *v.shape[2:]), axis=axis)
 
     def part(self, v: Value) -> Value | None:
-        """Halves or uneven pieces of an axis, joined in another order or multiplied (a gate)."""
+        """An axis split into halves or uneven parts, which are concatenated in another order or multiplied (a gate)."""
         axis = self.pick([a for a, n in enumerate(v.shape) if a and n > 2] or [0])
         if not axis:
             return None
@@ -268,7 +268,7 @@ class Graph:
         return self.node("Slice", [v.name, *(self.ints(b) for b in spelled), self.ints(axis)], shape)
 
     def gather(self, v: Value) -> Value | None:
-        """A permutation, a choice, or one with repetitions."""
+        """A Gather with a permutation, a subset, or repetitions."""
         axis = int(self.rng.integers(1, len(v.shape)))
         n = v.shape[axis]
         count = n if self.chance(0.5) else int(self.rng.integers(2, n + 3))
@@ -291,7 +291,7 @@ class Graph:
         return self.node("Tile", [v.name, self.ints(*times)], shape)
 
     def split_axis(self, v: Value) -> Value | None:
-        """An axis becomes two, which change places or are scaled, and become one again."""
+        """An axis split into two, which are swapped or scaled, then merged again."""
         axis = self.pick([a for a, n in enumerate(v.shape) if a and n >= 4 and n % 2 == 0] or [0])
         if not axis:
             return None
@@ -321,7 +321,7 @@ class Graph:
         return self.node("Softmax", [v.name], v.shape, axis=self.pick((1, -1)))
 
     def centre(self, v: Value) -> Value:
-        """Less its mean, or its largest."""
+        """The value minus its mean or its maximum."""
         axis = int(self.rng.integers(1, len(v.shape)))
         below = self.reduce(self.pick(("ReduceMean", "ReduceMax", "ReduceSum", "ReduceL2")), v, [axis], keep=True)
         return self.node("Sub", [v.name, below.name], v.shape)
@@ -333,7 +333,7 @@ class Graph:
         return self.node("LayerNormalization", [v.name, self.vector(n), self.vector(n)], v.shape, axis=-1)
 
     def branch(self, v: Value) -> Value:
-        """An If whose branches use values from outside."""
+        """An If whose branches use outer values."""
         if not any(n.name == "condition" for n in self.nodes):
             total = self.several("ReduceSum", [self.inputs[0].name], 1, keepdims=0)[0]
             zero = self.held(np.array(0, np.float32))
@@ -346,7 +346,7 @@ class Graph:
         return self.node("If", ["positive"], v.shape, then_branch=graphs[0], else_branch=graphs[1])
 
     def by_size(self, v: Value) -> Value:
-        """Divided by its own width, as a mean that an exporter wrote out."""
+        """The value divided by its width, as in a mean that an exporter decomposed."""
         axis = int(self.rng.integers(1, len(v.shape)))
         own = self.several("Shape", [v.name], 1)[0]
         size = self.several("Gather", [own, self.held(np.array(axis, np.int64))], 1, axis=0)[0]
@@ -393,7 +393,7 @@ class Graph:
         return self.node("InstanceNormalization", [v.name, self.vector(v.channels), self.vector(v.channels)], v.shape)
 
     def group_norm(self, v: Value) -> Value | None:
-        """As an operator, or as exporters write it for old opsets."""
+        """An operator, or its decomposition by exporters for old opsets."""
         groups = 3 if v.channels % 3 == 0 else 2
         if v.channels % groups:
             return None
@@ -434,7 +434,7 @@ class Graph:
         return None
 
     def gate(self, v: Value) -> Value:
-        """Squeeze and excitation."""
+        """A squeeze-and-excitation block."""
         pooled = self.node("GlobalAveragePool", [v.name], (*v.shape[:2], 1, 1))
         inner = self.width()
         down = self.node("Conv", [pooled.name, self.weight(inner, v.channels, 1, 1)], (v.shape[0], inner, 1, 1))
@@ -457,7 +457,7 @@ class Graph:
         return self.transpose(self.reshape(v, (n, c, h * w)), 0, 2, 1)
 
     def channels_last(self, v: Value) -> Value:
-        """A product over channels behind a Transpose, and back."""
+        """A MatMul over channels between two Transposes."""
         moved, out = self.transpose(v, 0, 2, 3, 1), self.width()
         product = self.node("MatMul", [moved.name, self.weight(v.channels, out)], (*moved.shape[:3], out))
         return self.transpose(product, 0, 3, 1, 2)
@@ -476,7 +476,7 @@ class Graph:
     # --- tokens: batch, positions, channels ---
 
     def linear(self, v: Value) -> Value:
-        """Also behind a Flatten or a Gemm, where the value is flat."""
+        """A linear layer: MatMul and perhaps Add, or a Gemm if the value is flat."""
         out = self.width()
         shape = (*v.shape[:-1], out)
         if len(v.shape) == 2 and self.chance(0.6):
@@ -487,7 +487,7 @@ class Graph:
         return self.node("Add", [self.vector(out), made.name], shape) if self.chance(0.6) else made
 
     def left(self, v: Value) -> Value:
-        """A product over positions, the constant on the left."""
+        """A MatMul over positions with the constant on the left."""
         out = self.width()
         return self.node("MatMul", [self.weight(out, v.shape[1]), v.name], (v.shape[0], out, v.shape[2]))
 
@@ -551,7 +551,7 @@ class Graph:
         made = self.node("Conv", [turned.name, self.weight(out, v.shape[2], 3)], (BATCH, out, v.shape[1]), pads=[1, 1])
         return self.transpose(made, 0, 2, 1)
 
-    def picture(self, v: Value) -> Value | None:
+    def image(self, v: Value) -> Value | None:
         side = int(np.sqrt(v.shape[1]))
         if side * side != v.shape[1] or side < 2:
             return None
@@ -561,7 +561,7 @@ class Graph:
         return self.reduce(self.pick(("ReduceMean", "ReduceMax", "ReduceSum")), v, [1], keep=False)
 
     def outer(self, v: Value) -> Value | None:
-        """A product of a value with itself, transposed."""
+        """A MatMul of a value with its own transpose."""
         if v.shape[1] > 16:
             return None
         turned = self.transpose(v, 0, 2, 1)
@@ -577,7 +577,7 @@ class Graph:
         return self.reshape(v, (BATCH, d, v.shape[1] // d))
 
     def turned(self, v: Value) -> Value:
-        """The constant on the left, the batch last."""
+        """A MatMul with the constant on the left and the batch last."""
         out = self.width()
         made = self.node("MatMul", [self.weight(out, v.shape[1]), self.transpose(v, 1, 0).name], (out, BATCH))
         return self.transpose(made, 1, 0)
@@ -590,12 +590,12 @@ class Graph:
         activate, activate, clip, combine, combine, combine, broadcast, broadcast, divide, choose, join, join, part,
         slice, gather, pad, tile, split_axis, there_and_back, swap, softmax, centre, norm, branch, by_size,
     )  # fmt: skip
-    PICTURES = (
+    IMAGES = (
         conv, conv, conv, conv, conv, conv, deconv, batch_norm, batch_norm, instance_norm, group_norm, pool_, resize,
         depth, gate, prelu, standardised, tokens, channels_last, flatten, average,
     )  # fmt: skip
     TOKENS = (
-        linear, linear, linear, linear, left, einsum, attend, attend, recurrent, class_token, first, conv1d, picture,
+        linear, linear, linear, linear, left, einsum, attend, attend, recurrent, class_token, first, conv1d, image,
         mean, outer, batch_norm, prelu,
     )  # fmt: skip
     FLAT = (linear, linear, linear, linear, linear, linear, deepen, turned, expand, batch_norm)
@@ -603,7 +603,7 @@ class Graph:
     # --- the whole ---
 
     def model(self) -> onnx.ModelProto:
-        """Heads on some values, so that these may be cut; others are outputs as they are."""
+        """Add output layers to some values, so that these may be cut; other values are outputs themselves."""
         outputs: list[tuple[Value, int]] = []
         for value in {v.name: v for v in (self.pool[-1], *(self.pick(self.pool) for _ in range(2)))}.values():
             if self.chance(0.15):
@@ -647,8 +647,8 @@ def feed(running: ort.InferenceSession, batch: int) -> dict[str, Array]:
 
 
 def zeroed(labels: Labels, keep: Mask) -> onnx.ModelProto | None:
-    """The labelled model with every tensor zero where it carries a dropped neuron; None where something normalises, or
-    where such a tensor is in a graph inside."""
+    """The labelled model with all tensors set to zero at dropped neurons; None if a node normalises over them, or if
+    such a tensor is in a subgraph."""
     for node, call in labels.calls.items():
         inner = [axis for axes in call.results for axis in axes or () if node.graph is not labels.model.graph]
         if any(axis is not None and not keep[axis].all() for axis in inner):
@@ -661,7 +661,7 @@ def zeroed(labels: Labels, keep: Mask) -> onnx.ModelProto | None:
     nodes: list[onnx.NodeProto] = []
 
     def silenced(source: str, result: str, axes: Any, kind: int) -> bool:
-        """Adds what makes `result` of `source`, where something on its axes is dropped."""
+        """Add nodes that compute `result` from `source` by setting dropped neurons to zero."""
         mask = np.ones([1] * len(axes), np.bool_)
         for a, axis in enumerate(axes):
             if axis is not None and not keep[axis].all():
@@ -714,7 +714,7 @@ def ports(model: onnx.ModelProto) -> tuple[list[bytes], list[bytes]]:
 
 
 def check(path: Path, written: Path, labels: Labels, keep: Mask) -> None:
-    """The written file has the original's inputs and outputs, and is right at any batch."""
+    """Assert that the written file has the original's inputs and outputs, and is right at any batch size."""
     before, after = onnx.load(path), onnx.load(written)
     assert ports(before) == ports(after)
     onnx.checker.check_model(after, full_check=True)
@@ -729,7 +729,7 @@ def check(path: Path, written: Path, labels: Labels, keep: Mask) -> None:
 
 
 def parameters(model: onnx.ModelProto) -> int:
-    """Elements of all weights that some node reads."""
+    """The number of elements of all weights that a node reads."""
     graphs, total, used = [model.graph], 0, set[str]()
     for graph in graphs:  # grows
         for node in graph.node:
@@ -743,7 +743,7 @@ def parameters(model: onnx.ModelProto) -> int:
 
 
 def valid(model: onnx.ModelProto) -> bool:
-    """onnxruntime runs it, and it computes numbers."""
+    """Whether onnxruntime runs the model, with finite outputs."""
     try:
         running = session(model)
         results = running.run(None, feed(running, 2))
@@ -753,7 +753,7 @@ def valid(model: onnx.ModelProto) -> bool:
 
 
 def attempt(seed: int, folder: Path, size: int = 14) -> int:
-    """Cuts one random graph at random and on request; the number of cuts. -1 where onnxruntime refuses the graph."""
+    """The number of random and requested cuts of a random graph, all checked; -1 if onnxruntime refuses the graph."""
     model = Graph(seed, size).model()
     if not valid(model):
         return -1
@@ -833,7 +833,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("case", FOUND)
-def test_what_was_wrong_once(case: str, tmp_path: Path) -> None:
+def test_graphs_that_failed_once(case: str, tmp_path: Path) -> None:
     text, shapes = FOUND[case]
     model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 17]> g ' + text)
     rng = np.random.default_rng(0)

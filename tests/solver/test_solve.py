@@ -1,4 +1,4 @@
-"""Laws of the solver: what it returns is feasible, nothing is better than its bound, and small problems are solved."""
+"""Laws of the solver: solutions are feasible, no selection beats the bound, and small problems are solved exactly."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Network:
 
 
 def resnet(widths: tuple[int, ...] = (16, 32, 64), blocks: int = 3, *, step: int = 1, flat: bool = False) -> Network:
-    """Bottlenecks on one trunk a stage: trunk -> a -> b -> trunk, and a convolution from trunk to trunk."""
+    """Bottlenecks on one trunk per stage: trunk -> a -> b -> trunk, and a convolution from trunk to trunk."""
     network = Network(step=step, flat=flat)
     source = network.new(widths[0])
     network.layer(network.axis(constant=3), source, kernel=7, pixels=4096)
@@ -100,7 +100,7 @@ def vgg(widths: tuple[int, ...] = (64, 64, 128, 128, 256, 256, 512)) -> Network:
 
 
 def densenet(layers: int = 12, growth: int = 16) -> Network:
-    """Every layer reads the concatenation of all before it: axes are sums of many spaces."""
+    """Each layer reads the concatenation of all layers before it: axes are sums of many spaces."""
     network = Network()
     joined = [network.space(2 * growth)]
     source = network.axis(*joined)
@@ -126,7 +126,7 @@ def residual_chain(blocks: int) -> Network:
 
 
 def random_problem(seed: int) -> Problem:
-    """Few spaces with any tables, axes with several spaces, minimum lengths, terms of up to four factors, any scale."""
+    """A small random problem: any tables and scales, axes with several spaces, minimum lengths, up to four factors."""
     rng = np.random.default_rng(seed)
     spaces = int(rng.integers(1, 5))
     axes = spaces + int(rng.integers(0, 3))
@@ -164,13 +164,13 @@ def feasible(problem: Problem, counts: IntArray, *, lower: bool = False) -> bool
 
 
 def selections(problem: Problem, *, lower: bool) -> Iterator[IntArray]:
-    """Every feasible selection."""
+    """All feasible selections."""
     every = (np.array(counts) for counts in itertools.product(*[sizes.tolist() for sizes in problem.sizes]))
     return (counts for counts in every if feasible(problem, counts, lower=lower))
 
 
 def brute_force(problem: Problem, *, lower: bool) -> float | None:
-    """The greatest importance, None if nothing is feasible."""
+    """The largest importance; None if no selection is feasible."""
     return max(map(problem.importance, selections(problem, lower=lower)), default=None)
 
 
@@ -179,7 +179,7 @@ def highest_cost(problem: Problem, cost: Cost) -> float:
 
 
 def check(problem: Problem, solution: Solution) -> None:
-    """What holds for every solution."""
+    """Assert what holds for every solution."""
     assert feasible(problem, solution.counts)
     assert all(count in sizes for count, sizes in zip(solution.counts, problem.sizes, strict=True))
     assert solution.objective == problem.importance(solution.counts)
@@ -340,7 +340,7 @@ def test_units_of_negative_importance_go_unless_a_lower_bound_keeps_them() -> No
 
 
 def test_a_lower_bound_out_of_reach_is_missed_by_as_little_as_possible() -> None:
-    """Of two units that cost 45 and 30, one fits into 50: not the more important one, which leaves 20 unused."""
+    """Of two units that cost 45 and 30, one fits into 50. The more important one costs 30 and would leave 20 unused."""
     tables = (np.array([0.0, 1.0]), np.array([0.0, 5.0]))
     sizes = (np.array([0, 1]),) * 2
     each = np.arange(2)

@@ -1,4 +1,4 @@
-"""Running the command line in tests."""
+"""Runs the command line in tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PRUNE = ("prune", "net.onnx", "--ratio", "0.3")
 
 
 def module(name: str) -> Any:
-    """The module, where the package's attribute of that name is a function."""
+    """The module of that name, which the package's attribute (a function) hides."""
     import importlib
 
     return importlib.import_module(f"onnxsurgeon.{name}")

@@ -1,5 +1,5 @@
-"""Small graphs in few words: `av` a layer with a width of its own (1x1 Conv), `iv` Relu of one or Add of several, `cc`
-Concat. What nothing reads is read by one more layer, whose name ends in `_end`."""
+"""Builds small graphs: `av` is a layer that chooses its width (1x1 Conv), `iv` a Relu or an Add of several values, `cc`
+a Concat. Values that nothing reads get one more layer, whose name ends in `_end`."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from onnxsurgeon.data import Batch
 
 @dataclass(frozen=True)
 class Drawn:
-    """Normal samples. padding: positions of each batch that hold no sample but huge numbers."""
+    """Normally distributed samples. padding: positions per batch that contain huge numbers instead of a sample."""
 
     name: str
     shape: tuple[int, ...]

@@ -1,7 +1,7 @@
-"""The law that every rule obeys: cutting commutes with the operator, `cut(op(x)) == op'(cut(x))`.
+"""The law of all rules: cutting commutes with the operator, `cut(op(x)) == op'(cut(x))`.
 
-A case is one node with inputs. Its axes get neurons, its rule runs, random selections that satisfy the relations are
-drawn; for each, the operator on silenced inputs, cut, is compared with the resized operator on cut inputs.
+A case is one node with inputs. Label its axes by the operator's rule and draw random selections that satisfy the
+relations. For each, compare the cut output of the operator on silenced inputs with the resized operator on cut inputs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RANDOM = frozenset("Bernoulli RandomNormalLike RandomUniformLike".split())
 
 @dataclass
 class Found:
-    """What the cases of one operator showed. checks: comparisons of numbers in which something was cut."""
+    """The results of one operator's cases. checks: numeric comparisons in which something was cut."""
 
     checks: int = 0
     shapes: int = 0
@@ -51,15 +51,15 @@ class Found:
 
 
 def weights(case: Case, role: Role) -> frozenset[str]:
-    """The names of the inputs that are constants of the graph."""
+    """The names of the inputs that are constants in the graph."""
     names = [name for name in case.node.input if name]
     return frozenset({"constants": names[1:], "data": [], "weight first": names[:1]}[role])
 
 
 def labelled(case: Case, role: Role) -> tuple[Call, dict[str, Axes]] | None:
-    """The node after its rule ran; None where it is arithmetic on sizes, which no rule sees.
+    """The node after its rule ran, with the axes of its inputs; None if it is size arithmetic, which rules don't see.
 
-    Data has neurons whether the rule looks or not; a constant gets them when it does.
+    Data always have neurons; a constant gets them only if the rule reads it.
     """
     constants = weights(case, role)
     model = ir.from_proto(model_of(case.node, case.inputs, case.imports, constants))
@@ -96,7 +96,7 @@ def labelled(case: Case, role: Role) -> tuple[Call, dict[str, Axes]] | None:
 
 
 def _fits(case: Case, call: Call, outputs: Sequence[Array]) -> str:
-    """What is wrong with the shapes that the rule saw and the neurons that it gave; nothing where all is well."""
+    """What is wrong with the rule's shapes and neurons, in words; empty if they are right."""
     shapes = [t.shape for t, name in zip(call.outputs, case.node.output, strict=True) if name]
     for array, known, axes in zip(outputs, shapes, _produced(case, call), strict=True):
         if known not in (None, array.shape):
@@ -108,12 +108,12 @@ def _fits(case: Case, call: Call, outputs: Sequence[Array]) -> str:
 
 
 def _produced(case: Case, call: Call) -> list[Axes | None]:
-    """The neurons of the outputs that the node has."""
+    """The neurons of the node's outputs, without absent ones."""
     return [axes for axes, name in zip(call.results, case.node.output, strict=True) if name]
 
 
 def selection(classes: Classes, axes: Sequence[Ids], rng: np.random.Generator, drop: float) -> Mask:
-    """Which neurons stay, shape (neurons,): whole classes go, and every axis keeps one."""
+    """A mask of the neurons that stay, shape (neurons,): drops whole classes, and each axis keeps a neuron."""
     kept = classes.frozen[classes.root] | (rng.random(len(classes.root)) >= drop)
     for _ in range(len(axes) + 1):
         empty = [axis for axis in axes if not kept[classes.root[axis]].any()]
@@ -131,7 +131,7 @@ def take(array: Array, axes: Axes | None, keep: Mask) -> Array:
 
 
 def silenced(case: Case, call: Call, operator: Operator, axes: Mapping[str, Axes], keep: Mask) -> Feed:
-    """The inputs with zeros where neurons are dropped, as far as the operator asks for it."""
+    """The inputs with dropped neurons set to zero, as the operator's `silence` says."""
     feed = dict(case.inputs)
     everything = operator.silence == "all" or all(t is None or t.weight for t in call.inputs)
     for index, given in enumerate(call.inputs):
@@ -151,7 +151,7 @@ def silenced(case: Case, call: Call, operator: Operator, axes: Mapping[str, Axes
 
 
 def check(case: Case, found: Found) -> None:
-    """Adds to `found` what the case shows."""
+    """Add the results of one case to `found`."""
     operator = OPERATORS[case.key]
     try:
         outputs = execute(case.node, dict(case.inputs), case.imports)
@@ -242,7 +242,7 @@ def equal(a: Array, b: Array) -> bool:
 
 
 def shipped() -> Iterator[Case]:
-    """The cases of the onnx package that are one node on tensors."""
+    """The cases of the onnx package that have one node on tensors."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx.backend.test.case.node import collect_testcases
@@ -276,7 +276,7 @@ def _imports(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def examine(cases: Iterator[Case]) -> dict[tuple[str, str], Found]:
-    """What all cases show, by operator."""
+    """The results of all cases, by operator."""
     results: dict[tuple[str, str], Found] = {}
     for case in cases:
         found = results.setdefault(case.key, Found())

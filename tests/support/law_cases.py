@@ -32,7 +32,7 @@ def floats(*values: float) -> Array:
 def case(
     operator: str, *given: Any, opset: int = 20, outputs: int | str = 1, domain: str = "", **attributes: Any
 ) -> Case:
-    """outputs: how many, or which are there: '.+' is an absent one and one that is used."""
+    """A case. outputs: their number, or a pattern: '.+' is an absent output and a used one."""
     arrays = [RNG.standard_normal(g).astype(np.float32) if isinstance(g, tuple) else g for g in given]
     arrays = [np.asarray(a) if isinstance(a, np.generic) else a for a in arrays]
     first = {id(a): f"x{i}" for i, a in reversed(list(enumerate(arrays)))}

@@ -1,4 +1,4 @@
-"""Cases of com.microsoft, and of experimental operators of old opsets; onnxruntime computes all of them on the CPU."""
+"""Cases of com.microsoft and of experimental operators of old opsets, all of which onnxruntime runs on the CPU."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def quantised() -> Iterator[Case]:
 
 
 def dynamic() -> Iterator[Case]:
-    """Integer weights, data quantised on the way."""
+    """Integer weights, with data quantised in the graph."""
     scales, points = RNG.uniform(0.01, 0.02, 5).astype(np.float32), below(9, (5,), np.uint8)
     a, b = below(256, (2, 3, 4), np.uint8), below(256, (4, 5), np.uint8)
     yield own("DynamicQuantizeMatMul", (2, 3, 4), b, scales, points, (5,))
@@ -214,7 +214,7 @@ def dynamic() -> Iterator[Case]:
 
 
 def blocks() -> Iterator[Case]:
-    """Weights of few bits: n rows in blocks of k."""
+    """Weights with few bits: n rows in blocks of k."""
     n, k, size = 6, 32, 16
     packed, scales = below(256, (n, k // size, size // 2), np.uint8), RNG.uniform(0.1, 0.2, (n, k // size))
     points = below(256, (n, k // size // 2), np.uint8)

@@ -1,4 +1,4 @@
-"""One node with inputs, and how it is run."""
+"""Test cases of one node with inputs, and functions that run them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Feed = dict[str, Array]
 
 @dataclass(frozen=True)
 class Case:
-    """One node, and an array for each name that it reads."""
+    """One node, and an array for each of its inputs."""
 
     name: str
     node: onnx.NodeProto
@@ -39,11 +39,11 @@ class Case:
 
 
 class NotRunnable(Exception):
-    """No runtime computes the node."""
+    """Raised if no runtime can compute the node."""
 
 
 def execute(node: onnx.NodeProto, feed: Feed, imports: Mapping[str, int]) -> list[Array]:
-    """The outputs of one node, in onnxruntime or, where it lacks the operator or a type, in onnx' reference."""
+    """The outputs of one node, from onnxruntime, or from onnx's reference if it lacks the operator or a type."""
     model = model_of(node, feed, imports, None)
     sized = model_of(node, feed, imports, frozenset())  # some operators want to know their shapes
     session = _session(model.SerializeToString()) or _session(sized.SerializeToString())
@@ -76,7 +76,7 @@ def _session(model: bytes) -> ort.InferenceSession | None:
 def model_of(
     node: onnx.NodeProto, feed: Mapping[str, Array], imports: Mapping[str, int], constants: frozenset[str] | None
 ) -> onnx.ModelProto:
-    """The node alone; at any sizes of its inputs' axes where `constants` is None."""
+    """A model of only this node; with dynamic input shapes if `constants` is None."""
     inputs = [
         helper.make_tensor_value_info(
             name,
@@ -94,7 +94,7 @@ def model_of(
 
 
 def changed(case: Case, changes: Changes, feed: Feed) -> tuple[onnx.NodeProto, Feed]:
-    """The node and its inputs after the changes that its `resize` asks for."""
+    """The node and its inputs with the changes of the operator's `resize` applied."""
     node, feed = onnx.NodeProto(), dict(feed)
     node.CopyFrom(case.node)
     for name, new in changes.items():

@@ -1,4 +1,4 @@
-"""Selections that satisfy every relation."""
+"""Random selections that satisfy all relations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnxsurgeon.dependency.labels import Labels
 
 
 def random_selection(labels: Labels, share: float, seed: int) -> Mask:
-    """Drops a share of the free classes at random; every axis keeps a neuron."""
+    """A selection without a random share of the free classes; each axis keeps a neuron."""
     rng = np.random.default_rng(seed)
     root, frozen = labels.classes.root, labels.classes.frozen
     dropped = (rng.random(len(root)) < share)[root] & ~frozen
