@@ -1,17 +1,17 @@
-"""onnxsurgeon: edits trained neural networks as .onnx files.
+"""onnxsurgeon: prunes and edits trained neural networks as .onnx files, and proves each result.
 
-import onnxsurgeon as osg
-network = osg.load("model.onnx")
-network["conv3"].resize(-16)
-network.save("edited.onnx")
-result = osg.prune(network, ratio=0.2, metric="macs")
-result.save("small.onnx")
+    import onnxsurgeon as osg
+
+    network = osg.load("model.onnx")
+    network["conv3"].resize("-25%")
+    network.save("edited.onnx")
+    osg.prune(network, ratio=0.2).save("small.onnx")
+
+A model is a path, an `onnx.ModelProto`, or a Model, Network or Result of this package. Every error is a `SurgeonError`.
 """
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from onnxsurgeon.errors import InfeasibleError, ModelError, ProofError, SurgeonError, UsageError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.proof.of_two_files import Validation, validate
     from onnxsurgeon.pruning.prune import Result, prune
     from onnxsurgeon.pruning.ratio_search import Examiner, Found, smallest
-    from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Conv, Linear, Pool
+    from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Conv, Linear, Pool, Separable
     from onnxsurgeon.surgery.network import Network, load
 
 __version__ = "0.1.0"
@@ -49,6 +49,7 @@ __all__ = [
     "Result",
     "Score",
     "Sensitivity",
+    "Separable",
     "SurgeonError",
     "UsageError",
     "Validation",
@@ -64,49 +65,32 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Activation": "onnxsurgeon.surgery.blocks",
-    "BatchNorm": "onnxsurgeon.surgery.blocks",
-    "Conv": "onnxsurgeon.surgery.blocks",
-    "Data": "onnxsurgeon.data",
-    "Examiner": "onnxsurgeon.pruning.ratio_search",
-    "Found": "onnxsurgeon.pruning.ratio_search",
-    "Inspection": "onnxsurgeon.inspection",
-    "Linear": "onnxsurgeon.surgery.blocks",
-    "Model": "onnxsurgeon.model.model",
-    "Network": "onnxsurgeon.surgery.network",
-    "Pool": "onnxsurgeon.surgery.blocks",
-    "Proofs": "onnxsurgeon.proof.of_edits",
-    "Result": "onnxsurgeon.pruning.prune",
-    "Score": "onnxsurgeon.evaluation.score",
-    "Sensitivity": "onnxsurgeon.evaluation.sensitivity",
-    "Validation": "onnxsurgeon.proof.of_two_files",
-    "evaluate": "onnxsurgeon.evaluation.score",
-    "inputs_of": "onnxsurgeon.data",
-    "inspect": "onnxsurgeon.inspection",
-    "load": "onnxsurgeon.surgery.network",
-    "open_data": "onnxsurgeon.data",
-    "prune": "onnxsurgeon.pruning.prune",
-    "sensitivity": "onnxsurgeon.evaluation.sensitivity",
-    "smallest": "onnxsurgeon.pruning.ratio_search",
-    "validate": "onnxsurgeon.proof.of_two_files",
+    name: f"onnxsurgeon.{module}"
+    for module, names in (
+        ("data", "Data inputs_of open_data"),
+        ("evaluation.score", "Score evaluate"),
+        ("evaluation.sensitivity", "Sensitivity sensitivity"),
+        ("inspection", "Inspection inspect"),
+        ("model.model", "Model"),
+        ("proof.of_edits", "Proofs"),
+        ("proof.of_two_files", "Validation validate"),
+        ("pruning.prune", "Result prune"),
+        ("pruning.ratio_search", "Examiner Found smallest"),
+        ("surgery.blocks", "Activation BatchNorm Conv Linear Pool Separable"),
+        ("surgery.network", "Network load"),
+    )
+    for name in names.split()
 }
 
 
 def __getattr__(name: str) -> Any:
-    """The API is imported when it is first used: `--help` needs none of it."""
-    if name in _HOMES:
-        import importlib
+    """What is public is imported when it is first used: `--help` needs none of it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
 
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class _Package(ModuleType):
-    """The package, on which a function of the API is never hidden by the submodule of its name."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
+    return globals().setdefault(name, getattr(importlib.import_module(_HOMES[name]), name))
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -18,7 +18,9 @@ from onnxsurgeon.dependency.names import matching
 from onnxsurgeon.dependency.spaces import spaces
 from onnxsurgeon.model.model import Model
 from onnxsurgeon.neurons.relations import Axes, Free, Reason
+from onnxsurgeon.notebook import Shown
 from onnxsurgeon.solver.solve import least
+from onnxsurgeon.units import count
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class Matrix:
     held: int
 
 
-@dataclass(frozen=True)
-class Inspection:
+@dataclass(frozen=True, repr=False)
+class Inspection(Shown):
     """What `inspect` finds. most: by metric, the largest share that a selection can take away."""
 
     model: Model
@@ -85,6 +87,14 @@ class Inspection:
     def operators(self) -> dict[str, int]:
         """How often each operator occurs, the most frequent first."""
         return dict(Counter(node.op_type for node in self.model.ir.graph.all_nodes()).most_common())
+
+    def line(self) -> str:
+        size, most = f"{count(self.whole.params)} params, {count(self.whole.macs)} MACs", self.most.get("params", 0.0)
+        return f"{self.model.path}: {size}, {self.spaces} spaces; at most {most:.0%} of the params can go"
+
+    def table(self) -> Iterator[Sequence[object]]:
+        yield "weight", "node", "operator", "shape", "params", "frozen"
+        yield from ((w.tensor.name, w.node, w.operator, w.tensor.shape, w.params, w.held) for w in self.weights())
 
     def weights(self) -> list[Matrix]:
         """Every weight, the largest first."""

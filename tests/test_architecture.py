@@ -14,7 +14,7 @@ from paths import ROOT
 PACKAGE = ROOT / "onnxsurgeon"
 ROOMS = """
     errors arrays
-    units
+    units notebook
     options
     data
     model

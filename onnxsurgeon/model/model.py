@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +16,25 @@ import onnx_ir as ir
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.read import EXTERNAL, IN_MEMORY, parse, read
 from onnxsurgeon.model.write import size, write
+from onnxsurgeon.notebook import Shown
+from onnxsurgeon.units import size as size_text
 
 
 @dataclass(eq=False, repr=False)
-class Model:
+class Model(Shown):
     """A model. path: of the file that it was read from. in_file: whether it is in that file, as it was read."""
 
     path: Path
     ir: ir.Model
     in_file: bool = True
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.path}: {len(self.ir.graph)} nodes>"
+    def line(self) -> str:
+        return f"{self.path}: {len(self.ir.graph)} nodes, {size_text(self.bytes)}"
+
+    def table(self) -> Iterator[Sequence[object]]:
+        """A row per node, heads first."""
+        yield "node", "operator"
+        yield from ((node.name or "", node.op_type) for node in self.ir.graph)
 
     @property
     def written(self) -> bool:

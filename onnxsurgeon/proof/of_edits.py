@@ -8,7 +8,7 @@ structural edit must run. If it claims to change nothing, its outputs must agree
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.model.write import write
 from onnxsurgeon.neurons.selection import Selection
+from onnxsurgeon.notebook import Shown
 from onnxsurgeon.proof.comparison import Comparison, Tolerance, compare, tolerance
 from onnxsurgeon.proof.of_a_cut import outputs as outputs_of
 from onnxsurgeon.proof.of_a_cut import runnable
@@ -47,8 +48,8 @@ class Proven:
     unchanged: bool
 
 
-@dataclass(frozen=True)
-class Proofs:
+@dataclass(frozen=True, repr=False)
+class Proofs(Shown):
     """The proofs of all steps. provider: execution provider. samples: number of input sets. allowed: the tolerance."""
 
     steps: tuple[Proven, ...]
@@ -63,6 +64,14 @@ class Proofs:
     @property
     def unchanged(self) -> bool:
         return all(step.unchanged for step in self.steps)
+
+    def line(self) -> str:
+        same = "the function is unchanged" if self.unchanged else "the outputs moved"
+        return f"of {len(self.steps)} steps on {self.provider}: error {self.error:.3g}, {same}"
+
+    def table(self) -> Iterator[Sequence[object]]:
+        yield "step", "error", "outputs moved by"
+        yield from ((s.what, f"{s.error:.3g}", "0" if s.unchanged else f"{s.change:.3g}") for s in self.steps)
 
 
 def prove(

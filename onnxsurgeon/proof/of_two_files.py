@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from onnxsurgeon.arrays import Arrays, Shape
 from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.model.model import load
+from onnxsurgeon.notebook import Shown
 from onnxsurgeon.proof.comparison import Tolerance, compare, tolerance
 from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Device, Session
@@ -34,8 +35,8 @@ class Output:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Validation:
+@dataclass(frozen=True, repr=False)
+class Validation(Shown):
     """The comparison of two models.
 
     differences: of names, types and declared shapes, in words. provider: the execution provider that ran the edited
@@ -54,6 +55,15 @@ class Validation:
         """Whether names, types and shapes agree and, unless `shapes_only`, values agree within the tolerance."""
         alike = all(o.before == o.after and o.before is not None for o in self.outputs)
         return not self.differences and alike and (self.shapes_only or all(o.margin <= 1.0 for o in self.outputs))
+
+    def line(self) -> str:
+        found = "passed" if self.passed else "failed"
+        return f"{found}: {len(self.outputs)} outputs, {len(self.differences)} differences of their interfaces"
+
+    def table(self) -> Iterator[Sequence[object]]:
+        yield "output", "shape before", "shape after", "relative error", "note"
+        yield from ((o.name, o.before, o.after, f"{o.error:.3g}", o.note) for o in self.outputs)
+        yield from ((difference, "", "", "", "") for difference in self.differences)
 
 
 def validate(

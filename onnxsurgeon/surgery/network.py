@@ -32,7 +32,6 @@ from onnxsurgeon.proof.saving import pending
 from onnxsurgeon.surgery.draft import find
 from onnxsurgeon.surgery.methods import Operations
 from onnxsurgeon.surgery.widths import Resized, value_axis
-from onnxsurgeon.units import count
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,14 @@ class Network(Operations, Model):
     steps: list[Step] = field(default_factory=list)
     _labels: tuple[ir.Model, Labels] | None = None
 
-    def __repr__(self) -> str:
+    def line(self) -> str:
         edits = f", {len(self.steps)} edit{'s' * (len(self.steps) != 1)}" if self.steps else ""
-        return f"<Network {self.path}: {len(self)} nodes, {count(count_params(self.ir))} params{edits}>"
+        return super().line() + edits
+
+    def table(self) -> Iterator[tuple[str, str, str, str]]:
+        """A row per node, heads first: name, operator, width, what feeds it."""
+        yield "node", "operator", "width", "inputs"
+        yield from ((v.name, v.operator, str(v.width or ""), ", ".join(v.inputs)) for v in self)
 
     # --- looking ---
 
@@ -137,8 +141,7 @@ class Network(Operations, Model):
 
     def summary(self) -> str:
         """A line per node: name, operator, width, what feeds it."""
-        rows = [("node", "operator", "width", "inputs")]
-        rows += [(v.name, v.operator, str(v.width or ""), ", ".join(v.inputs)) for v in self]
+        rows = list(self.table())
         sizes = [max(len(row[k]) for row in rows) for k in range(3)]
         lines = ["  ".join((*(cell.ljust(n) for cell, n in zip(row, sizes, strict=False)), row[3])) for row in rows]
         return "\n".join([*(line.rstrip() for line in lines), f"{count_params(self.ir):,} parameters"])

@@ -7,8 +7,9 @@ axis that is asked for follows; what isn't tied does not move.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from onnxsurgeon.dependency.spaces import Spaces, spaces
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.importance.from_weights import scores
 from onnxsurgeon.neurons.selection import Selection
+from onnxsurgeon.notebook import Shown
 from onnxsurgeon.solver.lengths import Sizes, resize
 from onnxsurgeon.solver.problem import Resizing, Wish
 
@@ -87,8 +89,8 @@ def makers(labels: Labels, value: ir.Value) -> Ids | None:
     return np.concatenate([np.empty(0, np.int64), *axes]) if weights else None
 
 
-@dataclass(frozen=True)
-class Resized:
+@dataclass(frozen=True, repr=False)
+class Resized(Shown):
     """A selection and what it does to the widths that were asked for. relaxed: not all are as asked."""
 
     selection: Selection
@@ -99,6 +101,13 @@ class Resized:
     @property
     def before(self) -> tuple[int, ...]:
         return tuple(len(ask.axis) for ask in self.asks)
+
+    def line(self) -> str:
+        return ", ".join(f"{text}: {before} -> {after}" for text, before, after in islice(self.table(), 1, None))
+
+    def table(self) -> Iterator[Sequence[object]]:
+        yield "request", "before", "after"
+        yield from zip((ask.text for ask in self.asks), self.before, self.after, strict=True)
 
 
 def select(
