@@ -54,4 +54,4 @@ def change(before: float, after: float) -> str:
     """How much `after` differs, in percent of `before`."""
     if before == after:
         return "0 %"
-    return f"{100 * (after / before - 1):+.1f} %" if before else ""
+    return f"{100 * (after / before - 1):+z.1f} %".replace("+0.0", "~0") if before else ""

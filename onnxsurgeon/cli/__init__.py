@@ -46,7 +46,10 @@ def top(
         bool, typer.Option("-V", "--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Prunes and edits trained networks as .onnx files, and proves each result before it is written."""
+    """Prunes and edits trained networks as .onnx files, and proves each result before it is written.
+
+    onnxsurgeon COMMAND -h shows what a command can do.
+    """
 
 
 add(app, prune.prune, "Cut a model to a budget and prove the result.", *prune.EXAMPLES, panel=PRUNE)

@@ -77,7 +77,7 @@ class Answer:
 
     def show(self) -> None:
         """The tables, where a person looks; whole ones into the log."""
-        if LOG.file is not None:
+        if LOG.on:
             from onnxsurgeon.report.layout import as_text
 
             LOG.say(as_text(self.tables(self.found, verbose=True)))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxsurgeon.cli.answer import Answer, explained
+from onnxsurgeon.cli.log import LOG
 from onnxsurgeon.cli.progress import Count
 from onnxsurgeon.cli.tasks import Task, recorded
 from onnxsurgeon.errors import SurgeonError
@@ -111,7 +112,7 @@ def prune_all(
     wanted = _parsed(report.to_json(dict(requested)))
     rows = {task: {**row, "status": "skipped"} for task in tasks if resume and (row := recorded(task, wanted))}
     answer.tables = several
-    crew, began = Crew(options), time.perf_counter()
+    crew, began = Crew([*options, *["--verbose"] * LOG.on]), time.perf_counter()
     with Count(len(tasks), len(rows), verbose=answer.verbose, quiet=answer.quiet) as count:
 
         def work(task: Task) -> tuple[report.Report, str]:

@@ -21,6 +21,10 @@ class Log:
 
     file: TextIO | None = None
 
+    @property
+    def on(self) -> bool:
+        return self.file is not None
+
     def say(self, text: str) -> None:
         """Adds the lines of `text`."""
         if self.file is not None:

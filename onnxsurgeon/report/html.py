@@ -39,7 +39,7 @@ def page(report: Report) -> str:
         f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head><body>',
         f"<h1>{title}</h1>",
         f"<p>How far the outputs move, relative to their norm, when one layer alone gets narrower; "
-        f"{report['samples']:,} samples, neurons of least importance ({escape(report['importance'])}) dropped first. "
+        f"{report['samples']:,} samples, the least important channels ({escape(report['importance'])}) are cut first. "
         "All charts have the same scale of errors; what is below it lies on the bottom line.</p>",
         "<section>", *(_card(layer, low, high) for layer in layers), "</section>",
         f"<table><tr><th>layer</th><th>width</th>{heads}</tr>", *(_row(layer, shares) for layer in layers), "</table>",
