@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import Arrays
+from onnxsurgeon.arrays import Array, Arrays, FloatArray
 from onnxsurgeon.dependency.labels import Labels
 
+FEW = 4  # elements of a slice that has a scale of its own
 COARSE = {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4}
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The largest accepted difference of an output: atol + rtol * its largest magnitude."""
+    """The largest accepted difference of an element: atol + rtol * its scale (see `slice_scale`)."""
 
     atol: float
     rtol: float
@@ -25,7 +26,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Comparison:
-    """error: the largest difference over all outputs and samples, relative to the output's largest magnitude.
+    """error: the largest difference over all outputs and samples, relative to the scale of the element.
 
     margin: the same in units of the tolerance; at most 1 passes. provider: the execution provider that ran the edited
     model. samples: number of input sets. worst: the output with the largest difference.
@@ -51,23 +52,26 @@ def tolerance(labels: Labels, atol: float | None, rtol: float | None) -> Toleran
 
 
 def compare(expected: Sequence[Arrays], found: Sequence[Arrays], allowed: Tolerance, provider: str) -> Comparison:
-    """The largest differences between two sets of outputs."""
+    """The largest differences between two sets of outputs, each element judged by the scale of its slices."""
     error, margin, worst = 0.0, 0.0, ""
     for a, b in zip(expected, found, strict=True):
         if list(a) != list(b):
             return Comparison(np.inf, np.inf, provider, len(expected), f"outputs {list(a)} and {list(b)}")
         for name in a:
-            relative, tolerances, why = _difference(a[name], b[name], allowed)
+            relative, tolerances, why = _difference(a[name], b[name], [run[name] for run in expected], allowed)
             if tolerances > margin:
                 worst = f"{name}{why}"
             error, margin = max(error, relative), max(margin, tolerances)
     return Comparison(error, margin, provider, len(expected), worst)
 
 
-def _difference(a: Any, b: Any, allowed: Tolerance) -> tuple[float, float, str]:
-    """(error, margin, note): the largest difference, relative to the largest magnitude and to the tolerance."""
+def _difference(a: Any, b: Any, runs: Sequence[Any], allowed: Tolerance) -> tuple[float, float, str]:
+    """(error, margin, note): the largest difference, relative to the scale and to the tolerance.
+
+    runs: the output `a` in every run.
+    """
     if isinstance(a, list):
-        pairs = [_difference(x, y, allowed) for x, y in zip(a, b, strict=False)]
+        pairs = [_difference(x, y, [x], allowed) for x, y in zip(a, b, strict=False)]
         if len(a) != len(b):
             return np.inf, np.inf, f": {len(a)} and {len(b)} elements"
         return max((p[0] for p in pairs), default=0.0), max((p[1] for p in pairs), default=0.0), ""
@@ -79,15 +83,32 @@ def _difference(a: Any, b: Any, allowed: Tolerance) -> tuple[float, float, str]:
     unequal = ~((x == y) | (np.isnan(x) & np.isnan(y)))
     if not unequal.any():
         return 0.0, 0.0, ""
-    scale = float(np.abs(x[np.isfinite(x)]).max(initial=0.0))
-    gap = float(np.abs(x - y)[unequal].max())
-    if not np.isfinite(gap):
+    if not np.isfinite(x[unequal]).all() or not np.isfinite(y[unequal]).all():
         return np.inf, np.inf, ": NaN or infinity on one side"
-    tolerances = _ratio(gap, allowed.atol + allowed.rtol * scale)
+    gap, scale = np.abs(np.where(unequal, x - y, 0.0)), slice_scale(x, [np.asarray(run) for run in runs])
+    with np.errstate(divide="ignore"):
+        tolerances = np.divide(gap, allowed.atol + allowed.rtol * scale, where=unequal, out=np.zeros_like(gap))
+        relative = np.divide(gap, np.maximum(scale, allowed.atol), where=unequal, out=np.zeros_like(gap))
+    margin, at = float(tolerances.max()), np.unravel_index(int(tolerances.argmax()), x.shape)
     if a.dtype in (np.int32, np.int64, np.bool_):  # indices and choices: a few may be near ties
-        tolerances = min(tolerances, _ratio(float(unequal.mean()), allowed.rtol))
-    return _ratio(gap, max(scale, allowed.atol)), tolerances, ""
+        share = float(unequal.mean())
+        margin = min(margin, share / allowed.rtol if allowed.rtol else np.inf)
+    return float(relative.max()), margin, f" at {list(map(int, at))}"
 
 
-def _ratio(a: float, b: float) -> float:
-    return a / b if b else np.inf
+def slice_scale(x: Array, runs: Sequence[Array]) -> FloatArray:
+    """The scale of each element of an output, in a shape that broadcasts to that of `x`.
+
+    An element lies in one slice per axis. Its scale is the largest magnitude in a slice, of the slice where that is
+    least: if one tensor holds boxes in pixels and scores from 0 to 1, a score is judged by other scores. Slices of
+    fewer than `FEW` elements, counted over all runs, are not used.
+    """
+    sizes = [np.where(np.isfinite(run), np.abs(run), 0).astype(np.float64) for run in runs if run.ndim == x.ndim]
+    scale = np.full((1,) * x.ndim, max((float(size.max(initial=0.0)) for size in sizes), default=0.0))
+    for axis, length in enumerate(x.shape):
+        alike = [size for size in sizes if size.shape[axis] == length]
+        if sum(size.size for size in alike) >= FEW * length:
+            others = tuple(a for a in range(x.ndim) if a != axis)
+            largest = np.max([size.max(axis=others, initial=0.0, keepdims=True) for size in alike], axis=0)
+            scale = np.minimum(scale, largest)
+    return scale

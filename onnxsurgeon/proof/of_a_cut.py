@@ -173,7 +173,7 @@ def require(proof: Proof, allowed: Tolerance) -> None:
     if not proof.passed:
         error = ProofError(
             "the pruned model does not compute what it should; nothing was written",
-            why=f"output {proof.worst} differs by {proof.error:.3g} of its magnitude, {allowed.rtol:g} is allowed",
+            why=f"output {proof.worst} differs by {proof.error:.3g} of its scale, {allowed.rtol:g} is allowed",
             fix="report this model; --exclude nodes to narrow it down, or raise --rtol if the model is this sensitive",
         )
         error.proof = proof

@@ -32,7 +32,7 @@ from onnxsurgeon.proof.of_a_cut import runnable
 from onnxsurgeon.proof.reference import reference
 from onnxsurgeon.runtime.session import Device
 
-UNCHANGED = 1e-5  # relative to the largest output: the function is the same
+UNCHANGED = 1e-5  # relative to its scale: the function is the same
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runne
         if step.same and not moved.passed:
             raise ProofError(
                 f"{step.what} changes what the model computes; nothing was written",
-                why=f"output {moved.worst} differs by {moved.error:.3g} of its magnitude, {allowed.rtol:g} is allowed",
+                why=f"output {moved.worst} differs by {moved.error:.3g} of its scale, {allowed.rtol:g} is allowed",
                 fix="report this model",
             )
         return Proven(step.what, moved.error if step.same else 0.0, moved.error, step.same or same)
@@ -164,7 +164,7 @@ def _require(result: Comparison, what: str, allowed: Tolerance) -> None:
     if not result.passed:
         raise ProofError(
             f"{what}: the model does not compute what it should; nothing was written",
-            why=f"output {result.worst} differs by {result.error:.3g} of its magnitude, {allowed.rtol:g} is allowed",
+            why=f"output {result.worst} differs by {result.error:.3g} of its scale, {allowed.rtol:g} is allowed",
             fix="report this model",
         )
 

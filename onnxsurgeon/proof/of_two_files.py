@@ -23,7 +23,7 @@ from onnxsurgeon.runtime.session import Device, Session
 class Output:
     """One output in both models: its shapes in the first run, and the largest difference over all runs.
 
-    error: relative to the output's largest magnitude. margin: in units of the tolerance; at most 1 passes. note: any
+    error: relative to the scale of the element. margin: in units of the tolerance; at most 1 passes. note: any
     other difference, in words.
     """
 
@@ -111,9 +111,7 @@ def require_same(found: Validation) -> None:
         if row.before != row.after:
             lines.append(f"output {row.name} has shape {row.before} and {row.after}")
         elif row.margin > 1 and not found.shapes_only:
-            lines.append(
-                f"output {row.name} differs by {row.error:.3g} of its magnitude" + (row.note and f": {row.note}")
-            )
+            lines.append(f"output {row.name} differs by {row.error:.3g} of its scale" + (row.note and f", {row.note}"))
     raise ProofError(
         "the models are not the same",
         why="\n".join(lines),
@@ -160,5 +158,5 @@ def _output(name: str, runs: list[Arrays], others: list[Arrays], allowed: Tolera
     if name not in others[0]:
         return Output(name, before, None, np.inf, np.inf, "missing")
     found = compare([{name: run[name]} for run in runs], [{name: run[name]} for run in others], allowed, "")
-    note = found.worst.removeprefix(name).removeprefix(": ")
+    note = found.worst.removeprefix(name).removeprefix(":").strip()
     return Output(name, before, getattr(others[0][name], "shape", ()), found.error, found.margin, note)
