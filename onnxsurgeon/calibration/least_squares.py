@@ -116,17 +116,17 @@ def fit(rows: FitRows, start: FloatArray) -> Fit:
     if rows.bounds is None:
         return equations.solve(start, ridge)
     inverse, pull = equations.inverse(ridge), equations.xx @ start
-    found, some = equations.step(start, inverse @ (equations.xy - pull)), rows.some(ERROR_ROWS)
-    before = _bounded_error(some, found)
+    best, sample = equations.step(start, inverse @ (equations.xy - pull)), rows.some(ERROR_ROWS)
+    before = _bounded_error(sample, best)
     for _ in range(ROUNDS):
-        xy, y = _target_moments(rows, found, equations.x)
+        xy, y = _target_moments(rows, best, equations.x)
         again = replace(equations, y=y).step(start, inverse @ (xy - pull))
-        loss = _bounded_error(some, again)
-        found = again if loss < before else found
+        loss = _bounded_error(sample, again)
+        best = again if loss < before else best
         if not loss < (1 - SLOW) * before:
             break
         before = loss
-    return found
+    return best
 
 
 def _ridge(seen: Normal, held: Normal, start: FloatArray) -> float:
@@ -184,30 +184,30 @@ def product(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.asarray(np.matmul(a.transpose(1, 2, 0), b.transpose(1, 0, 2)))
 
 
-def error(rows: FitRows, found: Fit) -> float:
+def error(rows: FitRows, solution: Fit) -> float:
     """The squared error relative to the variance of the targets, both clipped to the bounds."""
     lower, upper = rows.bounds or (-np.inf, np.inf)
     some, mean = rows.some(ERROR_ROWS), rows.y.clip(lower, upper).mean(axis=0, dtype=np.float64)
     y = some.y.clip(lower, upper)
-    wrong = float(((predict(some.x, found).clip(lower, upper) - y) ** 2).sum(dtype=np.float64))
+    wrong = float(((predict(some.x, solution).clip(lower, upper) - y) ** 2).sum(dtype=np.float64))
     spread = float(((y - mean) ** 2).sum(dtype=np.float64))
     return wrong / spread if spread else 0.0
 
 
-def predict(x: FloatArray, found: Fit) -> FloatArray:
+def predict(x: FloatArray, solution: Fit) -> FloatArray:
     """Predictions, shape (rows, groups, outputs)."""
-    matrix, bias = found.matrix.astype(np.float32), found.bias.astype(np.float32)
+    matrix, bias = solution.matrix.astype(np.float32), solution.bias.astype(np.float32)
     if len(matrix) == 1:
         return np.asarray((x[:, 0] @ matrix[0] + bias[0])[:, None])
     rows: FloatArray = np.matmul(x.transpose(1, 0, 2), matrix).transpose(1, 0, 2) + bias
     return rows
 
 
-def _target_moments(rows: FitRows, found: Fit, mean_x: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _target_moments(rows: FitRows, solution: Fit, mean_x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """(covariance with x, means) of the adjusted targets."""
-    total, summed = np.zeros(found.matrix.shape), np.zeros(found.bias.shape)
+    total, summed = np.zeros(solution.matrix.shape), np.zeros(solution.bias.shape)
     for x, y in _blocks(rows.x, rows.y):
-        target = _adjust_targets(y, predict(x, found), rows.bounds)
+        target = _adjust_targets(y, predict(x, solution), rows.bounds)
         total += product(x, target)
         summed += target.sum(axis=0, dtype=np.float64)
     mean = summed / len(rows.x)
@@ -223,9 +223,9 @@ def _adjust_targets(y: FloatArray, guess: FloatArray, bounds: tuple[float, float
     return target if lower == -np.inf else np.where(y <= lower, np.minimum(guess, lower), target)
 
 
-def _bounded_error(rows: FitRows, found: Fit) -> float:
+def _bounded_error(rows: FitRows, solution: Fit) -> float:
     """The squared error, which is 0 where prediction and target are beyond the same bound."""
-    guess = predict(rows.x, found)
+    guess = predict(rows.x, solution)
     gap = _adjust_targets(rows.y, guess, rows.bounds) - guess
     return float(np.vdot(gap, gap))
 

@@ -96,23 +96,23 @@ def load_statistics(path: str | os.PathLike[str], fingerprint: str) -> Statistic
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
-        known = str(found.pop("format")) == FORMAT
-        model = str(found.pop("model"))
-    except (OSError, ValueError, KeyError) as problem:
+            arrays = {name: archive[name] for name in archive.files}
+        known = str(arrays.pop("format")) == FORMAT
+        model = str(arrays.pop("model"))
+    except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"--stats {path} can't be read", why=str(problem), fix="remove it, and it is computed again"
+            f"--stats {path} can't be read", why=str(error), fix="remove it, and it is computed again"
         ) from None
     if not known or model != fingerprint:
         raise UsageError(
             f"--stats {path} belongs to another model", why="its fingerprint differs", fix="use another file name"
         )
     result = Statistics(model)
-    for name, array in found.items():
+    for name, array in arrays.items():
         number, _, what = name.partition(" ")
         if what == "key":
             result.moments[str(array)] = Moments(
-                found[f"{number} gram"], found[f"{number} mean"], found[f"{number} magnitude"]
+                arrays[f"{number} gram"], arrays[f"{number} mean"], arrays[f"{number} magnitude"]
             )
         elif number == "loss":
             result.losses[what] = {int(count): float(loss) for count, loss in array}
@@ -190,13 +190,13 @@ def pick_rows(
 
 
 def moments(
-    labels: Labels, found: Sequence[Consumer], data: Samples, *, memory: float, device: Device = "auto", seed: int = 0,
-    observer: Observer | None = None,
+    labels: Labels, consumers: Sequence[Consumer], data: Samples, *, memory: float, device: Device = "auto",
+    seed: int = 0, observer: Observer | None = None,
 ) -> Mapping[str, Moments]:  # fmt: skip
     """Moments by `Consumer.key`. memory: approximate limit in bytes for Gram matrices and activations. observer: sees
     each batch once."""
     first: dict[str, Consumer] = {}
-    for consumer in found:
+    for consumer in consumers:
         first.setdefault(consumer.key, consumer)
     result: dict[str, Moments] = {}
     batch = next(iter(data.batches()))
@@ -206,10 +206,10 @@ def moments(
     return result
 
 
-def _groups(found: Sequence[Consumer], size: int, limit: float) -> Iterator[list[Consumer]]:
+def _groups(consumers: Sequence[Consumer], size: int, limit: float) -> Iterator[list[Consumer]]:
     """Groups of consumers whose Gram matrices and data (of `size` samples) together take at most `limit` bytes."""
     group, used = list[Consumer](), 0.0
-    for consumer in found:
+    for consumer in consumers:
         shape = consumer.call.shape(consumer.linear.data) or (1,)
         own = 8.0 * consumer.features**2 * len(consumer.inputs) + 4.0 * size * prod(shape) / max(1, shape[0])
         if group and used + own > limit:

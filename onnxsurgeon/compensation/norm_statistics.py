@@ -51,7 +51,7 @@ class Norm:
     """A node of the original that stores means and variances of its input. neurons: those of its channels."""
 
     node: ir.Node
-    held: Statistics
+    statistics: Statistics
     neurons: Ids
 
     @property
@@ -69,14 +69,14 @@ def norms(labels: Labels, fitted: Collection[ir.Value]) -> Iterator[Norm]:
     """The normalisations whose input is not an output of a refitted layer (`fitted`), in graph order."""
     for node in labels.model.graph:
         operator, call = operator_of(node), labels.calls.get(node)
-        held = None if operator is None else operator.statistics
-        if held is None or call is None or node.inputs[0] in fitted or not held.fixed(call.attributes):
+        statistics = None if operator is None else operator.statistics
+        if statistics is None or call is None or node.inputs[0] in fitted or not statistics.fixed(call.attributes):
             continue
         axes = call.axes(0)
         axis = None if axes is None else axes[1]
-        known = [constant(node.inputs[index]) for index in (held.mean, held.variance)]
+        known = [constant(node.inputs[index]) for index in (statistics.mean, statistics.variance)]
         if axis is not None and all(tensor is not None and tensor.dtype == ir.DataType.FLOAT for tensor in known):
-            yield Norm(node, held, axis)
+            yield Norm(node, statistics, axis)
 
 
 def update_norm(
@@ -89,9 +89,9 @@ def update_norm(
     """
     stays = kept(keep, norm.neurons)
     (mean, variance), (new_mean, new_variance) = (m[stays] for m in before.moments), after.moments
-    old = [constant(twin.inputs[index]) for index in (norm.held.mean, norm.held.variance)]
-    held_mean, held_variance = (np.asarray(tensor.numpy(), np.float64) for tensor in old if tensor is not None)
+    stored = [constant(twin.inputs[index]) for index in (norm.statistics.mean, norm.statistics.variance)]
+    stored_mean, stored_variance = (np.asarray(tensor.numpy(), np.float64) for tensor in stored if tensor is not None)
     varies = (variance > SPREAD) & (new_variance > SPREAD)
     factor = np.divide(new_variance, variance, out=np.ones_like(variance), where=varies).clip(1 / LIMIT, LIMIT)
-    put(model, twin, norm.held.mean, new_mean + (held_mean - mean) * np.sqrt(factor))
-    put(model, twin, norm.held.variance, held_variance * factor)
+    put(model, twin, norm.statistics.mean, new_mean + (stored_mean - mean) * np.sqrt(factor))
+    put(model, twin, norm.statistics.variance, stored_variance * factor)

@@ -58,12 +58,12 @@ class LinearStream:
 def streams(labels: Labels) -> list[LinearStream]:
     """The linear streams of a graph whose channels may be cut."""
     linear = {c.node: c for c in consumers(labels) if len(c.inputs) == 1}
-    found = []
+    result = []
     for roots, nodes in _grouped_classes(labels):
         stream = None if labels.classes.frozen[roots].any() else _Trace(labels, roots, nodes, linear).stream()
         if stream is not None and stream.readers and stream.writers:
-            found.append(stream)
-    return found
+            result.append(stream)
+    return result
 
 
 def _grouped_classes(labels: Labels) -> Iterator[tuple[IntArray, list[ir.Node]]]:
@@ -100,19 +100,19 @@ class _Trace:
         """The stream; None if some node treats its channels differently."""
         constants, norms = list[tuple[ir.Node, int, int]](), list[ir.Node]()
         for node in self.nodes:
-            carried = [self._on(self.labels.known(node, index)) for index in range(len(node.inputs))]
-            made = [self._on(axes) for axes in self.labels.calls[node].results]
-            if any(len(axes) > 1 for axes in (*carried, *made)):
+            read = [self._on(self.labels.known(node, index)) for index in range(len(node.inputs))]
+            written = [self._on(axes) for axes in self.labels.calls[node].results]
+            if any(len(axes) > 1 for axes in (*read, *written)):
                 return None
             if node in self.linear:
-                if not self._layer(self.linear[node], carried, made):
+                if not self._layer(self.linear[node], read, written):
                     return None
-            elif (held := _statistics(node)) is not None:
-                if not (carried[0] and made[0] and self._fixed(node, held)):
+            elif (statistics := _statistics(node)) is not None:
+                if not (read[0] and written[0] and self._fixed(node, statistics)):
                     return None
                 norms.append(node)
-            elif self._alike(node, carried, made):
-                given = enumerate(carried)
+            elif self._alike(node, read, written):
+                given = enumerate(read)
                 constants += [(node, i, axes[0]) for i, axes in given if axes and constant(node.inputs[i]) is not None]
             else:
                 return None
@@ -126,14 +126,14 @@ class _Trace:
         known = enumerate(axes or ())
         return [i for i, a in known if a is not None and np.array_equal(root[a], self.roots)]
 
-    def _layer(self, consumer: Consumer, carried: Sequence[list[int]], made: Sequence[list[int]]) -> bool:
+    def _layer(self, consumer: Consumer, read: Sequence[list[int]], written: Sequence[list[int]]) -> bool:
         """Record a layer that reads or writes the stream; returns whether the layer allows a rotation."""
         linear, node = consumer.linear, consumer.node
         bias = node.inputs[linear.bias] if linear.bias is not None and linear.bias < len(node.inputs) else None
         if bias is not None and constant(bias) is None:
             return False
         for there, neurons, layers_ in (
-            (carried[linear.data], consumer.inputs, self.readers), (made[0], consumer.outputs, self.writers)
+            (read[linear.data], consumer.inputs, self.readers), (written[0], consumer.outputs, self.writers)
         ):  # fmt: skip
             if there and not np.array_equal(self.labels.classes.root[neurons[0]], self.roots):
                 return False  # the neurons are on the axis of its rows
@@ -141,20 +141,20 @@ class _Trace:
                 layers_[node] = None
         return True
 
-    def _fixed(self, norm: ir.Node, held: Statistics) -> bool:
+    def _fixed(self, norm: ir.Node, statistics: Statistics) -> bool:
         """Whether a normalisation uses fixed statistics and constant parameters."""
-        known = attributes(norm, self.labels.evaluator.version(norm))
+        options = attributes(norm, self.labels.evaluator.version(norm))
         alone = not any(value.uses() or value.is_graph_output() for value in norm.outputs[1:])
-        return alone and held.fixed(known) and all(constant(norm.inputs[i]) is not None for i in held)
+        return alone and statistics.fixed(options) and all(constant(norm.inputs[i]) is not None for i in statistics)
 
-    def _alike(self, node: ir.Node, carried: Sequence[list[int]], made: Sequence[list[int]]) -> bool:
+    def _alike(self, node: ir.Node, read: Sequence[list[int]], written: Sequence[list[int]]) -> bool:
         """Whether a node is linear in the stream and treats all its channels alike."""
         operator = operator_of(node)
         if operator is None:
             return False
         given = [index for index, value in enumerate(node.inputs) if value is not None]
-        holding = [index for index in given if carried[index]]
-        if not all(axes for axes, value in zip(made, node.outputs, strict=True) if value.uses()):
+        holding = [index for index in given if read[index]]
+        if not all(axes for axes, value in zip(written, node.outputs, strict=True) if value.uses()):
             return False
         if operator.linear_in == "all":
             return holding == given
@@ -168,16 +168,16 @@ class _Trace:
 
     def _before_readers(self, norm: ir.Node) -> bool:
         """Whether only layers without padding read a normalisation; if so, records it as theirs."""
-        found, waiting, passed = list[ir.Node](), [norm.outputs[0]], set(self.nodes)
+        readers, waiting, passed = list[ir.Node](), [norm.outputs[0]], set(self.nodes)
         while waiting:
             for node in {use.node for use in waiting.pop().uses()} & passed:
                 if node in self.readers and not self.linear[node].pads:
-                    found.append(node)
+                    readers.append(node)
                 elif node in self.moves:
                     waiting += node.outputs
                 else:
                     return False
-        self.readers |= dict.fromkeys(found, norm)
+        self.readers |= dict.fromkeys(readers, norm)
         return not norm.outputs[0].is_graph_output()
 
     def _behind_writer(self, norm: ir.Node) -> bool:
@@ -218,14 +218,14 @@ def components(labels: Labels, stream: LinearStream, moments: Mapping[str, Momen
     return np.asarray(vectors.T @ (axes / spread @ axes.T))
 
 
-def rotate(labels: Labels, rotations: Mapping[str, FloatArray], found: Sequence[LinearStream]) -> ir.Model:
+def rotate(labels: Labels, rotations: Mapping[str, FloatArray], linear_streams: Sequence[LinearStream]) -> ir.Model:
     """A model that computes the same as `labels.model` with rotated streams. rotations: by `key`, invertible."""
     model = copied(labels.model)
     everything = np.ones(labels.relations.count, np.bool_)
     by_node = {layer.consumer.node: layer for layer in layers(labels, everything, model)}
     twins = dict(zip(labels.model.graph.all_nodes(), model.graph.all_nodes(), strict=True))
     before, behind = dict[ir.Node, Pass](), dict[ir.Node, Pass]()
-    for stream in found:
+    for stream in linear_streams:
         rotation = rotations[stream.key]
         for node, index, axis in stream.constants:
             tensor = constant(twins[node].inputs[index])
@@ -236,7 +236,7 @@ def rotate(labels: Labels, rotations: Mapping[str, FloatArray], found: Sequence[
             passed |= {n: (rotation, None if norm is None else _affine(labels, norm)) for n, norm in layers_.items()}
     for node in dict.fromkeys((*before, *behind)):
         _rotate_layer(by_node[node], before.get(node), behind.get(node))
-    for norm in dict.fromkeys(twins[n] for stream in found for n in stream.norms):
+    for norm in dict.fromkeys(twins[n] for stream in linear_streams for n in stream.norms):
         data = norm.inputs[0]
         assert data is not None
         norm.outputs[0].replace_all_uses_with(data)
@@ -266,11 +266,11 @@ def _rotate_layer(layer: CutLayer, before: Pass | None, behind: Pass | None) -> 
 
 def _affine(labels: Labels, norm: ir.Node) -> Affine:
     """Scale and shift of each channel by a normalisation with fixed statistics."""
-    held = _statistics(norm)
-    assert held is not None  # see `_Trace.stream`
-    given = [constant(norm.inputs[index]) for index in held]
+    statistics = _statistics(norm)
+    assert statistics is not None  # see `_Trace.stream`
+    given = [constant(norm.inputs[index]) for index in statistics]
     numbers = [np.asarray(tensor.numpy(), np.float64) for tensor in given if tensor is not None]
-    return held.affine(attributes(norm, labels.evaluator.version(norm)), numbers)
+    return statistics.affine(attributes(norm, labels.evaluator.version(norm)), numbers)
 
 
 def _statistics(node: ir.Node) -> Statistics | None:

@@ -77,7 +77,7 @@ def open_arrays(path: Path, expected: Expected, samples: int | None, seed: int, 
     don't fit the model.
     """
     try:
-        found = {"": _single(path)} if path.suffix == ".npy" else _members(path)
+        by_key = {"": _single(path)} if path.suffix == ".npy" else _members(path)
     except BROKEN as problem:
         if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:  # no space to unpack the archive
             raise
@@ -85,9 +85,9 @@ def open_arrays(path: Path, expected: Expected, samples: int | None, seed: int, 
             f"{path} can't be read as {path.suffix}", why=str(problem),
             fix="write it with numpy.savez or numpy.save, without pickled objects",
         ) from None  # fmt: skip
-    keys = expected.keys_of(found, str(path))
-    arrays = {name: found[key] for name, key in keys.items()}
-    labels = found.get(LABELS) if LABELS not in arrays else None
+    keys = expected.keys_of(by_key, str(path))
+    arrays = {name: by_key[key] for name, key in keys.items()}
+    labels = by_key.get(LABELS) if LABELS not in arrays else None
     count = expected.check_forms(arrays, labels, str(path))
     source = ArrayFile(expected, arrays, labels, choose(count, samples, seed))
     for piece in source.pieces(step):
@@ -113,12 +113,12 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Arra
         with archive.open(info) as packed:
             shutil.copyfileobj(packed, unpacked)
         unpacked.seek(0)
-        found = _array(unpacked, unpacked)
+        array = _array(unpacked, unpacked)
     except BaseException:
         unpacked.close()
         raise
-    weakref.finalize(found, unpacked.close)
-    return found
+    weakref.finalize(array, unpacked.close)
+    return array
 
 
 def _single(path: Path) -> ArrayOnDisk:
@@ -131,6 +131,6 @@ def _array(file: IO[bytes], source: Any) -> ArrayOnDisk:
     shape, fortran, dtype = HEADERS[np.lib.format.read_magic(file)](file)
     if dtype.hasobject:
         raise ValueError("it contains Python objects")
-    found = ArrayOnDisk(source, file.tell(), shape, dtype, fortran)
-    found.read(np.arange(0) if shape else None)  # raises if the file is truncated
-    return found
+    array = ArrayOnDisk(source, file.tell(), shape, dtype, fortran)
+    array.read(np.arange(0) if shape else None)  # raises if the file is truncated
+    return array

@@ -42,7 +42,7 @@ def inputs_of(model: ir.Model, stated: Mapping[str, Sequence[int]] | None = None
 
     stated: shapes of dynamic inputs, by name; a dynamic batch stays dynamic.
     """
-    found = []
+    inputs = []
     for value in model.graph.inputs:
         if value.is_initializer():
             continue
@@ -58,8 +58,8 @@ def inputs_of(model: ir.Model, stated: Mapping[str, Sequence[int]] | None = None
             n if isinstance(n, int) else m if axis else None
             for axis, (n, m) in enumerate(zip(value.shape, given, strict=True))
         )
-        found.append(Input(value.name or "", value.dtype.numpy(), shape))
-    return tuple(found)
+        inputs.append(Input(value.name or "", value.dtype.numpy(), shape))
+    return tuple(inputs)
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,8 @@ class Evaluator:
         return Fact(fact.dtype or int(value.dtype or 0), value.shape.numpy(), fact.value)
 
     def _flow(self, described: NodeInfo) -> Flow | None:
-        found = None if described.operator is None else described.operator.flow
-        return found if found is not None and described.version >= found.since else None
+        flow = None if described.operator is None else described.operator.flow
+        return flow if flow is not None and described.version >= flow.since else None
 
     def enter(self, node: ir.Node, facts: Facts) -> None:
         """Add the facts of the inputs of the node's bodies, as in the first iteration, to `facts`."""
@@ -197,15 +197,15 @@ class Evaluator:
         described = self.info(node)
         if described.operator is None:
             return None
-        found = described.operator.compute(ValueCall(described.attributes, inputs, len(node.outputs)))
-        return None if found is None else found[output]
+        results = described.operator.compute(ValueCall(described.attributes, inputs, len(node.outputs)))
+        return None if results is None else results[output]
 
     def _shapes(self, node: ir.Node, described: NodeInfo, inputs: list[Fact | None]) -> list[Fact]:
         key, count, operator = described.key, len(node.outputs), described.operator
         if operator is not None and operator.shape is not None:
             return self._ruled(operator.shape, described, inputs, count) or [Fact()] * count
-        found = schema(*key, described.version)
-        if found is None or any(f is not None and (f.shape is None or not f.dtype) for f in inputs):
+        definition = schema(*key, described.version)
+        if definition is None or any(f is not None and (f.shape is None or not f.dtype) for f in inputs):
             return [Fact()] * count
         values = tuple(None if f is None or f.value is None else f.value.tobytes() for f in inputs)
         types = tuple(None if f is None else (f.dtype, f.shape) for f in inputs)
@@ -213,9 +213,9 @@ class Evaluator:
         if memo not in self._inferred:
             given = [None if f is None else (f.dtype, f.shape or (), f.value) for f in inputs]
             protos = [
-                ir.serde.serialize_attribute(a) for name, a in node.attributes.items() if name in found.attributes
+                ir.serde.serialize_attribute(a) for name, a in node.attributes.items() if name in definition.attributes
             ]
-            self._inferred[memo] = [Fact(*f) for f in inferred(found, protos, given, count, self.versions)]
+            self._inferred[memo] = [Fact(*f) for f in inferred(definition, protos, given, count, self.versions)]
         return self._inferred[memo]
 
     def _ruled(self, rule: ShapeRule, described: NodeInfo, inputs: list[Fact | None], count: int) -> list[Fact] | None:

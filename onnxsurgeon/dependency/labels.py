@@ -87,15 +87,15 @@ class Labels:
                 if value is not None and constant(value) is not None:
                     by_value.setdefault(value, []).append((node, index))
         for value, uses in by_value.items():
-            held = constant(value)
-            assert held is not None
+            weight = constant(value)
+            assert weight is not None
             single = [(use, self.uses[use]) for use in uses if use in self.uses]
             for use, axes in single:
-                yield Weight(value, held, axes, (use,))
+                yield Weight(value, weight, axes, (use,))
             if value in self.axes:
-                yield Weight(value, held, self.axes[value], tuple(uses))
+                yield Weight(value, weight, self.axes[value], tuple(uses))
             elif not single:
-                yield Weight(value, held, (None,) * len(held.shape), ())
+                yield Weight(value, weight, (None,) * len(weight.shape), ())
 
     def macs(self) -> Iterator[tuple[float, Factors]]:
         """Multiply-accumulates per sample as (coefficient, axes whose lengths multiply it)."""
@@ -274,10 +274,10 @@ class _Labeller:
         return evaluator.compute(node, inputs, value.index() or 0)
 
     def _tensor(self, value: ir.Value) -> Tensor:
-        found = self.tensors.get(value)
-        if found is None:
-            found = self.tensors[value] = tensor(value, *self.labels.facts)
-        return found
+        known = self.tensors.get(value)
+        if known is None:
+            known = self.tensors[value] = tensor(value, *self.labels.facts)
+        return known
 
     def _blank(self, value: ir.Value) -> Axes | None:
         fact = self.labels.facts[0].get(value)
@@ -287,11 +287,11 @@ class _Labeller:
         """The neurons on one input. Small constants get fresh ones per use: exporters share equal constants."""
         value = node.inputs[index]
         assert value is not None
-        held = constant(value)
-        if held is None:
+        weight = constant(value)
+        if weight is None:
             return self.labels.axes.get(value) or self._blank(value)
-        shape = tuple(held.shape.numpy())
-        small = sum(n > 1 for n in shape) <= 1 or held.dtype in INDEX_TYPES
+        shape = tuple(weight.shape.numpy())
+        small = sum(n > 1 for n in shape) <= 1 or weight.dtype in INDEX_TYPES
         if small and (node, index) not in self.labels.uses:
             self.labels.uses[node, index] = self._fresh(shape)
         elif not small and value not in self.labels.axes:

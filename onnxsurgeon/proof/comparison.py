@@ -51,10 +51,10 @@ def tolerance(labels: Labels, atol: float | None, rtol: float | None) -> Toleran
     return Tolerance(1e-5 if atol is None else atol, default if rtol is None else rtol)
 
 
-def compare(expected: Sequence[Arrays], found: Sequence[Arrays], allowed: Tolerance, provider: str) -> Comparison:
+def compare(expected: Sequence[Arrays], actual: Sequence[Arrays], allowed: Tolerance, provider: str) -> Comparison:
     """The largest differences between two sets of outputs, each element judged by the scale of its slices."""
     error, margin, worst = 0.0, 0.0, ""
-    for a, b in zip(expected, found, strict=True):
+    for a, b in zip(expected, actual, strict=True):
         if list(a) != list(b):
             return Comparison(np.inf, np.inf, provider, len(expected), f"outputs {list(a)} and {list(b)}")
         for name in a:

@@ -102,17 +102,17 @@ def prove(
                 why=problem.why.replace(str(runner.path), "it"),
                 fix="check the model, or write without a proof",
             ) from problem
-        found: list[Proven] = []
+        proven: list[Proven] = []
         try:
             for step in steps:
                 progress("prove", step.what)
                 after = runner(step.after, step.what)
-                found.append(_prove(step, before, after, runner, allowed))
+                proven.append(_prove(step, before, after, runner, allowed))
                 before = after
         except ProofError as error:
-            error.proof = Proofs(tuple(found), runner.provider, len(runner.feeds), allowed)
+            error.proof = Proofs(tuple(proven), runner.provider, len(runner.feeds), allowed)
             raise
-    return Proofs(tuple(found), runner.provider, len(runner.feeds), allowed)
+    return Proofs(tuple(proven), runner.provider, len(runner.feeds), allowed)
 
 
 class _Runner:

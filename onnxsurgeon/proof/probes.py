@@ -18,7 +18,7 @@ FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 
 def inner_values(labels: Labels, keep: Mask) -> dict[str, Positions]:
     """Up to `MOST` layer outputs, evenly spread over the graph: by name, the positions that stay along each axis."""
-    found: dict[str, Positions] = {}
+    candidates: dict[str, Positions] = {}
     selection = cutting(labels.classes, keep)
     for node, call in labels.calls.items():
         operator, value = labels.operator(node), node.outputs[0] if node.outputs else None
@@ -27,9 +27,9 @@ def inner_values(labels: Labels, keep: Mask) -> dict[str, Positions]:
         axes, fact = call.results[0], labels.facts[0].get(value)
         plain = node.graph is labels.model.graph and not value.is_graph_output() and value.name
         if plain and axes is not None and fact is not None and fact.dtype in FLOATS:
-            found[value.name or ""] = tuple(selection.positions(axis) for axis in axes)
-    chosen = np.unique(np.linspace(0, len(found) - 1, min(MOST, len(found))).round().astype(int))
-    return {name: found[name] for name in np.array(list(found))[chosen].tolist()} if found else {}
+            candidates[value.name or ""] = tuple(selection.positions(axis) for axis in axes)
+    chosen = np.unique(np.linspace(0, len(candidates) - 1, min(MOST, len(candidates))).round().astype(int))
+    return {name: candidates[name] for name in np.array(list(candidates))[chosen].tolist()} if candidates else {}
 
 
 def with_outputs(model: ir.Model, names: Mapping[str, Positions]) -> ir.Model:

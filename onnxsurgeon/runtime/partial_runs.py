@@ -21,12 +21,15 @@ from onnxsurgeon.runtime.session import Device, Session
 
 def reads(node: ir.Node) -> list[ir.Value]:
     """The values that a node and its subgraphs read from outside."""
-    inner = [n for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for n in a.value.all_nodes()]
-    made = {v for n in inner for v in n.outputs}
-    made |= {v for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for v in a.value.inputs}
-    ends = [v for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH for v in a.value.outputs]
-    values = [*node.inputs, *(v for n in inner for v in n.inputs), *ends]
-    return [v for v in dict.fromkeys(values) if v is not None and v not in made]
+    bodies = [a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+    nodes = [inner for body in bodies for inner in body.all_nodes()]
+    inside = {v for inner in nodes for v in inner.outputs} | {v for body in bodies for v in body.inputs}
+    values = [
+        *node.inputs,
+        *(v for inner in nodes for v in inner.inputs),
+        *(v for body in bodies for v in body.outputs),
+    ]
+    return [v for v in dict.fromkeys(values) if v is not None and v not in inside]
 
 
 def nodes_for(
@@ -68,8 +71,8 @@ def serialise(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: I
         graph.input.append(onnx.helper.make_tensor_value_info(name, dtype, [None] * array.ndim))
     graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in outputs)
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
-    found = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
-    return bytes(found.SerializeToString())
+    proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
+    return bytes(proto.SerializeToString())
 
 
 class Segment:
@@ -115,16 +118,16 @@ class Store:
             self.arrays[name, batch] = array
 
     def get(self, name: str, batch: int) -> np.ndarray:
-        found = self.arrays[name, batch]
-        return np.load(found) if isinstance(found, Path) else found
+        stored = self.arrays[name, batch]
+        return np.load(stored) if isinstance(stored, Path) else stored
 
     def drop(self, name: str, batches: int) -> None:
         for batch in range(batches):
-            found = self.arrays.pop((name, batch))
-            if isinstance(found, Path):
-                found.unlink()
+            stored = self.arrays.pop((name, batch))
+            if isinstance(stored, Path):
+                stored.unlink()
             else:
-                self.used -= found.nbytes
+                self.used -= stored.nbytes
 
 
 class Walk:
@@ -152,13 +155,13 @@ class Walk:
             self.pending.pop(node, None)
         needed = {v for node in self.pending for v in reads(node)} | {value, *self.model.graph.outputs}
         nodes = set(nodes_for(self.model, [value], self.live)[0])
-        made = [v for node in nodes for v in node.outputs if v in needed and constant(v) is None]
-        piece = Segment(self.model, made, self.device, self.live)
+        computed = [v for node in nodes for v in node.outputs if v in needed and constant(v) is None]
+        piece = Segment(self.model, computed, self.device, self.live)
         for batch in range(self.batches):
             arrays = piece.run({v.name or "": self.store.get(v.name or "", batch) for v in piece.fed})
-            for made_value in made:
-                self.store.put(made_value.name or "", batch, arrays[made_value.name or ""])
-        self.live |= set(made)
+            for result in computed:
+                self.store.put(result.name or "", batch, arrays[result.name or ""])
+        self.live |= set(computed)
         for old in self.live - needed:
             self.live.remove(old)
             self.store.drop(old.name or "", self.batches)

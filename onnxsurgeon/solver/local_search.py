@@ -8,13 +8,10 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import numpy.typing as npt
 
 from onnxsurgeon.arrays import FloatArray, IntArray
 from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.solver.program import Program
-
-BoolArray = npt.NDArray[np.bool_]
 
 _WIDEST = 2000  # pairs of spaces are tried in programs of at most this many spaces
 

@@ -23,10 +23,10 @@ def _before_squashing(value: ir.Value) -> ir.Value:
     return value if scores is None else scores
 
 
-def relative_error(expected: list[FloatArray], found: list[FloatArray]) -> float:
+def relative_error(expected: list[FloatArray], actual: list[FloatArray]) -> float:
     """The mean over outputs of the squared error relative to the variance."""
     losses = []
-    for a, b in zip(expected, found, strict=True):
+    for a, b in zip(expected, actual, strict=True):
         spread = float(((a - a.mean(axis=0)) ** 2).sum(dtype=np.float64))
         losses.append(float(((a - b) ** 2).sum(dtype=np.float64)) / spread if spread else 0.0)
     return float(np.mean(losses)) if losses else 0.0
