@@ -25,13 +25,13 @@ def _spelled(field: Field) -> str:
 
 
 def _metavar(field: Field) -> str:
-    form, own = field.parameter.form, field.parameter.metavar
+    form, own = field.takes.form, field.takes.metavar
     return own or (field.word.upper() if field.argument and not field.several else form.metavar)
 
 
 def _parameter(field: Field) -> inspect.Parameter:
     """A field as typer knows it; what is not given is None, what is given stays text."""
-    form = field.parameter.form
+    form = field.takes.form
     kind: Any = str
     if form.gather:
         kind = list[str]
@@ -41,13 +41,13 @@ def _parameter(field: Field) -> inspect.Parameter:
     more: dict[str, Any] = {"help": field.help, "show_default": False, "rich_help_panel": CHANGE}
     if field.argument:
         about = typer.Argument(metavar=metavar, **more)
-    elif field.parameter.off:
-        about = typer.Option(f"--no-{field.word}", **{**more, "help": field.parameter.off})
+    elif field.takes.off:
+        about = typer.Option(f"--no-{field.word}", **{**more, "help": field.takes.off})
     elif kind is bool:
         about = typer.Option(f"--{field.word}", **more)
     else:
         about = typer.Option(f"--{field.word}", metavar=metavar, **more)
-    needed = field.needed or field.several
+    needed = field.needed
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
@@ -58,9 +58,9 @@ def _parameter(field: Field) -> inspect.Parameter:
 
 def _given(field: Field, value: Any) -> Written:
     """What was written for a field."""
-    form = field.parameter.form
+    form = field.takes.form
     if form is readers.flag:
-        return written(not field.parameter.off)
+        return written(not field.takes.off)
     return written(form.gather(value, _spelled(field)) if form.gather else value)
 
 

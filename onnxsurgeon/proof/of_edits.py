@@ -67,7 +67,7 @@ class Proofs(Shown):
 
     def line(self) -> str:
         same = "the function is unchanged" if self.unchanged else "the outputs moved"
-        return f"of {len(self.steps)} steps on {self.provider}: error {self.error:.3g}, {same}"
+        return f"{len(self.steps)} step{'s' * (len(self.steps) != 1)}: error {self.error:.3g}, {same}"
 
     def table(self) -> Iterator[Sequence[object]]:
         yield "step", "error", "outputs moved by"

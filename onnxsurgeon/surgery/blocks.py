@@ -14,12 +14,14 @@ from typing import Any, ClassVar, Literal
 from zlib import crc32
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.dependency.names import name_of
 from onnxsurgeon.edit.inits import FRESH, INITS, SPLIT
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.ops.registry import of_kind
 from onnxsurgeon.surgery.draft import Draft
 
 
@@ -52,6 +54,13 @@ class Site:
 
     def add(self, operator: str, inputs: Sequence[ir.Value | None], *attributes: ir.Attr, part: str = "") -> ir.Value:
         """The output of a node behind what was added last."""
+        try:
+            onnx.defs.get_schema(operator, self.opset)
+        except onnx.defs.SchemaError:
+            raise UsageError(
+                f"{self.name} needs {operator}, which opset {self.opset} does not have",
+                fix="convert the model with onnx.version_converter, or choose another",
+            ) from None
         last = inputs[0].producer() if inputs and inputs[0] is not None else None
         name = f"{self.name}.{part}" if part else self.name
         return self.draft.node(operator, inputs, attributes, name=name, after=last)
@@ -153,14 +162,7 @@ class Activation:
                 why=f"known: {', '.join(ACTIVATIONS)}",
                 fix="choose one of these",
             )
-        since, make = ACTIVATIONS[self.kind]
-        if site.opset < since:
-            raise UsageError(
-                f"{self.kind} needs opset {since}",
-                why=f"the model has opset {site.opset}",
-                fix="convert the model with onnx.version_converter, or choose another",
-            )
-        return make(site)
+        return ACTIVATIONS[self.kind](site)
 
 
 @dataclass(frozen=True)
@@ -233,22 +235,14 @@ def _prelu(site: Site) -> ir.Value:
     return site.add("PRelu", [site.value, site.weight("slope", np.full(shape, 0.25))])
 
 
-ACTIVATIONS: dict[str, tuple[int, Callable[[Site], ir.Value]]] = {
-    "Relu": (1, _plain("Relu")),
-    "Relu6": (7, _relu6),
-    "LeakyRelu": (1, _plain("LeakyRelu", alpha=0.01)),
-    "PRelu": (7, _prelu),
-    "Elu": (1, _plain("Elu")),
-    "Selu": (1, _plain("Selu")),
-    "Sigmoid": (1, _plain("Sigmoid")),
-    "Tanh": (1, _plain("Tanh")),
-    "Softplus": (1, _plain("Softplus")),
-    "HardSigmoid": (1, _plain("HardSigmoid")),
-    "HardSwish": (7, _hard_swish),
-    "Silu": (1, _silu),
-    "Gelu": (9, _gelu),
-    "Mish": (18, _plain("Mish")),
-    "Identity": (1, _plain("Identity")),
+ACTIVATIONS: dict[str, Callable[[Site], ir.Value]] = {
+    **{word: _plain(word) for word in of_kind("activation")},
+    "LeakyRelu": _plain("LeakyRelu", alpha=0.01),
+    "Relu6": _relu6,
+    "PRelu": _prelu,
+    "HardSwish": _hard_swish,
+    "Silu": _silu,
+    "Gelu": _gelu,
 }
 BLOCKS: dict[str, Callable[..., Block | Separable]] = {
     "Conv": Conv,

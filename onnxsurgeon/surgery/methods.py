@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from onnxsurgeon.edit.inits import FRESH, SPLIT, told
-from onnxsurgeon.surgery import readers
-from onnxsurgeon.surgery.operation import OPERATIONS, Parameter, operation
+from onnxsurgeon.surgery import readers as form
+from onnxsurgeon.surgery.operation import OPERATIONS, Takes, operation
 from onnxsurgeon.surgery.parameters import (
     LAYERS,
     After,
@@ -59,31 +59,23 @@ class Operations:
     )
     def resize(
         self,
-        *widths: Annotated[str | Mapping[str, Any], Parameter(readers.widths, "Nodes and their new widths.")],
+        *widths: Annotated[str | Mapping[str, Any], Takes(form.widths, "Nodes and their new widths.")],
         keep: Annotated[
             Mapping[str, Any] | None,
-            Parameter(readers.positions, "Neurons that must stay, like fc:0,217,482 or fc:0-9. Repeatable."),
+            Takes(form.positions, "Neurons that must stay, like fc:0,217,482 or fc:0-9. Repeatable."),
         ] = None,
-        drop: Annotated[
-            Mapping[str, Any] | None, Parameter(readers.positions, "Neurons that must go. Repeatable.")
-        ] = None,
+        drop: Annotated[Mapping[str, Any] | None, Takes(form.positions, "Neurons that must go. Repeatable.")] = None,
         importance: Importance = "l2-norm",
-        round_to: Annotated[
-            int, Parameter(readers.number(1), "The widths that are asked for become multiples of N.")
-        ] = 1,
+        round_to: Annotated[int, Takes(form.number(1), "The widths that are asked for become multiples of N.")] = 1,
         max_new: Annotated[
             int | Mapping[str, int] | None,
-            Parameter(readers.bound, "At most N new neurons on each axis, or on that of a node. Repeatable."),
+            Takes(form.bound, "At most N new neurons, on each axis or on a node's. Repeatable."),
         ] = None,
-        relax: Annotated[
-            bool, Parameter(readers.flag, "Take the nearest widths where the exact ones can't be had.")
-        ] = False,
+        relax: Annotated[bool, Takes(form.flag, "Take the nearest widths if the exact ones can't be had.")] = False,
         init: Grown = "normal",
         attention: Annotated[
             str,
-            Parameter(
-                readers.word(("auto", "heads", "head-size")), "Whether attention changes whole heads or parts of each."
-            ),
+            Takes(form.word(("auto", "heads", "head-size")), "Change whole heads, or parts of each."),
         ] = "auto",
         seed: Seed = 0,
     ) -> Resized:
@@ -120,9 +112,7 @@ class Operations:
         self,
         name: Name,
         *,
-        through: Annotated[
-            str | None, Parameter(readers.text, "Which of several nodes that feed it takes its place.")
-        ] = None,
+        through: Annotated[str | None, Takes(form.text, "Which of the nodes that feed it takes its place.")] = None,
         align: Align = "auto",
         importance: Importance = "l2-norm",
         init: Grown = "normal",
@@ -145,7 +135,7 @@ class Operations:
         self,
         op: Annotated[
             str | Block,
-            Parameter(readers.word(layers, "OP"), f"{LAYERS}.", option=True, objects=True),
+            Takes(form.word(layers, "OP"), f"{LAYERS}.", option=True, objects=True),
         ],
         *,
         after: After,
@@ -154,13 +144,13 @@ class Operations:
         bias: Bias = None,
         init: Annotated[
             str | None,
-            Parameter(readers.word(FRESH), f"What the weights start as: {told(*FRESH)}.", unless="identity"),
+            Takes(form.word(FRESH), f"What the weights start as: {told(*FRESH)}.", unless="identity"),
         ] = None,
         readers: Annotated[
             str | Sequence[str] | None,
-            Parameter(readers.texts, "Only in front of this node. Repeatable.", "READER", "for", unless="all"),
+            Takes(form.texts, "Only in front of this node. Repeatable.", "READER", "for", unless="all"),
         ] = None,
-        name: Annotated[str | None, Parameter(readers.text, "The name of the new node.")] = None,
+        name: Annotated[str | None, Takes(form.text, "The name of the new node.")] = None,
         seed: Seed = 0,
     ) -> Node:
         """Put a fresh node behind another; as wide as that.
@@ -183,10 +173,10 @@ class Operations:
     def connect(
         self,
         source: From,
-        target: Annotated[str, Parameter(readers.text, "A node that adds or concatenates.", "TO", "to")],
+        target: Annotated[str, Takes(form.text, "A node that adds or concatenates.", "TO", "to")],
         *,
         position: Annotated[
-            int | None, Parameter(readers.number(0), "Which of its inputs, from 0.", unless="the last")
+            int | None, Takes(form.number(0), "Which of its inputs, from 0.", unless="the last")
         ] = None,
         align: Align = "auto",
         importance: Importance = "l2-norm",
@@ -211,7 +201,7 @@ class Operations:
     def disconnect(
         self,
         source: From,
-        target: Annotated[str, Parameter(readers.text, "The node that loses this input.", "TO", "to")],
+        target: Annotated[str, Takes(form.text, "The node that loses this input.", "TO", "to")],
     ) -> None:
         """Take an input from a node that adds or concatenates; what nothing reads any more goes, too.
 
@@ -228,8 +218,8 @@ class Operations:
     )
     def kernel(
         self,
-        name: Annotated[str, Parameter(readers.text, "A Conv or ConvTranspose.")],
-        size: Annotated[int | str | Sequence[int], Parameter(readers.kernel, "The new size of its kernel, like 3x5.")],
+        name: Annotated[str, Takes(form.text, "A Conv or ConvTranspose.")],
+        size: Annotated[int | str | Sequence[int], Takes(form.kernel, "Its new size, like 3 or 3x5.")],
     ) -> None:
         """Change the kernel of a convolution; pads follow, so that the output's size stays.
 
@@ -248,12 +238,10 @@ class Operations:
     )
     def activation(
         self,
-        name: Annotated[str, Parameter(readers.text, "An activation.")],
+        name: Annotated[str, Takes(form.text, "An activation.")],
         kind: Annotated[
             str,
-            Parameter(
-                readers.word(activations, "KIND"), "Relu, Relu6, LeakyRelu, Silu, Gelu, HardSwish, Mish, Tanh, ..."
-            ),
+            Takes(form.word(activations, "KIND"), "Relu, Relu6, LeakyRelu, Silu, Gelu, Mish, Tanh, ..."),
         ],
     ) -> None:
         """Put another activation in the place of one.
@@ -271,12 +259,12 @@ class Operations:
     )
     def replace(
         self,
-        name: Annotated[str, Parameter(readers.text, "The node whose place it takes.")],
+        name: Annotated[str, Takes(form.text, "The node whose place it takes.")],
         op: Annotated[
             str | Block | Separable,
-            Parameter(
-                readers.word(blocks, "OP"),
-                f"{LAYERS}; or Separable: a Conv becomes a depthwise and a pointwise one.",
+            Takes(
+                form.word(blocks, "OP"),
+                f"{LAYERS}; or Separable, for a Conv.",
                 option=True,
                 objects=True,
             ),
@@ -287,8 +275,8 @@ class Operations:
         bias: Bias = None,
         init: Annotated[
             str | None,
-            Parameter(
-                readers.word(tuple(dict.fromkeys((*FRESH, *SPLIT)))),
+            Takes(
+                form.word(tuple(dict.fromkeys((*FRESH, *SPLIT)))),
                 f"What the weights start as: {told(*dict.fromkeys((*FRESH, *SPLIT)))}.",
                 unless="he; of Separable closest",
             ),
@@ -314,20 +302,18 @@ class Operations:
     )
     def splice(
         self,
-        other: Annotated[
-            Source, Parameter(readers.file, "The model that the sub-graph is from.", "OTHER", "file", objects=True)
-        ],
+        other: Annotated[Source, Takes(form.file, "The model with the sub-graph.", "OTHER", "file", objects=True)],
         *,
         after: After,
         entry: Annotated[
             str | None,
-            Parameter(readers.text, "The value or node where it begins.", "VALUE", unless="its only input"),
+            Takes(form.text, "The value or node where it begins.", "VALUE", unless="its only input"),
         ] = None,
         exit: Annotated[
             str | None,
-            Parameter(readers.text, "The value or node where it ends.", "VALUE", unless="its only output"),
+            Takes(form.text, "The value or node where it ends.", "VALUE", unless="its only output"),
         ] = None,
-        prefix: Annotated[str, Parameter(readers.text, "What its nodes' names begin with.", "TEXT")] = "spliced.",
+        prefix: Annotated[str, Takes(form.text, "What its nodes' names begin with.", "TEXT")] = "spliced.",
         align: Align = "auto",
         importance: Importance = "l2-norm",
         init: Grown = "normal",

@@ -25,7 +25,7 @@ OPERATIONS: dict[str, Operation] = {}
 
 
 @dataclass(frozen=True)
-class Parameter:
+class Takes:
     """What an operation takes.
 
     word: in recipes and on the shell, where it isn't the name in Python. unless: what happens by default, in words.
@@ -52,24 +52,36 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Field:
-    """A parameter in its place. name: in Python; word: elsewhere. argument: by its place on the shell."""
+    """A parameter in its place. word: what it is called outside of Python."""
 
-    name: str
     word: str
-    parameter: Parameter
-    default: Any
-    argument: bool
-    several: bool
+    takes: Takes
+    place: inspect.Parameter
+
+    @property
+    def name(self) -> str:
+        return self.place.name
+
+    @property
+    def several(self) -> bool:
+        """Whether it stands for any number of values."""
+        return self.place.kind is self.place.VAR_POSITIONAL
+
+    @property
+    def argument(self) -> bool:
+        """Whether the shell tells it by its place."""
+        return self.place.kind is not self.place.KEYWORD_ONLY and not self.takes.option
 
     @property
     def needed(self) -> bool:
-        return self.default is inspect.Parameter.empty
+        return self.place.default is self.place.empty
 
     @property
     def help(self) -> str:
         """With the default in brackets."""
-        shown = self.parameter.unless or (self.default if isinstance(self.default, str | int) else "")
-        return self.parameter.help + (f" [default: {shown}]" if shown != "" and not isinstance(shown, bool) else "")
+        default = self.place.default
+        shown = self.takes.unless or (str(default) if isinstance(default, str | int) and default is not False else "")
+        return self.takes.help + (f" [default: {shown}]" if shown else "")
 
 
 @dataclass(frozen=True)
@@ -95,7 +107,7 @@ class Operation:
 
     @property
     def needs(self) -> list[str]:
-        return [word for word, field in self.fields.items() if field.needed or field.several]
+        return [word for word, field in self.fields.items() if field.needed]
 
     @property
     def summary(self) -> str:
@@ -130,7 +142,7 @@ class Operation:
             if word not in given:
                 raise UsageError(f"{where}{self.name} needs {word}", why=_known(self.fields), fix=f"add {word}: ...")
         values = {
-            field.name: field.parameter.form.read(given[word], spelled(field))
+            field.name: field.takes.form.read(given[word], spelled(field))
             for word, field in self.fields.items()
             if word in given
         }
@@ -143,7 +155,10 @@ class Operation:
     def requests(self, content: Written, beside: Mapping[str, Written], where: str) -> list[Request]:
         """What an entry of a recipe asks for: `content` under the operation's name, other keys beside it."""
         beside = {key.replace("_", "-"): value for key, value in beside.items()}
-        entries = self._pairs(content) if self.pairs and isinstance(content.value, dict) else [self._under(content)]
+        entries = [self._under(content)]
+        if self.pairs and isinstance(content.value, dict):
+            one, other = (field.word for field in self.arguments)
+            entries = [{one: Written(k, v.where), other: v} for k, v in content.value.items()] or [{}]
         found = []
         for entry in entries:
             twice = [key for key in entry if key in beside]
@@ -157,13 +172,6 @@ class Operation:
         if self.pairs and field.argument and field.word in list(entry)[1:]:
             return f"{self.name} of {next(iter(entry.values()))}"
         return field.word
-
-    def _pairs(self, content: Written) -> list[dict[str, Written]]:
-        assert isinstance(content.value, dict)
-        first, second = self.arguments
-        return [
-            {first.word: Written(key, value.where), second.word: value} for key, value in content.value.items()
-        ] or [{}]
 
     def _under(self, content: Written) -> dict[str, Written]:
         """The fields that stand under the operation's name."""
@@ -224,7 +232,13 @@ def operation(
         signature = inspect.signature(method)
         name = method.__name__
         parameters = _described(method)
-        OPERATIONS[name] = Operation(name, method, signature, _fields(signature, parameters), examples, pairs, check)
+        fields = [
+            Field(takes.word or key.replace("_", "-"), takes, signature.parameters[key])
+            for key, takes in parameters.items()
+            if not takes.shared
+        ]
+        named = {field.word: field for field in fields}
+        OPERATIONS[name] = Operation(name, method, signature, named, examples, pairs, check)
 
         @functools.wraps(method)
         def checked(*args: P.args, **options: P.kwargs) -> R:
@@ -248,26 +262,13 @@ class _Names(dict[str, Any]):
         return getattr(builtins, name, Any)
 
 
-def _described(method: Callable[..., Any]) -> dict[str, Parameter]:
+def _described(method: Callable[..., Any]) -> dict[str, Takes]:
     hints = get_type_hints(method, localns=_Names(vars(sys.modules[method.__module__])), include_extras=True)
     return {
-        name: next(extra for extra in get_args(hint) if isinstance(extra, Parameter))
+        name: next(extra for extra in get_args(hint) if isinstance(extra, Takes))
         for name, hint in hints.items()
         if get_origin(hint) is Annotated
     }
-
-
-def _fields(signature: inspect.Signature, parameters: Mapping[str, Parameter]) -> dict[str, Field]:
-    """The parameters that have a word, in order."""
-    found = {}
-    for name, parameter in parameters.items():
-        if not parameter.shared:
-            place = signature.parameters[name]
-            word = parameter.word or name.replace("_", "-")
-            argument = place.kind is not place.KEYWORD_ONLY and not parameter.option
-            several = place.kind is place.VAR_POSITIONAL
-            found[word] = Field(name, word, parameter, place.default, argument, several)
-    return found
 
 
 def requests(entry: Written) -> list[Request]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from onnxsurgeon.edit.inits import GROWN, told
 from onnxsurgeon.surgery import readers
-from onnxsurgeon.surgery.operation import Parameter
+from onnxsurgeon.surgery.operation import Takes
 
 if TYPE_CHECKING:
     from onnxsurgeon.surgery.blocks import Block, Separable
@@ -41,33 +41,31 @@ def made(op: str | Block | Separable, **options: Any) -> Block | Separable:
     return block(op, **{key: value for key, value in options.items() if key in takes})
 
 
-Name = Annotated[str, Parameter(readers.text, "The node.")]
+Name = Annotated[str, Takes(readers.text, "The node.")]
 Importance = Annotated[
     str | Mapping[str, Any] | Callable[[str, int], Any],
-    Parameter(
+    Takes(
         readers.importance,
         "What neurons are worth: l1, l2, l2-norm, bn-scale, random, uniform, or file:scores.npz.",
         objects=True,
     ),
 ]
-Grown = Annotated[str, Parameter(readers.word(GROWN), f"What new neurons start as: {told(*GROWN)}.")]
+Grown = Annotated[str, Takes(readers.word(GROWN), f"What new neurons start as: {told(*GROWN)}.")]
 Align = Annotated[
     str,
-    Parameter(
+    Takes(
         readers.word(("auto", "grow", "shrink", "both")),
         "Where widths differ: grow the smaller, shrink the larger, or both; auto takes the first that can be.",
     ),
 ]
-Seed = Annotated[int, Parameter(readers.number(0), "Of what is drawn.", shared=True)]
-After = Annotated[str, Parameter(readers.text, "The node, or input of the graph, to stand behind.")]
+Seed = Annotated[int, Takes(readers.number(0), "Of what is drawn.", shared=True)]
+After = Annotated[str, Takes(readers.text, "The node, or input of the graph, to stand behind.")]
 Kernel = Annotated[
-    int | str | Sequence[int] | None, Parameter(readers.kernel, "Kernel size of a Conv or pooling.", unless="3")
+    int | str | Sequence[int] | None, Takes(readers.kernel, "Kernel size of a Conv or pooling.", unless="3")
 ]
-Groups = Annotated[int | None, Parameter(readers.number(1), "Groups of a Conv.", unless="1")]
-Bias = Annotated[
-    bool | None, Parameter(readers.flag, "Whether a Conv or Linear has a bias.", off="Leave the bias out.")
-]
-From = Annotated[str, Parameter(readers.text, "The node, or input of the graph, that feeds the other.", "FROM", "from")]
+Groups = Annotated[int | None, Takes(readers.number(1), "Groups of a Conv.", unless="1")]
+Bias = Annotated[bool | None, Takes(readers.flag, "Whether a Conv or Linear has a bias.", off="Leave the bias out.")]
+From = Annotated[str, Takes(readers.text, "The node, or input of the graph, that feeds the other.", "FROM", "from")]
 
 
 def choices(align: str, importance: Any, init: str, seed: int) -> Choices:

@@ -453,9 +453,9 @@ def test_what_help_and_documentation_say_is_the_record(run: Run) -> None:
         text = " ".join(run(name, "--help").stdout.split())
         document = getattr(osg.Network, name).__doc__
         for field in operation.fields.values():
-            said = field.parameter.off or field.parameter.help
+            said = field.takes.off or field.takes.help
             assert said.split(":")[0] in text.replace("- ", "-"), field.word
-            assert f"{field.name}: {field.parameter.help}" in document
+            assert f"{field.name}: {field.takes.help}" in document
 
 
 def test_the_table_of_recipes_is_made_of_the_records() -> None:
