@@ -112,11 +112,10 @@ def require_same(found: Validation) -> None:
             lines.append(f"output {row.name} has shape {row.before} and {row.after}")
         elif row.margin > 1 and not found.shapes_only:
             lines.append(f"output {row.name} differs by {row.error:.3g} of its scale" + (row.note and f", {row.note}"))
-    raise ProofError(
-        "the models are not the same",
-        why="\n".join(lines),
-        fix="set --atol and --rtol, or use --shapes-only if the values may differ, as after pruning",
-    )
+    values = not found.differences and all(row.before == row.after for row in found.outputs)
+    fix = "set --atol and --rtol, or use --shapes-only if the values may differ, as after pruning"
+    fix = fix if values else "compare models whose inputs and outputs are to be the same"
+    raise ProofError("the models are not the same", why="\n".join(lines), fix=fix)
 
 
 def _run(session: Session, feed: Arrays, path: str | os.PathLike[str]) -> Arrays:

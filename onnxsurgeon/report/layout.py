@@ -107,15 +107,14 @@ class Columns:
         return table
 
     def _lines(self, widths: Sequence[int]) -> Iterator[Text]:
-        """One line a row, for other programs: two spaces or more between cells, and nothing behind the last."""
+        """One line a row, for other programs: two spaces or more between cells, none of which is empty."""
         for row in zip(*self._columns(), strict=True):
-            cells = (
-                " " * (width - cell_len(cell)) + cell
-                if heading.startswith(">")
-                else cell + " " * (width - cell_len(cell))
-                for cell, heading, width in zip(row, self.headings, widths, strict=True)
-            )
-            yield Text("  ".join(cells).rstrip(), no_wrap=True)
+            line = ""
+            for cell, heading, width in zip(row, self.headings, widths, strict=True):
+                text = cell or "-" * bool(heading)
+                space = " " * (width - cell_len(text))
+                line += "  " + (space + text if heading.startswith(">") else text + space)
+            yield Text(line[2:].rstrip(), no_wrap=True)
 
     def _stacked(self, screen: Console, width: int) -> Iterator[Text]:
         """The first cell of a row, and below it the others behind their headings."""

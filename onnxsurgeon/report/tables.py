@@ -240,7 +240,7 @@ def _layers(report: Report) -> list[RenderableType]:
 
 def _axes(layer: Report) -> RenderableType:
     rows = [
-        (f"{kind} {tensor['name']}" if number == 0 else "", number, "?" if axis["size"] is None else axis["size"],
+        (f"{kind} {tensor['name']}", number, "?" if axis["size"] is None else axis["size"],
          axis["units"] or "-", axis["free"] if axis["units"] else "-", _cause(axis))
         for kind in ("output", "weight")
         for tensor in layer[f"{kind}s"]
