@@ -150,5 +150,21 @@ def test_only_ops_tells_operators_apart(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_ops_knows_what_an_input_is(path: Path) -> None:
+    """All that others may take for granted is that the first one holds the data: they ask the operator's record."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    places = [n for n in ast.walk(tree) if isinstance(n, ast.Subscript) and getattr(n.value, "attr", "") == "inputs"]
+    known = [n.lineno for n in places if isinstance(n.slice, ast.Constant) and n.slice.value != 0]
+    assert room(path) == "ops" or not known
+
+
+def test_every_family_of_operators_is_imported() -> None:
+    """What is not would not be registered."""
+    families = {p.stem for p in (PACKAGE / "ops").glob("*.py") if "\nadd(" in p.read_text(encoding="utf-8")}
+    tree = imports(PACKAGE / "ops/__init__.py")
+    assert families <= {name.rpartition(".")[2] for name in tree}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_is_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES

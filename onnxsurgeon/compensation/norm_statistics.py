@@ -73,7 +73,7 @@ def norms(labels: Labels, fitted: Collection[ir.Value]) -> Iterator[Norm]:
         if statistics is None or call is None or node.inputs[0] in fitted or not statistics.fixed(call.attributes):
             continue
         axes = call.axes(0)
-        axis = None if axes is None else axes[1]
+        axis = None if axes is None else axes[statistics.channels]
         known = [constant(node.inputs[index]) for index in (statistics.mean, statistics.variance)]
         if axis is not None and all(tensor is not None and tensor.dtype == ir.DataType.FLOAT for tensor in known):
             yield Norm(node, statistics, axis)

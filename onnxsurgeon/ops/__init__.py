@@ -20,7 +20,7 @@ one.
 What is not registered is frozen, and reported.
 """
 
-from onnxsurgeon.ops import (
+from onnxsurgeon.ops import (  # noqa: F401 - each registers its operators
     activations,
     attention,
     control_flow,
@@ -43,25 +43,4 @@ from onnxsurgeon.ops import (
 from onnxsurgeon.ops.call import Call, Tensor
 from onnxsurgeon.ops.registry import MICROSOFT, OPERATORS, Operator
 
-FAMILIES = (
-    activations,
-    attention,
-    control_flow,
-    convolution,
-    elementwise,
-    expansion,
-    fused_attention,
-    indexing,
-    joining,
-    normalisation,
-    pooling,
-    products,
-    quantised,
-    recurrent,
-    reduction,
-    reshaping,
-    sizes,
-    whole,
-)  # each registers its records
-
-__all__ = ["FAMILIES", "MICROSOFT", "OPERATORS", "Call", "Operator", "Tensor"]
+__all__ = ["MICROSOFT", "OPERATORS", "Call", "Operator", "Tensor"]

@@ -11,21 +11,11 @@ from math import inf, pi, sqrt
 import numpy as np
 
 from onnxsurgeon.arrays import Array
-from onnxsurgeon.ops.call import (
-    Call,
-    ValueCall,
-)
+from onnxsurgeon.ops.call import Call, ValueCall
 from onnxsurgeon.ops.elementwise import NARY, UNARY
 from onnxsurgeon.ops.gradient import GradientCall, slope
-from onnxsurgeon.ops.registry import (
-    MICROSOFT,
-    Operator,
-    add,
-)
-from onnxsurgeon.ops.shape_inference import (
-    ShapeRule,
-    like,
-)
+from onnxsurgeon.ops.registry import MICROSOFT, Operator, add
+from onnxsurgeon.ops.shape_inference import ShapeRule, like
 from onnxsurgeon.ops.signatures import signature
 
 ACTIVATION = replace(UNARY, kind="activation")
@@ -71,30 +61,29 @@ def _hard_sigmoid(call: GradientCall) -> str:
     return call.emit("Mul", _between(call, call.outputs[0], 0.0, 1.0), float(call.attributes["alpha"]))
 
 
-def _sigmoid(call: GradientCall) -> str:
-    return call.emit("Mul", call.outputs[0], call.emit("Sub", 1.0, call.outputs[0]))
-
-
-def _tanh(call: GradientCall) -> str:
-    return call.emit("Sub", 1.0, call.emit("Mul", call.outputs[0], call.outputs[0]))
-
-
 add("Celu Mish Selu Softsign Swish ThresholdedRelu", ACTIVATION)
-add("Elu", replace(ACTIVATION, gradient=slope(_elu)))
-add("Gelu", replace(ACTIVATION, gradient=slope(_gelu)))
-add("HardSigmoid", replace(ACTIVATION, gradient=slope(_hard_sigmoid)))
-add("HardSwish", replace(ACTIVATION, gradient=slope(_hard_swish)))
-add("LeakyRelu", replace(ACTIVATION, gradient=slope(_leaky)))
-add("Sigmoid", replace(ACTIVATION, squashes=True, gradient=slope(_sigmoid)))
-add("Softplus", replace(ACTIVATION, gradient=slope(lambda call: call.emit("Sigmoid", call.inputs[0]))))
-add("Tanh", replace(ACTIVATION, gradient=slope(_tanh)))
+add("Elu", ACTIVATION, gradient=slope(_elu))
+add("Gelu", ACTIVATION, gradient=slope(_gelu))
+add("HardSigmoid", ACTIVATION, gradient=slope(_hard_sigmoid))
+add("HardSwish", ACTIVATION, gradient=slope(_hard_swish))
+add("LeakyRelu", ACTIVATION, gradient=slope(_leaky))
+add(
+    "Sigmoid",
+    ACTIVATION,
+    squashes=True,
+    gradient=slope(lambda call: call.emit("Mul", call.outputs[0], call.emit("Sub", 1.0, call.outputs[0]))),
+)
+add("Softplus", ACTIVATION, gradient=slope(lambda call: call.emit("Sigmoid", call.inputs[0])))
+add(
+    "Tanh",
+    ACTIVATION,
+    gradient=slope(lambda call: call.emit("Sub", 1.0, call.emit("Mul", call.outputs[0], call.outputs[0]))),
+)
 add(
     "Relu",
-    replace(
-        ACTIVATION,
-        bounds=lambda call: (0.0, inf),
-        gradient=slope(lambda call: call.emit.mask("Greater", call.inputs[0], 0.0)),
-    ),
+    ACTIVATION,
+    bounds=lambda call: (0.0, inf),
+    gradient=slope(lambda call: call.emit.mask("Greater", call.inputs[0], 0.0)),
 )
 
 # --- with parameters -------------------------------------------------------------------------------------------------
@@ -130,8 +119,8 @@ def clipped(call: ValueCall) -> Array:
     return np.asarray(np.clip(call.inputs[0], low, high)).astype(call.inputs[0].dtype)
 
 
-add("Clip", replace(ACTIVATION, value=clipped, bounds=clip_bounds, gradient=(clip_gradient,)))
-add("PRelu", replace(NARY, kind="activation", gradient=(prelu_gradient,)))
+add("Clip", ACTIVATION, value=clipped, bounds=clip_bounds, gradient=(clip_gradient,))
+add("PRelu", NARY, kind="activation", gradient=(prelu_gradient,))
 add("SwiGLU", NARY)
 
 # --- of com.microsoft, and of old experiments ------------------------------------------------------------------------
@@ -139,6 +128,6 @@ add("SwiGLU", NARY)
 MAPPED = Operator(signature("... -> ..."), silence="none", shape=ShapeRule(like(0)))
 BIASED = Operator(signature("..., ... -> ..."), silence="none", shape=ShapeRule(like(0)), neutral={0: 0.0, 1: 0.0})
 
-add("Gelu QuickGelu", replace(MAPPED, kind="activation"), domain=MICROSOFT)
+add("Gelu QuickGelu", MAPPED, kind="activation", domain=MICROSOFT)
 add("BiasGelu FastGelu", BIASED, domain=MICROSOFT)
 add("ParametricSoftplus ScaledTanh", MAPPED)

@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import sqrt
 
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import POSITIONS, Axes, Axis
-from onnxsurgeon.ops.call import (
-    Call,
-    Changes,
-    Keep,
-    blocks,
-    unchanged,
-)
-from onnxsurgeon.ops.registry import (
-    MICROSOFT,
-    Factors,
-    Operator,
-    Rule,
-    add,
-)
-from onnxsurgeon.ops.shape_inference import (
-    Attributes,
-    ShapeRule,
-    Shapes,
-    like,
-)
+from onnxsurgeon.ops.call import Call, Changes, Keep, blocks, unchanged
+from onnxsurgeon.ops.registry import MICROSOFT, Factors, Operator, Rule, add
+from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes, like
 from onnxsurgeon.ops.signatures import counted, everything, read
 
 SEPARATE = "b (h r) _ d, b h _ d, b h _ e", "b (h r) _ e"
@@ -105,9 +87,9 @@ def linear_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
 
 LINEAR = Operator(linear_attention, resize=count_heads)
 
-add("Attention", Operator(attention, resize=count_heads, macs=attention_macs))
+add("Attention", attention, resize=count_heads, macs=attention_macs)
 add("LinearAttention", LINEAR)
-add("LinearAttention", replace(LINEAR, shape=ShapeRule(linear_shape)), domain=MICROSOFT)
+add("LinearAttention", LINEAR, shape=ShapeRule(linear_shape), domain=MICROSOFT)
 
 # --- rotations -------------------------------------------------------------------------------------------------------
 
@@ -169,9 +151,5 @@ def tie_angles(call: Call, flat: Axis, angle: Axis, count: int) -> None:
         call.relations.same(pairs[0], angle)
 
 
-add("RotaryEmbedding", Operator(rotary(1, 3), silence="none", resize=rotary_sizes(1)))
-add(
-    "RotaryEmbedding",
-    Operator(rotary(2, 1), silence="none", resize=rotary_sizes(2), shape=ShapeRule(like(0))),
-    domain=MICROSOFT,
-)
+add("RotaryEmbedding", rotary(1, 3), silence="none", resize=rotary_sizes(1))
+add("RotaryEmbedding", rotary(2, 1), silence="none", resize=rotary_sizes(2), shape=ShapeRule(like(0)), domain=MICROSOFT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +113,10 @@ class ValueCall(Parameters):
         return self.inputs[index] if index < len(self.inputs) else None
 
 
+class UnknownShape(Exception):
+    """A rule needs a shape that is not known."""
+
+
 @dataclass
 class Call(Parameters):
     """One node while its rule runs: `inputs` and `outputs` are tensors, `axes(i)` the neurons of input i."""
@@ -137,6 +141,27 @@ class Call(Parameters):
         """The neurons on the axes of input `index`; None where it is absent or of unknown rank."""
         self.read.add(index)
         return self.label(index) if self.has(index) else None
+
+    def known(self, index: int) -> Axes:
+        """As `axes`. Raises UnknownShape, on which everything is frozen, where they are not known."""
+        found = self.axes(index)
+        if found is None:
+            raise UnknownShape
+        return found
+
+    def sizes(self, index: int) -> Shape:
+        """The shape of input `index`. Raises UnknownShape."""
+        found = self.shape(index)
+        if found is None:
+            raise UnknownShape
+        return found
+
+    def made(self, index: int) -> Shape:
+        """The shape of output `index`. Raises UnknownShape."""
+        found = self.outputs[index].shape
+        if found is None:
+            raise UnknownShape
+        return found
 
     def has(self, index: int) -> bool:
         return index < len(self.inputs) and self.inputs[index] is not None
@@ -215,3 +240,28 @@ def blocks(keep: Keep, axis: Ids, size: int) -> int:
         return 1
     whole = (classes == classes[:, :1]).all(axis=1)
     return int(np.where(whole, rows[:, 0], rows.any(axis=1)).sum())
+
+
+# --- a tensor that holds several, stacked along an axis ---------------------------------------------------------------
+
+Parts = tuple[int, ...]
+
+
+class PackedPart(NamedTuple):
+    """What an output holds: `parts` stacked along `axis`; None: one of them alone, without that axis."""
+
+    axis: int | None
+    parts: Parts
+
+
+class Unpacking(NamedTuple):
+    """What a node does to a packed tensor.
+
+    pieces: one for each output. copied: whether it is done to each part (else the parts stay as they are); then
+    `attributes` and the constants in `inputs` are what the copies have in place of the node's own.
+    """
+
+    pieces: tuple[PackedPart, ...]
+    copied: bool = False
+    attributes: Mapping[str, Sequence[int]] = {}
+    inputs: Mapping[int, Sequence[int]] = {}

@@ -8,19 +8,9 @@ import numpy as np
 import onnx
 
 from onnxsurgeon.neurons.relations import WORKED, Axes, Axis
-from onnxsurgeon.ops.call import (
-    Call,
-    Fact,
-)
-from onnxsurgeon.ops.registry import (
-    Flow,
-    Given,
-    Operator,
-    add,
-)
-from onnxsurgeon.ops.shape_inference import (
-    Attributes,
-)
+from onnxsurgeon.ops.call import Call, Fact
+from onnxsurgeon.ops.registry import Flow, Given, add
+from onnxsurgeon.ops.shape_inference import Attributes
 
 UNTIED = "what goes around a loop can't be cut alike"
 SCAN_SINCE = 9  # before, it is a loop over batches
@@ -29,9 +19,6 @@ SCAN_SINCE = 9  # before, it is a loop over batches
 def _shape_of(fact: Fact | None) -> Fact:
     """Without the value, which changes from turn to turn."""
     return Fact() if fact is None else Fact(fact.dtype, fact.shape)
-
-
-# --- If --------------------------------------------------------------------------------------------------------------
 
 
 def chosen(attributes: Attributes, given: Given, returned: Mapping[str, Sequence[Fact]]) -> Sequence[Fact]:
@@ -79,14 +66,10 @@ def _tie_axis(call: Call, a: Axis, b: Axis, why: str) -> Axis:
 
 add(
     "If",
-    Operator(
-        if_,
-        silence="none",
-        flow=Flow(lambda attributes, given, count: [], chosen, lambda attributes, count: [], live=branch),
-    ),
+    if_,
+    silence="none",
+    flow=Flow(lambda attributes, given, count: [], chosen, lambda attributes, count: [], live=branch),
 )
-
-# --- Loop ------------------------------------------------------------------------------------------------------------
 
 
 def loop_enter(attributes: Attributes, given: Given, count: int) -> Sequence[Fact]:
@@ -121,14 +104,10 @@ def loop(call: Call) -> Sequence[Axes | None]:
 
 add(
     "Loop",
-    Operator(
-        loop,
-        silence="none",
-        flow=Flow(loop_enter, loop_leave, lambda attributes, count: [(k - 1, k) for k in range(2, count)]),
-    ),
+    loop,
+    silence="none",
+    flow=Flow(loop_enter, loop_leave, lambda attributes, count: [(k - 1, k) for k in range(2, count)]),
 )
-
-# --- Scan ------------------------------------------------------------------------------------------------------------
 
 
 def _scanned(attributes: Attributes, ranks: Sequence[int], name: str) -> list[int]:
@@ -191,4 +170,4 @@ def _scan_carried(attributes: Attributes, count: int) -> Sequence[tuple[int, int
     return [(k, k) for k in range(count - int(attributes["num_scan_inputs"]))]
 
 
-add("Scan", Operator(scan, silence="none", flow=Flow(scan_enter, scan_leave, _scan_carried, since=SCAN_SINCE)))
+add("Scan", scan, silence="none", flow=Flow(scan_enter, scan_leave, _scan_carried, since=SCAN_SINCE))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -11,29 +10,11 @@ import numpy as np
 from onnxsurgeon.arrays import FloatArray, IntArray, Shape
 from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.neurons.relations import Axes, Axis
-from onnxsurgeon.ops.call import (
-    Call,
-    Changes,
-    Keep,
-    blocks,
-)
+from onnxsurgeon.ops.call import Call, Changes, Keep, blocks
 from onnxsurgeon.ops.gradient import GradientCall
 from onnxsurgeon.ops.linear import LinearForm
-from onnxsurgeon.ops.registry import (
-    MICROSOFT,
-    Convolution,
-    Factors,
-    Macs,
-    Operator,
-    Resize,
-    add,
-)
-from onnxsurgeon.ops.shape_inference import (
-    Attributes,
-    Infer,
-    ShapeRule,
-    Shapes,
-)
+from onnxsurgeon.ops.registry import MICROSOFT, Convolution, Factors, Macs, Operator, Resize, add
+from onnxsurgeon.ops.shape_inference import Attributes, Infer, ShapeRule, Shapes
 from onnxsurgeon.ops.signatures import counted, everything, read, signature
 from onnxsurgeon.ops.windows import Window, padded, places, taps_of, unslid, window, window_of
 
@@ -82,9 +63,8 @@ def conv(text: str, weight: int = 1) -> Callable[[Call], str]:
     def choose(call: Call) -> str:
         kernel = call.shape(weight) or (0, 0, 2)
         plain = all(set(call.attributes.get(key) or [good]) == {good} for key, good in (("strides", 1), ("pads", 0)))
-        pointwise = (
-            plain and set(kernel[2:]) == {1} and call.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")
-        )
+        plain = plain and call.attributes.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")
+        pointwise = plain and set(kernel[2:]) == {1}
         return text.replace("n (g i) *", "n (g i) ...").replace("n (g o) *", "n (g o) ...") if pointwise else text
 
     return choose
@@ -113,13 +93,8 @@ def convolved(weight: int) -> Infer:
     return infer
 
 
-# --- as a product of patches and weights -----------------------------------------------------------------------------
-
-
 def _window_at(call: Call, size: Sequence[int]) -> Window:
-    kernel = call.shape(1)
-    assert kernel is not None
-    return window(call.attributes, kernel[2:], size)
+    return window(call.attributes, (call.shape(1) or ())[2:], size)
 
 
 def _pads(call: Call) -> bool:
@@ -128,13 +103,7 @@ def _pads(call: Call) -> bool:
 
 
 def _positions(call: Call, x: FloatArray) -> int:
-    size = x.shape[2:]
-    window = _window_at(call, size)
-    rows = int(x.shape[0])
-    for axis, n in enumerate(size):
-        free = n + window.before[axis] + window.after[axis] - window.reach[axis]
-        rows *= free // window.strides[axis] + 1
-    return rows
+    return int(x.shape[0]) * prod(places(call.attributes, x.shape[2:], (call.shape(1) or ())[2:]))
 
 
 def _rows(call: Call, x: FloatArray, picked: IntArray) -> FloatArray:
@@ -183,8 +152,6 @@ PATCHES = LinearForm(
     pads=_pads,
 )
 
-# --- gradients -------------------------------------------------------------------------------------------------------
-
 
 def conv_data(call: GradientCall, index: int) -> str:
     seen = window_of(call)
@@ -212,8 +179,6 @@ def conv_bias(call: GradientCall, index: int) -> str:
     return call.emit.reshaped(call.emit.total(call.gradient, [0, *range(2, rank)]), call.shape(2))
 
 
-# --- the records -----------------------------------------------------------------------------------------------------
-
 CONV = Operator(
     signature(conv("n (g i) *, (g o) i *, (g o) -> n (g o) *"), g="group"),
     silence="data",
@@ -222,28 +187,21 @@ CONV = Operator(
     neutral={2: 0.0},
 )
 
-add(
-    "Conv",
-    replace(CONV, linear=PATCHES, convolution=Convolution(), gradient=(conv_data, conv_weight, conv_bias)),
-)
+add("Conv", CONV, linear=PATCHES, convolution=Convolution(), gradient=(conv_data, conv_weight, conv_bias))
 add(
     "ConvTranspose",
-    Operator(
-        signature("n (g i) *, (g i) o *, (g o) -> n (g o) *", g="group"),
-        silence="data",
-        resize=groups(0, 1, input_share),
-        macs=transposed_macs,
-        neutral={2: 0.0},
-        convolution=Convolution(transposed=True),
-    ),
+    signature("n (g i) *, (g i) o *, (g o) -> n (g o) *", g="group"),
+    silence="data",
+    resize=groups(0, 1, input_share),
+    macs=transposed_macs,
+    neutral={2: 0.0},
+    convolution=Convolution(transposed=True),
 )
 add(
     "FusedConv",
-    replace(
-        CONV,
-        rule=signature(conv("n (g i) *, (g o) i *, (g o), n (g o) * -> n (g o) *"), g="group"),
-        shape=ShapeRule(convolved(1)),
-    ),
+    CONV,
+    rule=signature(conv("n (g i) *, (g o) i *, (g o), n (g o) * -> n (g o) *"), g="group"),
+    shape=ShapeRule(convolved(1)),
     domain=MICROSOFT,
 )
 
@@ -254,14 +212,15 @@ def deformable(call: Call) -> Sequence[Axes | None]:
     return read(call, "n (g i) *, (g o) i *, n *, (g o), n * -> n (g o) *", g=int(call.attributes.get("group") or 1))
 
 
-add("DeformConv", replace(CONV, rule=deformable))
-
-
-def causal_conv(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
-    return [shapes[0], (*shapes[0][:2], shapes[1][2] - 1)]
+add("DeformConv", CONV, rule=deformable)
 
 
 CAUSAL = Operator(signature("n c _, c _ _, c, n c _ -> n c _, n c _"))
 
-add("CausalConvWithState", replace(CAUSAL, macs=conv_macs(1)))
-add("CausalConvWithState", replace(CAUSAL, shape=ShapeRule(causal_conv)), domain=MICROSOFT)
+add("CausalConvWithState", CAUSAL, macs=conv_macs(1))
+add(
+    "CausalConvWithState",
+    CAUSAL,
+    shape=ShapeRule(lambda attributes, shapes: [shapes[0], (*shapes[0][:2], shapes[1][2] - 1)]),
+    domain=MICROSOFT,
+)

@@ -15,34 +15,23 @@ import onnx
 
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.neurons.relations import Axes
-from onnxsurgeon.ops.call import (
-    Call,
-    Changes,
-    Keep,
-    ValueCall,
-    unchanged,
-)
+from onnxsurgeon.ops.call import Call, Changes, Keep, PackedPart, Parts, Unpacking, ValueCall, unchanged
 from onnxsurgeon.ops.gradient import GradientCall, added, back, same, slope
-from onnxsurgeon.ops.packing import elementwise_parts
-from onnxsurgeon.ops.registry import (
-    Compute,
-    Operator,
-    add,
-    plain,
-    typed,
-)
-from onnxsurgeon.ops.shape_inference import (
-    ShapeRule,
-    broadcast_all,
-    like,
-    mapped,
-    truth,
-)
+from onnxsurgeon.ops.registry import Compute, Operator, add, plain, typed
+from onnxsurgeon.ops.shape_inference import ShapeRule, broadcast_all, like, mapped, truth
 from onnxsurgeon.ops.signatures import read, signature
 
 
 def elementwise(call: Call) -> Sequence[Axes | None]:
     return read(call, ", ".join(["..."] * len(call.inputs)) + " -> ...")
+
+
+def elementwise_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
+    """Everything but the packed tensor is a scalar."""
+    others = [tensor for i, tensor in enumerate(call.inputs) if tensor is not None and i != index]
+    if any(tensor.shape != () for tensor in others) or any(tensor.used for tensor in call.outputs[1:]):
+        return None
+    return Unpacking((PackedPart(axis, parts),), True)
 
 
 UNARY = Operator(
@@ -71,47 +60,44 @@ def _bell(call: GradientCall) -> str:
     return emit("Mul", emit("Exp", emit("Neg", emit("Mul", x, x))), 2 / sqrt(pi))
 
 
-def negated(call: GradientCall, index: int) -> str:
-    return call.emit("Neg", call.gradient)
-
-
 add("Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cosh Shrink Sinh Tan", UNARY)
-add("Abs", replace(UNARY, value=plain(np.abs), gradient=slope(_sign)))
-add("Ceil", replace(UNARY, value=plain(np.ceil)))
-add("Cos", replace(UNARY, value=typed(np.cos)))
-add("Dropout", replace(UNARY, linear_in="first", keeps_mean=True, gradient=(same,)))
-add("Erf", replace(UNARY, gradient=slope(_bell)))
-add("Exp", replace(UNARY, value=typed(np.exp), gradient=slope(lambda call: call.outputs[0])))
-add("Floor", replace(UNARY, value=plain(np.floor)))
+add("Abs", UNARY, value=plain(np.abs), gradient=slope(_sign))
+add("Ceil", UNARY, value=plain(np.ceil))
+add("Cos", UNARY, value=typed(np.cos))
+add("Dropout", UNARY, linear_in="first", keeps_mean=True, gradient=(same,))
+add("Erf", UNARY, gradient=slope(_bell))
+add("Exp", UNARY, value=typed(np.exp), gradient=slope(lambda call: call.outputs[0]))
+add("Floor", UNARY, value=plain(np.floor))
 add(
     "Identity",
-    replace(
-        UNARY, value=lambda call: call.inputs[0], proportional=True, linear_in="first", keeps_mean=True,
-        kind="activation", gradient=(same,),
-    ),
-)  # fmt: skip
-add("IsInf IsNaN", TEST_ONE)
-add(
-    "Log",
-    replace(UNARY, value=typed(np.log), gradient=slope(lambda call: call.emit("Reciprocal", call.inputs[0]))),
+    UNARY,
+    value=lambda call: call.inputs[0],
+    proportional=True,
+    linear_in="first",
+    keeps_mean=True,
+    kind="activation",
+    gradient=(same,),
 )
-add("Neg", replace(UNARY, value=plain(np.negative), linear_in="first", gradient=(negated,)))
-add("Not", replace(TEST_ONE, value=plain(np.logical_not)))
+add("IsInf IsNaN", TEST_ONE)
+add("Log", UNARY, value=typed(np.log), gradient=slope(lambda call: call.emit("Reciprocal", call.inputs[0])))
+add(
+    "Neg",
+    UNARY,
+    value=plain(np.negative),
+    linear_in="first",
+    gradient=(lambda call, index: call.emit("Neg", call.gradient),),
+)
+add("Not", TEST_ONE, value=plain(np.logical_not))
 add(
     "Reciprocal",
-    replace(
-        UNARY,
-        value=typed(np.reciprocal),
-        gradient=slope(lambda call: call.emit("Neg", call.emit("Mul", call.outputs[0], call.outputs[0]))),
-    ),
+    UNARY,
+    value=typed(np.reciprocal),
+    gradient=slope(lambda call: call.emit("Neg", call.emit("Mul", call.outputs[0], call.outputs[0]))),
 )
-add("Round", replace(UNARY, value=plain(np.round)))
-add("Sign", replace(UNARY, value=plain(np.sign)))
-add("Sin", replace(UNARY, value=typed(np.sin)))
-add(
-    "Sqrt",
-    replace(UNARY, value=typed(np.sqrt), gradient=slope(lambda call: call.emit("Div", 0.5, call.outputs[0]))),
-)
+add("Round", UNARY, value=plain(np.round))
+add("Sign", UNARY, value=plain(np.sign))
+add("Sin", UNARY, value=typed(np.sin))
+add("Sqrt", UNARY, value=typed(np.sqrt), gradient=slope(lambda call: call.emit("Div", 0.5, call.outputs[0])))
 
 # --- types -----------------------------------------------------------------------------------------------------------
 
@@ -128,23 +114,19 @@ def _cast(call: ValueCall) -> Array:
 
 add(
     "Cast",
-    replace(
-        UNARY,
-        shape=ShapeRule(like(0), cast=lambda attributes: int(attributes["to"]), whole=False),
-        value=_cast,
-        proportional=True,
-        gradient=(same,),
-    ),
+    UNARY,
+    shape=ShapeRule(like(0), cast=lambda attributes: int(attributes["to"]), whole=False),
+    value=_cast,
+    proportional=True,
+    gradient=(same,),
 )
 add(
     "CastLike",
-    replace(
-        UNARY,
-        shape=ShapeRule(like(0), ((1,),), whole=False),
-        value=lambda call: _typed(call.inputs[0], call.inputs[1].dtype),
-    ),
+    UNARY,
+    shape=ShapeRule(like(0), ((1,),), whole=False),
+    value=lambda call: _typed(call.inputs[0], call.inputs[1].dtype),
 )
-add("BitCast", Operator(signature("... -> ..."), silence="none"))
+add("BitCast", signature("... -> ..."), silence="none")
 
 # --- arithmetic ------------------------------------------------------------------------------------------------------
 
@@ -184,14 +166,6 @@ def _divide(call: ValueCall) -> Array:
     return np.asarray(quotient * np.sign(a) * np.sign(b)).astype(a.dtype)
 
 
-def _modulo(call: ValueCall) -> Array:
-    return np.asarray((np.fmod if call.attributes.get("fmod") else np.mod)(*call.inputs))
-
-
-def _sum(call: ValueCall) -> Array:
-    return np.asarray(np.sum(np.broadcast_arrays(*call.inputs), axis=0, dtype=call.inputs[0].dtype))
-
-
 def _reduced(function: np.ufunc) -> Compute:
     return lambda call: function.reduce(np.broadcast_arrays(*call.inputs))
 
@@ -200,16 +174,16 @@ ADDITION = "Sum"  # what a sum of any number of tensors is called
 SUM = replace(NARY, neutral={0: 0.0, 1: 0.0}, linear_in="all", kind="sum", gradient=added)
 PRODUCT = replace(NARY, neutral={0: 1.0, 1: 1.0})
 
-add("Add", replace(SUM, value=plain(np.add)))
-add("Sum", replace(SUM, value=_sum))
-add("Sub", replace(SUM, value=plain(np.subtract), kind="other", gradient=(added, subtracted)))
-add("Mul", replace(PRODUCT, value=plain(np.multiply), linear_in="each", gradient=(multiplied, multiplied)))
-add("Div", replace(PRODUCT, value=_divide, linear_in="first", gradient=(divided, divisor)))
-add("Pow", replace(PRODUCT, value=typed(np.power), gradient=(power,)))
-add("Mod", replace(NARY, value=_modulo))
-add("Max", replace(NARY, value=_reduced(np.maximum), kind="combination"))
-add("Min", replace(NARY, value=_reduced(np.minimum), kind="combination"))
-add("Mean", replace(NARY, kind="combination"))
+add("Add", SUM, value=plain(np.add))
+add("Sum", SUM, value=lambda call: np.sum(np.broadcast_arrays(*call.inputs), axis=0, dtype=call.inputs[0].dtype))
+add("Sub", SUM, value=plain(np.subtract), kind="other", gradient=(added, subtracted))
+add("Mul", PRODUCT, value=plain(np.multiply), linear_in="each", gradient=(multiplied, multiplied))
+add("Div", PRODUCT, value=_divide, linear_in="first", gradient=(divided, divisor))
+add("Pow", PRODUCT, value=typed(np.power), gradient=(power,))
+add("Mod", NARY, value=lambda call: (np.fmod if call.attributes.get("fmod") else np.mod)(*call.inputs))
+add("Max", NARY, value=_reduced(np.maximum), kind="combination")
+add("Min", NARY, value=_reduced(np.minimum), kind="combination")
+add("Mean", NARY, kind="combination")
 
 # --- comparisons and logic -------------------------------------------------------------------------------------------
 
@@ -220,18 +194,15 @@ def chosen(call: GradientCall, index: int) -> str:
 
 
 add("BitShift BitwiseAnd BitwiseOr BitwiseXor", NARY)
-add("And", replace(TEST, value=plain(np.logical_and)))
-add("Or", replace(TEST, value=plain(np.logical_or)))
-add("Xor", replace(TEST, value=plain(np.logical_xor)))
-add("Equal", replace(TEST, value=plain(np.equal)))
-add("Greater", replace(TEST, value=plain(np.greater)))
-add("GreaterOrEqual", replace(TEST, value=plain(np.greater_equal)))
-add("Less", replace(TEST, value=plain(np.less)))
-add("LessOrEqual", replace(TEST, value=plain(np.less_equal)))
-add(
-    "Where",
-    replace(NARY, shape=ShapeRule(broadcast_all, ((1,),)), value=plain(np.where), gradient=(None, chosen, chosen)),
-)
+add("And", TEST, value=plain(np.logical_and))
+add("Or", TEST, value=plain(np.logical_or))
+add("Xor", TEST, value=plain(np.logical_xor))
+add("Equal", TEST, value=plain(np.equal))
+add("Greater", TEST, value=plain(np.greater))
+add("GreaterOrEqual", TEST, value=plain(np.greater_equal))
+add("Less", TEST, value=plain(np.less))
+add("LessOrEqual", TEST, value=plain(np.less_equal))
+add("Where", NARY, shape=ShapeRule(broadcast_all, ((1,),)), value=plain(np.where), gradient=(None, chosen, chosen))
 
 # --- of old experiments ----------------------------------------------------------------------------------------------
 
@@ -243,8 +214,5 @@ def offsets(call: Call, keep: Keep) -> Changes:
     return {"bias": np.repeat(call.attributes["bias"], keep(labels)).tolist()}
 
 
-add("Affine", Operator(signature("... -> ..."), silence="none", shape=ShapeRule(like(0))))
-add(
-    "ImageScaler",
-    Operator(signature("n c * -> n c *"), silence="none", resize=offsets, shape=ShapeRule(like(0))),
-)
+add("Affine", signature("... -> ..."), silence="none", shape=ShapeRule(like(0)))
+add("ImageScaler", signature("n c * -> n c *"), silence="none", resize=offsets, shape=ShapeRule(like(0)))

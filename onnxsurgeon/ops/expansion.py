@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
-from onnxsurgeon.ops.call import (
-    Call,
-    Changes,
-    Keep,
-    Parameters,
-    ValueCall,
-)
+from onnxsurgeon.ops.call import Call, Changes, Keep, Parameters, ValueCall
 from onnxsurgeon.ops.gradient import GradientCall, added
-from onnxsurgeon.ops.registry import (
-    MICROSOFT,
-    Operator,
-    add,
-)
-from onnxsurgeon.ops.shape_inference import (
-    Attributes,
-    ShapeRule,
-    Shapes,
-)
+from onnxsurgeon.ops.registry import MICROSOFT, Operator, Resize, Rule, add
+from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes
 from onnxsurgeon.ops.signatures import signature
-
-# --- Pad, Crop -------------------------------------------------------------------------------------------------------
 
 
 def padding(call: Parameters, rank: int) -> dict[int, tuple[int, int]] | None:
@@ -54,12 +37,9 @@ def pad_amounts(call: Call, keep: Keep) -> Changes:
 
 
 def pad(call: Call) -> Sequence[Axes | None]:
-    axes, target = call.axes(0), call.outputs[0]
-    if axes is None or target.shape is None:
-        return call.freeze_all("an input of unknown shape")
-    amounts = padding(call, len(axes))
+    axes, amounts = call.known(0), padding(call, len(call.made(0)))
     if amounts is None:
-        same = [n == m and not d for n, m, d in zip(call.shape(0) or (), target.shape, target.dynamic, strict=True)]
+        same = same_length(call)
         for axis, equal in zip(axes, same, strict=True):
             call.relations.freeze(None if equal else axis, "padded by amounts that depend on a dynamic dim")
         return [tuple(axis if equal else None for axis, equal in zip(axes, same, strict=True))]
@@ -96,8 +76,8 @@ def pad_gradient(call: GradientCall, index: int) -> str | None:
 
 PAD = Operator(pad, silence="none", resize=pad_amounts)
 
-add("Pad", replace(PAD, value=_pad, gradient=(pad_gradient,)))
-add("Pad", replace(PAD, stands_for=("Pad", 13)), domain=MICROSOFT)
+add("Pad", PAD, value=_pad, gradient=(pad_gradient,))
+add("Pad", PAD, stands_for=("Pad", 13), domain=MICROSOFT)
 
 
 def cropped(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
@@ -107,9 +87,7 @@ def cropped(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
     return [(n, c, int(size[0]), int(size[1]))]
 
 
-add("Crop", Operator(signature("n c * -> n c *"), silence="none", shape=ShapeRule(cropped)))
-
-# --- repeating and filling -------------------------------------------------------------------------------------------
+add("Crop", signature("n c * -> n c *"), silence="none", shape=ShapeRule(cropped))
 
 
 def expand_target(call: Call, keep: Keep) -> Changes:
@@ -126,12 +104,11 @@ def expand_target(call: Call, keep: Keep) -> Changes:
 
 
 def expand(call: Call) -> Sequence[Axes | None]:
-    axes, target, source = call.axes(0), call.outputs[0], call.shape(0)
-    if axes is None or target.shape is None or source is None:
-        return call.freeze_all("an input of unknown shape")
-    lead = len(target.shape) - len(source)
+    axes, target, made = call.known(0), call.outputs[0], call.made(0)
+    source = call.shape(0) or ()
+    lead = len(made) - len(source)
     result: list[Axis] = []
-    for k, n in enumerate(target.shape):
+    for k, n in enumerate(made):
         old = source[k - lead] if k >= lead else 1
         if old == n:
             result.append(axes[k - lead] if k >= lead else None)
@@ -145,10 +122,7 @@ def _expand(call: ValueCall) -> Array:
     return np.broadcast_to(data, np.broadcast_shapes(data.shape, tuple(target.tolist())))
 
 
-add(
-    "Expand",
-    Operator(expand, silence="none", resize=expand_target, value=_expand, linear_in="first", gradient=(added,)),
-)
+add("Expand", expand, silence="none", resize=expand_target, value=_expand, linear_in="first", gradient=(added,))
 
 
 def sizes_of(call: Call, keep: Keep) -> Changes:
@@ -174,52 +148,48 @@ def _filled(call: ValueCall) -> Array:
     return np.full(tuple(call.inputs[0].tolist()), fill.ravel()[0], fill.dtype)
 
 
-add(
-    "ConstantOfShape",
-    Operator(constant_of_shape, silence="none", resize=sizes_of, value=_filled, fills="value"),
-)
+add("ConstantOfShape", constant_of_shape, silence="none", resize=sizes_of, value=_filled, fills="value")
 
 
 def tile(call: Call) -> Sequence[Axes | None]:
-    axes, repeats, target = call.axes(0), call.static(1), call.outputs[0]
-    if axes is None or target.shape is None:
-        return call.freeze_all("an input of unknown shape")
+    axes, repeats, made = call.known(0), call.static(1), call.made(0)
     result: list[Axis] = []
-    for k, (axis, n, m) in enumerate(zip(axes, call.shape(0) or (), target.shape, strict=True)):
+    for k, (axis, n, m) in enumerate(zip(axes, call.shape(0) or (), made, strict=True)):
         if axis is not None and n != m and repeats is None:
             call.relations.freeze(axis, "repeated a dynamic number of times")
             axis = None
-        result.append(axis if axis is None or n == m else np.tile(axis, target.shape[k] // n))
+        result.append(axis if axis is None or n == m else np.tile(axis, made[k] // n))
     return [tuple(result)]
 
 
-add(
-    "Tile",
-    Operator(tile, silence="none", value=lambda call: np.tile(*call.inputs), linear_in="first"),
-)
-
-# --- resampling ------------------------------------------------------------------------------------------------------
+add("Tile", tile, silence="none", value=lambda call: np.tile(*call.inputs), linear_in="first")
 
 
-def passing(call: Call) -> list[bool]:
-    """Per axis, whether the operator copies it as it is, whatever the lengths of the others."""
-    source, target = call.shape(0) or (), call.outputs[0]
-    same = [n == m and not d for n, m, d in zip(source, target.shape or (), target.dynamic, strict=True)]
-    if call.operator == "CenterCropPad":
-        return same
-    where = resampled(call)
-    if call.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch" or (
-        call.attributes.get("coordinate_transformation_mode") == "tf_crop_and_resize"
-    ):
-        return [s and a not in where for a, s in enumerate(same)]
-    index = 2 if call.operator == "Resize" and call.version > 10 else 1
-    given = call.inputs[index] if call.has(index) else None
-    scales = call.attributes.get("scales") if given is None else given.value
-    if scales is not None and len(scales):
-        by = dict(zip(where, np.asarray(scales).tolist(), strict=True))
-        return [s and by.get(a, 1.0) == 1.0 for a, s in enumerate(same)]
-    sized = index == 2 and call.has(3)
-    return [s and (sized or a not in where) for a, s in enumerate(same)]
+def same_length(call: Call) -> list[bool]:
+    """Per axis, whether it is as long as before, at all sizes of the dynamic dims."""
+    lengths = zip(call.sizes(0), call.made(0), call.outputs[0].dynamic, strict=True)
+    return [n == m and not dynamic for n, m, dynamic in lengths]
+
+
+def unscaled(place: int) -> Callable[[Call], list[bool]]:
+    """Per axis, whether it is copied as it is, whatever the lengths of the others. place: the input with the scales."""
+
+    def passing(call: Call) -> list[bool]:
+        same, where = same_length(call), resampled(call)
+        if call.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch" or (
+            call.attributes.get("coordinate_transformation_mode") == "tf_crop_and_resize"
+        ):
+            return [s and a not in where for a, s in enumerate(same)]
+        index = place if call.version > 10 else 1
+        given = call.inputs[index] if call.has(index) else None
+        scales = call.attributes.get("scales") if given is None else given.value
+        if scales is not None and len(scales):
+            by = dict(zip(where, np.asarray(scales).tolist(), strict=True))
+            return [s and by.get(a, 1.0) == 1.0 for a, s in enumerate(same)]
+        sized = index == 2 and call.has(3)
+        return [s and (sized or a not in where) for a, s in enumerate(same)]
+
+    return passing
 
 
 def resampled(call: Call) -> list[int]:
@@ -228,31 +198,33 @@ def resampled(call: Call) -> list[int]:
     return [int(a) % rank for a in call.attributes.get("axes") or range(rank)]
 
 
-def resize_sizes(call: Call, keep: Keep) -> Changes:
-    """`sizes` of the axes that pass."""
-    index = 3 if call.operator == "Resize" else 1
-    sizes, result = (call.inputs[index] if call.has(index) else None), call.result(0)
-    if sizes is None or sizes.value is None or len(sizes.value) == 0:
-        return {}
-    new = sizes.value.copy()
-    for k, a in enumerate(resampled(call)):
-        axis = result.axes[a]
-        if axis is not None:
-            new[k] = int(keep(axis).sum())
-    return {index: new}
+def sizes_at(index: int) -> Resize:
+    """Input `index` holds the lengths of the axes that pass."""
+
+    def resize(call: Call, keep: Keep) -> Changes:
+        sizes, result = (call.inputs[index] if call.has(index) else None), call.result(0)
+        if sizes is None or sizes.value is None or len(sizes.value) == 0:
+            return {}
+        new = sizes.value.copy()
+        for k, a in enumerate(resampled(call)):
+            axis = result.axes[a]
+            if axis is not None:
+                new[k] = int(keep(axis).sum())
+        return {index: new}
+
+    return resize
 
 
-def resize(call: Call) -> Sequence[Axes | None]:
-    axes, target = call.axes(0), call.outputs[0]
-    if axes is None or target.shape is None:
-        return call.freeze_all("an input of unknown shape")
-    copied = passing(call)
-    for axis, same in zip(axes, copied, strict=True):
-        call.relations.freeze(None if same else axis, "resampled along this axis")
-    return [tuple(axis if same else None for axis, same in zip(axes, copied, strict=True))]
+def resample(passing: Callable[[Call], list[bool]]) -> Rule:
+    def rule(call: Call) -> Sequence[Axes | None]:
+        axes, copied = call.known(0), passing(call)
+        for axis, same in zip(axes, copied, strict=True):
+            call.relations.freeze(None if same else axis, "resampled along this axis")
+        return [tuple(axis if same else None for axis, same in zip(axes, copied, strict=True))]
+
+    return rule
 
 
-RESAMPLED = Operator(resize, silence="none", resize=resize_sizes)
-
-add("CenterCropPad Resize", RESAMPLED)
-add("Upsample", replace(RESAMPLED, resize=None))
+add("Resize", resample(unscaled(2)), silence="none", resize=sizes_at(3))
+add("Upsample", resample(unscaled(1)), silence="none")
+add("CenterCropPad", resample(same_length), silence="none", resize=sizes_at(1))

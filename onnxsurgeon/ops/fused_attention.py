@@ -10,23 +10,9 @@ from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.neurons.signature import Operand
 from onnxsurgeon.ops.attention import heads, left, same_scale, tie_angles
-from onnxsurgeon.ops.call import (
-    Call,
-    Changes,
-    Keep,
-)
-from onnxsurgeon.ops.registry import (
-    MICROSOFT,
-    Factors,
-    Operator,
-    add,
-)
-from onnxsurgeon.ops.shape_inference import (
-    Attributes,
-    Infer,
-    ShapeRule,
-    Shapes,
-)
+from onnxsurgeon.ops.call import Call, Changes, Keep
+from onnxsurgeon.ops.registry import MICROSOFT, Factors, add
+from onnxsurgeon.ops.shape_inference import Attributes, Infer, ShapeRule, Shapes
 from onnxsurgeon.ops.signatures import connect, everything, read
 
 EIGHT = 8
@@ -129,19 +115,21 @@ def fused_shape(past: int) -> Infer:
 
 add(
     "Attention",
-    Operator(attention, resize=fused_sizes, macs=fused_macs, shape=ShapeRule(fused_shape(4)), neutral={2: 0.0}),
+    attention,
+    resize=fused_sizes,
+    macs=fused_macs,
+    shape=ShapeRule(fused_shape(4)),
+    neutral={2: 0.0},
     domain=MICROSOFT,
 )
 add(
     "QAttention",
-    Operator(
-        quantised_attention,
-        zeros={0: 6, 1: 7},
-        resize=equal_sizes,
-        macs=fused_macs,
-        shape=ShapeRule(fused_shape(8), ((3,),)),
-        zero_points={1: 7},
-    ),
+    quantised_attention,
+    zeros={0: 6, 1: 7},
+    resize=equal_sizes,
+    macs=fused_macs,
+    shape=ShapeRule(fused_shape(8), ((3,),)),
+    zero_points={1: 7},
     domain=MICROSOFT,
 )
 
@@ -189,13 +177,11 @@ def multi_head_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
 
 add(
     "MultiHeadAttention",
-    Operator(
-        multi_head,
-        resize=multi_head_sizes,
-        macs=scores_macs,
-        shape=ShapeRule(multi_head_shape),
-        neutral={3: 0.0},
-    ),
+    multi_head,
+    resize=multi_head_sizes,
+    macs=scores_macs,
+    shape=ShapeRule(multi_head_shape),
+    neutral={3: 0.0},
     domain=MICROSOFT,
 )
 
@@ -263,6 +249,9 @@ def grouped_query_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shap
 
 add(
     "GroupQueryAttention",
-    Operator(grouped_query, resize=grouped_sizes, macs=scores_macs, shape=ShapeRule(grouped_query_shape)),
+    grouped_query,
+    resize=grouped_sizes,
+    macs=scores_macs,
+    shape=ShapeRule(grouped_query_shape),
     domain=MICROSOFT,
 )

@@ -1,4 +1,4 @@
-"""What a rule for gradients sees of one node, and the rules that many operators share.
+"""How gradients are made: the nodes that a rule emits, what it sees of one node, and rules that many operators share.
 
 A rule returns the gradient of one input, made of those of the outputs; None where it can't be told. All shapes are
 known (a gradient is made for one batch size).
@@ -8,11 +8,198 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
+
+import numpy as np
+import onnx
 
 from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.ops.call import Parameters
-from onnxsurgeon.ops.emitter import Emitter
+
+AXES_AS_INPUT = 13  # the opset since which the axes of a sum are an input
+PADS_AS_INPUT = 11  # the opset since which what is padded is
+SLICE_BY_INPUTS = 10  # the opset since which the bounds of a slice are
+DENSE = 2**20  # numbers of a matrix that moves elements as a product, which is quicker than one by one
+
+
+class Emitter:
+    """Collects nodes and constants. shapes: of all that they may read, by name; what is emitted is added.
+
+    All that is computed with is float32. An operand is a name, or a number.
+    """
+
+    def __init__(self, version: int, shapes: Mapping[str, Shape]) -> None:
+        self.version, self.shapes = version, dict(shapes)
+        self.nodes, self.constants = list[onnx.NodeProto](), dict[str, Array]()
+
+    def __call__(self, operator: str, *inputs: str | float, shape: Shape | None = None, **attributes: Any) -> str:
+        """The name of what `operator` makes; its shape is that of its inputs, broadcast, where none is given."""
+        names = [given if isinstance(given, str) else self.constant(np.float32(given)) for given in inputs]
+        name = self._name()
+        self.nodes.append(onnx.helper.make_node(operator, names, [name], name=name, **attributes))
+        self.shapes[name] = np.broadcast_shapes(*(self.shapes[n] for n in names)) if shape is None else shape
+        return name
+
+    def _name(self) -> str:
+        return f"gradient {len(self.nodes) + len(self.constants)}"
+
+    def named(self, value: str, name: str) -> None:
+        """Gives what is computed a name."""
+        self.nodes.append(onnx.helper.make_node("Identity", [value], [name], name=name))
+
+    def constant(self, array: Any) -> str:
+        """float32 and int64 arrays stay what they are."""
+        name, array = self._name(), np.asarray(array)
+        self.constants[name], self.shapes[name] = array, array.shape
+        return name
+
+    def filled(self, shape: Shape, number: float) -> str:
+        return self.constant(np.full(shape, number, np.float32))
+
+    def mask(self, operator: str, *inputs: str | float) -> str:
+        """1 where a comparison holds, and 0 elsewhere."""
+        return self.number(self(operator, *inputs))
+
+    def number(self, truth: str) -> str:
+        return self("Cast", truth, to=onnx.TensorProto.FLOAT)
+
+    def reshaped(self, value: str, shape: Sequence[int]) -> str:
+        if self.shapes[value] == tuple(shape):
+            return value
+        return self("Reshape", value, self.constant(np.array(shape, np.int64)), shape=tuple(shape))
+
+    def transposed(self, value: str, order: Sequence[int]) -> str:
+        shape = self.shapes[value]
+        return self("Transpose", value, perm=list(order), shape=tuple(shape[axis] for axis in order))
+
+    def swapped(self, value: str) -> str:
+        """The last two axes change places."""
+        rank = len(self.shapes[value])
+        return self.transposed(value, [*range(rank - 2), rank - 1, rank - 2])
+
+    def product(self, a: str, b: str) -> str:
+        """A matrix product."""
+        one, other = self.shapes[a], self.shapes[b]
+        return self("MatMul", a, b, shape=(*np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1]))
+
+    def total(self, value: str, axes: Sequence[int]) -> str:
+        """Summed along `axes`, which stay with length 1."""
+        if not axes:
+            return value
+        shape = tuple(1 if axis in axes else n for axis, n in enumerate(self.shapes[value]))
+        if self.version < AXES_AS_INPUT:
+            return self("ReduceSum", value, axes=list(axes), keepdims=1, shape=shape)
+        return self("ReduceSum", value, self.constant(np.array(axes, np.int64)), keepdims=1, shape=shape)
+
+    def mean(self, value: str, axes: Sequence[int]) -> str:
+        return self("Div", self.total(value, axes), float(prod(self.shapes[value][axis] for axis in axes)))
+
+    def squared_error(self, value: str, expected: str, factor: float) -> tuple[str, str]:
+        """`factor` times the sum of squares, a scalar; and its gradient by `value`."""
+        wrong = self("Sub", value, expected)
+        squares = self("Mul", self("Mul", wrong, wrong), factor)
+        loss = self.reshaped(self.total(squares, range(len(self.shapes[value]))), ())
+        return loss, self("Mul", wrong, 2 * factor)
+
+    def summed_to(self, value: str, shape: Shape) -> str:
+        """The gradient of what was broadcast from `shape`."""
+        found = self.shapes[value]
+        padded = (1,) * (len(found) - len(shape)) + tuple(shape)
+        return self.reshaped(self.total(value, [a for a, n in enumerate(padded) if n != found[a]]), shape)
+
+    def spread(self, value: str, shape: Shape) -> str:
+        """Broadcast to `shape`, of the same rank."""
+        found = self.shapes[value]
+        if found == shape:
+            return value
+        return self("Mul", value, self.filled(tuple(n if n != m else 1 for n, m in zip(shape, found, strict=True)), 1))
+
+    def joined(self, values: Sequence[str], axis: int) -> str:
+        if len(values) == 1:
+            return values[0]
+        shape = list(self.shapes[values[0]])
+        shape[axis] = sum(self.shapes[value][axis] for value in values)
+        return self("Concat", *values, axis=axis, shape=tuple(shape))
+
+    def padded(self, value: str, axis: int, before: int, after: int, number: float = 0.0) -> str:
+        return self.widened(value, {axis: (before, after)}, number)
+
+    def widened(self, value: str, ends: Mapping[int, tuple[int, int]], number: float = 0.0) -> str:
+        """What stands before and after each axis is `number`."""
+        shape = list(self.shapes[value])
+        pads = np.zeros((2, len(shape)), np.int64)
+        for axis, (before, after) in ends.items():
+            pads[:, axis] = before, after
+            shape[axis] += before + after
+        if not pads.any():
+            return value
+        if self.version < PADS_AS_INPUT:
+            return self("Pad", value, pads=pads.ravel().tolist(), value=number, shape=tuple(shape))
+        return self("Pad", value, self.constant(pads.ravel()), number, shape=tuple(shape))
+
+    def selected(self, value: str, axis: int, indices: Array) -> str:
+        """The positions `indices` (none below 0) of an axis, in this order."""
+        return self.places(value, {axis: np.asarray(indices)})
+
+    def places(self, value: str, wanted: Mapping[int, Array]) -> str:
+        """The positions that are wanted of each axis, as `selected`."""
+        shape = self.shapes[value]
+        wanted = {a: at for a, at in wanted.items() if len(at) != shape[a] or (at != np.arange(shape[a])).any()}
+        runs = {axis: at for axis, at in wanted.items() if len(at) and (np.diff(at) == 1).all()}
+        if runs:
+            value = self._slice(value, {axis: (int(at[0]), int(at[-1]) + 1) for axis, at in runs.items()})
+        for axis, at in wanted.items():
+            if axis not in runs:
+                value = self._gathered(value, axis, at)
+        return value
+
+    def _slice(self, value: str, bounds: Mapping[int, tuple[int, int]]) -> str:
+        shape = list(self.shapes[value])
+        for axis, (start, end) in bounds.items():
+            shape[axis] = end - start
+        axes, starts, ends = list(bounds), [start for start, _ in bounds.values()], [end for _, end in bounds.values()]
+        if self.version < SLICE_BY_INPUTS:
+            return self("Slice", value, axes=axes, starts=starts, ends=ends, shape=tuple(shape))
+        return self(
+            "Slice", value, *(self.constant(np.array(b, np.int64)) for b in (starts, ends, axes)), shape=tuple(shape)
+        )
+
+    def _gathered(self, value: str, axis: int, indices: Array) -> str:
+        shape = self.shapes[value]
+        if len(indices) * shape[axis] <= DENSE:
+            return self.mixed(value, axis, np.eye(shape[axis], dtype=np.float32)[indices])
+        result = (*shape[:axis], len(indices), *shape[axis + 1 :])
+        return self("Gather", value, self.constant(np.asarray(indices, np.int64)), axis=axis, shape=result)
+
+    def mixed(self, value: str, axis: int, matrix: Array) -> str:
+        """`matrix`, shape (new, old), times an axis."""
+        shape = self.shapes[value]
+        result = (*shape[:axis], len(matrix), *shape[axis + 1 :])
+        if axis == len(shape) - 1:
+            return self.product(value, self.constant(matrix.T.copy()))
+        rows = self.reshaped(value, (*shape[: axis + 1], prod(shape[axis + 1 :])))
+        return self.reshaped(self.product(self.constant(matrix), rows), result)
+
+    def scattered(self, value: str, axis: int, indices: Array, size: int) -> str:
+        """An axis of `size`: at each position the sum of all that `indices` say belongs there."""
+        if len(indices) and (np.diff(indices) == 1).all():
+            return self.padded(value, axis, int(indices[0]), size - int(indices[-1]) - 1)
+        if len(indices) * size <= DENSE:
+            return self.mixed(value, axis, np.eye(size, dtype=np.float32)[:, indices])
+        value = self.padded(value, axis, 0, 1)
+        order = np.argsort(indices, kind="stable")
+        inside = np.asarray(indices)[order]
+        turn = np.arange(len(inside)) - np.searchsorted(inside, inside)  # how many before it belong to the same place
+        parts = []
+        for number in range(max(1, int(turn.max(initial=0)) + 1)):
+            source = np.full(size, len(indices))
+            source[inside[turn == number]] = order[turn == number]
+            parts.append(self.selected(value, axis, source))
+        return self.sum(parts)
+
+    def sum(self, values: Sequence[str]) -> str:
+        return values[0] if len(values) == 1 else self("Sum", *values)
 
 
 @dataclass(frozen=True)

@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.neurons.relations import Axes, Axis
-from onnxsurgeon.ops.call import (
-    Call,
-    Changes,
-    Keep,
-    ValueCall,
-    unchanged,
-)
+from onnxsurgeon.ops.call import Call, Changes, Keep, PackedPart, Parts, Unpacking, ValueCall, unchanged
 from onnxsurgeon.ops.gradient import GradientCall
-from onnxsurgeon.ops.packing import PackedPart, Parts, Unpacking
-from onnxsurgeon.ops.registry import (
-    MICROSOFT,
-    Operator,
-    add,
-)
-from onnxsurgeon.ops.signatures import frozen, letters, read, signature, text
+from onnxsurgeon.ops.registry import MICROSOFT, Operator, Rule, add
+from onnxsurgeon.ops.signatures import letters, read, signature, text
 
 
 def axis_of(call: Call, default: int = 0) -> int:
     """The attribute `axis`, counted from the front."""
     return int(call.attributes.get("axis", default)) % max(len(call.shape(0) or ()), 1)
-
-
-# --- Gather ----------------------------------------------------------------------------------------------------------
 
 
 def renumber(call: Call, keep: Keep) -> Changes:
@@ -52,9 +38,7 @@ def renumber(call: Call, keep: Keep) -> Changes:
 
 
 def gather(call: Call) -> Sequence[Axes | None]:
-    axes, index, shape = call.axes(0), call.static(1), call.shape(1)
-    if axes is None or shape is None:
-        return call.freeze_all("an input of unknown shape")
+    axes, index, shape = call.known(0), call.static(1), call.sizes(1)
     axis = axis_of(call)
     labels, before, after = axes[axis], axes[:axis], axes[axis + 1 :]
     if index is None or labels is None:
@@ -90,45 +74,28 @@ def gather_gradient(call: GradientCall, index: int) -> str | None:
     return call.emit.scattered(gradient, axis, flat, shape[axis])
 
 
-PICK = Operator(frozen(""), silence="none", looks_up={1: 0})
-PLACE = Operator(frozen(""), silence="none")
+PICK: dict[str, Any] = {"silence": "none", "looks_up": {1: 0}}
 
 add(
-    "Gather",
-    replace(
-        PICK,
-        rule=gather,
-        resize=renumber,
-        value=_gather,
-        unpack=gather_parts,
-        linear_in="first",
-        gradient=(gather_gradient,),
-    ),
-)
-
-# --- element by element ----------------------------------------------------------------------------------------------
+    "Gather", gather, resize=renumber, value=_gather, unpack=gather_parts, linear_in="first",
+    gradient=(gather_gradient,), **PICK,
+)  # fmt: skip
 
 
-def passing_letters(call: Call) -> list[str] | None:
-    """Letters of data and index, which pass along the axes that the index has whole; None where a shape is unknown."""
-    data, index = call.shape(0), call.shape(1)
-    if data is None or index is None:
-        return None
+def passing_letters(call: Call) -> list[str]:
+    """Letters of data and index, which pass along the axes that the index has whole."""
+    data, index = call.sizes(0), call.sizes(1)
     return letters(len(data), [a for a, n in enumerate(data) if a == axis_of(call) or n != index[a]])
 
 
 def gather_elements(call: Call) -> Sequence[Axes | None]:
     passing = passing_letters(call)
-    if passing is None:
-        return call.freeze_all("an input of unknown shape")
     picked = ["k" if a == axis_of(call) else name for a, name in enumerate(passing)]
     return read(call, text(passing, picked, picked))
 
 
 def scatter_elements(call: Call) -> Sequence[Axes | None]:
     passing = passing_letters(call)
-    if passing is None:
-        return call.freeze_all("an input of unknown shape")
     return read(call, text(passing, passing, passing, passing))
 
 
@@ -137,16 +104,12 @@ def _gather_elements(call: ValueCall) -> Array:
     return np.take_along_axis(data, call.inputs[1] % data.shape[axis], axis)
 
 
-add("GatherElements", replace(PICK, rule=gather_elements, value=_gather_elements))
-add("Scatter ScatterElements", replace(PLACE, rule=scatter_elements))
-
-# --- by several axes at once -----------------------------------------------------------------------------------------
+add("GatherElements", gather_elements, value=_gather_elements, **PICK)
+add("Scatter ScatterElements", scatter_elements, silence="none")
 
 
 def gather_nd(call: Call) -> Sequence[Axes | None]:
-    data, index, batch = call.shape(0), call.shape(1), int(call.attributes.get("batch_dims") or 0)
-    if data is None or not index:
-        return call.freeze_all("an input of unknown shape")
+    data, index, batch = call.sizes(0), call.sizes(1), int(call.attributes.get("batch_dims") or 0)
     end = batch + index[-1]
     passing = letters(len(data), range(batch, end))
     own = [*passing[:batch], *(f"i{a}" for a in range(batch, len(index) - 1))]
@@ -154,9 +117,7 @@ def gather_nd(call: Call) -> Sequence[Axes | None]:
 
 
 def scatter_nd(call: Call) -> Sequence[Axes | None]:
-    data, index = call.shape(0), call.shape(1)
-    if data is None or not index:
-        return call.freeze_all("an input of unknown shape")
+    data, index = call.sizes(0), call.sizes(1)
     passing, where = letters(len(data), range(index[-1])), ["_"] * len(index)
     return read(call, text(passing, where, [*where[1:], *passing[index[-1] :]], passing))
 
@@ -182,11 +143,9 @@ def _scatter_nd(call: ValueCall) -> Array:
     return result
 
 
-add("GatherND", replace(PICK, rule=gather_nd, value=_gather_nd))
-add("ScatterND", replace(PLACE, rule=scatter_nd, value=_scatter_nd))
-add("TensorScatter", replace(PLACE, rule=tensor_scatter))
-
-# --- positions -------------------------------------------------------------------------------------------------------
+add("GatherND", gather_nd, value=_gather_nd, **PICK)
+add("ScatterND", scatter_nd, value=_scatter_nd, silence="none")
+add("TensorScatter", tensor_scatter, silence="none")
 
 
 def one_hot(call: Call) -> Sequence[Axes | None]:
@@ -209,33 +168,23 @@ def _one_hot(call: ValueCall) -> Array:
     return np.asarray(np.where(inside & (hot == np.arange(depth).reshape(shape)), on, off))
 
 
-add("OneHot", replace(PLACE, rule=one_hot, value=_one_hot))
-add("ReverseSequence", replace(PLACE, rule=reverse_sequence))
+add("OneHot", one_hot, value=_one_hot, silence="none")
+add("ReverseSequence", reverse_sequence, silence="none")
 
 
-def _frozen_axis(call: Call, default: int) -> tuple[int, list[Axis]] | None:
-    """Positions along the axis have a meaning of their own: it stays whole."""
-    axes = call.axes(0)
-    if axes is None:
-        return None
-    axis = axis_of(call, default)
-    call.relations.freeze(axes[axis], "positions along this axis have a meaning")
-    return axis, [None if a == axis else labels for a, labels in enumerate(axes)]
+def ordered(default: int, *, reduces: bool) -> Rule:
+    """Positions along the axis have a meaning of their own: it stays whole. reduces: whether one of them is left."""
 
+    def rule(call: Call) -> Sequence[Axes | None]:
+        axes = call.known(0)
+        axis = call.axis(len(axes), default)
+        call.relations.freeze(axes[axis], "positions along this axis have a meaning")
+        result: list[Axis] = [None if a == axis else labels for a, labels in enumerate(axes)]
+        if reduces and not call.attributes.get("keepdims", 1):
+            del result[axis]
+        return [tuple(result)] * len(call.outputs)
 
-def top_k(call: Call) -> Sequence[Axes | None]:
-    found = _frozen_axis(call, -1)
-    return call.freeze_all("an input of unknown shape") if found is None else [tuple(found[1])] * len(call.outputs)
-
-
-def largest(call: Call) -> Sequence[Axes | None]:
-    found = _frozen_axis(call, 0)
-    if found is None:
-        return call.freeze_all("an input of unknown shape")
-    axis, result = found
-    if not call.attributes.get("keepdims", 1):
-        del result[axis]
-    return [tuple(result)]
+    return rule
 
 
 def _trilu(call: ValueCall) -> Array:
@@ -243,9 +192,9 @@ def _trilu(call: ValueCall) -> Array:
     return (np.triu if call.attributes.get("upper", 1) else np.tril)(call.inputs[0], 0 if k is None else int(k))
 
 
-TRIANGLE = replace(PLACE, rule=signature("... _ _ -> ... _ _"))
+TRIANGLE = Operator(signature("... _ _ -> ... _ _"), silence="none")
 
-add("TopK", replace(PLACE, rule=top_k))
-add("ArgMax ArgMin", replace(PLACE, rule=largest))
-add("Trilu", replace(TRIANGLE, value=_trilu))
-add("Trilu", replace(TRIANGLE, stands_for=("Trilu", 14)), domain=MICROSOFT)
+add("TopK", ordered(-1, reduces=False), silence="none")
+add("ArgMax ArgMin", ordered(0, reduces=True), silence="none")
+add("Trilu", TRIANGLE, value=_trilu)
+add("Trilu", TRIANGLE, stands_for=("Trilu", 14), domain=MICROSOFT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,34 +15,30 @@ from onnxsurgeon.ops.call import (
     Call,
     Changes,
     Keep,
+    PackedPart,
     Parameters,
+    Parts,
+    Unpacking,
     ValueCall,
     kept,
     require_whole,
     unchanged,
 )
 from onnxsurgeon.ops.gradient import GradientCall
-from onnxsurgeon.ops.packing import PackedPart, Parts, Unpacking
-from onnxsurgeon.ops.registry import (
-    MICROSOFT,
-    Operator,
-    add,
-)
-from onnxsurgeon.ops.shape_inference import (
-    Attributes,
-    ShapeRule,
-    Shapes,
-)
-from onnxsurgeon.ops.signatures import frozen
+from onnxsurgeon.ops.registry import MICROSOFT, add
+from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes
 
-# --- Concat ----------------------------------------------------------------------------------------------------------
+
+def joined_axis(call: Parameters, rank: int) -> int:
+    """The axis along which a Concat joins; before opset 4, the second by default."""
+    return call.axis(rank, 1)
 
 
 def require_apart(call: Call, keep: Keep) -> Changes:
     """Nothing of a Concat changes; but what grows must not go from one input into the next."""
     axes = call.result(0).axes
     if axes:
-        axis = call.axis(len(axes), 1)
+        axis = joined_axis(call, len(axes))
         require_whole(
             call, keep, axes[axis], np.cumsum([(call.shape(i) or ())[axis] for i in range(len(call.inputs))]).tolist()
         )
@@ -50,13 +46,10 @@ def require_apart(call: Call, keep: Keep) -> Changes:
 
 
 def concat(call: Call) -> Sequence[Axes | None]:
-    parts = [call.axes(i) for i in range(len(call.inputs))]
-    target = call.outputs[0]
-    if target.shape is None or any(p is None for p in parts):
-        return call.freeze_all("an input of unknown shape")
-    axis = call.axis(len(target.shape), 1)  # no default since opset 4
-    pieces = [p[axis] for p in parts if p is not None]
-    result = _join(call, [p for p in parts if p is not None], axis)
+    parts, target = [call.known(i) for i in range(len(call.inputs))], call.outputs[0]
+    axis = joined_axis(call, len(call.made(0)))
+    pieces = [p[axis] for p in parts]
+    result = _join(call, parts, axis)
     if any(piece is not None for piece in pieces) and target.dynamic[axis]:
         for piece in pieces:
             call.relations.freeze(piece, "concatenated with a dynamic dim")
@@ -84,10 +77,6 @@ def _join(call: Call, parts: Sequence[Axes], axis: int) -> list[Axis]:
     return result
 
 
-def _concat(call: ValueCall) -> Array:
-    return np.concatenate(call.inputs, int(call.attributes["axis"]))
-
-
 def concat_gradient(call: GradientCall, index: int) -> str:
     axis = call.axis(len(call.result()))
     lengths = [call.shape(i)[axis] for i in range(len(call.inputs))]
@@ -97,16 +86,14 @@ def concat_gradient(call: GradientCall, index: int) -> str:
 
 add(
     "Concat",
-    Operator(
-        concat,
-        silence="none",
-        resize=require_apart,
-        value=_concat,
-        moves="joined",
-        linear_in="all",
-        kind="stack",
-        gradient=concat_gradient,
-    ),
+    concat,
+    silence="none",
+    resize=require_apart,
+    value=lambda call: np.concatenate(call.inputs, int(call.attributes["axis"])),
+    moves="joined",
+    linear_in="all",
+    kind="stack",
+    gradient=concat_gradient,
 )
 
 
@@ -125,12 +112,10 @@ def joined(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
     return [tuple(whole)]
 
 
-add("QLinearConcat", Operator(joined_threes, silence="none", shape=ShapeRule(joined, ((1,),))), domain=MICROSOFT)
-
-# --- Split -----------------------------------------------------------------------------------------------------------
+add("QLinearConcat", joined_threes, silence="none", shape=ShapeRule(joined, ((1,),)), domain=MICROSOFT)
 
 
-PART = Operator(frozen(""), silence="none", moves="parted", linear_in="first", proportional=True)
+PART: dict[str, Any] = {"silence": "none", "moves": "parted", "linear_in": "first", "proportional": True}
 
 
 def split_sizes(call: Call, keep: Keep) -> Changes:
@@ -148,14 +133,12 @@ def split_sizes(call: Call, keep: Keep) -> Changes:
 
 
 def split(call: Call) -> Sequence[Axes | None]:
-    axes = call.axes(0)
-    if axes is None or any(t.shape is None for t in call.outputs):
-        return call.freeze_all("an input of unknown shape")
+    axes, made = call.known(0), [call.made(k) for k in range(len(call.outputs))]
     axis = call.axis(len(axes))
     labels = axes[axis]
     if labels is None:
         return [axes for _ in call.outputs]
-    bounds = np.cumsum([(t.shape or ())[axis] for t in call.outputs])[:-1]
+    bounds = np.cumsum([shape[axis] for shape in made])[:-1]
     return [(*axes[:axis], piece_of(call, piece), *axes[axis + 1 :]) for piece in np.split(labels, bounds)]
 
 
@@ -183,16 +166,15 @@ def split_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | 
     return Unpacking(tuple(PackedPart(axis, parts[a:b]) for a, b in pairwise(ends)))
 
 
-def split_gradient(call: GradientCall, index: int) -> str:
-    return call.emit.joined(call.gradients, call.axis(len(call.shape(0))))
-
-
 add(
     "Split",
-    replace(PART, rule=split, resize=split_sizes, value=_split, unpack=split_parts, gradient=(split_gradient,)),
+    split,
+    resize=split_sizes,
+    value=_split,
+    unpack=split_parts,
+    gradient=(lambda call, index: call.emit.joined(call.gradients, call.axis(len(call.shape(0)))),),
+    **PART,
 )
-
-# --- Slice -----------------------------------------------------------------------------------------------------------
 
 
 class Cut(NamedTuple):
@@ -238,25 +220,23 @@ def slice_bounds(call: Call, keep: Keep) -> Changes:
 
 
 def slice_(call: Call) -> Sequence[Axes | None]:
-    axes, target = call.axes(0), call.outputs[0]
-    if axes is None or target.shape is None:
-        return call.freeze_all("an input of unknown shape")
+    axes, target, made = call.known(0), call.outputs[0], call.made(0)
     found, shape = cuts(call, len(axes)), call.shape(0) or ()
     if found is None:
         wanted = call.listed_axes(len(axes), 3) or ()
-        for a, (axis, n, m) in enumerate(zip(axes, shape, target.shape, strict=True)):
+        for a, (axis, n, m) in enumerate(zip(axes, shape, made, strict=True)):
             if n != m or target.dynamic[a] or a in wanted:
                 call.relations.freeze(axis, "sliced at bounds that depend on a dynamic dim")
-        return [tuple(a if n == m else None for a, n, m in zip(axes, shape, target.shape, strict=True))]
+        return [tuple(a if n == m else None for a, n, m in zip(axes, shape, made, strict=True))]
     result = list(axes)
     for cut in found:
         labels, a, step = axes[cut.axis], cut.axis, cut.step
         if labels is None:
             continue
-        if step > 1 and 0 <= cut.start < step and target.shape[a] * step == len(labels):
+        if step > 1 and 0 <= cut.start < step and made[a] * step == len(labels):
             blocks = labels.reshape(-1, step)  # are cut whole, so that the same step meets the same place in each
             call.relations.same(blocks[:, 1:], np.repeat(blocks[:, :1], step - 1, axis=1))
-        elif abs(step) != 1 or (step == -1 and target.shape[a] != len(labels)):
+        elif abs(step) != 1 or (step == -1 and made[a] != len(labels)):
             call.relations.freeze(labels, f"sliced with a step of {step}")
         result[a] = piece_of(call, labels[cut.span(len(labels))])
     return [tuple(result)]
@@ -287,7 +267,4 @@ def slice_gradient(call: GradientCall, index: int) -> str | None:
     return result
 
 
-add(
-    "Slice",
-    replace(PART, rule=slice_, resize=slice_bounds, value=_slice, unpack=slice_parts, gradient=(slice_gradient,)),
-)
+add("Slice", slice_, resize=slice_bounds, value=_slice, unpack=slice_parts, gradient=(slice_gradient,), **PART)

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import Axes
-from onnxsurgeon.ops.call import (
-    Call,
-)
+from onnxsurgeon.ops.call import Call
 from onnxsurgeon.ops.gradient import GradientCall
-from onnxsurgeon.ops.registry import (
-    MICROSOFT,
-    Operator,
-    Statistics,
-    add,
-)
-from onnxsurgeon.ops.shape_inference import (
-    Attributes,
-    ShapeRule,
-    Shapes,
-    like,
-)
+from onnxsurgeon.ops.registry import MICROSOFT, Operator, Statistics, add
+from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes, like
 from onnxsurgeon.ops.signatures import counted, read
 
 
@@ -67,12 +54,9 @@ def batch_norm_gradient(call: GradientCall, index: int) -> str:
 
 LAYER = Operator(layer_norm, scale=1, neutral={1: 1.0})
 
-add(
-    "LayerNormalization",
-    replace(LAYER, neutral={1: 1.0, 2: 0.0}, gradient=(layer_norm_gradient,)),
-)
+add("LayerNormalization", LAYER, neutral={1: 1.0, 2: 0.0}, gradient=(layer_norm_gradient,))
 add("RMSNormalization", LAYER)
-add("SimplifiedLayerNormalization", replace(LAYER, shape=ShapeRule(normalised)))
+add("SimplifiedLayerNormalization", LAYER, shape=ShapeRule(normalised))
 
 
 def skip_norm(call: Call) -> Sequence[Axes | None]:
@@ -85,8 +69,8 @@ def skip_norm(call: Call) -> Sequence[Axes | None]:
 
 SKIP = Operator(skip_norm, scale=2, shape=ShapeRule(normalised))
 
-add("SkipLayerNormalization", replace(SKIP, neutral={2: 1.0, 3: 0.0, 4: 0.0}), domain=MICROSOFT)
-add("SkipSimplifiedLayerNormalization", replace(SKIP, neutral={2: 1.0, 3: 0.0}), domain=MICROSOFT)
+add("SkipLayerNormalization", SKIP, neutral={2: 1.0, 3: 0.0, 4: 0.0}, domain=MICROSOFT)
+add("SkipSimplifiedLayerNormalization", SKIP, neutral={2: 1.0, 3: 0.0}, domain=MICROSOFT)
 
 
 def embed(call: Call) -> Sequence[Axes | None]:
@@ -105,11 +89,12 @@ def embedded(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
 
 add(
     "EmbedLayerNormalization",
-    Operator(embed, looks_up={0: 2, 1: 4}, scale=5, shape=ShapeRule(embedded, ((2,), (0,), (2,)))),
+    embed,
+    looks_up={0: 2, 1: 4},
+    scale=5,
+    shape=ShapeRule(embedded, ((2,), (0,), (2,))),
     domain=MICROSOFT,
 )
-
-# --- by channel ------------------------------------------------------------------------------------------------------
 
 
 def batch_norm(call: Call) -> Sequence[Axes | None]:
@@ -140,28 +125,22 @@ def group_norm(call: Call) -> Sequence[Axes | None]:
 
 add(
     "BatchNormalization",
-    Operator(
-        batch_norm,
-        silence="none",
-        neutral={1: 1.0, 2: 0.0, 3: 0.0, 4: 1.0},
-        scale=1,
-        statistics=Statistics(scale=1, shift=2, mean=3, variance=4),
-        gradient=(batch_norm_gradient,),
-    ),
+    batch_norm,
+    silence="none",
+    neutral={1: 1.0, 2: 0.0, 3: 0.0, 4: 1.0},
+    scale=1,
+    statistics=Statistics(scale=1, shift=2, mean=3, variance=4),
+    gradient=(batch_norm_gradient,),
 )
-add("InstanceNormalization", Operator(instance_norm, scale=1, neutral={1: 1.0, 2: 0.0}))
+add("InstanceNormalization", instance_norm, scale=1, neutral={1: 1.0, 2: 0.0})
 add(
     "GroupNormalization",
-    Operator(
-        group_norm,
-        resize=counted("num_groups", 0, 1, norm_groups),
-        scale=1,
-        shape=ShapeRule(like(0)),
-        neutral={1: 1.0, 2: 0.0},
-    ),
+    group_norm,
+    resize=counted("num_groups", 0, 1, norm_groups),
+    scale=1,
+    shape=ShapeRule(like(0)),
+    neutral={1: 1.0, 2: 0.0},
 )
-
-# --- without parameters ----------------------------------------------------------------------------------------------
 
 
 def mean_variance(call: Call) -> Sequence[Axes | None]:
@@ -176,5 +155,5 @@ def local_response(call: Call) -> Sequence[Axes | None]:
     return results
 
 
-add("MeanVarianceNormalization", Operator(mean_variance, shape=ShapeRule(like(0))))
-add("LRN", Operator(local_response))
+add("MeanVarianceNormalization", mean_variance, shape=ShapeRule(like(0)))
+add("LRN", local_response)

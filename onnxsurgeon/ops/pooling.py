@@ -10,21 +10,11 @@ import numpy as np
 
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import Axes
-from onnxsurgeon.ops.call import (
-    Call,
-)
+from onnxsurgeon.ops.call import Call
 from onnxsurgeon.ops.gradient import GradientCall
 from onnxsurgeon.ops.reduction import mean_of
-from onnxsurgeon.ops.registry import (
-    MICROSOFT,
-    Operator,
-    add,
-)
-from onnxsurgeon.ops.shape_inference import (
-    Attributes,
-    ShapeRule,
-    Shapes,
-)
+from onnxsurgeon.ops.registry import MICROSOFT, Operator, add
+from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes
 from onnxsurgeon.ops.signatures import read, signature
 from onnxsurgeon.ops.windows import needed, padded, places, positions, taps_of, unslid, untapped, window_of
 
@@ -87,14 +77,10 @@ def global_average_gradient(call: GradientCall, index: int) -> str:
 MEAN = replace(POOL, linear_in="first", keeps_mean=True)
 
 add("GlobalMaxPool GlobalLpPool LpPool", POOL)
-add("AveragePool", replace(MEAN, gradient=(average_gradient,)))
-add("GlobalAveragePool", replace(MEAN, gradient=(global_average_gradient,)))
-add("MaxPool", Operator(max_pool, silence="none", gradient=(max_gradient,)))
-add(
-    "NhwcMaxPool",
-    Operator(signature("n * c -> n * c"), silence="none", shape=ShapeRule(pooled_last)),
-    domain=MICROSOFT,
-)
+add("AveragePool", MEAN, gradient=(average_gradient,))
+add("GlobalAveragePool", MEAN, gradient=(global_average_gradient,))
+add("MaxPool", max_pool, silence="none", gradient=(max_gradient,))
+add("NhwcMaxPool", signature("n * c -> n * c"), silence="none", shape=ShapeRule(pooled_last), domain=MICROSOFT)
 
 
 def channels(call: Call) -> str:
@@ -103,17 +89,16 @@ def channels(call: Call) -> str:
 
 QUANTISED = Operator(signature(channels), silence="none")
 
-add("QLinearAveragePool", replace(QUANTISED, shape=ShapeRule(pooled)), domain=MICROSOFT)
-add("QLinearGlobalAveragePool", replace(QUANTISED, shape=ShapeRule(pooled_away)), domain=MICROSOFT)
+add("QLinearAveragePool", QUANTISED, shape=ShapeRule(pooled), domain=MICROSOFT)
+add("QLinearGlobalAveragePool", QUANTISED, shape=ShapeRule(pooled_away), domain=MICROSOFT)
 
-# --- sampling --------------------------------------------------------------------------------------------------------
 
 SAMPLED = Operator(signature("n c *, n * -> n c *"), silence="none")
 
 add("GridSample", SAMPLED)
-add("GridSample", replace(SAMPLED, stands_for=("GridSample", 16)), domain=MICROSOFT)
-add("RoiAlign", Operator(signature("_ c *, r _, r -> r c *"), silence="none"))
-add("MaxRoiPool", Operator(signature("_ c *, r _ -> r c *"), silence="none"))
+add("GridSample", SAMPLED, stands_for=("GridSample", 16), domain=MICROSOFT)
+add("RoiAlign", signature("_ c *, r _, r -> r c *"), silence="none")
+add("MaxRoiPool", signature("_ c *, r _ -> r c *"), silence="none")
 
 
 def columns(call: Call) -> Sequence[Axes | None]:
@@ -123,9 +108,7 @@ def columns(call: Call) -> Sequence[Axes | None]:
     return read(call, f"n (c {prod(block.tolist())}) _ -> n c *")
 
 
-add("Col2Im", Operator(columns, silence="none"))
-
-# --- transforms ------------------------------------------------------------------------------------------------------
+add("Col2Im", columns, silence="none")
 
 
 def fourier(call: Call) -> Sequence[Axes | None]:
@@ -137,5 +120,5 @@ def fourier(call: Call) -> Sequence[Axes | None]:
     return read(call, f"{' '.join(own)} -> {' '.join(own)}")
 
 
-add("DFT", Operator(fourier, silence="none"))
-add("STFT", Operator(signature("n _ _, , _ -> n _ _ _"), silence="none"))
+add("DFT", fourier, silence="none")
+add("STFT", signature("n _ _, , _ -> n _ _ _"), silence="none")

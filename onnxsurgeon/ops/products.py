@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from onnxsurgeon.arrays import FloatArray, IntArray, Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
-from onnxsurgeon.ops.call import (
-    Call,
-)
+from onnxsurgeon.ops.call import Call
 from onnxsurgeon.ops.gradient import GradientCall, back
 from onnxsurgeon.ops.linear import LinearForm
-from onnxsurgeon.ops.registry import (
-    MICROSOFT,
-    Factors,
-    Macs,
-    Operator,
-    add,
-)
-from onnxsurgeon.ops.shape_inference import (
-    Attributes,
-    Infer,
-    ShapeRule,
-    Shapes,
-    like,
-)
+from onnxsurgeon.ops.registry import MICROSOFT, Factors, Macs, Operator, add
+from onnxsurgeon.ops.shape_inference import Attributes, Infer, ShapeRule, Shapes, like
 from onnxsurgeon.ops.signatures import everything, read, signature
 
 
@@ -92,9 +77,6 @@ def gemm_text(bias: int, *, first: str = "", second: str = "") -> Callable[[Call
     return choose
 
 
-# --- as a product of rows and weights --------------------------------------------------------------------------------
-
-
 def _matmul_rows(call: Call, x: FloatArray, picked: IntArray) -> FloatArray:
     rows: FloatArray = x[np.unravel_index(picked, x.shape[:-1])][:, None, :]
     return rows
@@ -150,8 +132,6 @@ GEMM_ROWS = LinearForm(
     scale=lambda call: float(call.attributes.get("beta", 1.0)),
 )
 
-# --- gradients -------------------------------------------------------------------------------------------------------
-
 
 def matmul_gradient(call: GradientCall, index: int) -> str:
     emit = call.emit
@@ -189,17 +169,12 @@ def _scaled(call: GradientCall, value: str, name: str) -> str:
     return value if factor == 1 else call.emit("Mul", value, factor)
 
 
-# --- the records -----------------------------------------------------------------------------------------------------
-
 MATMUL = Operator(signature(matmul_text(0, 1)), silence="data", macs=matmul_macs(0))
 GEMM = Operator(signature(gemm_text(2)), silence="data", macs=gemm_macs, neutral={2: 0.0})
 
-add(
-    "MatMul",
-    replace(MATMUL, linear=MATMUL_ROWS, linear_in="each", gradient=(matmul_gradient, matmul_gradient)),
-)
-add("Gemm", replace(GEMM, linear=GEMM_ROWS, gradient=(gemm_gradient, gemm_gradient, _gemm_bias)))
-add("FusedGemm", replace(GEMM, stands_for=("Gemm", 13)), domain=MICROSOFT)
+add("MatMul", MATMUL, linear=MATMUL_ROWS, linear_in="each", gradient=(matmul_gradient, matmul_gradient))
+add("Gemm", GEMM, linear=GEMM_ROWS, gradient=(gemm_gradient, gemm_gradient, _gemm_bias))
+add("FusedGemm", GEMM, stands_for=("Gemm", 13), domain=MICROSOFT)
 
 
 def fused_matmul(call: Call) -> Sequence[Axes | None]:
@@ -215,7 +190,10 @@ def fused_matmul(call: Call) -> Sequence[Axes | None]:
 
 add(
     "FusedMatMul TransposeMatMul",
-    Operator(fused_matmul, silence="data", macs=inner(0), shape=ShapeRule(product_shape(0, 1))),
+    fused_matmul,
+    silence="data",
+    macs=inner(0),
+    shape=ShapeRule(product_shape(0, 1)),
     domain=MICROSOFT,
 )
 
@@ -241,17 +219,14 @@ def einsum_macs(call: Call) -> list[Factors]:
     return [list(factors.values())]
 
 
-add("Einsum", Operator(signature(einsum_text), macs=einsum_macs))
+add("Einsum", signature(einsum_text), macs=einsum_macs)
 
-# --- of square matrices, and of distances ----------------------------------------------------------------------------
 
-add("Det", Operator(signature("... _ _ -> ..."), silence="none"))
-add("Inverse", Operator(signature("... _ _ -> ... _ _"), silence="none", shape=ShapeRule(like(0))), domain=MICROSOFT)
+add("Det", signature("... _ _ -> ..."), silence="none")
+add("Inverse", signature("... _ _ -> ... _ _"), silence="none", shape=ShapeRule(like(0)), domain=MICROSOFT)
 add(
     "CDist",
-    Operator(
-        signature("i k, j k -> i j"),
-        shape=ShapeRule(lambda attributes, shapes: [(shapes[0][0], shapes[1][0])]),
-    ),
+    signature("i k, j k -> i j"),
+    shape=ShapeRule(lambda attributes, shapes: [(shapes[0][0], shapes[1][0])]),
     domain=MICROSOFT,
 )

@@ -11,40 +11,21 @@ import numpy as np
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.neurons.signature import Operand
-from onnxsurgeon.ops.call import (
-    Call,
-    Changes,
-    Keep,
-    unchanged,
-)
+from onnxsurgeon.ops.call import Call, Changes, Keep, unchanged
 from onnxsurgeon.ops.convolution import conv, conv_macs, convolved, group_share, groups
-from onnxsurgeon.ops.packing import elementwise_parts
+from onnxsurgeon.ops.elementwise import elementwise_parts
 from onnxsurgeon.ops.products import gemm_text, inner, matmul_macs, matmul_text, product_shape
 from onnxsurgeon.ops.recurrent import recurrent_macs
-from onnxsurgeon.ops.registry import (
-    MICROSOFT,
-    Factors,
-    Operator,
-    Rule,
-    add,
-)
-from onnxsurgeon.ops.shape_inference import (
-    Attributes,
-    ShapeRule,
-    Shapes,
-    broadcast,
-    like,
-)
-from onnxsurgeon.ops.signatures import connect, counted, everything, letters, read, signature, text
+from onnxsurgeon.ops.registry import MICROSOFT, Operator, Rule, add
+from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes, broadcast, like
+from onnxsurgeon.ops.signatures import connect, counted, letters, read, signature, text
 
 # --- to integers and back --------------------------------------------------------------------------------------------
 
 
 def quantize(call: Call) -> Sequence[Axes | None]:
     """Scales and zero points are per tensor, or along `axis`."""
-    axes, scale = call.axes(0), call.shape(1)
-    if axes is None or scale is None:
-        return call.freeze_all("an input of unknown shape")
+    axes, scale = call.known(0), call.sizes(1)
     axis = int(call.attributes.get("axis", 1)) % max(len(axes), 1)
     own = letters(len(axes))
     if len(scale) == len(axes) > 0 and np.prod(scale) > 1 and scale != call.shape(0):
@@ -56,19 +37,14 @@ def quantize(call: Call) -> Sequence[Axes | None]:
     return [axes]
 
 
-def dynamic_quantize(call: Call) -> Sequence[Axes | None]:
-    """The range of which it takes the scale holds 0, whether a neuron is silent or gone."""
-    return read(call, "... -> ..., ,")
-
-
 QUANTIZE = Operator(quantize, silence="none")
 DEQUANTIZE = replace(QUANTIZE, zero_points={0: 2}, proportional=True)
 
-add("QuantizeLinear", replace(QUANTIZE, unpack=elementwise_parts))
-add("DequantizeLinear", replace(DEQUANTIZE, unpack=elementwise_parts))
-add("QuantizeLinear", replace(QUANTIZE, shape=ShapeRule(like(0), ((2,),))), domain=MICROSOFT)
-add("DequantizeLinear", replace(DEQUANTIZE, shape=ShapeRule(like(0), ((1,),))), domain=MICROSOFT)
-add("DynamicQuantizeLinear", Operator(dynamic_quantize))
+add("QuantizeLinear", QUANTIZE, unpack=elementwise_parts)
+add("DequantizeLinear", DEQUANTIZE, unpack=elementwise_parts)
+add("QuantizeLinear", QUANTIZE, shape=ShapeRule(like(0), ((2,),)), domain=MICROSOFT)
+add("DequantizeLinear", DEQUANTIZE, shape=ShapeRule(like(0), ((1,),)), domain=MICROSOFT)
+add("DynamicQuantizeLinear", signature("... -> ..., ,"))
 
 # --- convolutions ----------------------------------------------------------------------------------------------------
 
@@ -90,20 +66,14 @@ QLINEAR_CONV = Operator(
 
 add(
     "ConvInteger",
-    Operator(
-        signature(conv("n (g i) *, (g o) i *, , (g o) -> n (g o) *"), g="group"),
-        zeros={0: 2},
-        resize=groups(1, 0, group_share(1)),
-        macs=conv_macs(1),
-        zero_points={1: 3},
-    ),
+    signature(conv("n (g i) *, (g o) i *, , (g o) -> n (g o) *"), g="group"),
+    zeros={0: 2},
+    resize=groups(1, 0, group_share(1)),
+    macs=conv_macs(1),
+    zero_points={1: 3},
 )
 add("QLinearConv", QLINEAR_CONV)
-add(
-    "QLinearConv",
-    replace(QLINEAR_CONV, rule=quantised_conv, shape=ShapeRule(convolved(3), ((7,),))),
-    domain=MICROSOFT,
-)
+add("QLinearConv", QLINEAR_CONV, rule=quantised_conv, shape=ShapeRule(convolved(3), ((7,),)), domain=MICROSOFT)
 
 # --- products --------------------------------------------------------------------------------------------------------
 
@@ -131,44 +101,41 @@ def scaled_matmul(between: str) -> Rule:
 
 add(
     "MatMulInteger",
-    Operator(
-        by_column(signature(matmul_text(0, 1, (3,))), (2,)), zeros={0: 2}, macs=matmul_macs(0), zero_points={1: 3}
-    ),
+    by_column(signature(matmul_text(0, 1, (3,))), (2,)),
+    zeros={0: 2},
+    macs=matmul_macs(0),
+    zero_points={1: 3},
 )
 add(
     "QLinearMatMul",
-    Operator(
-        by_column(signature(matmul_text(0, 3, (4, 5))), (1, 2, 6, 7)),
-        zeros={0: 2},
-        macs=matmul_macs(0),
-        zero_points={3: 5},
-    ),
+    by_column(signature(matmul_text(0, 3, (4, 5))), (1, 2, 6, 7)),
+    zeros={0: 2},
+    macs=matmul_macs(0),
+    zero_points={3: 5},
 )
 add(
     "DynamicQuantizeMatMul",
-    Operator(scaled_matmul(", j, j, j"), macs=inner(0), shape=ShapeRule(product_shape(0, 1))),
+    scaled_matmul(", j, j, j"),
+    macs=inner(0),
+    shape=ShapeRule(product_shape(0, 1)),
     domain=MICROSOFT,
 )
 add(
     "MatMulIntegerToFloat",
-    Operator(
-        by_column(scaled_matmul(", , j, , j, j"), (2, 4)),
-        zeros={0: 4},
-        macs=inner(0),
-        shape=ShapeRule(product_shape(0, 1), ((2,),)),
-        zero_points={1: 5},
-    ),
+    by_column(scaled_matmul(", , j, , j, j"), (2, 4)),
+    zeros={0: 4},
+    macs=inner(0),
+    shape=ShapeRule(product_shape(0, 1), ((2,),)),
+    zero_points={1: 5},
     domain=MICROSOFT,
 )
 add(
     "QGemm",
-    Operator(
-        signature(gemm_text(6, first=", , ", second="j, j, ")),
-        zeros={0: 2},
-        macs=inner(0),
-        shape=ShapeRule(product_shape(0, 3), ((8, 1),)),
-        zero_points={3: 5},
-    ),
+    signature(gemm_text(6, first=", , ", second="j, j, ")),
+    zeros={0: 2},
+    macs=inner(0),
+    shape=ShapeRule(product_shape(0, 3), ((8, 1),)),
+    zero_points={3: 5},
     domain=MICROSOFT,
 )
 
@@ -196,10 +163,6 @@ def blocks_left(call: Call, keep: Keep) -> Changes:
     return changes
 
 
-def blocks_macs(call: Call) -> list[Factors]:
-    return [everything(call, call.result(0)) + everything(call, call.operand(0))[-1:]]
-
-
 def by_blocks(call: Call) -> Sequence[Axes | None]:
     """A weight quantised in blocks along its columns: of its inputs, whole blocks may go."""
     if call.attributes.get("weight_prepacked"):
@@ -225,7 +188,11 @@ def rows_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
 
 add(
     "MatMulNBits",
-    Operator(by_blocks, silence="data", resize=blocks_left, macs=blocks_macs, shape=ShapeRule(rows_shape)),
+    by_blocks,
+    silence="data",
+    resize=blocks_left,
+    macs=matmul_macs(0),
+    shape=ShapeRule(rows_shape),
     domain=MICROSOFT,
 )
 
@@ -249,12 +216,10 @@ def lstm_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
 
 add(
     "DynamicQuantizeLSTM",
-    Operator(
-        lstm,
-        resize=counted("hidden_size", 2, 1, lambda call: 1),
-        macs=recurrent_macs,
-        shape=ShapeRule(lstm_shape),
-    ),
+    lstm,
+    resize=counted("hidden_size", 2, 1, lambda call: 1),
+    macs=recurrent_macs,
+    shape=ShapeRule(lstm_shape),
     domain=MICROSOFT,
 )
 
@@ -262,18 +227,22 @@ add(
 
 add(
     "QLinearAdd QLinearMul",
-    Operator(signature("..., , , ..., , , , -> ..."), silence="none", shape=ShapeRule(broadcast(0, 3))),
+    signature("..., , , ..., , , , -> ..."),
+    silence="none",
+    shape=ShapeRule(broadcast(0, 3)),
     domain=MICROSOFT,
 )
 add(
     "QLinearWhere",
-    Operator(
-        signature("..., ..., , , ..., , , , -> ..."), silence="none", shape=ShapeRule(broadcast(0, 1, 4), ((1,),))
-    ),
+    signature("..., ..., , , ..., , , , -> ..."),
+    silence="none",
+    shape=ShapeRule(broadcast(0, 1, 4), ((1,),)),
     domain=MICROSOFT,
 )
 add(
     "QLinearLeakyRelu QLinearSigmoid",
-    Operator(signature("..., , , , -> ..."), silence="none", shape=ShapeRule(like(0))),
+    signature("..., , , , -> ..."),
+    silence="none",
+    shape=ShapeRule(like(0)),
     domain=MICROSOFT,
 )

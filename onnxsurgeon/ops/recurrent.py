@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from onnxsurgeon.ops.call import (
-    Call,
-)
-from onnxsurgeon.ops.registry import (
-    Factors,
-    Operator,
-    add,
-)
+from onnxsurgeon.ops.call import Call
+from onnxsurgeon.ops.registry import Factors, add
 from onnxsurgeon.ops.signatures import counted, everything, signature
 
 
@@ -35,10 +29,8 @@ def recurrent_macs(call: Call) -> list[Factors]:
 for _name, _gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4)):
     add(
         _name,
-        Operator(
-            signature(recurrent(_gates)),
-            resize=counted("hidden_size", 2, 2, lambda call: 1),
-            macs=recurrent_macs,
-            neutral={3: 0.0, 7: 0.0},
-        ),
+        signature(recurrent(_gates)),
+        resize=counted("hidden_size", 2, 2, lambda call: 1),
+        macs=recurrent_macs,
+        neutral={3: 0.0, 7: 0.0},
     )

@@ -7,33 +7,17 @@ silent adds nothing to a sum, but it does count in a mean, a maximum or a softma
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.neurons.relations import Axes
-from onnxsurgeon.ops.call import (
-    Call,
-    Parameters,
-    ValueCall,
-)
+from onnxsurgeon.ops.call import Call, Parameters, ValueCall
 from onnxsurgeon.ops.gradient import GradientCall, GradientRule
-from onnxsurgeon.ops.registry import (
-    MICROSOFT,
-    Compute,
-    Operator,
-    Rule,
-    add,
-)
-from onnxsurgeon.ops.shape_inference import (
-    ShapeRule,
-    like,
-)
+from onnxsurgeon.ops.registry import MICROSOFT, Compute, Operator, Rule, add
+from onnxsurgeon.ops.shape_inference import ShapeRule, like
 from onnxsurgeon.ops.signatures import read
-
-# --- Reduce ----------------------------------------------------------------------------------------------------------
 
 
 def reduced_axes(call: Parameters, rank: int) -> list[int]:
@@ -95,25 +79,18 @@ COMPARED = Operator(reduce(sums=False))
 
 add("ReduceL1 ReduceL2 ReduceLogSum ReduceSumSquare", SUMMED)
 add("ReduceLogSumExp", COMPARED)
-add(
-    "ReduceSum",
-    replace(SUMMED, value=_reduced(np.sum), linear_in="first", gradient=_reduce_gradient(sum_of)),
-)
-add("ReduceMean", replace(COMPARED, linear_in="first", gradient=_reduce_gradient(mean_of)))
-add("ReduceMax", replace(COMPARED, value=_reduced(np.max)))
-add("ReduceMin", replace(COMPARED, value=_reduced(np.min)))
-add("ReduceProd", replace(COMPARED, value=_reduced(np.prod)))
-
-# --- accumulated -----------------------------------------------------------------------------------------------------
+add("ReduceSum", SUMMED, value=_reduced(np.sum), linear_in="first", gradient=_reduce_gradient(sum_of))
+add("ReduceMean", COMPARED, linear_in="first", gradient=_reduce_gradient(mean_of))
+add("ReduceMax", COMPARED, value=_reduced(np.max))
+add("ReduceMin", COMPARED, value=_reduced(np.min))
+add("ReduceProd", COMPARED, value=_reduced(np.prod))
 
 
 def accumulated(*, sums: bool) -> Rule:
     """sums: whether what is silent adds nothing to the result."""
 
     def rule(call: Call) -> Sequence[Axes | None]:
-        axes, axis = call.axes(0), call.static(1)
-        if axes is None:
-            return call.freeze_all("an input of unknown shape")
+        axes, axis = call.known(0), call.static(1)
         if axis is None:
             return call.freeze_all("accumulated along an axis that is not known")
         if not sums:
@@ -129,10 +106,8 @@ def _cumulative_sum(call: ValueCall) -> Array:
     return np.cumsum(call.inputs[0], axis=int(np.ravel(call.inputs[1])[0]), dtype=call.inputs[0].dtype)
 
 
-add("CumSum", Operator(accumulated(sums=True), value=_cumulative_sum))
-add("CumProd", Operator(accumulated(sums=False)))
-
-# --- normalised to probabilities or lengths --------------------------------------------------------------------------
+add("CumSum", accumulated(sums=True), value=_cumulative_sum)
+add("CumProd", accumulated(sums=False))
 
 
 def softmax_axes(call: Parameters, rank: int, *, old: bool) -> list[int]:
@@ -142,17 +117,13 @@ def softmax_axes(call: Parameters, rank: int, *, old: bool) -> list[int]:
 
 
 def softmax(call: Call) -> Sequence[Axes | None]:
-    axes = call.axes(0)
-    if axes is None:
-        return call.freeze_all("an input of unknown shape")
+    axes = call.known(0)
     call.normalises(0, softmax_axes(call, len(axes), old=call.version < 13))
     return [axes]
 
 
 def lp_normalization(call: Call) -> Sequence[Axes | None]:
-    axes = call.axes(0)
-    if axes is None:
-        return call.freeze_all("an input of unknown shape")
+    axes = call.known(0)
     call.normalises(0, [call.axis(len(axes), -1)])
     return [axes]
 
@@ -179,7 +150,7 @@ def log_softmax_gradient(call: GradientCall, index: int) -> str:
 SOFTMAX = Operator(softmax)
 
 add("Hardmax", SOFTMAX)
-add("Softmax", replace(SOFTMAX, squashes=True, gradient=(softmax_gradient,)))
-add("LogSoftmax", replace(SOFTMAX, squashes=True, gradient=(log_softmax_gradient,)))
-add("LpNormalization", Operator(lp_normalization))
-add("QLinearSoftmax", Operator(quantised_softmax, shape=ShapeRule(like(0))), domain=MICROSOFT)
+add("Softmax", SOFTMAX, squashes=True, gradient=(softmax_gradient,))
+add("LogSoftmax", SOFTMAX, squashes=True, gradient=(log_softmax_gradient,))
+add("LpNormalization", lp_normalization)
+add("QLinearSoftmax", quantised_softmax, shape=ShapeRule(like(0)), domain=MICROSOFT)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from onnxsurgeon.arrays import Array, FloatArray, Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
-from onnxsurgeon.ops.call import Call, Changes, Fact, Keep, ValueCall
+from onnxsurgeon.ops.call import Call, Changes, Fact, Keep, Parts, UnknownShape, Unpacking, ValueCall
 from onnxsurgeon.ops.gradient import GradientRule
 from onnxsurgeon.ops.linear import LinearForm
-from onnxsurgeon.ops.packing import Unpack
 from onnxsurgeon.ops.shape_inference import ShapeRule
 
 MICROSOFT = "com.microsoft"
@@ -23,6 +22,7 @@ Rule = Callable[[Call], Sequence[Axes | None]]
 Resize = Callable[[Call, Keep], Changes]
 Factors = list[tuple[int, Axis]]  # axes whose lengths are multiplied: (length, neurons)
 Macs = Callable[[Call], list[Factors]]
+Unpack = Callable[[Call, int, int, Parts], Unpacking | None]  # the node, its packed input, the axis, the parts
 Compute = Callable[[ValueCall], Any]  # an array, or a tuple of one for each output
 Bounds = tuple[float, float]
 Silence = Literal["none", "data", "all"]
@@ -39,6 +39,11 @@ class Statistics(NamedTuple):
     shift: int
     mean: int
     variance: int
+
+    @property
+    def channels(self) -> int:
+        """The axis of the data that they are about."""
+        return 1
 
     def fixed(self, attributes: Mapping[str, Any]) -> bool:
         """Whether the node uses the statistics that it holds, not those of each batch."""
@@ -60,6 +65,10 @@ class Convolution(NamedTuple):
     data: int = 0
     weight: int = 1
     transposed: bool = False
+
+    def groups(self, attributes: Mapping[str, Any]) -> int:
+        """Independent parts that its inputs and outputs fall into."""
+        return int(attributes.get("group") or 1)
 
 
 class Flow(NamedTuple):
@@ -194,12 +203,13 @@ class Operator:
 OPERATORS: dict[Key, Operator] = {}
 
 
-def add(names: str, operator: Operator, *, domain: str = "") -> None:
-    """Registers one record for the operators of a space-separated list."""
+def add(names: str, base: Operator | Rule, *, domain: str = "", **facts: Any) -> None:
+    """Registers one record for the operators of a space-separated list: a rule, or another record, and what differs."""
+    known = replace(base, **facts) if isinstance(base, Operator) else Operator(base, **facts)
     for name in names.split():
         if (domain, name) in OPERATORS:
             raise ValueError(f"operator {domain}::{name} is registered twice")
-        OPERATORS[domain, name] = operator
+        OPERATORS[domain, name] = known
 
 
 def of_kind(*kinds: Kind) -> list[str]:
@@ -212,7 +222,10 @@ def run_rule(operator: Operator | None, call: Call) -> list[Axes | None]:
     if operator is None:
         call.capture("captured by an operator without a rule")
         return call.freeze_all("an operator without a rule")
-    results = list(operator.rule(call))
+    try:
+        results = list(operator.rule(call))
+    except UnknownShape:
+        return call.freeze_all("an input of unknown shape")
     lost = any(axes is None and tensor.used for axes, tensor in zip(results, call.outputs, strict=True))
     for index, tensor in enumerate(call.inputs):
         if tensor is None or index in operator.ignores:

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from onnxsurgeon.arrays import Array, Ids, Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
-from onnxsurgeon.ops.call import (
-    Call,
-    Changes,
-    Keep,
-    Parameters,
-    Tensor,
-    ValueCall,
-    kept,
-)
+from onnxsurgeon.ops.call import Call, Changes, Keep, PackedPart, Parameters, Parts, Tensor, Unpacking, ValueCall, kept
 from onnxsurgeon.ops.gradient import GradientCall
-from onnxsurgeon.ops.packing import PackedPart, Parts, Unpacking
-from onnxsurgeon.ops.registry import (
-    Operator,
-    add,
-)
-from onnxsurgeon.ops.signatures import frozen, signature
+from onnxsurgeon.ops.registry import add
+from onnxsurgeon.ops.signatures import signature
 
 Factoring = list[tuple[int, int, int]]  # (input axis, output axis, size): both shapes as one row of common factors
 
@@ -126,15 +114,13 @@ def _merge(call: Call, parts: Sequence[Axis], sizes: Sequence[int]) -> Axis:
     return np.ascontiguousarray(np.broadcast_to(flat.reshape(shape), sizes)).ravel()
 
 
-def reshaped_back(call: GradientCall, index: int) -> str:
-    return call.emit.reshaped(call.gradient, call.shape(0))
-
-
-REARRANGED = Operator(
-    frozen(""), silence="none", moves="rearranged", linear_in="first", proportional=True, gradient=(reshaped_back,)
-)
-
-# --- Reshape ---------------------------------------------------------------------------------------------------------
+REARRANGED: dict[str, Any] = {
+    "silence": "none",
+    "moves": "rearranged",
+    "linear_in": "first",
+    "proportional": True,
+    "gradient": (lambda call, index: call.emit.reshaped(call.gradient, call.shape(0)),),
+}
 
 
 def retarget(call: Call, keep: Keep) -> Changes:
@@ -175,9 +161,7 @@ def _reshape(call: ValueCall) -> Array:
     return np.asarray(np.reshape(data, [data.shape[i] if n == 0 and copied else n for i, n in enumerate(target)]))
 
 
-add("Reshape", replace(REARRANGED, rule=reshape, resize=retarget, inferred=1, value=_reshape))
-
-# --- Flatten, Squeeze, Unsqueeze -------------------------------------------------------------------------------------
+add("Reshape", reshape, resize=retarget, inferred=1, value=_reshape, **REARRANGED)
 
 
 def flatten(call: Call) -> Sequence[Axes | None]:
@@ -237,11 +221,9 @@ def _renumbered(call: Call, place: int, axes: Sequence[int], parts: Parts) -> Un
     return Unpacking((PackedPart(place, parts),), True, {}, {1: axes})
 
 
-add("Flatten", replace(REARRANGED, rule=flatten, value=_flatten))
-add("Squeeze", replace(REARRANGED, rule=flatten, resize=squeezed, value=_squeeze, unpack=squeeze_parts))
-add("Unsqueeze", replace(REARRANGED, rule=flatten, value=_unsqueeze, unpack=unsqueeze_parts))
-
-# --- Transpose -------------------------------------------------------------------------------------------------------
+add("Flatten", flatten, value=_flatten, **REARRANGED)
+add("Squeeze", flatten, resize=squeezed, value=_squeeze, unpack=squeeze_parts, **REARRANGED)
+add("Unsqueeze", flatten, value=_unsqueeze, unpack=unsqueeze_parts, **REARRANGED)
 
 
 def order_of(call: Parameters, rank: int) -> list[int]:
@@ -250,14 +232,8 @@ def order_of(call: Parameters, rank: int) -> list[int]:
 
 
 def transpose(call: Call) -> Sequence[Axes | None]:
-    axes = call.axes(0)
-    if axes is None:
-        return call.freeze_all("an input of unknown shape")
+    axes = call.known(0)
     return [tuple(axes[i] for i in order_of(call, len(axes)))]
-
-
-def _transpose(call: ValueCall) -> Array:
-    return np.transpose(call.inputs[0], order_of(call, call.inputs[0].ndim))
 
 
 def transpose_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
@@ -272,10 +248,11 @@ def transposed_back(call: GradientCall, index: int) -> str:
 
 add(
     "Transpose",
-    replace(REARRANGED, rule=transpose, value=_transpose, unpack=transpose_parts, gradient=(transposed_back,)),
+    transpose,
+    value=lambda call: np.transpose(call.inputs[0], order_of(call, call.inputs[0].ndim)),
+    unpack=transpose_parts,
+    **REARRANGED | {"gradient": (transposed_back,)},
 )
-
-# --- between depth and space -----------------------------------------------------------------------------------------
 
 
 def _depth(text: str) -> Callable[[Call], str]:
@@ -287,5 +264,5 @@ def _depth(text: str) -> Callable[[Call], str]:
     return choose
 
 
-add("DepthToSpace", Operator(signature(_depth("n ({}) * -> n c *")), silence="none"))
-add("SpaceToDepth", Operator(signature(_depth("n c * -> n ({}) *")), silence="none"))
+add("DepthToSpace", signature(_depth("n ({}) * -> n c *")), silence="none")
+add("SpaceToDepth", signature(_depth("n c * -> n ({}) *")), silence="none")

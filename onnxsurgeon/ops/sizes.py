@@ -8,16 +8,9 @@ from math import prod
 
 import numpy as np
 
-from onnxsurgeon.arrays import Array
 from onnxsurgeon.neurons.relations import Axes
-from onnxsurgeon.ops.call import (
-    Call,
-    ValueCall,
-)
-from onnxsurgeon.ops.registry import (
-    Operator,
-    add,
-)
+from onnxsurgeon.ops.call import Call
+from onnxsurgeon.ops.registry import Operator, add
 from onnxsurgeon.ops.signatures import signature
 
 
@@ -29,27 +22,17 @@ NUMBERS = Operator(unlabelled, silence="none")
 SIZES = replace(NUMBERS, ignores=(0,))
 
 
-def _range(call: ValueCall) -> Array:
-    return np.arange(*(np.asarray(i).item() for i in call.inputs), dtype=np.asarray(call.inputs[0]).dtype)
-
-
+add("Shape", SIZES, from_shape=lambda a, shape: np.asarray(shape[a.get("start") or 0 : a.get("end")], np.int64))
+add("Size", SIZES, from_shape=lambda attributes, shape: np.asarray(prod(shape), np.int64))
 add(
-    "Shape",
-    replace(SIZES, from_shape=lambda a, shape: np.asarray(shape[a.get("start") or 0 : a.get("end")], np.int64)),
+    "Range",
+    NUMBERS,
+    value=lambda call: np.arange(*(np.asarray(i).item() for i in call.inputs), dtype=np.asarray(call.inputs[0]).dtype),
 )
-add("Size", replace(SIZES, from_shape=lambda attributes, shape: np.asarray(prod(shape), np.int64)))
-add("Range", replace(NUMBERS, value=_range))
 add(
     "Constant",
-    replace(
-        NUMBERS,
-        spells={
-            "value_int": np.int64,
-            "value_ints": np.int64,
-            "value_float": np.float32,
-            "value_floats": np.float32,
-        },
-    ),
+    NUMBERS,
+    spells={"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32},
 )
 add("RandomNormal RandomUniform MelWeightMatrix HannWindow HammingWindow BlackmanWindow", NUMBERS)
-add("Bernoulli RandomNormalLike RandomUniformLike", Operator(signature("... -> ..."), silence="none"))
+add("Bernoulli RandomNormalLike RandomUniformLike", signature("... -> ..."), silence="none")

@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from onnxsurgeon.arrays import Array
-from onnxsurgeon.ops.call import (
-    ValueCall,
-)
-from onnxsurgeon.ops.registry import (
-    Operator,
-    add,
-)
+from onnxsurgeon.ops.call import ValueCall
+from onnxsurgeon.ops.registry import add
 from onnxsurgeon.ops.signatures import frozen
 
 WHOLE = {
@@ -35,7 +30,7 @@ def _nonzero(call: ValueCall) -> Array:
 
 
 for _name, _why in WHOLE.items():
-    add(_name, Operator(frozen(_why), value=_nonzero if _name == "NonZero" else None))
+    add(_name, frozen(_why), value=_nonzero if _name == "NonZero" else None)
 
 
 # What onnxruntime writes for the processor that it runs on: weights in blocks of as many channels as that takes at
@@ -44,6 +39,6 @@ NCHWC = "com.microsoft.nchwc"
 
 add(
     "AveragePool Conv GlobalAveragePool GlobalMaxPool MaxPool ReorderInput ReorderOutput Upsample",
-    Operator(frozen("laid out for one kind of processor: optimise to the level extended, not all")),
+    frozen("laid out for one kind of processor: optimise to the level extended, not all"),
     domain=NCHWC,
 )

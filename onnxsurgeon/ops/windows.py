@@ -10,24 +10,7 @@ import numpy as np
 
 from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.ops.gradient import GradientCall
-from onnxsurgeon.ops.shape_inference import (
-    Attributes,
-)
-
-
-def places(attributes: Attributes, spatial: Shape, kernel: Sequence[int]) -> Shape:
-    """How many places fit along each axis."""
-    count, automatic = len(spatial), attributes.get("auto_pad", "NOTSET")
-    strides = attributes.get("strides") or [1] * count
-    if automatic in ("SAME_UPPER", "SAME_LOWER"):
-        return tuple(-(-n // s) for n, s in zip(spatial, strides, strict=True))
-    pads = [0] * 2 * count if automatic == "VALID" else attributes.get("pads") or [0] * 2 * count
-    reach = [d * (k - 1) + 1 for k, d in zip(kernel, attributes.get("dilations") or [1] * count, strict=True)]
-    room = [n + low + high - r for n, low, high, r in zip(spatial, pads, pads[count:], reach, strict=False)]
-    if not attributes.get("ceil_mode"):
-        return tuple(n // s + 1 for n, s in zip(room, strides, strict=True))
-    starts = [n + low for n, low in zip(spatial, pads, strict=False)]  # no window starts in the padding behind
-    return tuple(min(-(-n // s), (m - 1) // s) + 1 for n, m, s in zip(room, starts, strides, strict=True))
+from onnxsurgeon.ops.shape_inference import Attributes
 
 
 class Window(NamedTuple):
@@ -46,6 +29,16 @@ def window(attributes: Mapping[str, Any], kernel: Sequence[int], size: Sequence[
     dilations = list(attributes.get("dilations") or [1] * len(kernel))
     reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
     return Window(reach, strides, dilations, *_pads(attributes, size, reach, strides))
+
+
+def places(attributes: Attributes, size: Shape, kernel: Sequence[int]) -> Shape:
+    """How many places the window has along each axis."""
+    seen = window(attributes, kernel, size)
+    room = [n + low + high - r for n, low, high, r in zip(size, seen.before, seen.after, seen.reach, strict=True)]
+    if not attributes.get("ceil_mode"):
+        return tuple(n // s + 1 for n, s in zip(room, seen.strides, strict=True))
+    starts = [n + low for n, low in zip(size, seen.before, strict=True)]  # no window starts in the padding behind
+    return tuple(min(-(-n // s), (m - 1) // s) + 1 for n, m, s in zip(room, starts, seen.strides, strict=True))
 
 
 def _pads(

@@ -27,7 +27,7 @@ def multiply(model: ir.Model, name: str, added: int, growth: Growth) -> Step | N
     if place is None or place.transposed:
         return None
     labels = label(model, detached=[node.outputs[0]], rewritten=False)
-    group = int(labels.evaluator.attributes(node).get("group") or 1)
+    group = place.groups(labels.evaluator.attributes(node))
     axis = (labels.axes.get(node.outputs[0]) or (None, None))[1]
     if group < 2 or added < 1 or added % group or axis is None or labels.classes.frozen[axis].any():
         return None

@@ -129,7 +129,7 @@ def separate(model: ir.Model, name: str, *, init: str = "closest", seed: int = 0
     place = convolution_of(node)
     tensor = None if place is None or place.transposed else constant(node.inputs[place.weight])
     labels = label(model, rewritten=False)
-    if place is None or tensor is None or int(labels.evaluator.attributes(node).get("group") or 1) > 1:
+    if place is None or tensor is None or place.groups(labels.evaluator.attributes(node)) > 1:
         raise UsageError(
             f"{name} ({node.op_type}) can't be made separable",
             why="it is no Conv of one group",

@@ -17,7 +17,9 @@ from onnxsurgeon.edit.growth import NORMAL, Growth
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import InfeasibleError, SurgeonError, UsageError
 from onnxsurgeon.neurons.selection import Selection
+from onnxsurgeon.ops.call import ValueCall
 from onnxsurgeon.ops.elementwise import ADDITION
+from onnxsurgeon.ops.joining import joined_axis
 from onnxsurgeon.ops.nodes import kind_of
 from onnxsurgeon.ops.registry import of_kind
 from onnxsurgeon.surgery.draft import Draft, data_inputs, find, find_value, require_fit, require_type
@@ -223,7 +225,7 @@ def applied(labels: Labels, selection: Selection, source: ir.Model, growth: Grow
 
 def _concat_axis(labels: Labels, joint: ir.Node) -> int:
     rank = len(labels.axes.get(joint.outputs[0]) or (None,))
-    return int(labels.evaluator.attributes(joint).get("axis", 1)) % rank
+    return joined_axis(ValueCall(labels.evaluator.attributes(joint), ()), rank)
 
 
 def _gap(labels: Labels, axis: Ids, before: int, count: int) -> Selection:

@@ -10,8 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays
-from onnxsurgeon.ops.emitter import Emitter
-from onnxsurgeon.ops.gradient import GradientCall
+from onnxsurgeon.ops.gradient import Emitter, GradientCall
 from onnxsurgeon.ops.nodes import attributes, constant, operator_of
 from onnxsurgeon.runtime.partial_runs import nodes_for, serialise
 from onnxsurgeon.runtime.session import Device, Session

@@ -16,8 +16,8 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.dependency.rewrites.draft import Draft, Known, integers, prune_dead
+from onnxsurgeon.ops.call import Unpacking
 from onnxsurgeon.ops.nodes import constant, operator_of
-from onnxsurgeon.ops.packing import Unpacking
 from onnxsurgeon.ops.reshaping import factor
 
 MOST = 8  # parts; what has more is no handful of projections
@@ -126,9 +126,15 @@ def unpack(draft: Draft, node: ir.Node) -> None:
         _hand_over(draft, packed, dict(enumerate(parts)))
 
 
+def _sizes(node: ir.Node) -> ir.Value | None:
+    """The input that holds the sizes of the Reshape's result."""
+    operator = operator_of(node)
+    return None if operator is None or operator.inferred is None else node.inputs[operator.inferred]
+
+
 def _target(known: Known, node: ir.Node, site: PackedSite) -> Array | None:
     """The Reshape's target without the axis of parts; None where it can't be told. -1 stays, and 0 in front."""
-    target, shapes = node.inputs[1], known.shapes(node.outputs[0])
+    target, shapes = _sizes(node), known.shapes(node.outputs[0])
     if target is None or shapes is None:
         return None
     value = known.evaluator.fact(target, known.facts[0]).value
@@ -170,7 +176,7 @@ def _parts(draft: Draft, node: ir.Node, site: PackedSite) -> Sequence[ir.Value]:
 
 def _new_target(draft: Draft, node: ir.Node, site: PackedSite) -> ir.Value:
     """The target for a part, taken from the one for all, which may be computed."""
-    old, value = node.inputs[1], _target(draft.known, node, site)
+    old, value = _sizes(node), _target(draft.known, node, site)
     assert old is not None
     assert value is not None
     if constant(old) is not None:
