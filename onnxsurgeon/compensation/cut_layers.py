@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import FloatArray, Mask
 from onnxsurgeon.calibration.linear_layers import Consumer, consumers, kept
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.dependency.rewrites import prune_dead
+from onnxsurgeon.model.editor import Editor, feed, set_input, set_tensor, with_free_weights
 from onnxsurgeon.ops.nodes import constant, operator_of
 
 
@@ -23,7 +23,7 @@ class CutLayer:
     left, features or outputs).
     """
 
-    model: ir.Model
+    editor: Editor
     consumer: Consumer
     twin: Consumer
     groups: Mask
@@ -63,35 +63,29 @@ class CutLayer:
         shape = call.shape(linear.weight)
         assert shape is not None
         shift = (bias - self.bias()).ravel()
-        self._put(node, linear.weight, linear.weight_of(call, matrix, shape))
+        put(self.editor, node, linear.weight, linear.weight_of(call, matrix, shape))
         if linear.bias is None and shift.any():
             self._shift(shift)
         elif linear.bias is not None and (bias.any() or linear.bias < len(node.inputs)):
-            self._put(node, linear.bias, (bias / linear.scale(call)).ravel())
+            put(self.editor, node, linear.bias, (bias / linear.scale(call)).ravel())
 
     def _shift(self, by: FloatArray) -> None:
         """Adds to the outputs of an operator without a bias: in the node behind it that adds one, or in a new one."""
-        output = self.twin.node.outputs[0]
-        uses = list(output.uses())
         if (behind := self._adder()) is not None:
             user, index = behind
             tensor = constant(user.inputs[index])
             if tensor is not None and tensor.size == len(by) == (tensor.shape.numpy() or (0,))[-1]:
                 old = tensor.numpy()
-                self._put(user, index, old + by.reshape(old.shape))
+                put(self.editor, user, index, old + by.reshape(old.shape))
                 return
-        name = output.name or ""
-        add = ir.Node("", "Add", [output], name=f"{name}_compensated")
-        add.resize_inputs(2)
-        add.outputs[0].name, add.outputs[0].type, add.outputs[0].shape = name, output.type, output.shape
-        for number, value in enumerate(self.model.graph.outputs):
-            if value is output:
-                self.model.graph.outputs[number] = add.outputs[0]
-        for use in uses:
-            use.node.replace_input_with(use.idx, add.outputs[0])
-        output.name = f"{name}_before"
-        self.twin.node.append(add)
-        self._put(add, 1, by)
+        node = self.twin.node
+        output, name = node.outputs[0], node.outputs[0].name or ""
+        uses = list(output.uses())
+        held = self.editor.weight(f"{name}_1_fitted", by.astype(np.float32))
+        shifted = self.editor.node("Add", [output, held], name=f"{name}_compensated", after=node)[0]
+        feed(uses, shifted)
+        self.editor.take_over(output, shifted, f"{name}_before")
+        with_free_weights(self.editor.model)
 
     def _adder(self) -> tuple[ir.Node, int] | None:
         """The node that alone reads the output, where it adds a second input; and the place of that."""
@@ -104,35 +98,23 @@ class CutLayer:
         adds = operator is not None and operator.kind == "sum" and len(node.inputs) == 2
         return (node, 1 - index) if adds else None
 
-    def _put(self, node: ir.Node, index: int, array: FloatArray) -> None:
-        put(self.model, node, index, array)
 
-
-def put(model: ir.Model, node: ir.Node, index: int, array: FloatArray) -> None:
-    """Gives one input of a node a weight of its own."""
-    if index >= len(node.inputs):
-        node.resize_inputs(index + 1)
-    old = node.inputs[index]
-    array, shape, kind = (
-        np.ascontiguousarray(array, np.float32),
-        ir.Shape(array.shape),
-        ir.TensorType(ir.DataType.FLOAT),
-    )
+def put(editor: Editor, node: ir.Node, index: int, array: FloatArray) -> None:
+    """Gives one input of a node a weight of its own: the one that it has, if nothing else reads it, or a new one."""
+    old = node.inputs[index] if index < len(node.inputs) else None
+    array = np.ascontiguousarray(array, np.float32)
     own = old is not None and old.is_initializer() and len(old.uses()) == 1
     if old is not None and own and not (old.is_graph_input() or old.is_graph_output()):
-        old.const_value, old.shape, old.type = ir.Tensor(array, name=old.name), shape, kind
+        set_tensor(old, ir.Tensor(array, name=old.name))
         return
-    name = f"{old.name if old is not None and old.name else f'{node.outputs[0].name}_{index}'}_fitted"
-    tensor = ir.Tensor(array, name=name)
-    model.graph.initializers[name] = value = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
-    node.replace_input_with(index, value)
-    if old is not None:
-        prune_dead(old)
+    name = old.name if old is not None and old.name else f"{node.outputs[0].name}_{index}"
+    set_input(node, index, editor.weight(f"{name}_fitted", array))
+    with_free_weights(editor.model)
 
 
-def layers(labels: Labels, keep: Mask, model: ir.Model) -> Iterator[CutLayer]:
-    """The consumers that are left in `model`, which `keep` was cut out of, in order."""
-    made = {value.name: node for node in model.graph for value in node.outputs}
+def layers(labels: Labels, keep: Mask, editor: Editor) -> Iterator[CutLayer]:
+    """The layers that are left in the editor's model, which `keep` was cut out of, in order."""
+    made = {value.name: node for node in editor.model.graph for value in node.outputs}
     for consumer in consumers(labels):
         node = made.get(consumer.output)
         outputs = kept(keep, consumer.outputs)
@@ -140,4 +122,4 @@ def layers(labels: Labels, keep: Mask, model: ir.Model) -> Iterator[CutLayer]:
         if node is None or node.op_type != consumer.node.op_type or not groups.any():
             continue
         features = np.repeat(kept(keep, consumer.inputs), consumer.kernel, axis=1)
-        yield CutLayer(model, consumer, consumer.twin(node), groups, features[groups], outputs[groups])
+        yield CutLayer(editor, consumer, consumer.twin(node), groups, features[groups], outputs[groups])

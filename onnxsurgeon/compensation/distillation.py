@@ -18,8 +18,8 @@ from onnxsurgeon.arrays import Arrays, FloatArray, IntArray, Mask
 from onnxsurgeon.compensation.cut_layers import CutLayer, layers
 from onnxsurgeon.compensation.layerwise import TOGETHER, Change, Targets, sequential
 from onnxsurgeon.data import Batch, Mirrored
-from onnxsurgeon.edit.apply import copied
 from onnxsurgeon.errors import ModelError
+from onnxsurgeon.model.editor import Editor, copied
 from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.session import Device, Session
 from onnxsurgeon.training.differentiate import EXPECTED, backward
@@ -113,7 +113,7 @@ class Training:
     """
 
     def __init__(self, seen: SamplePool, layers: Sequence[CutLayer], device: Device, seed: int) -> None:
-        self.seen, self.rng, model = seen, np.random.default_rng(seed), layers[0].model
+        self.seen, self.rng, model = seen, np.random.default_rng(seed), layers[0].editor.model
         named = [[value.name or "" for value in layer.values()] for layer in layers]
         weights = list(dict.fromkeys(value for layer in layers for value in layer.values()))
         ends = {end: self._factor(end.name or "") for end in loss_values(model)}
@@ -202,7 +202,7 @@ def distill(
         return changes
     if progress:
         progress(f"distillation, {plan.epochs} epochs")
-    training = Training(pool, list(layers(targets.labels, keep, model)), targets.device, seed)
+    training = Training(pool, list(layers(targets.labels, keep, Editor(model))), targets.device, seed)
     *_, weights = training.run(plan.rate, plan.epochs, EPOCHS)
     for name, array in weights.items():
         model.graph.initializers[name].const_value = ir.Tensor(array, name=name)
@@ -229,7 +229,7 @@ def _make_plan(
     seen, held = pool.some(~out), pool.some(out)
     part = Targets(targets.labels, seen, memory=targets.memory, device=targets.device, seed=seed)
     sequential(part, keep, model)
-    found = list(layers(targets.labels, keep, model))
+    found = list(layers(targets.labels, keep, Editor(model)))
     training = Training(seen, found, targets.device, seed) if found else None
     if training is None or not training.start:
         return None

@@ -23,6 +23,7 @@ from onnxsurgeon.compensation.cut_layers import CutLayer, layers
 from onnxsurgeon.compensation.norm_statistics import ChannelSums, norms, update_norm
 from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.model.editor import Editor
 from onnxsurgeon.runtime.partial_runs import Segment, Store, Walk
 from onnxsurgeon.runtime.session import Device
 
@@ -50,7 +51,7 @@ def from_moments(
 ) -> list[Change]:
     """Refit `model`, the original cut to `keep`, to moments of the original: `linear`, or `bias` if biases_only."""
     changes = []
-    for layer in layers(labels, keep, model):
+    for layer in layers(labels, keep, Editor(model)):
         consumer = layer.consumer
         known = moments.get(consumer.key)
         if known is None or layer.features.all():
@@ -149,6 +150,7 @@ def sequential(
 ) -> list[Change]:
     """Refit `model`, the original cut to `keep`, layer by layer in graph order. Returns the changes."""
     targets.gather()
+    editor = Editor(model)
     feeds = (batch.feed for batch in targets.data.batches())
     walk = Walk(model, feeds, limit=targets.memory / 2, device=targets.device)
     made = {value.name: value for node in model.graph for value in node.outputs}
@@ -166,9 +168,9 @@ def sequential(
                 after = ChannelSums()
                 for array, share in zip(walk.to(data), targets.shares, strict=True):
                     after.add(array, share)
-                update_norm(model, twin, norm, keep, before, after)
+                update_norm(editor, twin, norm, keep, before, after)
 
-    for layer in layers(targets.labels, keep, model):
+    for layer in layers(targets.labels, keep, editor):
         update_norms(place[layer.consumer.output])
         changed = changed or not (layer.groups.all() and layer.features.all() and layer.outputs.all())
         if changed:

@@ -17,6 +17,7 @@ from onnxsurgeon.arrays import FloatArray, Ids, Mask
 from onnxsurgeon.calibration.linear_layers import kept
 from onnxsurgeon.compensation.cut_layers import put
 from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.model.editor import Editor
 from onnxsurgeon.ops.nodes import constant, operator_of
 from onnxsurgeon.ops.registry import Statistics
 
@@ -79,10 +80,8 @@ def norms(labels: Labels, fitted: Collection[ir.Value]) -> Iterator[Norm]:
             yield Norm(node, statistics, axis)
 
 
-def update_norm(
-    model: ir.Model, twin: ir.Node, norm: Norm, keep: Mask, before: ChannelSums, after: ChannelSums
-) -> None:
-    """Update the statistics of `twin`, which is `norm` in the cut `model`.
+def update_norm(editor: Editor, twin: ir.Node, norm: Norm, keep: Mask, before: ChannelSums, after: ChannelSums) -> None:
+    """Update the statistics of `twin`, which is `norm` in the cut model.
 
     before, after: sums of the inputs of `norm` and `twin`. If their means and variances are m0, v0 and m1, v1, then a
     channel's stored m and v become m1 + (m - m0) sqrt(v1 / v0) and v v1 / v0.
@@ -93,5 +92,5 @@ def update_norm(
     stored_mean, stored_variance = (np.asarray(tensor.numpy(), np.float64) for tensor in stored if tensor is not None)
     varies = (variance > SPREAD) & (new_variance > SPREAD)
     factor = np.divide(new_variance, variance, out=np.ones_like(variance), where=varies).clip(1 / LIMIT, LIMIT)
-    put(model, twin, norm.statistics.mean, new_mean + (stored_mean - mean) * np.sqrt(factor))
-    put(model, twin, norm.statistics.variance, stored_variance * factor)
+    put(editor, twin, norm.statistics.mean, new_mean + (stored_mean - mean) * np.sqrt(factor))
+    put(editor, twin, norm.statistics.variance, stored_variance * factor)

@@ -20,8 +20,7 @@ from onnxsurgeon.calibration.linear_layers import Consumer, consumers
 from onnxsurgeon.calibration.statistics import Moments, space_key
 from onnxsurgeon.compensation.cut_layers import CutLayer, layers, put
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.dependency.rewrites import prune_dead
-from onnxsurgeon.edit.apply import copied
+from onnxsurgeon.model.editor import Editor, copied
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.nodes import attributes, constant, operator_of
 from onnxsurgeon.ops.registry import Statistics
@@ -220,9 +219,10 @@ def components(labels: Labels, stream: LinearStream, moments: Mapping[str, Momen
 
 def rotate(labels: Labels, rotations: Mapping[str, FloatArray], linear_streams: Sequence[LinearStream]) -> ir.Model:
     """A model that computes the same as `labels.model` with rotated streams. rotations: by `key`, invertible."""
-    model = copied(labels.model)
+    editor = Editor(copied(labels.model))
+    model = editor.model
     everything = np.ones(labels.relations.count, np.bool_)
-    by_node = {layer.consumer.node: layer for layer in layers(labels, everything, model)}
+    by_node = {layer.consumer.node: layer for layer in layers(labels, everything, editor)}
     twins = dict(zip(labels.model.graph.all_nodes(), model.graph.all_nodes(), strict=True))
     before, behind = dict[ir.Node, Pass](), dict[ir.Node, Pass]()
     for stream in linear_streams:
@@ -231,7 +231,7 @@ def rotate(labels: Labels, rotations: Mapping[str, FloatArray], linear_streams: 
             tensor = constant(twins[node].inputs[index])
             assert tensor is not None
             array = np.moveaxis(np.tensordot(rotation, tensor.numpy().astype(np.float64), (1, axis)), 0, axis)
-            put(model, twins[node], index, array)
+            put(editor, twins[node], index, array)
         for layers_, passed in ((stream.readers, before), (stream.writers, behind)):
             passed |= {n: (rotation, None if norm is None else _affine(labels, norm)) for n, norm in layers_.items()}
     for node in dict.fromkeys((*before, *behind)):
@@ -239,8 +239,7 @@ def rotate(labels: Labels, rotations: Mapping[str, FloatArray], linear_streams: 
     for norm in dict.fromkeys(twins[n] for stream in linear_streams for n in stream.norms):
         data = norm.inputs[0]
         assert data is not None
-        norm.outputs[0].replace_all_uses_with(data)
-        prune_dead(norm.outputs[0])
+        editor.replace(norm.outputs[0], data)
     return model
 
 

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.dependency.dynamic_dims import Samples, samples
 from onnxsurgeon.dependency.facts import INDEX_TYPES, Evaluator, Facts, tensor
-from onnxsurgeon.dependency.rewrites import Known, rewrite
+from onnxsurgeon.dependency.rewrites import KnownModel, rewrite
 from onnxsurgeon.neurons.relations import INPUT, OUTPUT, Axes, Classes, Free, Relations
 from onnxsurgeon.ops import Call, Operator, Tensor
 from onnxsurgeon.ops.nodes import constant, is_constant, operator_of
@@ -153,7 +153,7 @@ def label(
     if best is None:
         sizes = next(samples(model, shapes or {}))
         best = 0, sizes, ({}, {})
-    known = Known(model, evaluator, best[2])
+    known = KnownModel(model, evaluator, best[2])
     if rewritten:
         known = rewrite(known)
     labels = Labels(

@@ -6,16 +6,20 @@ kept ones alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Ids, Mask
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.edit.apply import attribute, paired
+from onnxsurgeon.edit.apply import paired
+from onnxsurgeon.model.editor import Editor, attribute, feed, set_attribute
+from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.neurons.selection import cutting
 from onnxsurgeon.ops import Call
+
+FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 
 
 def reference(labels: Labels, keep: Mask, source: ir.Model | None = None) -> ir.Model:
@@ -36,56 +40,56 @@ def fixed_size(labels: Labels, keep: Mask) -> bool:
 
 class _Reference:
     def __init__(self, labels: Labels, keep: Mask, source: ir.Model) -> None:
-        self.labels, self.keep = labels, keep
-        self.model = source.clone()
-        self.count = 0
-        self.constants: dict[tuple[bytes, str, tuple[int, ...]], ir.Value] = {}
+        self.labels, self.keep, self.editor = labels, keep, Editor(source.clone())
 
     def run(self) -> ir.Model:
-        for node, twin in list(paired(self.labels, self.model)):
+        for node, twin in list(paired(self.labels, self.editor.model)):
             call = self.labels.calls.get(node)
             operator = self.labels.operator(node)
             if call is None or operator is None:
                 continue
-            if any(self._drops(call, index, axis) for index, axis in call.soft):
+            if any(self._loses((call.axes(index) or ())[axis]) for index, axis in call.soft):
                 self._wrap(node, twin, call)
             elif operator.silence != "none":
                 everything = operator.silence == "all" or all(t is None or t.weight for t in call.inputs)
                 self._silence(node, twin, call, operator.zeros, everything=everything)
-        return self.model
+        return self.editor.model
 
-    def _drops(self, call: Call, index: int, axis: int) -> bool:
-        labels = (call.axes(index) or ())[axis]
-        return labels is not None and not self.keep[labels].all()
+    def _loses(self, ids: Axis) -> bool:
+        return ids is not None and not self.keep[ids].all()
+
+    def _dropped(self, axes: Axes | None) -> Iterator[tuple[int, Ids]]:
+        """The axes that lose neurons, and the neurons on each."""
+        for axis, ids in enumerate(axes or ()):
+            if ids is not None and self._loses(ids):
+                yield axis, ids
 
     def _silence(
         self, original: ir.Node, node: ir.Node, call: Call, zeros: Mapping[int, int], *, everything: bool
     ) -> None:
+        """Sets the dropped neurons to zero in what the operator reads."""
         for index, tensor in enumerate(call.inputs):
             if tensor is None or (tensor.weight and not everything):
                 continue
-            for axis, labels in enumerate(call.axes(index) or ()):
-                if labels is None or self.keep[labels].all():
-                    continue
+            for axis, ids in self._dropped(call.axes(index)):
                 value = node.inputs[index]
-                assert value is not None
                 shape = [1] * len(tensor.shape or ())
-                shape[axis] = len(labels)
-                mask = self.keep[labels].reshape(shape)
+                shape[axis] = len(ids)
+                mask = self.keep[ids].reshape(shape)
                 if call.version < 9 and not original.domain:  # before Where
-                    factor = self._constant(mask.astype(self._dtype(original, index).numpy()), "silence")
+                    factor = self._constant("silence", mask.astype(self._dtype(original, index).numpy()))
                     self._before(node, index, "Mul", [value, factor])
                 else:
                     zero = self._zero(original, node, index, zeros)
-                    self._before(node, index, "Where", [self._constant(mask, "silence"), value, zero])
+                    self._before(node, index, "Where", [self._constant("silence", mask), value, zero])
 
     def _zero(self, original: ir.Node, node: ir.Node, index: int, zeros: Mapping[int, int]) -> ir.Value:
-        """What silence is: the zero point of a quantised input, else 0 of its type."""
+        """The zero point of a quantised input, else 0 of its type."""
         point = zeros.get(index, len(node.inputs))
         found = node.inputs[point] if point < len(node.inputs) else None
         if found is not None:
             return found
-        return self._constant(np.zeros((), self._dtype(original, index).numpy()), "zero")
+        return self._constant("zero", np.zeros((), self._dtype(original, index).numpy()))
 
     def _dtype(self, node: ir.Node, index: int) -> ir.DataType:
         value = node.inputs[index]
@@ -93,64 +97,39 @@ class _Reference:
         return ir.DataType(self.labels.evaluator.fact(value, self.labels.facts[0]).dtype)
 
     def _wrap(self, original: ir.Node, node: ir.Node, call: Call) -> None:
-        """The operator on the kept neurons alone; afterwards they go back to their places."""
+        """Gives the operator the kept neurons alone, and puts its results back in their places."""
         operator = self.labels.operator(original)
         changes = operator.resize(call, cutting(self.labels.classes, self.keep)) if operator and operator.resize else {}
         for index in range(len(call.inputs)):
-            for axis, labels in enumerate(call.axes(index) or ()):
-                if labels is not None and not self.keep[labels].all():
-                    value = node.inputs[index]
-                    assert value is not None
-                    kept = self._constant(np.flatnonzero(self.keep[labels]), "kept")
-                    self._before(node, index, "Gather", [value, kept], axis)
+            for axis, ids in self._dropped(call.axes(index)):
+                kept = self._constant("kept", np.flatnonzero(self.keep[ids]))
+                self._before(node, index, "Gather", [node.inputs[index], kept], axis)
         for name, new in changes.items():
             if isinstance(name, str):
-                node.attributes[name] = attribute(name, new)
+                set_attribute(node, name, new)
         for value, axes in zip(node.outputs, call.results, strict=False):
-            for axis, labels in enumerate(axes or ()):
-                if labels is not None and not self.keep[labels].all():
-                    self._after(node, value, axis, labels)
+            for axis, ids in self._dropped(axes):
+                self._after(node, value, axis, ids)
 
-    def _after(self, node: ir.Node, value: ir.Value, axis: int, labels: Ids) -> None:
+    def _after(self, node: ir.Node, value: ir.Value, axis: int, ids: Ids) -> None:
         """Dropped positions repeat the first kept one: whatever sums over them silences them again."""
-        back = np.where(self.keep[labels], np.cumsum(self.keep[labels]) - 1, 0)
-        spread = self._node("Gather", [value, self._constant(back, "back")], axis)
-        node.append(spread)  # after the operator
-        for use in list(value.uses()):
-            if use.node is not spread:
-                use.node.replace_input_with(use.idx, spread.outputs[0])
-        for number, returned in enumerate(node.graph.outputs if node.graph is not None else ()):
-            if returned is value:  # and is called so
-                new = spread.outputs[0]
-                new.type, new.shape = value.type, value.shape
-                new.name, value.name = value.name, new.name
-                node.graph.outputs[number] = new  # type: ignore[union-attr]
+        back = self._constant("back", np.where(self.keep[ids], np.cumsum(self.keep[ids]) - 1, 0))
+        uses, along = list(value.uses()), [attribute("axis", axis)]
+        spread = self.editor.node("Gather", [value, back], along, name=f"{value.name}.spread", after=node)[0]
+        feed(uses, spread)
+        if value.is_graph_output():
+            self.editor.take_over(value, spread, spread.name)
 
     def _before(
-        self, node: ir.Node, index: int, operator: str, inputs: Sequence[ir.Value], axis: int | None = None
+        self, node: ir.Node, index: int, operator: str, inputs: Sequence[ir.Value | None], axis: int | None = None
     ) -> None:
-        fresh = self._node(operator, inputs, axis)
-        node.prepend(fresh)
-        node.replace_input_with(index, fresh.outputs[0])
+        """Puts a node between another one and its input."""
+        along = [] if axis is None else [attribute("axis", axis)]
+        name = f"{node.name or node.outputs[0].name}.input{index}"
+        node.replace_input_with(index, self.editor.node(operator, inputs, along, name=name, before=node)[0])
 
-    def _node(self, operator: str, inputs: Sequence[ir.Value], axis: int | None = None) -> ir.Node:
-        self.count += 1
-        attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
-        fresh = ir.Node("", operator, inputs, attributes, name=f"onnxsurgeon_{self.count}")
-        fresh.outputs[0].name = f"onnxsurgeon_{self.count}_out"
-        return fresh
-
-    def _constant(self, array: np.ndarray, kind: str) -> ir.Value:
-        key = (array.tobytes(), str(array.dtype), array.shape)
-        if key not in self.constants:
-            name = f"onnxsurgeon_{kind}_{len(self.constants)}"
-            tensor = ir.Tensor(array, name=name)
-            value = ir.Value(
-                name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-            )
-            self.model.graph.initializers[name] = value
-            self.constants[key] = value
-        return self.constants[key]
+    def _constant(self, kind: str, array: np.ndarray) -> ir.Value:
+        return self.editor.shared_weight(f"onnxsurgeon_{kind}", array)
 
 
 def numbers(labels: Labels) -> set[str]:
@@ -160,23 +139,28 @@ def numbers(labels: Labels) -> set[str]:
 
 
 def perturbed(model: ir.Model, seed: int, spared: Collection[str]) -> ir.Model:
-    """A copy whose tiny tensors (LayerScale, norms and heads that start at zero), but for those named in `spared`, are
-    of ordinary size, so that a proof shows something."""
+    """A copy in which tiny weights (LayerScale, norms and heads that start at zero) are of ordinary size.
+
+    With them a proof would show nothing. spared: names of weights that stay as they are.
+    """
     copy = model.clone()
     for name, value in copy.graph.initializers.items():
         tensor = value.const_value
-        if (
-            tensor is not None
-            and name not in spared
-            and tensor.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
-        ):
+        if tensor is not None and name not in spared and tensor.dtype in FLOATS:
             array = tensor.numpy()
-            real = sum(n > 1 for n in array.shape)
-            limit = 0.05 if real == 1 else 1e-5
+            limit = 0.05 if _real(array) == 1 else 1e-5
             if array.size and float(np.abs(array).max()) <= limit:
-                rng = np.random.default_rng([seed, array.size])
-                signs = [-1.0, 1.0] if real else [1.0]  # a scalar may be what keeps a root from being imaginary
-                noise = rng.uniform(0.5, 1.0, array.shape) * rng.choice(signs, array.shape)
-                scale = 1.0 if real <= 1 else 1.0 / np.sqrt(array.size / array.shape[0])
-                value.const_value = ir.Tensor((array + noise * scale).astype(array.dtype), name=tensor.name)
+                value.const_value = ir.Tensor((array + _noise(array, seed)).astype(array.dtype), name=tensor.name)
     return copy
+
+
+def _real(array: np.ndarray) -> int:
+    """How many axes are longer than 1."""
+    return sum(n > 1 for n in array.shape)
+
+
+def _noise(array: np.ndarray, seed: int) -> np.ndarray:
+    rng, real = np.random.default_rng([seed, array.size]), _real(array)
+    signs = [-1.0, 1.0] if real else [1.0]  # a scalar may be what keeps a root from being imaginary
+    noise = rng.uniform(0.5, 1.0, array.shape) * rng.choice(signs, array.shape)
+    return np.asarray(noise * (1.0 if real <= 1 else 1.0 / np.sqrt(array.size / array.shape[0])))

@@ -21,12 +21,12 @@ from onnxsurgeon.compensation.rotation import components, rotate, streams
 from onnxsurgeon.data import Samples, inputs_of, mirrored
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.spaces import Judge, Spaces, spaces
-from onnxsurgeon.edit.apply import copied
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.importance.from_activations import OBSERVED, expected, observed
 from onnxsurgeon.importance.from_weights import scores
 from onnxsurgeon.importance.optimal_brain_surgeon import Reconstruction
 from onnxsurgeon.importance.output_error import Loss, measuring
+from onnxsurgeon.model.editor import copied
 from onnxsurgeon.model.model import Model
 from onnxsurgeon.ops.nodes import constant
 

@@ -21,8 +21,8 @@ from onnxsurgeon.arrays import Shape
 from onnxsurgeon.dependency.names import name_of
 from onnxsurgeon.edit.inits import FRESH, INITS, SPLIT
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.model.editor import Editor
 from onnxsurgeon.ops.registry import of_kind
-from onnxsurgeon.surgery.draft import Draft
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Site:
     opset: of the standard operators. seed: of what is drawn.
     """
 
-    draft: Draft
+    editor: Editor
     value: ir.Value
     shape: Shape
     axis: int
@@ -63,10 +63,10 @@ class Site:
             ) from None
         last = inputs[0].producer() if inputs and inputs[0] is not None else None
         name = f"{self.name}.{part}" if part else self.name
-        return self.draft.node(operator, inputs, attributes, name=name, after=last)
+        return self.editor.node(operator, inputs, attributes, name=name, after=last)[0]
 
     def weight(self, name: str, array: Any) -> ir.Value:
-        return self.draft.weight(f"{self.name}.{name}", np.asarray(array).astype(self.dtype.numpy()), self.dtype)
+        return self.editor.weight(f"{self.name}.{name}", np.atleast_1d(array).astype(self.dtype.numpy()), self.dtype)
 
     def fresh(self, shape: Shape) -> ir.Value:
         """A layer's weight, shape (out, in, *kernel), that starts as `init` says."""
@@ -202,7 +202,7 @@ def _plain(operator: str, **numbers: float) -> Callable[[Site], ir.Value]:
 
 def _silu(site: Site) -> ir.Value:
     gate = site.add("Sigmoid", [site.value], part="gate")
-    return site.draft.node("Mul", [site.value, gate], name=site.name, after=gate.producer())
+    return site.editor.node("Mul", [site.value, gate], name=site.name, after=gate.producer())[0]
 
 
 def _gelu(site: Site) -> ir.Value:
@@ -210,7 +210,7 @@ def _gelu(site: Site) -> ir.Value:
         return site.add("Gelu", [site.value])
     scaled = site.add("Mul", [site.value, site.weight("root", np.array(sqrt(0.5)))], part="scaled")
     plus = site.add("Add", [site.add("Erf", [scaled], part="erf"), site.weight("one", np.array(1.0))], part="plus")
-    gated = site.draft.node("Mul", [site.value, plus], name=f"{site.name}.gated", after=plus.producer())
+    gated = site.editor.node("Mul", [site.value, plus], name=f"{site.name}.gated", after=plus.producer())[0]
     return site.add("Mul", [gated, site.weight("half", np.array(0.5))])
 
 
@@ -220,7 +220,7 @@ def _hard_swish(site: Site) -> ir.Value:
     gate = site.add(
         "HardSigmoid", [site.value], ir.AttrFloat32("alpha", 1 / 6), ir.AttrFloat32("beta", 0.5), part="gate"
     )
-    return site.draft.node("Mul", [site.value, gate], name=site.name, after=gate.producer())
+    return site.editor.node("Mul", [site.value, gate], name=site.name, after=gate.producer())[0]
 
 
 def _relu6(site: Site) -> ir.Value:

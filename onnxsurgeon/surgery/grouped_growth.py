@@ -10,10 +10,11 @@ import onnx_ir as ir
 from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.edit.growth import Growth
 from onnxsurgeon.edit.step import Step
+from onnxsurgeon.model.editor import copied, set_tensor
 from onnxsurgeon.model.lazy_weights import Drawn, Fill, Places, take
 from onnxsurgeon.neurons.selection import Selection
 from onnxsurgeon.ops.nodes import constant, convolution_of
-from onnxsurgeon.surgery.draft import Draft, find
+from onnxsurgeon.surgery.find import find
 from onnxsurgeon.surgery.rewire import applied
 
 
@@ -37,9 +38,9 @@ def multiply(model: ir.Model, name: str, added: int, growth: Growth) -> Step | N
     selection = Selection(labels.classes.root, np.ones(len(new), np.bool_), new[labels.classes.root])
     positions = selection.positions(axis)
     assert positions is not None
-    draft = Draft(model)
-    _lengthen(draft.find(name), place.weight, positions, growth)
-    after = applied(labels, selection, draft.model, growth, f"{name} can't have {added} outputs more")
+    wider = copied(model)
+    _lengthen(find(wider, name), place.weight, positions, growth)
+    after = applied(labels, selection, wider, growth, f"{name} can't have {added} outputs more")
     return Step(f"resize {name}=+{added}", model, after, labels, selection, growth)
 
 
@@ -55,5 +56,4 @@ def _lengthen(node: ir.Node, weight: int, positions: np.ndarray, growth: Growth)
         if index == weight and growth.init != "zeros":
             fills = [Drawn((growth.seed, k), 1 / max(count, 1)) for k in range(len(fills))]
         places = Places(np.where(new, -np.cumsum(new, dtype=np.int64), positions), tuple(fills))
-        made = take(tensor, (places, *(None for _ in tensor.shape[1:])))
-        value.const_value, value.shape = made, ir.Shape(made.shape.numpy())
+        set_tensor(value, take(tensor, (places, *(None for _ in tensor.shape[1:]))))

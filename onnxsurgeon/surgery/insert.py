@@ -12,10 +12,12 @@ from onnxsurgeon.dependency.names import name_of, result_of
 from onnxsurgeon.edit.inits import INITS
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.model.editor import Editor, copied, feed, free_name, remove_dead
 from onnxsurgeon.ops.nodes import constant, convolution_of, kind_of
 from onnxsurgeon.ops.registry import of_kind
 from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Block, Conv, Linear, Site
-from onnxsurgeon.surgery.draft import Draft, data_inputs, find, find_value, require_fit, require_type, same_named
+from onnxsurgeon.surgery.find import data_inputs, find, find_value, same_named
+from onnxsurgeon.surgery.fit_check import require_fit, require_type
 from onnxsurgeon.surgery.widths import value_axis
 
 
@@ -34,8 +36,8 @@ def insert(
     Raises UsageError where the block does not fit behind the node.
     """
     labels = label(model, rewritten=False)
-    draft = Draft(model)
-    value = find_value(draft.model, after)
+    editor = Editor(copied(model))
+    value = find_value(editor.model, after)
     uses = [(use.node, use.idx) for use in value.uses()]
     if readers is not None:
         uses = [(node, index) for node, index in uses if name_of(node) in readers]
@@ -44,18 +46,18 @@ def insert(
             raise UsageError(f"{', '.join(sorted(missing))} does not read {after}", fix="see onnxsurgeon inspect -v")
     to_output = readers is None and value.is_graph_output()
     kind = type(block).__name__.lower() if not isinstance(block, Activation) else block.kind.lower()
-    chosen = draft.unique(name or f"{after}.{kind}", set(draft.nodes))
-    result = block.build(_site(labels, draft, value, chosen, init, seed))
-    draft.feed(uses, result)
+    chosen = free_name(name or f"{after}.{kind}", editor.node_names)
+    result = block.build(_site(labels, editor, value, chosen, init, seed))
+    feed(uses, result)
     if to_output:
-        draft.put_out(value, result)
-    after_model = draft.sorted()
+        editor.take_over(value, result)
+    after_model = editor.finished()
     require_fit(labels, after_model, f"insert {chosen} after {after}")
     neutral = init == "identity" and isinstance(block, Conv | Linear | BatchNorm)
     return [Step(f"insert {chosen} after {after}", model, after_model, same=neutral)]
 
 
-def _site(labels: Labels, draft: Draft, value: ir.Value, name: str, init: str, seed: int) -> Site:
+def _site(labels: Labels, editor: Editor, value: ir.Value, name: str, init: str, seed: int) -> Site:
     original = same_named(labels.model, value)
     fact = labels.facts[0].get(original)
     require_type(labels, original, original, name)
@@ -75,7 +77,7 @@ def _site(labels: Labels, draft: Draft, value: ir.Value, name: str, init: str, s
             fix="choose a node with channels; see onnxsurgeon inspect",
         )
     opset = labels.evaluator.versions[""]
-    return Site(draft, value, fact.shape, axis, ir.DataType(fact.dtype), opset, name, init, seed)
+    return Site(editor, value, fact.shape, axis, ir.DataType(fact.dtype), opset, name, init, seed)
 
 
 def replace(model: ir.Model, name: str, block: Block, *, init: str = "he", seed: int = 0, what: str = "") -> list[Step]:
@@ -92,16 +94,14 @@ def replace(model: ir.Model, name: str, block: Block, *, init: str = "he", seed:
             fix="remove it, and insert what is to stand there",
         )
     require_type(labels, given[0][1], result_of(node), f"replacing {name}")
-    draft = Draft(model)
-    twin = draft.find(name)
+    editor = Editor(copied(model))
+    twin = find(editor.model, name)
     source, old = twin.inputs[given[0][0]], result_of(twin)
     assert source is not None
-    draft.nodes.discard(twin.name)
-    twin.name = draft.unique(f"{name}.was", draft.nodes)
-    result = block.build(_site(labels, draft, source, name, init, seed))
-    draft.stand_in(old, result)
-    draft.sweep(old)
-    after = draft.sorted()
+    editor.give_up_name(twin)
+    result = block.build(_site(labels, editor, source, name, init, seed))
+    editor.replace(old, result)
+    after = editor.finished()
     said = what or f"replace {name}"
     require_fit(labels, after, said)
     return [Step(said, model, after)]
@@ -140,26 +140,25 @@ def separate(model: ir.Model, name: str, *, init: str = "closest", seed: int = 0
     split = INITS[init].split
     assert split is not None, "`blocks.block` lets no other word through"
     deep, point = split(weight, np.random.default_rng([seed, out, channels]))
-    draft = Draft(model)
-    twin = draft.find(name)
+    editor = Editor(copied(model))
+    twin = find(editor.model, name)
     parts = [array.astype(tensor.dtype.numpy()) for array in (deep.reshape(channels, 1, *kernel), point[..., None])]
-    first = draft.weight(f"{name}.depthwise.weight", parts[0], tensor.dtype)
+    first = editor.weight(f"{name}.depthwise.weight", parts[0], tensor.dtype)
     shape = (out, channels, *(1 for _ in kernel))
-    second = draft.weight(f"{name}.pointwise.weight", parts[1].reshape(shape), tensor.dtype)
+    second = editor.weight(f"{name}.pointwise.weight", parts[1].reshape(shape), tensor.dtype)
     spread = [a for key, a in twin.attributes.items() if key != "group"]
-    deeper = draft.node(
+    deeper = editor.node(
         "Conv",
         [twin.inputs[place.data], first],
         [*spread, ir.AttrInt64("group", channels)],
         name=f"{name}.depthwise",
         before=twin,
-    )
+    )[0]
     old_weight = twin.inputs[place.weight]
-    for key in list(twin.attributes):
-        del twin.attributes[key]
+    twin.attributes.clear()
     twin.replace_input_with(place.data, deeper)
     twin.replace_input_with(place.weight, second)
-    draft.sweep(old_weight)
-    after = draft.sorted()
+    remove_dead(old_weight)
+    after = editor.finished()
     require_fit(labels, after, f"separate {name}")
     return [Step(f"separate {name}", model, after)]

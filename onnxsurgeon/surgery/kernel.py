@@ -11,10 +11,12 @@ import onnx_ir as ir
 from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.model.editor import Editor, attribute, copied, set_attribute, set_input
 from onnxsurgeon.model.lazy_weights import Places, take
 from onnxsurgeon.ops.nodes import constant, convolution_of
 from onnxsurgeon.ops.registry import Convolution
-from onnxsurgeon.surgery.draft import Draft, find, require_fit
+from onnxsurgeon.surgery.find import find
+from onnxsurgeon.surgery.fit_check import require_fit
 
 MAX = 255  # along one axis
 
@@ -49,9 +51,9 @@ def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
         )
     energy = np.square(np.asarray(tensor.numpy(), np.float64)).sum(axis=(0, 1))
     windows = [_window(energy, axis, b) for axis, b in enumerate(new)]
-    draft = Draft(model)
-    _shape(draft, draft.find(name), place, windows, new, given, tensor)
-    after = draft.sorted()
+    editor = Editor(copied(model))
+    _shape(editor, find(editor.model, name), place, windows, new, given, tensor)
+    after = editor.finished()
     said = f"kernel {name}: {_text(old)} to {_text(new)}"
     require_fit(labels, after, said)
     return [Step(said, model, after, same=all(b >= a for a, b in zip(old, new, strict=True)))]
@@ -75,7 +77,7 @@ def _window(energy: Any, axis: int, size: int) -> tuple[Any, int]:
 
 
 def _shape(
-    draft: Draft,
+    editor: Editor,
     node: ir.Node,
     place: Convolution,
     windows: Sequence[tuple[Any, int]],
@@ -88,12 +90,8 @@ def _shape(
     recipe = (None, None, *(Places(positions, (0.0,)) for positions, _ in windows))
     source = node.inputs[place.weight]
     assert source is not None
-    weight = draft.weight(source.name or f"{node.name}.weight", np.zeros(0, np.float32))
-    weight.const_value = take(tensor, recipe, weight.name)
-    weight.shape, weight.type = ir.Shape(weight.const_value.shape.numpy()), ir.TensorType(tensor.dtype)
-    node.replace_input_with(place.weight, weight)
-    draft.sweep(source)
-    node.attributes["kernel_shape"] = ir.AttrInt64s("kernel_shape", list(new))
+    set_input(node, place.weight, editor.weight(source.name or f"{node.name}.weight", take(tensor, recipe)))
+    set_attribute(node, "kernel_shape", new)
     if str(given.get("auto_pad") or "NOTSET") not in ("NOTSET", "VALID"):
         return
     pads = [int(p) for p in given.get("pads") or [0] * 2 * space]
@@ -102,13 +100,13 @@ def _shape(
         pads[axis] += before * dilations[axis]
         pads[axis + space] += (new[axis] - old[axis] - before) * dilations[axis]
     node.attributes.pop("auto_pad", None)
-    node.attributes["pads"] = ir.AttrInt64s("pads", [max(p, 0) for p in pads])
+    set_attribute(node, "pads", [max(p, 0) for p in pads])
     crop = [min(p, 0) for p in pads]
     if any(crop):
-        _crop(draft, node, place, crop)
+        _crop(editor, node, place, crop)
 
 
-def _crop(draft: Draft, node: ir.Node, place: Convolution, crop: Sequence[int]) -> None:
+def _crop(editor: Editor, node: ir.Node, place: Convolution, crop: Sequence[int]) -> None:
     """A smaller kernel without pads is to see less of the input."""
     if place.transposed:
         raise UsageError(
@@ -118,9 +116,10 @@ def _crop(draft: Draft, node: ir.Node, place: Convolution, crop: Sequence[int]) 
         )
     space = len(crop) // 2
     amounts = [0, 0, *crop[:space], 0, 0, *crop[space:]]
-    if draft.model.opset_imports.get("", 1) < 11:
-        attributes, extra = [ir.AttrInt64s("pads", amounts)], []
+    if editor.model.opset_imports.get("", 1) < 11:
+        attributes, extra = [attribute("pads", amounts)], []
     else:
-        attributes, extra = [], [draft.weight(f"{node.name}.crop", np.array(amounts, np.int64))]
-    cropped = draft.node("Pad", [node.inputs[place.data], *extra], attributes, name=f"{node.name}.crop", before=node)
+        attributes, extra = [], [editor.weight(f"{node.name}.crop", np.array(amounts, np.int64))]
+    read = [node.inputs[place.data], *extra]
+    cropped = editor.node("Pad", read, attributes, name=f"{node.name}.crop", before=node)[0]
     node.replace_input_with(place.data, cropped)

@@ -20,16 +20,16 @@ from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.measure import Measure, count_params, measure
 from onnxsurgeon.dependency.names import name_of, result_of
 from onnxsurgeon.dependency.spaces import spaces
-from onnxsurgeon.edit.apply import copied
 from onnxsurgeon.edit.growth_check import placed
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.model.editor import copied
 from onnxsurgeon.model.model import Model, Source, as_model
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.options.shared import SaveOptions
 from onnxsurgeon.proof.of_edits import Proofs, prove
 from onnxsurgeon.proof.saving import pending
-from onnxsurgeon.surgery.draft import find
+from onnxsurgeon.surgery.find import find
 from onnxsurgeon.surgery.methods import Operations
 from onnxsurgeon.surgery.widths import Resized, value_axis
 

@@ -16,13 +16,15 @@ from onnxsurgeon.edit.apply import apply
 from onnxsurgeon.edit.growth import NORMAL, Growth
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import InfeasibleError, SurgeonError, UsageError
+from onnxsurgeon.model.editor import Editor, copied, remove_dead, set_inputs
 from onnxsurgeon.neurons.selection import Selection
 from onnxsurgeon.ops.call import ValueCall
 from onnxsurgeon.ops.elementwise import ADDITION
 from onnxsurgeon.ops.joining import joined_axis
 from onnxsurgeon.ops.nodes import kind_of
 from onnxsurgeon.ops.registry import of_kind
-from onnxsurgeon.surgery.draft import Draft, data_inputs, find, find_value, require_fit, require_type
+from onnxsurgeon.surgery.find import data_inputs, find, find_value, same_named
+from onnxsurgeon.surgery.fit_check import require_fit, require_type
 from onnxsurgeon.surgery.widths import Importance, Limits, select, value_axis
 
 Align = Literal["auto", "grow", "shrink", "both"]
@@ -95,14 +97,12 @@ def remove(model: ir.Model, name: str, *, through: str | None = None, choices: C
     source, result = _passage(labels, node, through), result_of(node)
     require_type(labels, source, result, f"removing {name}")
     steps, labels = _aligned(labels, source, result, (_maker(source), name), choices)
-    draft = Draft(labels.model)
-    twin = draft.find(name)
-    index = next(i for i, v in enumerate(node.inputs) if v is source)
-    old, new = result_of(twin), twin.inputs[index]
+    editor = Editor(copied(labels.model))
+    twin = find(editor.model, name)
+    new = twin.inputs[next(i for i, v in enumerate(node.inputs) if v is source)]
     assert new is not None
-    draft.stand_in(old, new)
-    draft.sweep(old)
-    return [*steps, _checked(draft, labels, f"remove {name}")]
+    editor.replace(result_of(twin), new)
+    return [*steps, _checked(editor, labels, f"remove {name}")]
 
 
 def _passage(labels: Labels, node: ir.Node, through: str | None) -> ir.Value:
@@ -134,8 +134,8 @@ def _maker(value: ir.Value) -> str:
     return name_of(producer) if producer is not None else value.name or ""
 
 
-def _checked(draft: Draft, before: Labels, what: str) -> Step:
-    after = draft.sorted()
+def _checked(editor: Editor, before: Labels, what: str) -> Step:
+    after = editor.finished()
     require_fit(before, after, what)
     return Step(what, before.model, after)
 
@@ -166,32 +166,27 @@ def connect(
             fix="insert one of them first",
         )
     steps, labels = _aligned(labels, given, joint.outputs[0], (source, target), choices)
-    draft = Draft(labels.model)
-    twin = draft.find(target)
-    _widen(draft, twin, at, find_value(draft.model, source))
-    return [*steps, _checked(draft, labels, f"connect {source} to {target}")]
+    editor = Editor(copied(labels.model))
+    _widen(find(editor.model, target), at, find_value(editor.model, source))
+    return [*steps, _checked(editor, labels, f"connect {source} to {target}")]
 
 
-def _widen(draft: Draft, joint: ir.Node, at: int, value: ir.Value) -> None:
-    inputs = list(joint.inputs)
-    inputs.insert(at, value)
+def _widen(joint: ir.Node, at: int, value: ir.Value) -> None:
     if kind_of(joint) == "sum":
         joint.op_type = ADDITION
-    joint.resize_inputs(len(inputs))
-    for index, given in enumerate(inputs):
-        joint.replace_input_with(index, given)
+    set_inputs(joint, [*joint.inputs[:at], value, *joint.inputs[at:]])
 
 
 def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choices) -> Step:
     """A Concat with one more input; its readers see neurons of their own, of which some are new."""
-    draft = Draft(model)
-    _widen(draft, draft.find(target), at, find_value(draft.model, source))
-    wide = draft.sorted()
-    narrow = Draft(wide)  # of the same order
-    joint = narrow.find(target)
-    _narrow(joint, [v for i, v in enumerate(joint.inputs) if i != at])
-    result, given = joint.outputs[0], find_value(narrow.model, source)
-    labels = label(narrow.model, detached=[result], rewritten=False)
+    editor = Editor(copied(model))
+    _widen(find(editor.model, target), at, find_value(editor.model, source))
+    wide = editor.finished()
+    narrow = copied(wide)  # of the same order
+    joint = find(narrow, target)
+    _narrow(joint, at)
+    result, given = joint.outputs[0], find_value(narrow, source)
+    labels = label(narrow, detached=[result], rewritten=False)
     axis = _concat_axis(labels, joint)
     shape, axes = labels.facts[0][given].shape, labels.axes.get(result)
     inner = axes[axis] if axes else None
@@ -262,25 +257,19 @@ def disconnect(model: ir.Model, source: str, target: str) -> list[Step]:
         return [_shortened(model, source, target, places[-1])]
     if kind not in ("sum", "combination"):
         raise UsageError(f"{target} ({joint.op_type}) needs all of its inputs", fix=f"remove {target} instead")
-    draft = Draft(model)
-    twin = draft.find(target)
-    gone = twin.inputs[places[-1]]
-    rest = [v for i, v in enumerate(twin.inputs) if i != places[-1]]
+    editor = Editor(copied(model))
+    twin = find(editor.model, target)
+    gone, rest = twin.inputs[places[-1]], [v for i, v in enumerate(twin.inputs) if i != places[-1]]
     if len(rest) == 1 and rest[0] is not None:
-        old = twin.outputs[0]
-        draft.stand_in(old, rest[0])
-        draft.sweep(old)
+        editor.replace(twin.outputs[0], rest[0])
     else:
-        _narrow(twin, rest)
-    draft.sweep(gone)
-    return [_checked(draft, label(model, rewritten=False), f"disconnect {source} from {target}")]
+        _narrow(twin, places[-1])
+    remove_dead(gone)
+    return [_checked(editor, label(model, rewritten=False), f"disconnect {source} from {target}")]
 
 
-def _narrow(joint: ir.Node, rest: Sequence[ir.Value | None]) -> None:
-    for index, value in enumerate(rest):
-        joint.replace_input_with(index, value)
-    joint.replace_input_with(len(rest), None)
-    joint.resize_inputs(len(rest))
+def _narrow(joint: ir.Node, at: int) -> None:
+    set_inputs(joint, [*joint.inputs[:at], *joint.inputs[at + 1 :]])
 
 
 def _shortened(model: ir.Model, source: str, target: str, place: int) -> Step:
@@ -308,14 +297,13 @@ def _shortened(model: ir.Model, source: str, target: str, place: int) -> Step:
             why=f"frozen by {cause.operator} {cause.node}: {cause.text}" if cause else "",
             fix="choose a concatenation whose readers can change",
         )
-    draft = Draft(labels.model)
-    twin = draft.find(target)
+    narrow = copied(labels.model)
+    twin = find(narrow, target)
     gone = twin.inputs[place]
-    _narrow(twin, [v for i, v in enumerate(twin.inputs) if i != place])
+    _narrow(twin, place)
     selection = Selection(root, ~dropped[root], np.zeros(len(root), np.int64))
-    after = Draft(applied(labels, selection, draft.model, NORMAL, what))
-    after.sweep(find_value(after.model, gone.name or "") if gone is not None and gone.producer() is None else None)
-    if gone is not None and gone.producer() is not None:
-        after.sweep(result_of(after.find(_maker(gone))))
-    require_fit(label(model, rewritten=False), after.model, f"disconnect {source} from {target}")
-    return Step(f"disconnect {source} from {target}", model, after.model)
+    after = applied(labels, selection, narrow, NORMAL, what)
+    if gone is not None:
+        remove_dead(same_named(after, gone) if gone.producer() else after.graph.initializers.get(gone.name or ""))
+    require_fit(label(model, rewritten=False), after, f"disconnect {source} from {target}")
+    return Step(f"disconnect {source} from {target}", model, after)

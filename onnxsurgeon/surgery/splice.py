@@ -10,8 +10,10 @@ from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.dependency.names import name_of
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.model.editor import Editor, copied, feed
 from onnxsurgeon.ops.nodes import constant
-from onnxsurgeon.surgery.draft import Draft, dynamic_axes, find_value, require_fit, same_named
+from onnxsurgeon.surgery.find import dynamic_axes, find_value, same_named
+from onnxsurgeon.surgery.fit_check import require_fit
 from onnxsurgeon.surgery.rewire import DEFAULT, Choices, align
 from onnxsurgeon.surgery.widths import value_axis
 
@@ -40,62 +42,60 @@ def splice(
             why=f"{versions[0]} and {versions[1]}",
             fix="convert one with onnx.version_converter",
         )
-    joined = Draft(model)
-    opened = _transplant(joined, other, entry, exit, prefix)
-    host = find_value(joined.model, after)
-    labels = label(joined.model, unfrozen=opened, rewritten=False)
+    joined = copied(model)
+    opened = _transplant(Editor(joined), other, entry, exit, prefix)
+    host = find_value(joined, after)
+    labels = label(joined, unfrozen=opened, rewritten=False)
     steps: list[Step] = []
     here, into, out = (value_axis(labels, _named(joined, name)) for name in (host.name or "", *opened))
     if here and into and out:
         step = align(labels, [(here[1], into[1]), (here[1], out[1])], (after, f"{prefix}*"), choices)
         steps = [step] if step is not None else []
-    draft = Draft(steps[-1].after if steps else joined.model)
-    host = find_value(draft.model, after)
-    into_value, out_value = (_named(draft, name) for name in opened)
-    draft.model.graph.outputs.remove(out_value)
-    draft.feed([(use.node, use.idx) for use in host.uses()], out_value)
+    editor = Editor(copied(steps[-1].after if steps else joined))
+    graph, host = editor.model.graph, find_value(editor.model, after)
+    into_value, out_value = (_named(editor.model, name) for name in opened)
+    graph.outputs.remove(out_value)
+    feed(list(host.uses()), out_value)
     into_value.replace_all_uses_with(host)
-    draft.model.graph.inputs.remove(into_value)
+    graph.inputs.remove(into_value)
     if host.is_graph_output():
-        draft.put_out(host, out_value)
-    result = draft.sorted()
+        editor.take_over(host, out_value)
+    result = editor.finished()
     require_fit(label(model, rewritten=False), result, f"splice after {after}")
     return [Step(f"splice after {after}", model, result)]
 
 
-def _named(draft: Draft, name: str) -> ir.Value:
-    return same_named(draft.model, ir.Value(name=name))
+def _named(model: ir.Model, name: str) -> ir.Value:
+    return same_named(model, ir.Value(name=name))
 
 
-def _transplant(draft: Draft, other: ir.Model, entry: str | None, exit: str | None, prefix: str) -> tuple[str, str]:
-    """Moves what computes `exit` from `entry` into the draft, as an input and an output of its own; their names."""
+def _transplant(editor: Editor, other: ir.Model, entry: str | None, exit: str | None, prefix: str) -> tuple[str, str]:
+    """Moves what computes `exit` from `entry` into the model, as an input and an output of its own; their names."""
     graph = other.clone().graph
     begin, end = _end(list(graph.inputs), graph, entry, "input"), _end(list(graph.outputs), graph, exit, "output")
     shape, type_ = _looks(other, begin)
-    port = ir.Value(name=draft.unique(f"{prefix}input", draft.values), shape=shape, type=type_)
+    port = ir.Value(name=editor.value_name(f"{prefix}input"), shape=shape, type=type_)
     needed = _between(begin, end)
     for node in needed:
         for index, value in enumerate(node.inputs):
             if value is begin:
                 node.replace_input_with(index, port)
-    weights = {v for node in needed for v in node.inputs if v is not None and v.is_initializer()}
     while graph.outputs:
         graph.outputs.pop()
     graph.remove([node for node in graph if node not in needed][::-1], safe=False)
     order = [node for node in graph if node in needed]
     graph.remove(order)
-    for value in weights:
-        graph.initializers.pop(value.name or "")
-        value.name = draft.unique(f"{prefix}{value.name}", draft.values)
-        draft.model.graph.initializers[value.name] = value
+    for value in dict.fromkeys(v for node in order for v in node.inputs if v is not None and v.is_initializer()):
+        editor.adopt(value, f"{prefix}{value.name}")
     for node in order:
-        node.name = draft.unique(f"{prefix}{node.name or node.op_type}", draft.nodes)
+        node.name = editor.node_name(f"{prefix}{node.name or node.op_type}")
         for value in node.outputs:
-            value.name = draft.unique(f"{prefix}{value.name}", draft.values)
-    draft.model.graph.inputs.append(port)
-    draft.model.graph.extend(order)
-    draft.model.graph.outputs.append(end)
-    draft.model.graph.sort()
+            value.name = editor.value_name(f"{prefix}{value.name}")
+    into = editor.model.graph
+    into.inputs.append(port)
+    into.extend(order)
+    into.outputs.append(end)
+    into.sort()
     return port.name or "", end.name or ""
 
 

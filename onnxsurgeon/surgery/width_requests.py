@@ -15,7 +15,7 @@ from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.names import name_of, result_of
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.neurons.relations import OUTPUT
-from onnxsurgeon.surgery.draft import data_inputs, find
+from onnxsurgeon.surgery.find import data_inputs, find
 from onnxsurgeon.surgery.widths import Ask, Limits, known_axis, makers, value_axis
 
 _AMOUNT = re.compile(r"(~?)(?:(free)|([+-]?)(\d+)(%?))")

@@ -13,8 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 import onnxsurgeon as osg
 from onnxsurgeon.arrays import Mask
 from onnxsurgeon.dependency.labels import Labels, label
-from onnxsurgeon.edit.apply import attribute, cut
+from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import ModelError
+from onnxsurgeon.model.editor import attribute
 from onnxsurgeon.model.read import read
 from onnxsurgeon.model.write import write
 from onnxsurgeon.ops.registry import MICROSOFT

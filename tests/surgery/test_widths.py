@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from drawing import Drawing
 from onnxsurgeon.errors import InfeasibleError, UsageError
-from onnxsurgeon.surgery.draft import find
+from onnxsurgeon.surgery.find import find
 from onnxsurgeon.surgery.network import Network, load
 from onnxsurgeon.surgery.width_requests import parse
 from onnxsurgeon.surgery.widths import value_axis

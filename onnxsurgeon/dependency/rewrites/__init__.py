@@ -7,29 +7,29 @@ module here recognises one such form and puts another in its place, before a gra
 from __future__ import annotations
 
 from onnxsurgeon.dependency.rewrites import branches, packed, shared, shuffled, strided
-from onnxsurgeon.dependency.rewrites.draft import Draft, Known, prune_dead
+from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
 
-__all__ = ["Known", "prune_dead", "rewrite"]
+__all__ = ["KnownModel", "rewrite"]
 
 
-def rewrite(known: Known) -> Known:
+def rewrite(known: KnownModel) -> KnownModel:
     """`known` itself where nothing is to be rewritten, else a changed copy of its model and the facts about that."""
     graph = known.model.graph
     if not any(branches.find(known, node) for node in graph.all_nodes()) and not any(
         form.find(known, node) for node in graph for form in (packed, strided, shuffled, shared)
     ):
         return known
-    draft = Draft(known)
-    for node in list(draft.known.model.graph.all_nodes()):
+    editor = FactEditor(known)
+    for node in list(editor.model.graph.all_nodes()):
         if node.graph is not None:
-            branches.inline(draft, node)
-    for node in list(draft.known.model.graph):
+            branches.inline(editor, node)
+    for node in list(editor.model.graph):
         if node.graph is not None:  # a rewrite before it did not replace it
-            packed.unpack(draft, node)
+            packed.unpack(editor, node)
         if node.graph is not None:
-            strided.restride(draft, node)
+            strided.restride(editor, node)
         if node.graph is not None:
-            shuffled.reorder(draft, node)
+            shuffled.reorder(editor, node)
         if node.graph is not None:
-            shared.unshare(draft, node)
-    return draft.known
+            shared.unshare(editor, node)
+    return editor.known

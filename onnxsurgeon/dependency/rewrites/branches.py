@@ -9,11 +9,12 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array
-from onnxsurgeon.dependency.rewrites.draft import Draft, Known, prune_dead
+from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
+from onnxsurgeon.model.editor import remove_dead
 from onnxsurgeon.ops.nodes import constant, operator_of
 
 
-def find(known: Known, node: ir.Node) -> str | None:
+def find(known: KnownModel, node: ir.Node) -> str | None:
     """The attribute that holds the branch that is always taken; None where that isn't known."""
     operator = operator_of(node)
     flow = None if operator is None else operator.flow
@@ -26,8 +27,8 @@ def find(known: Known, node: ir.Node) -> str | None:
     return live.pop()
 
 
-def inline(draft: Draft, node: ir.Node) -> None:
-    live = find(draft.known, node)
+def inline(editor: FactEditor, node: ir.Node) -> None:
+    live = find(editor.known, node)
     if live is None:
         return
     graphs = {name: a.value for name, a in node.attributes.items() if a.type == ir.AttributeType.GRAPH}
@@ -37,20 +38,19 @@ def inline(draft: Draft, node: ir.Node) -> None:
     while body.outputs:  # they belong to it until then
         body.outputs.pop()
     for name, value in list(body.initializers.items()):
-        del body.initializers[name]
-        draft.adopt(value)
+        editor.value_names.discard(name)  # its own
+        editor.adopt(value, name)
     inner = list(body)
     body.remove(inner)
     node.prepend(inner)
     for old, new in zip(node.outputs, outputs, strict=True):
         if new.producer() not in inner:
-            new = draft.add(node, "Identity", [new], [], f"{node.name}.same", [f"{new.name}.same"])[0]
-        draft.replace(old, new)
-    for value in read:
-        prune_dead(value)
+            new = editor.add(node, "Identity", [new], f"{node.name}.same", f"{new.name}.same")
+        editor.replace(old, new)
+    remove_dead(*read)
     for moved in inner:
         if moved.graph is not None:
-            inline(draft, moved)
+            inline(editor, moved)
 
 
 def _discard(graph: ir.Graph) -> list[ir.Value]:
@@ -67,7 +67,7 @@ def _discard(graph: ir.Graph) -> list[ir.Value]:
     return read
 
 
-def _depends(known: Known, value: ir.Value) -> Array:
+def _depends(known: KnownModel, value: ir.Value) -> Array:
     """Per element of a number, whether a dynamic dim goes into it."""
     facts, evaluator = known.facts[0], known.evaluator
     fact, node = evaluator.fact(value, facts), value.producer()

@@ -15,7 +15,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array
-from onnxsurgeon.dependency.rewrites.draft import Draft, Known, integers, prune_dead
+from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
+from onnxsurgeon.model.editor import attribute, remove_dead
 from onnxsurgeon.ops.call import Unpacking
 from onnxsurgeon.ops.nodes import constant, operator_of
 from onnxsurgeon.ops.reshaping import factor
@@ -45,7 +46,7 @@ class PackedSite(NamedTuple):
     inner: int
 
 
-def find(known: Known, node: ir.Node) -> PackedSite | None:
+def find(known: KnownModel, node: ir.Node) -> PackedSite | None:
     """The axis of parts that a Reshape makes, where all its parts are taken, and nothing else reads the whole."""
     operator = operator_of(node)
     if operator is None or operator.inferred is None or constant(node.inputs[0]) is not None:
@@ -77,7 +78,7 @@ def _site(before: tuple[Sequence[int], ...], after: tuple[Sequence[int], ...], a
     return PackedSite(axis, after[0][axis], source, at == 0, together[at + 1])
 
 
-def _taken(known: Known, packed: Packed) -> set[int] | None:
+def _taken(known: KnownModel, packed: Packed) -> set[int] | None:
     """The parts that are read; None where something reads more than one as a whole."""
     if packed.axis is None:
         return set(packed.parts) if packed.value.uses() or packed.value.is_graph_output() else set()
@@ -99,7 +100,7 @@ def _taken(known: Known, packed: Packed) -> set[int] | None:
     return found
 
 
-def _step(known: Known, node: ir.Node, packed: Packed) -> Unpacking | None:
+def _step(known: KnownModel, node: ir.Node, packed: Packed) -> Unpacking | None:
     where = [index for index, value in enumerate(node.inputs) if value is packed.value]
     operator = operator_of(node)
     if len(where) != 1 or packed.axis is None or node.graph is not known.model.graph:
@@ -117,13 +118,13 @@ def _results(node: ir.Node, step: Unpacking) -> list[Packed]:
 # --- taking it apart -------------------------------------------------------------------------------------------------
 
 
-def unpack(draft: Draft, node: ir.Node) -> None:
+def unpack(editor: FactEditor, node: ir.Node) -> None:
     """Parts what the Reshape `node` packs, where it does."""
-    site = find(draft.known, node)
+    site = find(editor.known, node)
     if site is not None:
-        parts = _parts(draft, node, site)
+        parts = _parts(editor, node, site)
         packed = Packed(node.outputs[0], site.axis, tuple(range(site.parts)))
-        _hand_over(draft, packed, dict(enumerate(parts)))
+        _hand_over(editor, packed, dict(enumerate(parts)))
 
 
 def _sizes(node: ir.Node) -> ir.Value | None:
@@ -132,7 +133,7 @@ def _sizes(node: ir.Node) -> ir.Value | None:
     return None if operator is None or operator.inferred is None else node.inputs[operator.inferred]
 
 
-def _target(known: Known, node: ir.Node, site: PackedSite) -> Array | None:
+def _target(known: KnownModel, node: ir.Node, site: PackedSite) -> Array | None:
     """The Reshape's target without the axis of parts; None where it can't be told. -1 stays, and 0 in front."""
     target, shapes = _sizes(node), known.shapes(node.outputs[0])
     if target is None or shapes is None:
@@ -151,79 +152,79 @@ def _target(known: Known, node: ir.Node, site: PackedSite) -> Array | None:
     return np.delete(new, site.axis)
 
 
-def _parts(draft: Draft, node: ir.Node, site: PackedSite) -> Sequence[ir.Value]:
+def _parts(editor: FactEditor, node: ir.Node, site: PackedSite) -> Sequence[ir.Value]:
     """The parts: split before each is reshaped, or, where they aren't contiguous before, reshaped and then split."""
     source, output = node.inputs[0], node.outputs[0].name
     assert source is not None
-    target, name = _new_target(draft, node, site), draft.give_up(node)
+    target, name = _new_target(editor, node, site), editor.give_up_name(node)
     attributes = [a for a in node.attributes.values() if a.name != "shape"]
     if not site.first:
-        whole = draft.add(node, "Reshape", [source, target], attributes, f"{name}.whole", [f"{output}.whole"])[0]
+        whole = editor.add(node, "Reshape", [source, target], f"{name}.whole", f"{output}.whole", attributes)
         names = [f"{output}.{p}" for p in range(site.parts)]
-        return draft.parted(node, whole, site.inner - 1, site.parts, name, names)
-    shapes = draft.known.shapes(node.outputs[0])
+        return editor.parted(node, whole, site.inner - 1, site.parts, name, names)
+    shapes = editor.known.shapes(node.outputs[0])
     assert shapes is not None
     names = [f"{source.name}.{p}" for p in range(site.parts)]
-    pieces = draft.parted(node, source, site.source, site.parts, name, names)
-    if draft.known.shapes(pieces[0]) == tuple((*s[: site.axis], *s[site.axis + 1 :]) for s in shapes):
-        prune_dead(target)
+    pieces = editor.parted(node, source, site.source, site.parts, name, names)
+    if editor.known.shapes(pieces[0]) == tuple((*s[: site.axis], *s[site.axis + 1 :]) for s in shapes):
+        remove_dead(target)
         return pieces
     return [
-        draft.add(node, "Reshape", [piece, target], attributes, f"{name}.{p}", [f"{output}.{p}"])[0]
+        editor.add(node, "Reshape", [piece, target], f"{name}.{p}", f"{output}.{p}", attributes)
         for p, piece in enumerate(pieces)
     ]
 
 
-def _new_target(draft: Draft, node: ir.Node, site: PackedSite) -> ir.Value:
+def _new_target(editor: FactEditor, node: ir.Node, site: PackedSite) -> ir.Value:
     """The target for a part, taken from the one for all, which may be computed."""
-    old, value = _sizes(node), _target(draft.known, node, site)
+    old, value = _sizes(node), _target(editor.known, node, site)
     assert old is not None
     assert value is not None
     if constant(old) is not None:
-        return draft.constant(f"{old.name}.part", value)
-    others = draft.constant(f"{old.name}.others", np.delete(np.arange(value.size + 1), site.axis))
+        return editor.integers(f"{old.name}.part", value)
+    others = editor.integers(f"{old.name}.others", np.delete(np.arange(value.size + 1), site.axis))
     name = f"{node.name or node.outputs[0].name}.target"
-    new = draft.add(node, "Gather", [old, others], [ir.AttrInt64("axis", 0)], name, [name])[0]
+    new = editor.add(node, "Gather", [old, others], name, name, [attribute("axis", 0)])
     if not site.first and value[site.inner - 1] != -1:
         times = np.ones_like(value)
         times[site.inner - 1] = site.parts
-        factors = draft.constant(f"{name}.factors", times)
-        new = draft.add(node, "Mul", [new, factors], [], f"{name}.merged", [f"{name}.merged"])[0]
+        factors = editor.integers(f"{name}.factors", times)
+        new = editor.add(node, "Mul", [new, factors], f"{name}.merged", f"{name}.merged")
     return new
 
 
-def _hand_over(draft: Draft, packed: Packed, parts: Mapping[int, ir.Value]) -> None:
+def _hand_over(editor: FactEditor, packed: Packed, parts: Mapping[int, ir.Value]) -> None:
     """Gives every consumer of a packed tensor its part."""
     value = packed.value
     if packed.axis is None:
-        draft.replace(value, parts[packed.parts[0]])
+        editor.replace(value, parts[packed.parts[0]])
         return
     for node in dict.fromkeys(use.node for use in value.uses()):
-        step = _step(draft.known, node, packed)
+        step = _step(editor.known, node, packed)
         if step is not None:
-            given = _copies(draft, node, value, step, parts) if step.copied else parts
+            given = _copies(editor, node, value, step, parts) if step.copied else parts
             for result in _results(node, step):
-                _hand_over(draft, result, given)
+                _hand_over(editor, result, given)
     if value.uses() or value.is_graph_output():  # read with its axis
         producer = value.producer()
         assert producer is not None
         name = f"{producer.name or value.name}.axis"
         part = parts[packed.parts[0]]
-        draft.replace(value, draft.unsqueezed(producer, part, packed.axis, name, name))
-    prune_dead(value)
+        editor.replace(value, editor.unsqueezed(producer, part, packed.axis, name))
+    remove_dead(value)
 
 
 def _copies(
-    draft: Draft, node: ir.Node, value: ir.Value, step: Unpacking, parts: Mapping[int, ir.Value]
+    editor: FactEditor, node: ir.Node, value: ir.Value, step: Unpacking, parts: Mapping[int, ir.Value]
 ) -> dict[int, ir.Value]:
     """The node done to each part."""
     name = node.name or node.outputs[0].name
-    fixed = {i: draft.constant(f"{name}.axes", axes) for i, axes in step.inputs.items()}
+    fixed = {i: editor.integers(f"{name}.axes", axes) for i, axes in step.inputs.items()}
     attributes = [a for a in node.attributes.values() if a.name not in step.attributes]
-    attributes += [integers(key, values) for key, values in step.attributes.items()]
+    attributes += [attribute(key, np.asarray(values, np.int64)) for key, values in step.attributes.items()]
     copies = {}
     for p in step.pieces[0].parts:
         inputs = [parts[p] if v is value else fixed.get(i, v) for i, v in enumerate(node.inputs)]
         output = f"{node.outputs[0].name}.{p}"
-        copies[p] = draft.add(node, node.op_type, inputs, attributes, f"{name}.{p}", [output])[0]
+        copies[p] = editor.add(node, node.op_type, inputs, f"{name}.{p}", output, attributes)
     return copies

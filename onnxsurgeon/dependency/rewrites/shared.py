@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxsurgeon.dependency.rewrites.draft import Draft, Known
+from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
 from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
 
 
-def find(known: Known, node: ir.Node) -> bool:
+def find(known: KnownModel, node: ir.Node) -> bool:
     """Whether `node` only maps or moves a small constant, and several nodes read what it makes."""
     operator = operator_of(node)
     if operator is None or operator.silence != "none" or domain_of(node) or len(node.outputs) != 1:
@@ -28,13 +28,12 @@ def find(known: Known, node: ir.Node) -> bool:
     return shapes is not None and sum(n > 1 for n in shapes[0]) == 1
 
 
-def unshare(draft: Draft, node: ir.Node) -> None:
+def unshare(editor: FactEditor, node: ir.Node) -> None:
     """Leaves `node` to its first reader, and makes a copy for each of the others."""
-    if not find(draft.known, node):
+    if not find(editor.known, node):
         return
     value = node.outputs[0]
     for number, use in enumerate(list(value.uses())[1:], start=1):
-        attributes = list(node.attributes.values())
         name, output = f"{node.name}.{number}", f"{value.name}.{number}"
-        copy = draft.add(node, node.op_type, list(node.inputs), attributes, name, [output])[0]
+        copy = editor.add(node, node.op_type, node.inputs, name, output, node.attributes.values())
         use.node.replace_input_with(use.idx, copy)

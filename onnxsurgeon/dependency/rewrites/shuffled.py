@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Shape
-from onnxsurgeon.dependency.rewrites.draft import Draft, Known
+from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
 from onnxsurgeon.ops.nodes import constant, operator_of
 
 LONGEST = 4  # nodes on the way
@@ -31,7 +31,7 @@ class ShuffledSite(NamedTuple):
     order: tuple[int, ...]
 
 
-def find(known: Known, node: ir.Node) -> ShuffledSite | None:
+def find(known: KnownModel, node: ir.Node) -> ShuffledSite | None:
     """Whose elements a node gives in another order along one axis, where it ends a chain that does no more."""
     if _moves(node) != "rearranged" or node.graph is not known.model.graph or not known.is_tensor(node.outputs[0]):
         return None
@@ -52,16 +52,16 @@ def find(known: Known, node: ir.Node) -> ShuffledSite | None:
     return None
 
 
-def reorder(draft: Draft, node: ir.Node) -> None:
-    site = find(draft.known, node)
+def reorder(editor: FactEditor, node: ir.Node) -> None:
+    site = find(editor.known, node)
     if site is None:
         return
-    output, name, along = node.outputs[0].name, draft.give_up(node), ir.AttrInt64("axis", site.axis)
+    output, name, along = node.outputs[0].name, editor.give_up_name(node), [ir.AttrInt64("axis", site.axis)]
     source = site.sources[0]
     if len(site.sources) > 1:
-        source = draft.add(node, "Concat", site.sources, [along], f"{name}.joined", [f"{output}.joined"])[0]
-    order = draft.constant(f"{name}.order", site.order)
-    draft.replace(node.outputs[0], draft.add(node, "Gather", [source, order], [along], name, [f"{output}.0"])[0])
+        source = editor.add(node, "Concat", site.sources, f"{name}.joined", f"{output}.joined", along)
+    order = editor.integers(f"{name}.order", site.order)
+    editor.replace(node.outputs[0], editor.add(node, "Gather", [source, order], name, f"{output}.0", along))
 
 
 def _moves(node: ir.Node) -> str:
@@ -69,7 +69,7 @@ def _moves(node: ir.Node) -> str:
     return "no" if operator is None else operator.moves
 
 
-def _stacked(known: Known, node: ir.Node) -> tuple[ir.Value, ...] | None:
+def _stacked(known: KnownModel, node: ir.Node) -> tuple[ir.Value, ...] | None:
     """What the inputs of a node that joins have been before each got the axis that they are joined along."""
     sources = []
     for value in node.inputs:
@@ -85,7 +85,7 @@ def _stacked(known: Known, node: ir.Node) -> tuple[ir.Value, ...] | None:
 
 
 def _site(
-    known: Known, chain: Sequence[ir.Node], sources: tuple[ir.Value, ...], after: tuple[Shape, Shape]
+    known: KnownModel, chain: Sequence[ir.Node], sources: tuple[ir.Value, ...], after: tuple[Shape, Shape]
 ) -> ShuffledSite | None:
     for axis, size in enumerate(after[0]):
         if size > 1 and after[1][axis] == size and size % len(sources) == 0:
@@ -96,7 +96,7 @@ def _site(
 
 
 def _order(
-    known: Known, chain: Sequence[ir.Node], sources: tuple[ir.Value, ...], axis: int, sample: int, after: Shape
+    known: KnownModel, chain: Sequence[ir.Node], sources: tuple[ir.Value, ...], axis: int, sample: int, after: Shape
 ) -> tuple[int, ...] | None:
     """The positions along `axis` of the joined sources, in the order in which the chain gives them."""
     inner = known.shapes(sources[0])
@@ -115,7 +115,7 @@ def _order(
     return tuple(order.tolist()) if np.array_equal(np.take(whole, order, axis), result) else None
 
 
-def _follow(known: Known, node: ir.Node, sample: int, found: dict[ir.Value, Array]) -> Array | None:
+def _follow(known: KnownModel, node: ir.Node, sample: int, found: dict[ir.Value, Array]) -> Array | None:
     """What the node gives, where `found` are the sources."""
     inputs: list[Array | None] = []
     for index, value in enumerate(node.inputs):

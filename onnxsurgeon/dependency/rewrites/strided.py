@@ -15,7 +15,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Shape
-from onnxsurgeon.dependency.rewrites.draft import Draft, Known, integers
+from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
+from onnxsurgeon.model.editor import attribute
 from onnxsurgeon.ops.nodes import constant, operator_of
 
 LARGEST = 1 << 22  # elements of an index that is computed
@@ -29,7 +30,7 @@ class StridedSite(NamedTuple):
     order: tuple[int, ...]
 
 
-def find(known: Known, node: ir.Node) -> StridedSite | None:
+def find(known: KnownModel, node: ir.Node) -> StridedSite | None:
     """What a Gather on a flattened tensor reads, where it reads all of it in the order of a Transpose."""
     operator = operator_of(node)
     if operator is None or operator.picks is None or node.graph is not known.model.graph:
@@ -53,21 +54,21 @@ def find(known: Known, node: ir.Node) -> StridedSite | None:
     return None if target is None else StridedSite(source, target, tuple(np.argsort(orders[0]).tolist()))
 
 
-def restride(draft: Draft, node: ir.Node) -> None:
-    site = find(draft.known, node)
+def restride(editor: FactEditor, node: ir.Node) -> None:
+    site = find(editor.known, node)
     if site is None:
         return
     moved = site.order != tuple(range(len(site.order)))
-    output, name = node.outputs[0].name, draft.give_up(node)
-    target = draft.constant(f"{name}.shape", site.target)
+    output, name = node.outputs[0].name, editor.give_up_name(node)
+    target = editor.integers(f"{name}.shape", site.target)
     first = f"{name}.0" if moved else name
-    new = draft.add(node, "Reshape", [site.source, target], [], first, [f"{output}.0"])[0]
+    new = editor.add(node, "Reshape", [site.source, target], first, f"{output}.0")
     if moved:
-        new = draft.add(node, "Transpose", [new], [integers("perm", site.order)], name, [f"{output}.1"])[0]
-    draft.replace(node.outputs[0], new)
+        new = editor.add(node, "Transpose", [new], name, f"{output}.1", [attribute("perm", site.order)])
+    editor.replace(node.outputs[0], new)
 
 
-def _compute(known: Known, value: ir.Value, sample: int, memo: dict[ir.Value, Array | None]) -> Array | None:
+def _compute(known: KnownModel, value: ir.Value, sample: int, memo: dict[ir.Value, Array | None]) -> Array | None:
     """The value at one sample, however large: facts carry small ones alone."""
     if value not in memo:
         fact = known.evaluator.fact(value, known.facts[sample])
@@ -77,7 +78,7 @@ def _compute(known: Known, value: ir.Value, sample: int, memo: dict[ir.Value, Ar
     return memo[value]
 
 
-def _evaluate(known: Known, value: ir.Value, sample: int, memo: dict[ir.Value, Array | None]) -> Array | None:
+def _evaluate(known: KnownModel, value: ir.Value, sample: int, memo: dict[ir.Value, Array | None]) -> Array | None:
     held, node = constant(value), value.producer()
     if held is not None:
         return held.numpy()

@@ -1,12 +1,9 @@
-"""A copy of a model whose structure is being changed: finding and naming its nodes, checking the result."""
+"""Whether an edited structure still fits together: types, shapes at several sizes, outputs as they were."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
-from typing import Any
+from collections.abc import Iterator
 
-import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Shape
@@ -14,49 +11,9 @@ from onnxsurgeon.dependency.axis_roles import local_roles
 from onnxsurgeon.dependency.dynamic_dims import samples
 from onnxsurgeon.dependency.facts import Facts, Sizes
 from onnxsurgeon.dependency.labels import Labels, label
-from onnxsurgeon.dependency.names import name_of, result_of
-from onnxsurgeon.dependency.rewrites import prune_dead
-from onnxsurgeon.edit.apply import copied, with_free_initializers
+from onnxsurgeon.dependency.names import name_of
 from onnxsurgeon.errors import InfeasibleError, UsageError
-from onnxsurgeon.ops.nodes import constant
-
-
-def find(model: ir.Model, name: str) -> ir.Node:
-    """The node of the main graph that is called `name`. Raises UsageError where none is."""
-    names = {}
-    for node in model.graph:
-        if name_of(node) == name:
-            return node
-        names[name_of(node)] = node
-    near = get_close_matches(name, names, n=3)
-    raise UsageError(
-        f"there is no node {name!r}",
-        why=f"nearest names: {', '.join(near)}" if near else f"{len(names)} nodes, none like it",
-        fix="see the names with onnxsurgeon inspect -v",
-    )
-
-
-def find_value(model: ir.Model, name: str) -> ir.Value:
-    """What a node, or an input of the graph, called `name` gives."""
-    for value in model.graph.inputs:
-        if value.name == name:
-            return value
-    return result_of(find(model, name))
-
-
-def same_named(model: ir.Model, value: ir.Value) -> ir.Value:
-    """The value of the main graph that bears the name of `value`, which is of a copy."""
-    graph = model.graph
-    for known in (*graph.inputs, *(v for node in graph for v in node.outputs)):
-        if known.name == value.name:
-            return known
-    raise UsageError(f"there is no value {value.name!r}", fix="see the names with onnxsurgeon inspect -v")
-
-
-def dynamic_axes(labels: Labels, value: ir.Value) -> list[bool] | None:
-    """Per axis, whether its length follows the dynamic dims; None where the shape is not known."""
-    a, b = (facts[value].shape if value in facts else None for facts in labels.facts)
-    return None if a is None or b is None or len(a) != len(b) else [n != m for n, m in zip(a, b, strict=True)]
+from onnxsurgeon.surgery.find import dynamic_axes
 
 
 def require_type(labels: Labels, source: ir.Value, target: ir.Value, what: str) -> None:
@@ -69,115 +26,6 @@ def require_type(labels: Labels, source: ir.Value, target: ir.Value, what: str) 
             why=f"{source.name} is {types[0]}, {target.name} is {types[1]}",
             fix="choose two of one type",
         )
-
-
-def data_inputs(labels: Labels, node: ir.Node) -> list[tuple[int, ir.Value]]:
-    """The inputs that are activations: neither weights nor sizes."""
-    found = []
-    for index, value in enumerate(node.inputs):
-        fact = None if value is None or constant(value) is not None else labels.facts[0].get(value)
-        if value is not None and fact is not None and fact.value is None:
-            found.append((index, value))
-    return found
-
-
-class Draft:
-    """A copy of `model` in which nodes and weights are made, under names that are free."""
-
-    def __init__(self, model: ir.Model) -> None:
-        self.model = copied(model)
-        graph = self.model.graph
-        nodes = list(graph.all_nodes())
-        self.values = {v.name for n in nodes for v in (*n.inputs, *n.outputs) if v}
-        self.values |= {v.name for v in (*graph.inputs, *graph.outputs, *graph.initializers.values())}
-        self.nodes = {n.name for n in nodes}
-
-    def find(self, name: str) -> ir.Node:
-        return find(self.model, name)
-
-    def unique(self, name: str, taken: set[str | None]) -> str:
-        chosen, number = name, 1
-        while chosen in taken:
-            chosen, number = f"{name}_{number}", number + 1
-        taken.add(chosen)
-        return chosen
-
-    def weight(self, name: str, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
-        """A new weight."""
-        unique = self.unique(name, self.values)
-        tensor = ir.Tensor(np.ascontiguousarray(array), dtype=dtype, name=unique)
-        value = ir.Value(
-            name=unique, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor
-        )
-        self.model.graph.initializers[unique] = value
-        return value
-
-    def node(
-        self,
-        operator: str,
-        inputs: Sequence[ir.Value | None],
-        attributes: Sequence[ir.Attr] = (),
-        *,
-        name: str,
-        after: ir.Node | None = None,
-        before: ir.Node | None = None,
-        domain: str = "",
-    ) -> ir.Value:
-        """The output of a new node, placed after or before another, or first in the graph."""
-        unique = self.unique(name, self.nodes)
-        made = ir.Node(domain, operator, inputs, list(attributes), name=unique)
-        made.outputs[0].name = self.unique(unique, self.values)
-        if after is not None:
-            after.append(made)
-        elif before is not None:
-            before.prepend(made)
-        else:
-            first = next(iter(self.model.graph))
-            first.prepend(made)
-        return made.outputs[0]
-
-    def feed(self, readers: Sequence[tuple[ir.Node, int]], value: ir.Value) -> None:
-        for node, index in readers:
-            node.replace_input_with(index, value)
-
-    def stand_in(self, old: ir.Value, new: ir.Value) -> None:
-        """Everything that reads `old` reads `new`, which is the graph's output where `old` was one."""
-        if not old.is_graph_output():
-            old.replace_all_uses_with(new)
-            return
-        producer = new.producer()
-        if producer is None or new.is_graph_output() or new.uses():
-            new = self.node("Identity", [new], name=f"{old.name}.same", after=old.producer())
-        name, old.name = old.name, self.unique(f"{old.name}.was", self.values)
-        new.name, new.type, new.shape = name, old.type, old.shape
-        old.replace_all_uses_with(new, replace_graph_outputs=True)
-
-    def put_out(self, old: ir.Value, new: ir.Value) -> None:
-        """The graph's output is `new` now, under its name; `old` is still there."""
-        name, old.name = old.name, self.unique(f"{old.name}.was", self.values)
-        new.name, new.type, new.shape = name, old.type, old.shape
-        outputs = self.model.graph.outputs
-        for index, value in enumerate(outputs):
-            if value is old:
-                outputs[index] = new
-
-    def sweep(self, *values: ir.Value | None) -> None:
-        """Removes what only computed `values`."""
-        for value in values:
-            if value is not None:
-                prune_dead(value)
-
-    def sorted(self) -> ir.Model:
-        """The model, with nodes in an order in which each stands after what it reads."""
-        try:
-            self.model.graph.sort()
-        except ValueError as error:
-            raise InfeasibleError(
-                "the change would make the graph a cycle; nothing was changed",
-                why=str(error),
-                fix="choose a node that doesn't depend on the other",
-            ) from None
-        return with_free_initializers(self.model)
 
 
 def require_fit(before: Labels, model: ir.Model, what: str) -> None:

@@ -1,0 +1,117 @@
+"""A model with the facts about its values, and an editor that keeps these facts up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Array, Shape
+from onnxsurgeon.dependency.facts import Evaluator, Facts, tensor
+from onnxsurgeon.model.editor import Editor, attribute, copied, remove_dead
+from onnxsurgeon.neurons.relations import Relations
+from onnxsurgeon.ops.call import Call
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model, and the facts about its values at two samples of its dynamic dims."""
+
+    model: ir.Model
+    evaluator: Evaluator
+    facts: tuple[Facts, Facts]
+
+    def shapes(self, value: ir.Value | None) -> tuple[Shape, Shape] | None:
+        """The shape at both samples; None where one is unknown, or the ranks differ."""
+        if value is None:
+            return None
+        a, b = (self.evaluator.fact(value, facts).shape for facts in self.facts)
+        return None if a is None or b is None or len(a) != len(b) else (a, b)
+
+    def call(self, node: ir.Node) -> Call:
+        """The node as its operator sees it, without neurons."""
+        inputs = [None if v is None else tensor(v, *self.facts) for v in node.inputs]
+        outputs = [replace(tensor(v, *self.facts), used=bool(v.uses()) or v.is_graph_output()) for v in node.outputs]
+        version, attributes = self.evaluator.version(node), self.evaluator.attributes(node)
+        return Call(node.name or "", node.op_type, version, attributes, inputs, outputs, Relations())
+
+    def is_tensor(self, value: ir.Value) -> bool:
+        """Whether it holds data, not a number that follows from shapes."""
+        return self.evaluator.fact(value, self.facts[0]).value is None
+
+
+class FactEditor(Editor):
+    """Edits a copy of a known model, and evaluates each node that it adds."""
+
+    def __init__(self, known: KnownModel) -> None:
+        super().__init__(copied(known.model), self._evaluate)
+        self.known = KnownModel(self.model, Evaluator(self.model), _translated(known, self.model))
+        self._renamed: set[ir.Value] = set()  # values that bear the name of one that they replaced
+
+    def _evaluate(self, node: ir.Node) -> None:
+        for facts in self.known.facts:
+            self.known.evaluator.visit(node, facts)
+
+    def add(
+        self,
+        before: ir.Node,
+        operator: str,
+        inputs: Sequence[ir.Value | None],
+        name: str,
+        output: str,
+        attributes: Iterable[ir.Attr] = (),
+    ) -> ir.Value:
+        """The only output of a new node in front of `before`."""
+        return self.node(operator, inputs, attributes, name=name, outputs=[output], before=before)[0]
+
+    def replace(self, old: ir.Value, new: ir.Value) -> None:
+        """All that reads `old` reads `new`, which takes its name. What only computed `old` goes."""
+        if old.is_graph_output() and (new in self._renamed or new.is_graph_output()):  # two outputs are one value
+            producer = new.producer()
+            assert producer is not None
+            new = self.node("Identity", [new], name=f"{producer.name}.same", after=producer)[0]
+        if new not in self._renamed:
+            self._renamed.add(new)
+            self.take_over(old, new, None)
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+        remove_dead(old)
+
+    def integers(self, name: str, values: Array | Sequence[int]) -> ir.Value:
+        """A new weight of int64 numbers."""
+        return self.weight(name, np.asarray(values, np.int64))
+
+    def parted(
+        self, before: ir.Node, source: ir.Value, axis: int, count: int, name: str, outputs: Sequence[str]
+    ) -> Sequence[ir.Value]:
+        """`count` equal parts of `source` along an axis, in front of `before`."""
+        shapes = self.known.shapes(source)
+        assert shapes is not None
+        inputs, attributes = self._parameter("split", np.full(count, shapes[0][axis] // count), name)
+        attributes.insert(0, ir.AttrInt64("axis", axis))
+        return self.node("Split", [source, *inputs], attributes, name=name, outputs=outputs, before=before)
+
+    def unsqueezed(self, before: ir.Node, source: ir.Value, axis: int, name: str) -> ir.Value:
+        """`source` with a new axis of length 1, in front of `before`."""
+        inputs, attributes = self._parameter("axes", np.array([axis]), name)
+        return self.add(before, "Unsqueeze", [source, *inputs], name, name, attributes)
+
+    def _parameter(self, parameter: str, value: Array, name: str) -> tuple[list[ir.Value], list[ir.Attr]]:
+        """A parameter that is an input since opset 13, and was an attribute before."""
+        if self.known.evaluator.versions[""] < 13:
+            return [], [attribute(parameter, value)]
+        return [self.integers(f"{name}.{parameter}", value)], []
+
+
+def _translated(known: KnownModel, model: ir.Model) -> tuple[Facts, Facts]:
+    """The facts of a model about its clone's values."""
+    twins: dict[ir.Value, ir.Value] = dict(zip(known.model.graph.inputs, model.graph.inputs, strict=True))
+    for old, new in zip(known.model.graph.all_nodes(), model.graph.all_nodes(), strict=True):
+        pairs = zip((*old.inputs, *old.outputs), (*new.inputs, *new.outputs), strict=True)
+        twins.update((a, b) for a, b in pairs if a is not None and b is not None)
+        for name, inner in old.attributes.items():
+            if inner.type == ir.AttributeType.GRAPH:
+                twins.update(zip(inner.value.inputs, new.attributes[name].value.inputs, strict=True))
+    first, second = ({b: facts[a] for a, b in twins.items() if a in facts} for facts in known.facts)
+    return first, second

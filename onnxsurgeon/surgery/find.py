@@ -1,0 +1,60 @@
+"""Finds nodes and values by name, and what an edit asks about them."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+import onnx_ir as ir
+
+from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.dependency.names import name_of, result_of
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.ops.nodes import constant
+
+
+def find(model: ir.Model, name: str) -> ir.Node:
+    """The node of the main graph that is called `name`. Raises UsageError where none is."""
+    names = {}
+    for node in model.graph:
+        if name_of(node) == name:
+            return node
+        names[name_of(node)] = node
+    near = get_close_matches(name, names, n=3)
+    raise UsageError(
+        f"there is no node {name!r}",
+        why=f"nearest names: {', '.join(near)}" if near else f"{len(names)} nodes, none like it",
+        fix="see the names with onnxsurgeon inspect -v",
+    )
+
+
+def find_value(model: ir.Model, name: str) -> ir.Value:
+    """What a node, or an input of the graph, called `name` gives."""
+    for value in model.graph.inputs:
+        if value.name == name:
+            return value
+    return result_of(find(model, name))
+
+
+def same_named(model: ir.Model, value: ir.Value) -> ir.Value:
+    """The value of the main graph that bears the name of `value`, which is of a copy."""
+    graph = model.graph
+    for known in (*graph.inputs, *(v for node in graph for v in node.outputs)):
+        if known.name == value.name:
+            return known
+    raise UsageError(f"there is no value {value.name!r}", fix="see the names with onnxsurgeon inspect -v")
+
+
+def dynamic_axes(labels: Labels, value: ir.Value) -> list[bool] | None:
+    """Per axis, whether its length follows the dynamic dims; None where the shape is not known."""
+    a, b = (facts[value].shape if value in facts else None for facts in labels.facts)
+    return None if a is None or b is None or len(a) != len(b) else [n != m for n, m in zip(a, b, strict=True)]
+
+
+def data_inputs(labels: Labels, node: ir.Node) -> list[tuple[int, ir.Value]]:
+    """The inputs that are activations: neither weights nor sizes."""
+    found = []
+    for index, value in enumerate(node.inputs):
+        fact = None if value is None or constant(value) is not None else labels.facts[0].get(value)
+        if value is not None and fact is not None and fact.value is None:
+            found.append((index, value))
+    return found
