@@ -33,6 +33,8 @@ Exit codes:
   5    the proof or the comparison failed; no model was written
   130  interrupted; no model was written
 """
+HYPHEN = "\x1f"  # stands for - until lines are broken: names of options stay whole
+WIDEST = 30  # of the names of options; the help of longer ones begins on the next line
 LogFile = Annotated[
     Path | None,
     typer.Option(
@@ -56,6 +58,7 @@ def add(
     app.command(
         name,
         cls=Command,
+        help=(inspect.getdoc(command) or "").replace("-", HYPHEN),
         short_help=short,
         epilog="Exit codes: see onnxsurgeon --help.\n\n" + examples(*lines),
         rich_help_panel=panel,
@@ -79,14 +82,16 @@ def _logged(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _sections(formatter: Any, rows: Iterable[tuple[str, tuple[str, str]]], order: Sequence[str]) -> None:
-    """Writes rows of help under their headings; headings stand in `order`, others behind."""
+    """Writes rows of help under their headings, aligned; headings stand in `order`, others behind."""
+    rows = list(rows)
+    width = min(max(len(name) for _, (name, _) in rows), WIDEST)
     found: Mapping[str, list[tuple[str, str]]] = defaultdict(list, {name: [] for name in order})
-    for heading, row in rows:
-        found[heading].append(row)
+    for heading, (name, help_) in rows:
+        found[heading].append((f"{name:{width}}", help_.replace("-", HYPHEN)))
     for heading, under in found.items():
         if under:
             with formatter.section(_bold(heading)):
-                formatter.write_dl(under)
+                formatter.write_dl(under, WIDEST)
 
 
 def _bold(text: str) -> str:
@@ -108,6 +113,9 @@ class Command(TyperCommand):
             option, value, meant = found
             raise UsageError(f"{option} can't be {value!r}", why=_help_of(self, option), fix=f"write {meant}")
         return super().parse_args(ctx, args)
+
+    def get_help(self, ctx: Any) -> str:
+        return super().get_help(ctx).replace(HYPHEN, "-")
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return ["[OPTIONS]", *(_argument(param) for param in self.params if param.param_type_name == "argument")]
@@ -159,6 +167,9 @@ class Group(TyperGroup):
         except (KeyboardInterrupt, typer.Abort):
             code = INTERRUPTED
         sys.exit(code if isinstance(code, int) else 0)
+
+    def get_help(self, ctx: Any) -> str:
+        return super().get_help(ctx).replace(HYPHEN, "-")
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         word = args[0]

@@ -27,7 +27,7 @@ def edited(report: Report, *, verbose: bool) -> list[RenderableType]:
             more = [] if verbose or len(names) <= NAMED else [f"and {len(names) - NAMED} more (see them with -v)"]
             parts.append(said(word, ", ".join([*(names if verbose else names[:NAMED]), *more])))
     parts += [said("relaxed" if row["relaxed"] else "nearest", text) for row in report["widths"] if (text := _off(row))]
-    return [*parts, *_steps(report), *_proof(report), verdict(report)]
+    return [*parts, *_steps(report), *_proof(report), verdict(report, partly=_ran(report))]
 
 
 def _changes(rows: Sequence[Report], *, verbose: bool) -> list[RenderableType]:
@@ -69,6 +69,11 @@ def _steps(report: Report) -> list[RenderableType]:
             end = ": " + (_outcome(row) if number < done else "FAILED" if number == done else "not reached")
         lines.append(said("" if number else "steps", row["what"] + end))
     return lines
+
+
+def _ran(report: Report) -> bool:
+    """Whether a step only ran: it changes the function, so that there is nothing to compare with."""
+    return any(row["error"] is None and not row["unchanged"] for row in report["steps"])
 
 
 def _outcome(row: Report) -> str:

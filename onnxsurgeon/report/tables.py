@@ -149,8 +149,8 @@ def compared(proof: Report) -> str:
     return f"{sizes}, ran on {proof['provider']}"
 
 
-def verdict(report: Report) -> RenderableType:
-    """The last line: green where all that was asked for is true."""
+def verdict(report: Report, *, partly: bool = False) -> RenderableType:
+    """The last line: green where all of it was proven, and not only `partly`."""
     words = {
         "passed": ("PASSED  ", "bold green", "output"),
         "failed": ("FAILED  ", "bold red", "model"),
@@ -160,6 +160,8 @@ def verdict(report: Report) -> RenderableType:
     word, style, key = words[report["status"]]
     if (report.get("proof") or {}).get("weak") and report["status"] == "passed":
         word, style = "PASSED, a weak proof  ", "bold yellow"
+    if partly and report["status"] == "passed":
+        style = "bold yellow"
     return plain(word, style).append_text(plain(report.get(key, "")))
 
 

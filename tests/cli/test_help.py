@@ -27,6 +27,7 @@ def test_each_command_shows_panels_and_two_examples(command: str, run: Run) -> N
     known = ("Arguments", *panels.PANELS)
     assert headings == [name for name in known if name in headings], "panels stand in their order, and no others"
     assert headings[-1] == panels.RUN
+    assert not [line for line in lines if line.endswith("-")], "names of options are whole"
     assert lines[-3].strip() == "Examples:"
     assert all(line.strip().startswith(f"onnxsurgeon {command} ") for line in lines[-2:])
     assert "  Exit codes: see onnxsurgeon --help." in lines
