@@ -1,4 +1,4 @@
-"""Array types by what they hold, used throughout."""
+"""Types of arrays, used throughout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-Ids = npt.NDArray[np.int64]  # of neurons
+Ids = npt.NDArray[np.int64]  # neuron ids
 Mask = npt.NDArray[np.bool_]
 Shape = tuple[int, ...]
 Arrays = dict[str, np.ndarray]  # by the name of an input or output

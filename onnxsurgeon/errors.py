@@ -1,10 +1,10 @@
-"""Everything that can go wrong, each with the exit code that the command line returns.
+"""The exceptions of this package, each with the exit code of the command line.
 
 SurgeonError          1  a fault of onnxsurgeon itself
 ├── UsageError        2  the request is wrong (unknown node, existing output, bad unit)
 ├── InfeasibleError   3  no selection satisfies the request
-├── ModelError        4  the model can't be read, or uses what we don't support
-└── ProofError        5  the edited model does not compute what it must; nothing was written
+├── ModelError        4  the model can't be read, or uses an unsupported feature
+└── ProofError        5  the edited model does not compute what it should; nothing was written
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ModelError(SurgeonError):
 class ProofError(SurgeonError):
     """The edited model differs from its reference; nothing was written.
 
-    proof: what the comparison found, where it came to one: a `Proof` of a cut, or the `Proofs` of edits.
+    proof: the result of the comparison, if there was one: the `Proof` of a cut, or the `Proofs` of edits.
     """
 
     exit_code = 5
@@ -52,7 +52,7 @@ class ProofError(SurgeonError):
 
 
 def install_hint(extra: str) -> str:
-    """The shell command that installs `extra` of this package: from its clone where it runs from one."""
+    """The shell command that installs `extra` of this package, from its clone if it runs from one."""
     root = Path(__file__).resolve().parents[1]
     if not (root / "pyproject.toml").is_file():
         return f"pip install 'onnxsurgeon[{extra}]'"

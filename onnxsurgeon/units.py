@@ -1,4 +1,4 @@
-"""Counts and sizes as people write and read them: 5M, 1.2G, 18MB, 18MiB."""
+"""Parses and prints counts and sizes in human units: 5M, 1.2G, 18MB, 18MiB."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _AMOUNT = re.compile(r"([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*([KMGT]I
 
 
 def parse(text: str, *, option: str, of_bytes: bool = False) -> float:
-    """The number that `text` means; a trailing B is allowed where it counts bytes. Raises UsageError for others."""
+    """The number in `text`; a trailing B is allowed if it counts bytes. Raises UsageError if it is not a number."""
     found = _AMOUNT.fullmatch(text.strip())
     if found is None or (found[3] and not of_bytes):
         example = "18MB, 18MiB" if of_bytes else "5M, 1.2G"
         raise UsageError(
             f"{option} can't read {text!r} as a {'size' if of_bytes else 'count'}",
-            why="it takes a number, and behind it K, M, G, T (of 1000), Ki, Mi, Gi, Ti (of 1024) or nothing",
+            why="it takes a number, optionally with K, M, G, T (of 1000) or Ki, Mi, Gi, Ti (of 1024)",
             fix=f"write it like {example} or 5000000",
         )
     value = float(found[1]) * {**DECIMAL, **BINARY}[(found[2] or "").upper()]
@@ -51,7 +51,7 @@ def _digits(number: float, letter: str) -> str:
 
 
 def change(before: float, after: float) -> str:
-    """How much `after` differs, in percent of `before`."""
+    """The relative change from `before` to `after`, in percent."""
     if before == after:
         return "0 %"
     return f"{100 * (after / before - 1):+z.1f} %".replace("+0.0", "~0") if before else ""

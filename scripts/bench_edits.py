@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxsurgeon.errors import InfeasibleError, UsageError
-from onnxsurgeon.model.lazy_weights import Taken
+from onnxsurgeon.model.lazy_weights import EditedWeight
 from onnxsurgeon.model.write import write
 from onnxsurgeon.surgery.network import Network, load
 
@@ -24,13 +24,13 @@ class Gathers:
 
     def __init__(self) -> None:
         self.count: Counter[str] = Counter()
-        gather = Taken._gather
+        gather = EditedWeight._gather
 
-        def counted(taken: Taken) -> Any:
+        def counted(taken: EditedWeight) -> Any:
             self.count[taken.name or ""] += 1
             return gather(taken)
 
-        Taken._gather = counted  # type: ignore[method-assign, assignment]
+        EditedWeight._gather = counted  # type: ignore[method-assign, assignment]
 
 
 def one_resize(network: Network, name: str) -> float:

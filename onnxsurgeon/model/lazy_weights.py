@@ -55,7 +55,7 @@ class Places:
 Recipe = tuple[Places | None, ...]  # one per axis; None: unchanged
 
 
-class Taken(ir.LazyTensor):
+class EditedWeight(ir.LazyTensor):
     """A weight defined by applying a recipe to a base weight."""
 
     __slots__ = ("base", "recipe")
@@ -110,7 +110,7 @@ def _size(places: Places | None) -> float:
 
 def take(tensor: ir.TensorProtocol, recipe: Recipe, name: str | None = None) -> ir.TensorProtocol:
     """`tensor` edited by `recipe`, which is evaluated when the result is read."""
-    if isinstance(tensor, Taken):
+    if isinstance(tensor, EditedWeight):
         composed = tuple(old if new is None else new.after(old) for old, new in zip(tensor.recipe, recipe, strict=True))
-        return Taken(tensor.base, composed, name or tensor.name)
-    return Taken(tensor, recipe, name)
+        return EditedWeight(tensor.base, composed, name or tensor.name)
+    return EditedWeight(tensor, recipe, name)

@@ -110,11 +110,7 @@ def splice(data: bytes, token: bytes, sizes: list[int]) -> list[Part]:
 
 
 def _rewrite(
-    data: Buffer,
-    kind: str,
-    span: Span,
-    wanted: Callable[[int, int], bool],
-    tensor: Callable[[Span], list[Part] | None],
+    data: Buffer, kind: str, span: Span, wanted: Callable[[int, int], bool], tensor: Callable[[Span], list[Part] | None]
 ) -> list[Part] | None:
     """The message `kind` at `span` with `tensor` applied to the tensors in it; None if nothing changes."""
     parts: list[Part] = []

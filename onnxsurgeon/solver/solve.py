@@ -59,11 +59,7 @@ class Solution:
 
 
 def solve(
-    problem: Problem,
-    *,
-    time_limit: float = 30.0,
-    gap: float = 1e-3,
-    progress: Callable[[Progress], None] | None = None,
+    problem: Problem, *, time_limit: float = 30.0, gap: float = 1e-3, progress: Callable[[Progress], None] | None = None
 ) -> Solution:
     """The most important counts within all budgets, proven to `gap` unless `time_limit` (seconds) ends the proof.
 
