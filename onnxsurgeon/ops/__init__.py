@@ -1,23 +1,23 @@
-"""All that is known of operators: one record each, in one table, in the file of its family.
+"""All that is known of operators: one record each, in one table. Each file holds a family of operators.
 
-To add an operator, write in the file of its family (or a new one, imported below)
+To add an operator, write in the file of its family (a new file is imported below)
 
-    add("Name", Operator(rule, silence=..., macs=..., ...), domain="")
+    add("Name", rule, silence="data", macs=..., neutral={2: 0.0}, ...)
 
-where `rule` says which neurons of its inputs and outputs are the same: most are `signature("n c *, c -> n c *")`. All
-other fields of `Operator` (see `registry`) are optional; what they need are functions right above the record. Then
-give `tests/support/law_cases.py` (`microsoft_cases.py`) a case, and name the operator in `tests/ops/test_law.py`: the
-law (cutting commutes with the operator) tests the rule, and `tests/ops/test_gradients.py` the gradient, if there is
-one.
+`rule` says which neurons of the inputs and outputs are the same; `signature("n c *, c -> n c *")` makes most rules. All
+else is optional: the fields of `Operator` in `registry` say what there is. `add("Name", RECORD, gradient=...)` takes
+another record as it is but for what is given. What a record needs are functions in the same file.
 
-- An operator of one tensor, element by element, is `add("Name", UNARY)`; of several, `NARY` (`elementwise`).
-- An activation is `add("Name", replace(ACTIVATION, gradient=slope(derivative), bounds=...))` (`activations`).
-- An operator with a weight gives `macs`, `silence="data"`, `neutral` for its bias, and `linear` where a weight can be
-  fitted in closed form.
-- Attributes or inputs that hold sizes need `resize`.
-- One that onnx has no schema for needs `shape`.
+- One tensor, element by element: `add("Name", UNARY)`. Several that broadcast: `add("Name", NARY)`.
+- An activation: `add("Name", ACTIVATION, gradient=derivative(...), bounds=...)`. Edits, the command line and the
+  distillation then know it.
+- A layer with a weight: `macs`, `silence="data"`, `neutral` for its bias, and `linear` for a fit in closed form.
+- Attributes or inputs that hold sizes, heads or groups: `resize`.
+- No schema in onnx: `shape`.
 
-What is not registered is frozen, and reported.
+Then give it a case in `tests/support/law_cases.py` (or `microsoft_cases.py`) unless the onnx package ships one: the law
+in `tests/ops/test_law.py` checks the rule on it. A gradient has its case in `tests/ops/test_gradients.py`. An operator
+without a record is frozen and reported.
 """
 
 from onnxsurgeon.ops import (  # noqa: F401 - each registers its operators

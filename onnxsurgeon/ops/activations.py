@@ -13,7 +13,7 @@ import numpy as np
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.ops.call import Call, ValueCall
 from onnxsurgeon.ops.elementwise import NARY, UNARY
-from onnxsurgeon.ops.gradient import GradientCall, slope
+from onnxsurgeon.ops.gradient import GradientCall, derivative
 from onnxsurgeon.ops.registry import MICROSOFT, Operator, add
 from onnxsurgeon.ops.shape_inference import ShapeRule, like
 from onnxsurgeon.ops.signatures import signature
@@ -62,28 +62,28 @@ def _hard_sigmoid(call: GradientCall) -> str:
 
 
 add("Celu Mish Selu Softsign Swish ThresholdedRelu", ACTIVATION)
-add("Elu", ACTIVATION, gradient=slope(_elu))
-add("Gelu", ACTIVATION, gradient=slope(_gelu))
-add("HardSigmoid", ACTIVATION, gradient=slope(_hard_sigmoid))
-add("HardSwish", ACTIVATION, gradient=slope(_hard_swish))
-add("LeakyRelu", ACTIVATION, gradient=slope(_leaky))
+add("Elu", ACTIVATION, gradient=derivative(_elu))
+add("Gelu", ACTIVATION, gradient=derivative(_gelu))
+add("HardSigmoid", ACTIVATION, gradient=derivative(_hard_sigmoid))
+add("HardSwish", ACTIVATION, gradient=derivative(_hard_swish))
+add("LeakyRelu", ACTIVATION, gradient=derivative(_leaky))
 add(
     "Sigmoid",
     ACTIVATION,
     squashes=True,
-    gradient=slope(lambda call: call.emit("Mul", call.outputs[0], call.emit("Sub", 1.0, call.outputs[0]))),
+    gradient=derivative(lambda call: call.emit("Mul", call.outputs[0], call.emit("Sub", 1.0, call.outputs[0]))),
 )
-add("Softplus", ACTIVATION, gradient=slope(lambda call: call.emit("Sigmoid", call.inputs[0])))
+add("Softplus", ACTIVATION, gradient=derivative(lambda call: call.emit("Sigmoid", call.inputs[0])))
 add(
     "Tanh",
     ACTIVATION,
-    gradient=slope(lambda call: call.emit("Sub", 1.0, call.emit("Mul", call.outputs[0], call.outputs[0]))),
+    gradient=derivative(lambda call: call.emit("Sub", 1.0, call.emit("Mul", call.outputs[0], call.outputs[0]))),
 )
 add(
     "Relu",
     ACTIVATION,
     bounds=lambda call: (0.0, inf),
-    gradient=slope(lambda call: call.emit.mask("Greater", call.inputs[0], 0.0)),
+    gradient=derivative(lambda call: call.emit.mask("Greater", call.inputs[0], 0.0)),
 )
 
 # --- with parameters -------------------------------------------------------------------------------------------------

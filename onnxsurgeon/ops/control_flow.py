@@ -21,7 +21,7 @@ def _shape_of(fact: Fact | None) -> Fact:
     return Fact() if fact is None else Fact(fact.dtype, fact.shape)
 
 
-def chosen(attributes: Attributes, given: Given, returned: Mapping[str, Sequence[Fact]]) -> Sequence[Fact]:
+def branch_outputs(attributes: Attributes, given: Given, returned: Mapping[str, Sequence[Fact]]) -> Sequence[Fact]:
     """The outputs of the live branch, where it is known; else what both agree on."""
     then, other = returned["then_branch"], returned["else_branch"]
     live = branch(given)
@@ -68,7 +68,7 @@ add(
     "If",
     if_,
     silence="none",
-    flow=Flow(lambda attributes, given, count: [], chosen, lambda attributes, count: [], live=branch),
+    flow=Flow(lambda attributes, given, count: [], branch_outputs, lambda attributes, count: [], live=branch),
 )
 
 

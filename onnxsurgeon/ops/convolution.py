@@ -97,7 +97,7 @@ def _window_at(call: Call, size: Sequence[int]) -> Window:
     return window(call.attributes, (call.shape(1) or ())[2:], size)
 
 
-def _pads(call: Call) -> bool:
+def _sees_padding(call: Call) -> bool:
     window = _window_at(call, (call.shape(0) or ())[2:])
     return any((*window.before, *window.after))
 
@@ -149,7 +149,7 @@ PATCHES = LinearForm(
     matrix=_matrix,
     weight_of=_weight,
     inputs=_inputs,
-    pads=_pads,
+    pads=_sees_padding,
 )
 
 

@@ -16,7 +16,7 @@ import onnx
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.call import Call, Changes, Keep, PackedPart, Parts, Unpacking, ValueCall, unchanged
-from onnxsurgeon.ops.gradient import GradientCall, added, back, same, slope
+from onnxsurgeon.ops.gradient import GradientCall, added, back, derivative, same
 from onnxsurgeon.ops.registry import Compute, Operator, add, plain, typed
 from onnxsurgeon.ops.shape_inference import ShapeRule, broadcast_all, like, mapped, truth
 from onnxsurgeon.ops.signatures import read, signature
@@ -61,12 +61,12 @@ def _bell(call: GradientCall) -> str:
 
 
 add("Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cosh Shrink Sinh Tan", UNARY)
-add("Abs", UNARY, value=plain(np.abs), gradient=slope(_sign))
+add("Abs", UNARY, value=plain(np.abs), gradient=derivative(_sign))
 add("Ceil", UNARY, value=plain(np.ceil))
 add("Cos", UNARY, value=typed(np.cos))
 add("Dropout", UNARY, linear_in="first", keeps_mean=True, gradient=(same,))
-add("Erf", UNARY, gradient=slope(_bell))
-add("Exp", UNARY, value=typed(np.exp), gradient=slope(lambda call: call.outputs[0]))
+add("Erf", UNARY, gradient=derivative(_bell))
+add("Exp", UNARY, value=typed(np.exp), gradient=derivative(lambda call: call.outputs[0]))
 add("Floor", UNARY, value=plain(np.floor))
 add(
     "Identity",
@@ -79,7 +79,7 @@ add(
     gradient=(same,),
 )
 add("IsInf IsNaN", TEST_ONE)
-add("Log", UNARY, value=typed(np.log), gradient=slope(lambda call: call.emit("Reciprocal", call.inputs[0])))
+add("Log", UNARY, value=typed(np.log), gradient=derivative(lambda call: call.emit("Reciprocal", call.inputs[0])))
 add(
     "Neg",
     UNARY,
@@ -92,12 +92,12 @@ add(
     "Reciprocal",
     UNARY,
     value=typed(np.reciprocal),
-    gradient=slope(lambda call: call.emit("Neg", call.emit("Mul", call.outputs[0], call.outputs[0]))),
+    gradient=derivative(lambda call: call.emit("Neg", call.emit("Mul", call.outputs[0], call.outputs[0]))),
 )
 add("Round", UNARY, value=plain(np.round))
 add("Sign", UNARY, value=plain(np.sign))
 add("Sin", UNARY, value=typed(np.sin))
-add("Sqrt", UNARY, value=typed(np.sqrt), gradient=slope(lambda call: call.emit("Div", 0.5, call.outputs[0])))
+add("Sqrt", UNARY, value=typed(np.sqrt), gradient=derivative(lambda call: call.emit("Div", 0.5, call.outputs[0])))
 
 # --- types -----------------------------------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ def _divide(call: ValueCall) -> Array:
     return np.asarray(quotient * np.sign(a) * np.sign(b)).astype(a.dtype)
 
 
-def _reduced(function: np.ufunc) -> Compute:
+def _across(function: np.ufunc) -> Compute:
     return lambda call: function.reduce(np.broadcast_arrays(*call.inputs))
 
 
@@ -181,8 +181,8 @@ add("Mul", PRODUCT, value=plain(np.multiply), linear_in="each", gradient=(multip
 add("Div", PRODUCT, value=_divide, linear_in="first", gradient=(divided, divisor))
 add("Pow", PRODUCT, value=typed(np.power), gradient=(power,))
 add("Mod", NARY, value=lambda call: (np.fmod if call.attributes.get("fmod") else np.mod)(*call.inputs))
-add("Max", NARY, value=_reduced(np.maximum), kind="combination")
-add("Min", NARY, value=_reduced(np.minimum), kind="combination")
+add("Max", NARY, value=_across(np.maximum), kind="combination")
+add("Min", NARY, value=_across(np.minimum), kind="combination")
 add("Mean", NARY, kind="combination")
 
 # --- comparisons and logic -------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def equal_sizes(call: Call, keep: Keep) -> Changes:
     return changes | same_scale(call, size // count, kept)
 
 
-def attention(call: Call) -> Sequence[Axes | None]:
+def one_weight(call: Call) -> Sequence[Axes | None]:
     if call.attributes.get("do_rotary"):
         return call.freeze_all("it rotates its heads")
     sizes = widths(call)
@@ -115,7 +115,7 @@ def fused_shape(past: int) -> Infer:
 
 add(
     "Attention",
-    attention,
+    one_weight,
     resize=fused_sizes,
     macs=fused_macs,
     shape=ShapeRule(fused_shape(4)),

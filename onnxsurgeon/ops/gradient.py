@@ -237,9 +237,9 @@ class GradientCall(Parameters):
 GradientRule = Callable[[GradientCall, int], str | None]  # the node, the input
 
 
-def slope(derivative: Callable[[GradientCall], str]) -> tuple[GradientRule]:
-    """The gradient of an operator of one tensor, element by element. derivative: what it is multiplied by."""
-    return (lambda call, index: call.emit("Mul", call.gradient, derivative(call)),)
+def derivative(made: Callable[[GradientCall], str]) -> tuple[GradientRule]:
+    """The gradient of an operator of one tensor, element by element. made: emits the derivative."""
+    return (lambda call, index: call.emit("Mul", call.gradient, made(call)),)
 
 
 def same(call: GradientCall, index: int) -> str:

@@ -33,7 +33,7 @@ Given = Sequence[Fact | None]
 
 
 class Statistics(NamedTuple):
-    """Inputs that hold one number a channel: statistics of the data, and the scale and shift in their place."""
+    """The inputs of a normalisation that hold one number per channel: statistics of the data, a scale and a shift."""
 
     scale: int
     shift: int
@@ -42,7 +42,7 @@ class Statistics(NamedTuple):
 
     @property
     def channels(self) -> int:
-        """The axis of the data that they are about."""
+        """The axis of the data along which the channels lie."""
         return 1
 
     def fixed(self, attributes: Mapping[str, Any]) -> bool:
@@ -50,128 +50,85 @@ class Statistics(NamedTuple):
         return not attributes.get("training_mode")
 
     def affine(self, attributes: Mapping[str, Any], held: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
-        """Factor and summand for each channel. held: the four inputs, in the order of the fields."""
+        """The scale and the shift that the node applies to each channel. held: its inputs, ordered as the fields."""
         scale, shift, mean, variance = held
         factor = scale / np.sqrt(variance + float(attributes.get("epsilon", 1e-5)))
         return factor, shift - mean * factor
 
 
 class Convolution(NamedTuple):
-    """Where a convolution, whose weight is input `weight`, has its data.
-
-    transposed: it spreads each input instead of gathering.
-    """
+    """Which inputs of a convolution are its data and its weight; and whether it is a transposed one."""
 
     data: int = 0
     weight: int = 1
     transposed: bool = False
 
     def groups(self, attributes: Mapping[str, Any]) -> int:
-        """Independent parts that its inputs and outputs fall into."""
+        """How many groups its channels fall into."""
         return int(attributes.get("group") or 1)
 
 
 class Flow(NamedTuple):
-    """How facts pass through a node with graphs in its attributes.
+    """How facts (types, shapes, values) pass through a node that has graphs as attributes, its bodies."""
 
-    enter: (attributes, inputs of the node, number of inputs of the body) -> facts of the body's inputs.
-    leave: (attributes, inputs of the node, by body the facts that it returns) -> facts of the outputs.
-    carried: (attributes, number of inputs of the body) -> (output, input) of the body, where one turn's result goes
-    into the next.
-    since: the opset version from which it holds.
-    live: (inputs of the node) -> the attribute with the one body that runs, of a choice; None where it isn't known.
-    """
-
+    # (attributes, inputs of the node, number of inputs of the body) -> facts of the body's inputs
     enter: Callable[[Mapping[str, Any], Given, int], Sequence[Fact]]
+    # (attributes, inputs of the node, by attribute the facts of the body's outputs) -> facts of the node's outputs
     leave: Callable[[Mapping[str, Any], Given, Mapping[str, Sequence[Fact]]], Sequence[Fact]]
+    # (attributes, number of inputs of the body) -> (output, input) of the body: what one turn hands to the next
     carried: Callable[[Mapping[str, Any], int], Sequence[tuple[int, int]]]
-    since: int = 1
+    since: int = 1  # the first opset version for which this holds
+    # (inputs of the node) -> the attribute with the branch that is taken; None if that is not known
     live: Callable[[Given], str | None] | None = None
 
 
 @dataclass(frozen=True)
 class Operator:
-    """All that is known of one operator. Inputs are named by their positions.
+    """All that is known of one operator. Numbers stand for positions among its inputs."""
 
-    Neurons and sizes:
-    rule: which neurons of its inputs and outputs are the same.
-    resize: what its attributes and the inputs that hold sizes become after a cut.
-    macs: its multiply-accumulates, as products of axis lengths.
-    silence: which inputs must be zero where neurons are dropped, for it to compute what the cut operator does: none
-    where it only moves or maps elements, the data of a product with weights, or all.
-    zeros: input -> the input whose value is what zero means for it (quantisation).
-    ignores: inputs of which it reads the type or the sizes alone, so that they may be cut whatever its rule says.
-
-    What comes out:
-    shape: the outputs' shapes, where onnx has no schema or is slow. stands_for: the standard operator (and its version)
-    that onnx infers shapes by instead.
-    value: the outputs, computed in numpy: the arithmetic with which exporters write sizes.
-    from_shape: the output where it follows from the shape of the first input alone.
-    spells: of an operator that is a constant, attributes that hold numbers -> their type.
-    flow: how facts pass through graphs in its attributes.
-    inferred: the input in which a -1 stands for a size that the operator works out.
-    moves: whether it does no more than rearrange the elements of its first input, take part of them, or join those of
-    all its inputs.
-    looks_up: inputs that hold indices -> the table that each looks up.
-    unpack: what it does to a tensor that holds several, stacked along an axis.
-
-    New neurons:
-    neutral: input -> the value with which a new neuron's parameter leaves the other neurons' function alone.
-    zero_points: inputs that are quantised weights -> the input that says what counts as zero.
-    proportional: its output is proportional to its first input, where the others are constants.
-
-    Numbers:
-    linear: how it is linear in its data, with a weight as the coefficients.
-    linear_in: linear, and the same for all neurons that it doesn't sum over: in its first input, in each, or in all
-    together.
-    fills: the attribute with the number that its output is filled with, 0 by default; "" where it does no such thing.
-    bounds: between which bounds it lets a number through unchanged.
-    squashes: its outputs are probabilities made of scores.
-    keeps_mean: the mean of each channel stays.
-    scale: the input that scales each channel, of a normalisation.
-    statistics: the inputs of a normalisation that hold statistics of the data. Behind it a channel's mean is its shift,
-    and its deviation its scale.
-
-    Edits and training:
-    kind: activation; or it takes any number of inputs, which it stacks, sums, or combines otherwise.
-    convolution: of a convolution, where its inputs are.
-    gradient: the gradient of each input; one rule instead of a tuple is for inputs of any number.
-    """
-
-    rule: Rule
-    resize: Resize | None = None
-    macs: Macs | None = None
+    # Neurons and sizes
+    rule: Rule  # which neurons of its inputs and outputs are the same
+    resize: Resize | None = None  # what attributes and inputs that hold sizes become after a cut
+    macs: Macs | None = None  # its multiply-accumulates, as products of axis lengths
+    # Which inputs must be zero at the dropped neurons, for the operator to compute what it computes after the cut:
+    # none if it moves or maps elements, the data of a product with weights, or all.
     silence: Silence = "all"
-    zeros: Mapping[int, int] = field(default_factory=dict)
-    ignores: tuple[int, ...] = ()
+    zeros: Mapping[int, int] = field(default_factory=dict)  # quantised input -> the input that holds its zero point
+    ignores: tuple[int, ...] = ()  # inputs of which it reads only the type or the sizes: they may be cut
 
-    shape: ShapeRule | None = None
-    stands_for: tuple[str, int] | None = None
-    value: Compute | None = None
-    from_shape: Callable[[Mapping[str, Any], Shape], Array] | None = None
-    spells: Mapping[str, Any] = field(default_factory=dict)
+    # Shapes and values of its outputs
+    shape: ShapeRule | None = None  # where onnx has no schema, or answers slowly
+    stands_for: tuple[str, int] | None = None  # the ONNX operator and version by which onnx infers its shapes
+    value: Compute | None = None  # the outputs in numpy, for the arithmetic with which exporters compute sizes
+    from_shape: Callable[[Mapping[str, Any], Shape], Array] | None = None  # the output, from the first input's shape
+    spells: Mapping[str, Any] = field(default_factory=dict)  # of Constant: attributes that hold numbers -> their type
     flow: Flow | None = None
-    inferred: int | None = None
+    inferred: int | None = None  # the input in which -1 stands for a size that the operator works out
+    # It only reorders the elements of its first input, takes part of them, or joins those of all inputs.
     moves: Moves = "no"
-    looks_up: Mapping[int, int] = field(default_factory=dict)
-    unpack: Unpack | None = None
+    looks_up: Mapping[int, int] = field(default_factory=dict)  # input with indices -> the table that they look up
+    unpack: Unpack | None = None  # what it does to a tensor that holds several, stacked along an axis
 
-    neutral: Mapping[int, float] = field(default_factory=dict)
-    zero_points: Mapping[int, int] = field(default_factory=dict)
-    proportional: bool = False
+    # Weights of new neurons
+    neutral: Mapping[int, float] = field(default_factory=dict)  # input -> the value that changes no other neuron
+    zero_points: Mapping[int, int] = field(default_factory=dict)  # quantised weight -> the input with its zero point
+    proportional: bool = False  # the output is proportional to the first input, if the others are constants
 
-    linear: LinearForm | None = None
+    # What it does to numbers
+    linear: LinearForm | None = None  # how it multiplies its data by a weight
+    # Linear in the first input, in each, or in all together; and it treats all neurons alike that it doesn't sum over.
     linear_in: LinearIn = "none"
-    fills: str = ""
-    bounds: Callable[[Call], Bounds | None] | None = None
-    squashes: bool = False
-    keeps_mean: bool = False
-    scale: int | None = None
-    statistics: Statistics | None = None
+    fills: str = ""  # it fills its output with the number in this attribute, 0 by default
+    bounds: Callable[[Call], Bounds | None] | None = None  # between which it returns its input unchanged
+    squashes: bool = False  # it makes probabilities of scores
+    keeps_mean: bool = False  # the mean of each channel stays
+    scale: int | None = None  # of a normalisation: the input that scales each channel
+    statistics: Statistics | None = None  # then a channel's mean is its shift, and its deviation its scale
 
-    kind: Kind = "other"
+    # Edits and training
+    kind: Kind = "other"  # an activation; or it stacks, sums, or otherwise combines any number of inputs
     convolution: Convolution | None = None
-    gradient: GradientRule | tuple[GradientRule | None, ...] = ()
+    gradient: GradientRule | tuple[GradientRule | None, ...] = ()  # of each input; or one rule for all of them
 
     def gradient_of(self, index: int) -> GradientRule | None:
         """The rule for the gradient of input `index`; None where there is none."""

@@ -70,11 +70,12 @@ def regroup(call: Call, axes: Axes, source: Tensor, target: Tensor) -> Axes:
         parts: list[Axis] = [None] * len(factors)
         for i in rows:
             mine = [k for k, f in enumerate(factors) if f[0] == i - rows.start]
-            for k, part in zip(mine, _split(call, axes[i], [factors[k] for k in mine], columns, target), strict=True):
+            found = _factors_of(call, axes[i], [factors[k] for k in mine], columns, target)
+            for k, part in zip(mine, found, strict=True):
                 parts[k] = part
         for j in columns:
             mine = [k for k, f in enumerate(factors) if f[1] == j - columns.start]
-            result[j] = _merge(call, [parts[k] for k in mine], [factors[k][2] for k in mine])
+            result[j] = _merged(call, [parts[k] for k in mine], [factors[k][2] for k in mine])
     return tuple(result)
 
 
@@ -86,7 +87,7 @@ def _same_structure(factors: Factoring, rows: range, columns: range, source: Ten
     return again is not None and [f[:2] for f in again] == [f[:2] for f in factors]
 
 
-def _split(call: Call, axis: Axis, factors: Factoring, columns: range, target: Tensor) -> list[Axis]:
+def _factors_of(call: Call, axis: Axis, factors: Factoring, columns: range, target: Tensor) -> list[Axis]:
     if axis is None or len(factors) == 1:
         return [axis] * len(factors)
     relations, sizes = call.relations, [f[2] for f in factors]
@@ -102,7 +103,7 @@ def _split(call: Call, axis: Axis, factors: Factoring, columns: range, target: T
     return parts
 
 
-def _merge(call: Call, parts: Sequence[Axis], sizes: Sequence[int]) -> Axis:
+def _merged(call: Call, parts: Sequence[Axis], sizes: Sequence[int]) -> Axis:
     labelled = [p for p in parts if p is not None]
     if not labelled:
         return None

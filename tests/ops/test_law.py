@@ -28,35 +28,6 @@ from onnxsurgeon.ops.registry import run_rule
 from onnxsurgeon.ops.whole import WHOLE
 from onnxsurgeon.proof.reference import reference
 
-VERIFIED = frozenset(
-    """
-    Abs Acos Acosh Add Affine And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool BatchNormalization
-    BitCast BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike CausalConvWithState Ceil Celu
-    CenterCropPad Clip Col2Im Concat ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh Crop CumProd CumSum DFT
-    DeformConv DepthToSpace DequantizeLinear Det Div Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand
-    Flatten Floor GRU Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater
-    GreaterOrEqual GridSample GroupNormalization HardSigmoid HardSwish Hardmax Identity ImageScaler
-    InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual LinearAttention Log
-    LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool MaxRoiPool Mean MeanVarianceNormalization Min
-    Mish Mod Mul Neg Not OneHot Or PRelu Pad ParametricSoftplus Pow QLinearConv QLinearMatMul QuantizeLinear
-    RMSNormalization RNN Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
-    ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize ReverseSequence RoiAlign RotaryEmbedding Round STFT
-    ScaledTanh Scatter ScatterElements ScatterND Selu Shrink Sigmoid Sign SimplifiedLayerNormalization Sin Sinh
-    Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum SwiGLU Swish Tan Tanh TensorScatter
-    ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor
-    """.split()
-)
-# Of com.microsoft.
-VERIFIED_MICROSOFT = frozenset(
-    """
-    Attention BiasGelu CDist CausalConvWithState DequantizeLinear DynamicQuantizeLSTM DynamicQuantizeMatMul FastGelu
-    FusedConv FusedGemm FusedMatMul Gelu GridSample GroupQueryAttention Inverse LinearAttention MatMulIntegerToFloat
-    MatMulNBits MultiHeadAttention NhwcMaxPool Pad QAttention QGemm QLinearAdd QLinearAveragePool QLinearConcat
-    QLinearConv QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearSoftmax QLinearWhere
-    QuantizeLinear QuickGelu RotaryEmbedding SkipLayerNormalization SkipSimplifiedLayerNormalization TransposeMatMul
-    Trilu
-    """.split()
-)
 # What can only be compared in shape: its values are random, or it normalises along the only axis that can be cut.
 SHAPES = frozenset("Bernoulli RandomNormalLike RandomUniformLike".split())
 SHAPES_MICROSOFT = frozenset(["EmbedLayerNormalization"])
@@ -75,6 +46,10 @@ WITHOUT_A_RULE = frozenset(
     StringNormalizer StringSplit
     """.split()
 )
+# What has a rule, and none of these reasons not to, must be verified.
+VERIFIED = {name for domain, name in OPERATORS if not domain} - SHAPES - NUMBERS - BODIES - set(WHOLE)
+VERIFIED_MICROSOFT = {name for domain, name in OPERATORS if domain == MICROSOFT} - SHAPES_MICROSOFT
+FEWEST = 205  # of both; a record that is lost would not be missed otherwise
 NEWEST = 28  # the opset version that these sets are about
 
 
@@ -102,14 +77,13 @@ def test_cutting_commutes_with_the_operator(found: dict[tuple[str, str], Found])
     ],
 )
 def test_no_operator_is_verified_less(
-    found: dict[tuple[str, str], Found], domain: str, verdict: str, expected: frozenset[str]
+    found: dict[tuple[str, str], Found], domain: str, verdict: str, expected: set[str]
 ) -> None:
     assert {name for (d, name), f in found.items() if d == domain and f.verdict == verdict} == expected
 
 
-def test_no_rule_of_com_microsoft_goes_unchecked() -> None:
-    ruled = {name for domain, name in OPERATORS if domain == MICROSOFT}
-    assert ruled == VERIFIED_MICROSOFT | SHAPES_MICROSOFT
+def test_no_record_is_lost() -> None:
+    assert len(VERIFIED) + len(VERIFIED_MICROSOFT) >= FEWEST
 
 
 def in_scope(schema: onnx.defs.OpSchema) -> bool:
