@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 ENDLESS = 100_000  # columns where there is no terminal: nothing is wrapped
-PROSE = 24  # columns that a text needs, whose lines may break
+PROSE = 20  # columns that a text needs, whose lines may break
 
 
 def console(stream: TextIO) -> Console:
@@ -84,7 +84,7 @@ class Columns:
         widths = [max(map(cell_len, column)) for column in self._columns()]
         if not screen.is_terminal:
             yield from self._lines(widths)
-        elif self._narrowest(widths) <= options.max_width:
+        elif self._narrowest() <= options.max_width:
             yield self._table()
         else:
             yield from self._stacked(screen, options.max_width)
@@ -93,9 +93,16 @@ class Columns:
         for number, heading in enumerate(self.headings):
             yield [heading.lstrip("~>"), *(row[number].plain for row in self.rows)]
 
-    def _narrowest(self, widths: Sequence[int]) -> int:
-        gaps = 3 * (len(widths) - 1)
-        return gaps + sum(min(w, PROSE) if h[:1] == "~" else w for h, w in zip(self.headings, widths, strict=True))
+    def _narrowest(self) -> int:
+        """The width below which a name would be cut, or a text be in tatters."""
+        least = 3 * (len(self.headings) - 1)  # between columns
+        for heading, column in zip(self.headings, self._columns(), strict=True):
+            width = max(map(cell_len, column))
+            if heading.startswith("~"):
+                words = [cell_len(word) for cell in column for word in cell.split()]
+                width = min(width, max([PROSE, *words]))
+            least += width
+        return least
 
     def _table(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
