@@ -127,7 +127,8 @@ class Columns:
         """The first cell of a row, and below it the others behind their headings."""
         for row in self.rows:
             if row[0].plain:
-                yield Text(row[0].plain, style="bold", overflow="fold")
+                word = f"{self.headings[0][1:]} " if self.headings[0].startswith(">") else ""  # a number needs its word
+                yield Text(word + row[0].plain, style="bold", overflow="fold")
             lines = [""]
             for heading, cell in zip(self.headings[1:], row[1:], strict=True):
                 pair = f"{heading.lstrip('~>')} {cell.plain}".strip() if cell.plain else ""
