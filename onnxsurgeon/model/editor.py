@@ -246,3 +246,16 @@ def remove_dead(*values: ir.Value | None) -> None:
         elif producer.graph is not None and not any(v.uses() or v.is_graph_output() for v in producer.outputs):
             waiting += producer.inputs
             producer.graph.remove(producer, safe=True)
+
+
+def take_apart(graph: ir.Graph) -> list[ir.Value]:
+    """Removes all nodes of a subgraph that is no longer needed; the values that they read."""
+    graph.outputs.clear()
+    read: list[ir.Value] = []
+    for node in reversed(list(graph)):
+        for inner in node.attributes.values():
+            if inner.type == ir.AttributeType.GRAPH:
+                read += take_apart(inner.value)
+        read += [v for v in node.inputs if v is not None]
+        graph.remove(node, safe=True)
+    return read

@@ -80,8 +80,7 @@ def _transplant(editor: Editor, other: ir.Model, entry: str | None, exit: str | 
         for index, value in enumerate(node.inputs):
             if value is begin:
                 node.replace_input_with(index, port)
-    while graph.outputs:
-        graph.outputs.pop()
+    graph.outputs.clear()
     graph.remove([node for node in graph if node not in needed][::-1], safe=False)
     order = [node for node in graph if node in needed]
     graph.remove(order)

@@ -353,6 +353,22 @@ def test_a_condition_that_depends_on_a_dynamic_dim_stays(compared: str) -> None:
     assert [node.op_type for node in labels.model.graph.all_nodes()].count("If") == 1
 
 
+def test_branches_that_share_names_keep_their_own_values() -> None:
+    """x > If { x * 2 } > If { x * 3 }: both call their weight w and their result m."""
+    bodies = [
+        f"then_branch = b{n} () => (float r{n}) <float[1] w = {{{n}}}> {{ m = Mul({x}, w) r{n} = Neg(m) }}"
+        for n, x in ((2, "x"), (3, "a"))
+    ]
+    bodies = [f"{body}, {body.replace('then', 'else')}" for body in bodies]
+    proto = model(f"a = If(yes) <{bodies[0]}> y = If(yes) <{bodies[1]}>", 13, {"yes": np.array(True)})
+    labels = label(ir.from_proto(proto))
+    rewritten = ir.to_proto(labels.model)
+    onnx.checker.check_model(rewritten)
+    scales = {node.input[1]: node for node in rewritten.graph.node if node.op_type == "Mul"}
+    held = {t.name: float(numpy_helper.to_array(t)[0]) for t in rewritten.graph.initializer if t.name in scales}
+    assert sorted(held.values()) == [2.0, 3.0]
+
+
 # --- channels in another order ---------------------------------------------------------------------------------------
 
 

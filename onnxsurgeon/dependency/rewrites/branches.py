@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
-from onnxsurgeon.model.editor import remove_dead
+from onnxsurgeon.model.editor import remove_dead, take_apart
 from onnxsurgeon.ops.nodes import constant, operator_of
 
 
@@ -28,21 +28,14 @@ def find(known: KnownModel, node: ir.Node) -> str | None:
 
 
 def inline(editor: FactEditor, node: ir.Node) -> None:
+    """Puts the branch that is always taken in the place of `node`; then the same for nodes inside."""
     live = find(editor.known, node)
     if live is None:
         return
     graphs = {name: a.value for name, a in node.attributes.items() if a.type == ir.AttributeType.GRAPH}
     body = graphs.pop(live)
-    outputs = list(body.outputs)
-    read = [value for graph in graphs.values() for value in _discard(graph)]
-    while body.outputs:  # they belong to it until then
-        body.outputs.pop()
-    for name, value in list(body.initializers.items()):
-        editor.value_names.discard(name)  # its own
-        editor.adopt(value, name)
-    inner = list(body)
-    body.remove(inner)
-    node.prepend(inner)
+    read = [value for graph in graphs.values() for value in take_apart(graph)]
+    inner, outputs = _moved_out(editor, node, body)
     for old, new in zip(node.outputs, outputs, strict=True):
         if new.producer() not in inner:
             new = editor.add(node, "Identity", [new], f"{node.name}.same", f"{new.name}.same")
@@ -53,18 +46,26 @@ def inline(editor: FactEditor, node: ir.Node) -> None:
             inline(editor, moved)
 
 
-def _discard(graph: ir.Graph) -> list[ir.Value]:
-    """Takes a graph apart; what it read."""
-    while graph.outputs:
-        graph.outputs.pop()
-    read: list[ir.Value] = []
-    for node in reversed(list(graph)):
-        for attribute in node.attributes.values():
-            if attribute.type == ir.AttributeType.GRAPH:
-                read += _discard(attribute.value)
-        read += [v for v in node.inputs if v is not None]
-        graph.remove(node, safe=True)
-    return read
+def _moved_out(editor: FactEditor, node: ir.Node, body: ir.Graph) -> tuple[list[ir.Node], list[ir.Value]]:
+    """Moves what is in `body` in front of `node`; the nodes, and what were the body's outputs.
+
+    Names that something outside has, too (two branches may share them), are replaced.
+    """
+    inside, inner, outputs = set(body.all_nodes()), list(body), list(body.outputs)
+    graph = editor.model.graph
+    beside = {v.name for n in graph.all_nodes() if n not in inside for v in (*n.inputs, *n.outputs) if v is not None}
+    beside |= {v.name for v in (*graph.inputs, *graph.initializers.values())}
+    body.outputs.clear()  # they belong to it until then
+    for name, value in list(body.initializers.items()):
+        if name not in beside:
+            editor.value_names.discard(name)  # its own
+        editor.adopt(value, name)
+    for value in (v for n in inner for v in n.outputs):
+        if value.name in beside:
+            value.name = editor.value_name(value.name or "")
+    body.remove(inner)
+    node.prepend(inner)
+    return inner, outputs
 
 
 def _depends(known: KnownModel, value: ir.Value) -> Array:
