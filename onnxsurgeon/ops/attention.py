@@ -51,11 +51,7 @@ def count_heads(call: Call, keep: Keep) -> Changes:
 
 def attention_macs(call: Call) -> list[Factors]:
     """Every query with every key, every weight with every value."""
-    keys = (
-        everything(call, call.operand(1))[-2:-1]
-        if len(call.shape(1) or ()) == 4
-        else everything(call, call.operand(1))[1:2]
-    )
+    keys = everything(call, call.operand(1))[-2:-1] if call.rank(1) == 4 else everything(call, call.operand(1))[1:2]
     return [everything(call, call.operand(0)) + keys, everything(call, call.result(0)) + keys]
 
 
@@ -67,8 +63,8 @@ def grouped(call: Call) -> dict[str, int]:
 
 def attention(call: Call) -> Sequence[Axes | None]:
     """Sequences stay whole."""
-    inputs, output = PACKED if len(call.shape(0) or ()) == 3 else SEPARATE
-    mask = " ".join(["b", "(h r)", "_", "_"][4 - len(call.shape(3) or ()) :])
+    inputs, output = PACKED if call.rank() == 3 else SEPARATE
+    mask = " ".join(["b", "(h r)", "_", "_"][4 - call.rank(3) :])
     pattern = f"{inputs}, {mask}, b h _ d, b h _ e, b -> {output}, b h _ d, b h _ e, b (h r) _ _"
     return read(call, pattern, **grouped(call))
 
@@ -103,7 +99,7 @@ def rotated_heads(call: Call, angles: int) -> int:
 def rotary_sizes(angles: int) -> Callable[[Call, Keep], Changes]:
     def resize(call: Call, keep: Keep) -> Changes:
         labels, changes = (call.axes(angles) or (None,))[-1], Changes()
-        if heads(call, "num_heads") and len(call.shape(0) or ()) == 3:
+        if heads(call, "num_heads") and call.rank() == 3:
             changes = counted("num_heads", 0, 2, head_size(0, "num_heads"))(call, keep)
         if heads(call, "rotary_embedding_dim") and labels is not None and not unchanged(keep, labels):
             changes["rotary_embedding_dim"] = 2 * int(keep(labels).sum())
@@ -119,10 +115,10 @@ def rotary(angles: int, positions: int) -> Rule:
     """
 
     def rule(call: Call) -> Sequence[Axes | None]:
-        packed = len(call.shape(0) or ()) == 3
-        first = len(call.shape(positions) or ()) == 1  # the position of the first; the others follow
+        packed = call.rank() == 3
+        first = call.rank(positions) == 1  # the position of the first; the others follow
         where, s = ("_", "_") if first else ("b s", "s")
-        x, table = f"b {s} f" if packed else f"b h {s} f", "_ c" if len(call.shape(angles) or ()) == 2 else "b s c"
+        x, table = f"b {s} f" if packed else f"b h {s} f", "_ c" if call.rank(angles) == 2 else "b s c"
         inputs = {0: x, angles: table, angles + 1: table, positions: where}
         results = read(call, ", ".join(inputs[i] for i in sorted(inputs)) + f" -> {x}")
         flat, angle = (call.axes(0) or (None,))[-1], (call.axes(angles) or (None,))[-1]

@@ -87,6 +87,11 @@ class Parameters(ABC):
         given = self.attributes.get(name)
         return self.static(index) if given is None else np.asarray(given)
 
+    @property
+    def group(self) -> int:
+        """The attribute `group` of convolutions."""
+        return int(self.attributes.get("group") or 1)
+
     def axis(self, rank: int, default: int = 0) -> int:
         """The attribute `axis`, counted from the front."""
         given = self.attributes.get("axis")
@@ -169,6 +174,10 @@ class Call(Parameters):
     def shape(self, index: int) -> Shape | None:
         tensor = self.inputs[index] if index < len(self.inputs) else None
         return None if tensor is None else tensor.shape
+
+    def rank(self, index: int = 0) -> int:
+        """How many axes input `index` has; 0 where that is not known."""
+        return len(self.shape(index) or ())
 
     def static(self, index: int) -> Array | None:
         tensor = self.inputs[index] if index < len(self.inputs) else None

@@ -26,7 +26,7 @@ def groups(weight: int, axis: int, share: Callable[[Call], int]) -> Resize:
     resize = counted("group", weight, axis, share)
 
     def resized(call: Call, keep: Keep) -> Changes:
-        changes, group = resize(call, keep), int(call.attributes.get("group") or 1)
+        changes, group = resize(call, keep), call.group
         channels = -1 if call.attributes.get("channels_last") else 1
         for operand in (call.operand(0), call.result(0)) if group > 1 else ():
             labels = operand.axes[channels] if operand is not None and len(operand.axes) > 1 else None
@@ -72,13 +72,13 @@ def conv(text: str, weight: int = 1) -> Callable[[Call], str]:
 
 def group_share(weight: int) -> Callable[[Call], int]:
     def share(call: Call) -> int:
-        return int((call.shape(weight) or (1,))[0]) // int(call.attributes.get("group") or 1)
+        return int((call.shape(weight) or (1,))[0]) // call.group
 
     return share
 
 
 def input_share(call: Call) -> int:
-    return int((call.shape(0) or (1, 1))[1]) // int(call.attributes.get("group") or 1)
+    return int((call.shape(0) or (1, 1))[1]) // call.group
 
 
 def convolved(weight: int) -> Infer:
@@ -115,16 +115,11 @@ def _rows(call: Call, x: FloatArray, picked: IntArray) -> FloatArray:
     steps = tuple(slice(None, None, s) for s in (*window.strides, *window.dilations))
     windows = np.moveaxis(windows[(slice(None), slice(None), *steps)], 1, 1 + rank)  # n, *positions, c, *kernel
     rows: FloatArray = windows[np.unravel_index(picked, windows.shape[: 1 + rank])]
-    return rows.reshape(len(picked), _groups(call), -1)
-
-
-def _groups(call: Call) -> int:
-    return int(call.attributes.get("group") or 1)
+    return rows.reshape(len(picked), call.group, -1)
 
 
 def _matrix(call: Call, weight: FloatArray) -> FloatArray:
-    groups = _groups(call)
-    return weight.reshape(groups, weight.shape[0] // groups, -1).transpose(0, 2, 1)
+    return weight.reshape(call.group, weight.shape[0] // call.group, -1).transpose(0, 2, 1)
 
 
 def _weight(call: Call, matrix: FloatArray, shape: tuple[int, ...]) -> FloatArray:
@@ -141,7 +136,7 @@ PATCHES = LinearForm(
     weight=1,
     bias=2,
     channels=1,
-    groups=_groups,
+    groups=lambda call: call.group,
     kernel=lambda call: prod((call.shape(1) or ())[2:]),
     fits=lambda call: call.shape(0) is not None,
     positions=_positions,
@@ -156,13 +151,13 @@ PATCHES = LinearForm(
 def conv_data(call: GradientCall, index: int) -> str:
     seen = window_of(call)
     behind = list(zip(seen.before, seen.after, strict=True))
-    return unslid(call, call.gradient, call.inputs[1], call.shape(0)[1], call.attributes.get("group", 1), behind)
+    return unslid(call, call.gradient, call.inputs[1], call.shape(0)[1], call.group, behind)
 
 
 def conv_weight(call: GradientCall, index: int) -> str:
     """All patches of the input beside the gradients of what they made."""
     emit, shape = call.emit, call.shape(1)
-    n, groups, places = call.shape(0)[0], call.attributes.get("group", 1), prod(call.result()[2:])
+    n, groups, places = call.shape(0)[0], call.group, prod(call.result()[2:])
     gradient = emit.reshaped(call.gradient, (n, groups, shape[0] // groups, places))
     taps = [emit.reshaped(tap, (n, groups, shape[1], 1, places)) for tap in taps_of(call, padded(call, 0.0))]
     many, parts = max(1, LARGE // (n * groups * shape[1] * places)), []
@@ -209,7 +204,7 @@ add(
 def deformable(call: Call) -> Sequence[Axes | None]:
     if int(call.attributes.get("offset_group") or 1) > 1:
         return call.freeze_all("its channels share offsets in groups")
-    return read(call, "n (g i) *, (g o) i *, n *, (g o), n * -> n (g o) *", g=int(call.attributes.get("group") or 1))
+    return read(call, "n (g i) *, (g o) i *, n *, (g o), n * -> n (g o) *", g=call.group)
 
 
 add("DeformConv", CONV, rule=deformable)

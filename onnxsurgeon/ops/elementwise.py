@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import pi, sqrt
 from typing import Any
@@ -17,7 +17,7 @@ from onnxsurgeon.arrays import Array
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.call import Call, Changes, Keep, PackedPart, Parts, Unpacking, ValueCall, unchanged
 from onnxsurgeon.ops.gradient import GradientCall, added, back, derivative, same
-from onnxsurgeon.ops.registry import Compute, Operator, add, plain, typed
+from onnxsurgeon.ops.registry import Compute, Operator, add
 from onnxsurgeon.ops.shape_inference import ShapeRule, broadcast_all, like, mapped, truth
 from onnxsurgeon.ops.signatures import read, signature
 
@@ -34,6 +34,16 @@ def elementwise_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpack
     return Unpacking((PackedPart(axis, parts),), True)
 
 
+def plain(function: Callable[..., Any]) -> Compute:
+    """A numpy function of all inputs."""
+    return lambda call: np.asarray(function(*call.inputs))
+
+
+def typed(function: Callable[..., Any]) -> Compute:
+    """A numpy function of all inputs; its result in the type of the first."""
+    return lambda call: np.asarray(function(*call.inputs)).astype(np.asarray(call.inputs[0]).dtype)
+
+
 UNARY = Operator(
     signature("... -> ..., ..."),
     silence="none",
@@ -46,7 +56,6 @@ TEST = replace(NARY, shape=ShapeRule(broadcast_all, cast=truth))
 
 # --- of one tensor ---------------------------------------------------------------------------------------------------
 
-LIKE_FIRST = replace(UNARY, shape=ShapeRule(like(0), whole=False))
 TEST_ONE = replace(UNARY, shape=ShapeRule(like(0), cast=truth, whole=False))
 
 

@@ -25,7 +25,7 @@ def padding(call: Parameters, rank: int) -> dict[int, tuple[int, int]] | None:
 
 
 def pad_amounts(call: Call, keep: Keep) -> Changes:
-    amounts, result = padding(call, len(call.shape(0) or ())), call.result(0)
+    amounts, result = padding(call, call.rank()), call.result(0)
     if amounts is None:
         return {}
     new = dict(amounts)
@@ -194,7 +194,7 @@ def unscaled(place: int) -> Callable[[Call], list[bool]]:
 
 def resampled(call: Call) -> list[int]:
     """The axes that the scales and sizes are about, in their order."""
-    rank = len(call.shape(0) or ())
+    rank = call.rank()
     return [int(a) % rank for a in call.attributes.get("axes") or range(rank)]
 
 

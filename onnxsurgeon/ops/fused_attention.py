@@ -88,7 +88,7 @@ def one_weight(call: Call) -> Sequence[Axes | None]:
     operands = [call.operand(0), *parts(call.operand(1), sizes), *parts(call.operand(2), sizes), *shared]
     if operands[0] is None or operands[1] is None or sum(sizes) != (call.shape(1) or (0, 0))[1]:
         return call.freeze_all("an input of unknown shape")
-    bias = own_heads(len(call.shape(5) or ()))
+    bias = own_heads(call.rank(5))
     text = f"_ _ i, i (h d), i (h d), i (h e), (h d), (h d), (h e), {bias}, _ _ h _ d -> _ _ (h e), _ _ h _ d"
     if call.has(4) or (call.outputs[1:2] and call.outputs[1].used):  # keys and values of one size in one tensor
         text = text.replace("e", "d")
@@ -151,14 +151,14 @@ def multi_head_sizes(call: Call, keep: Keep) -> Changes:
 
 def multi_head(call: Call) -> Sequence[Axes | None]:
     """Each of the three is `b s (h d)`; their biases lie behind each other in one vector."""
-    if [len(call.shape(i) or ()) for i in range(3)] != [3, 3, 3]:
+    if [call.rank(i) for i in range(3)] != [3, 3, 3]:
         return call.freeze_all("packed keys and values")
     if any(call.has(i) for i in (8, 9)):
         return call.freeze_all("attention with a shared past")
     sizes = [(call.shape(i) or (0,))[-1] for i in range(3)]
     shared = [call.operand(i) for i in (5, 6, 7)]
     operands = [*(call.operand(i) for i in range(3)), *parts(call.operand(3), sizes), *shared]
-    inputs = f"_ _ (h d), _ _ (h d), _ _ (h e), (h d), (h d), (h e), {own_heads(len(call.shape(5) or ()))}"
+    inputs = f"_ _ (h d), _ _ (h d), _ _ (h e), (h d), (h d), (h e), {own_heads(call.rank(5))}"
     text = f"{inputs}, _ h _ d, _ h _ e -> _ _ (h e), _ h _ d, _ h _ e, _ h _ _"
     if shared[1]:  # then all heads are of one size
         text = text.replace("e", "d")

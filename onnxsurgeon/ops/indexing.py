@@ -15,15 +15,10 @@ from onnxsurgeon.ops.registry import MICROSOFT, Operator, Rule, add
 from onnxsurgeon.ops.signatures import letters, read, signature, text
 
 
-def axis_of(call: Call, default: int = 0) -> int:
-    """The attribute `axis`, counted from the front."""
-    return int(call.attributes.get("axis", default)) % max(len(call.shape(0) or ()), 1)
-
-
 def renumber(call: Call, keep: Keep) -> Changes:
     """A constant index into a cut axis counts the kept neurons."""
     data, index = call.operand(0), call.static(1)
-    labels = data.axes[axis_of(call)] if data else None
+    labels = data.axes[call.axis(call.rank())] if data else None
     if labels is None or index is None or unchanged(keep, labels):
         return {}
     wanted = index.astype(np.int64) % len(labels)
@@ -39,7 +34,7 @@ def renumber(call: Call, keep: Keep) -> Changes:
 
 def gather(call: Call) -> Sequence[Axes | None]:
     axes, index, shape = call.known(0), call.static(1), call.sizes(1)
-    axis = axis_of(call)
+    axis = call.axis(call.rank())
     labels, before, after = axes[axis], axes[:axis], axes[axis + 1 :]
     if index is None or labels is None:
         call.relations.freeze(labels, "indexed by data")
@@ -58,7 +53,7 @@ def _gather(call: ValueCall) -> Array:
 
 def gather_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
     taken = call.static(1)
-    if index != 0 or taken is None or axis_of(call) != axis or taken.ndim > 1:
+    if index != 0 or taken is None or call.axis(call.rank()) != axis or taken.ndim > 1:
         return None
     chosen = tuple(parts[int(i)] for i in taken.ravel())
     return Unpacking((PackedPart(axis if taken.ndim else None, chosen),))
@@ -85,12 +80,12 @@ add(
 def passing_letters(call: Call) -> list[str]:
     """Letters of data and index, which pass along the axes that the index has whole."""
     data, index = call.sizes(0), call.sizes(1)
-    return letters(len(data), [a for a, n in enumerate(data) if a == axis_of(call) or n != index[a]])
+    return letters(len(data), [a for a, n in enumerate(data) if a == call.axis(call.rank()) or n != index[a]])
 
 
 def gather_elements(call: Call) -> Sequence[Axes | None]:
     passing = passing_letters(call)
-    picked = ["k" if a == axis_of(call) else name for a, name in enumerate(passing)]
+    picked = ["k" if a == call.axis(call.rank()) else name for a, name in enumerate(passing)]
     return read(call, text(passing, picked, picked))
 
 
@@ -123,7 +118,7 @@ def scatter_nd(call: Call) -> Sequence[Axes | None]:
 
 
 def tensor_scatter(call: Call) -> Sequence[Axes | None]:
-    axis, rank = axis_of(call, -2), len(call.shape(0) or ())
+    axis, rank = call.axis(call.rank(), -2), call.rank()
     passing = letters(rank, [axis])
     return read(call, text(passing, passing, passing[:1], passing))
 
@@ -149,13 +144,13 @@ add("TensorScatter", tensor_scatter, silence="none")
 
 
 def one_hot(call: Call) -> Sequence[Axes | None]:
-    own = letters(len(call.shape(0) or ()))
-    axis = int(call.attributes.get("axis", -1)) % (len(own) + 1)
+    own = letters(call.rank())
+    axis = call.axis(len(own) + 1, -1)
     return read(call, text(own, [], [], [*own[:axis], "_", *own[axis:]]))
 
 
 def reverse_sequence(call: Call) -> Sequence[Axes | None]:
-    own = letters(len(call.shape(0) or ()), [int(call.attributes.get("time_axis") or 0)])
+    own = letters(call.rank(), [int(call.attributes.get("time_axis") or 0)])
     return read(call, text(own, [own[int(call.attributes.get("batch_axis", 1))]], own))
 
 

@@ -119,7 +119,7 @@ PART: dict[str, Any] = {"silence": "none", "moves": "parted", "linear_in": "firs
 
 
 def split_sizes(call: Call, keep: Keep) -> Changes:
-    axis = call.axis(len(call.shape(0) or ()))
+    axis = call.axis(call.rank())
     pieces = [call.result(i) for i in range(len(call.outputs))]
     sizes = [kept(keep, p.shape[axis], p.axes[axis]) for p in pieces]
     if sizes == [p.shape[axis] for p in pieces]:
@@ -160,7 +160,7 @@ def _split(call: ValueCall) -> tuple[Array, ...]:
 
 def split_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
     shapes = [tensor.shape for tensor in call.outputs]
-    if call.axis(len(call.shape(0) or ())) != axis or any(shape is None for shape in shapes):
+    if call.axis(call.rank()) != axis or any(shape is None for shape in shapes):
         return None
     ends = np.cumsum([0, *((shape or ())[axis] for shape in shapes)]).tolist()
     return Unpacking(tuple(PackedPart(axis, parts[a:b]) for a, b in pairwise(ends)))
@@ -202,7 +202,7 @@ def cuts(call: Parameters, rank: int) -> list[Cut] | None:
 
 
 def slice_bounds(call: Call, keep: Keep) -> Changes:
-    found, data = cuts(call, len(call.shape(0) or ())), call.operand(0)
+    found, data = cuts(call, call.rank()), call.operand(0)
     if found is None or data is None:
         return {}
     starts, ends = [cut.start for cut in found], [cut.end for cut in found]
@@ -251,7 +251,7 @@ def _slice(call: ValueCall) -> Array:
 
 
 def slice_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
-    found = cuts(call, len(call.shape(0) or ()))
+    found = cuts(call, call.rank())
     if found is None or len(found) != 1 or found[0].step != 1 or found[0].axis != axis:
         return None
     return Unpacking((PackedPart(axis, parts[found[0].span(len(parts))]),))

@@ -15,13 +15,12 @@ from onnxsurgeon.ops.signatures import counted, read
 
 def layer_norm(call: Call) -> Sequence[Axes | None]:
     """The statistics run over the axes from `axis` on; outputs 1 and 2 are the statistics."""
-    axis = int(call.attributes.get("axis", -1))
-    rank = len(call.shape(0) or ())
+    rank, axis = call.rank(), call.axis(call.rank(), -1)
     results = read(call, "..., ..., ... -> ...")
-    call.normalises(0, range(axis % max(rank, 1), rank))
+    call.normalises(0, range(axis, rank))
     if results[0] is None:
         return results
-    statistics = (*results[0][: axis % max(rank, 1)], *(None,) * (rank - axis % max(rank, 1)))
+    statistics = (*results[0][:axis], *(None,) * (rank - axis))
     return [results[0], *(statistics for _ in results[1:])]
 
 
@@ -100,13 +99,13 @@ add(
 def batch_norm(call: Call) -> Sequence[Axes | None]:
     results = read(call, "n c ..., c, c, c, c -> n c ..., c, c, c, c")
     if call.attributes.get("training_mode"):
-        call.normalises(0, [a for a in range(len(call.shape(0) or ())) if a != 1])
+        call.normalises(0, [a for a in range(call.rank()) if a != 1])
     return results
 
 
 def instance_norm(call: Call) -> Sequence[Axes | None]:
     results = read(call, "n c ..., c, c -> n c ...")
-    call.normalises(0, range(2, len(call.shape(0) or ())))
+    call.normalises(0, range(2, call.rank()))
     return results
 
 

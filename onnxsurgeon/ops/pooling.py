@@ -112,7 +112,7 @@ add("Col2Im", columns, silence="none")
 
 
 def fourier(call: Call) -> Sequence[Axes | None]:
-    rank, axis = len(call.shape(0) or ()), call.parameter("axis", 2)
+    rank, axis = call.rank(), call.parameter("axis", 2)
     if call.has(2) and axis is None:
         return call.freeze_all("transformed along an axis that is not known")
     along = int(axis) if axis is not None else -2

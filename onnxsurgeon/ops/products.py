@@ -31,31 +31,19 @@ def matmul_text(a: int, b: int, columns: Sequence[int] = ()) -> Callable[[Call],
     return choose
 
 
-def matmul_macs(index: int) -> Macs:
-    def macs(call: Call) -> list[Factors]:
-        return [everything(call, call.result(0)) + everything(call, call.operand(index))[-1:]]
-
-    return macs
-
-
-def gemm_macs(call: Call) -> list[Factors]:
-    inner = 0 if call.attributes.get("transA") else 1
-    return [everything(call, call.result(0)) + everything(call, call.operand(0))[inner : inner + 1]]
-
-
-def inner(index: int) -> Macs:
+def product_macs(index: int) -> Macs:
     """Multiply-accumulates of a product whose operand `index` is transposed where `transA` says so."""
 
     def macs(call: Call) -> list[Factors]:
         factors = everything(call, call.operand(index))
-        k = factors[-2:-1] if call.attributes.get("transA") else factors[-1:]
-        return [everything(call, call.result(0)) + k]
+        inner = factors[-2:-1] if call.attributes.get("transA") else factors[-1:]
+        return [everything(call, call.result(0)) + inner]
 
     return macs
 
 
 def product_shape(a: int, b: int) -> Infer:
-    """A matrix product_shape, with the transpositions that attributes ask for."""
+    """Of a matrix product, with the transpositions that attributes ask for."""
 
     def infer(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
         left, right = shapes[a], shapes[b]
@@ -72,7 +60,7 @@ def gemm_text(bias: int, *, first: str = "", second: str = "") -> Callable[[Call
     def choose(call: Call) -> str:
         left = "k i" if call.attributes.get("transA") else "i k"
         right = "j k" if call.attributes.get("transB") else "k j"
-        return f"{left}, {first}{right}, {second}{('', 'j', 'i j')[len(call.shape(bias) or ())]} -> i j"
+        return f"{left}, {first}{right}, {second}{('', 'j', 'i j')[call.rank(bias)]} -> i j"
 
     return choose
 
@@ -83,7 +71,7 @@ def _matmul_rows(call: Call, x: FloatArray, picked: IntArray) -> FloatArray:
 
 
 def _matmul_fits(call: Call) -> bool:
-    return len(call.shape(1) or ()) == 2 and len(call.shape(0) or ()) >= 2
+    return call.rank(1) == 2 and call.rank() >= 2
 
 
 def _gemm_rows(call: Call, x: FloatArray, picked: IntArray) -> FloatArray:
@@ -123,7 +111,7 @@ GEMM_ROWS = LinearForm(
     weight=1,
     bias=2,
     channels=-1,
-    fits=lambda call: len(call.shape(2) or ()) < 2 and bool(call.attributes.get("alpha", 1.0)),
+    fits=lambda call: call.rank(2) < 2 and bool(call.attributes.get("alpha", 1.0)),
     positions=lambda call, x: x.shape[1 if call.attributes.get("transA") else 0],
     rows=_gemm_rows,
     matrix=_gemm_matrix,
@@ -169,8 +157,8 @@ def _scaled(call: GradientCall, value: str, name: str) -> str:
     return value if factor == 1 else call.emit("Mul", value, factor)
 
 
-MATMUL = Operator(signature(matmul_text(0, 1)), silence="data", macs=matmul_macs(0))
-GEMM = Operator(signature(gemm_text(2)), silence="data", macs=gemm_macs, neutral={2: 0.0})
+MATMUL = Operator(signature(matmul_text(0, 1)), silence="data", macs=product_macs(0))
+GEMM = Operator(signature(gemm_text(2)), silence="data", macs=product_macs(0), neutral={2: 0.0})
 
 add("MatMul", MATMUL, linear=MATMUL_ROWS, linear_in="each", gradient=(matmul_gradient, matmul_gradient))
 add("Gemm", GEMM, linear=GEMM_ROWS, gradient=(gemm_gradient, gemm_gradient, _gemm_bias))
@@ -178,7 +166,7 @@ add("FusedGemm", GEMM, stands_for=("Gemm", 13), domain=MICROSOFT)
 
 
 def fused_matmul(call: Call) -> Sequence[Axes | None]:
-    ranks = [len(call.shape(i) or ()) for i in (0, 1)]
+    ranks = [call.rank(i) for i in (0, 1)]
     if call.attributes.get("transBatchA") or call.attributes.get("transBatchB"):
         return call.freeze_all("its batches are transposed")
     if min(ranks) < 2:
@@ -192,7 +180,7 @@ add(
     "FusedMatMul TransposeMatMul",
     fused_matmul,
     silence="data",
-    macs=inner(0),
+    macs=product_macs(0),
     shape=ShapeRule(product_shape(0, 1)),
     domain=MICROSOFT,
 )

@@ -14,7 +14,7 @@ from onnxsurgeon.neurons.signature import Operand
 from onnxsurgeon.ops.call import Call, Changes, Keep, unchanged
 from onnxsurgeon.ops.convolution import conv, conv_macs, convolved, group_share, groups
 from onnxsurgeon.ops.elementwise import elementwise_parts
-from onnxsurgeon.ops.products import gemm_text, inner, matmul_macs, matmul_text, product_shape
+from onnxsurgeon.ops.products import gemm_text, matmul_text, product_macs, product_shape
 from onnxsurgeon.ops.recurrent import recurrent_macs
 from onnxsurgeon.ops.registry import MICROSOFT, Operator, Rule, add
 from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes, broadcast, like
@@ -26,7 +26,7 @@ from onnxsurgeon.ops.signatures import connect, counted, letters, read, signatur
 def quantize(call: Call) -> Sequence[Axes | None]:
     """Scales and zero points are per tensor, or along `axis`."""
     axes, scale = call.known(0), call.sizes(1)
-    axis = int(call.attributes.get("axis", 1)) % max(len(axes), 1)
+    axis = call.axis(len(axes), 1)
     own = letters(len(axes))
     if len(scale) == len(axes) > 0 and np.prod(scale) > 1 and scale != call.shape(0):
         own[axis] = "_"  # a scale for each block along this axis
@@ -52,7 +52,7 @@ add("DynamicQuantizeLinear", signature("... -> ..., ,"))
 def quantised_conv(call: Call) -> Sequence[Axes | None]:
     x, y = ("n * (g i)", "n * (g o)") if call.attributes.get("channels_last") else ("n (g i) *", "n (g o) *")
     pattern = f"{x}, , , (g o) i *, (g o), (g o), , , (g o) -> {y}"
-    return read(call, pattern, g=int(call.attributes.get("group") or 1))
+    return read(call, pattern, g=call.group)
 
 
 QLINEAR_CONV = Operator(
@@ -103,20 +103,20 @@ add(
     "MatMulInteger",
     by_column(signature(matmul_text(0, 1, (3,))), (2,)),
     zeros={0: 2},
-    macs=matmul_macs(0),
+    macs=product_macs(0),
     zero_points={1: 3},
 )
 add(
     "QLinearMatMul",
     by_column(signature(matmul_text(0, 3, (4, 5))), (1, 2, 6, 7)),
     zeros={0: 2},
-    macs=matmul_macs(0),
+    macs=product_macs(0),
     zero_points={3: 5},
 )
 add(
     "DynamicQuantizeMatMul",
     scaled_matmul(", j, j, j"),
-    macs=inner(0),
+    macs=product_macs(0),
     shape=ShapeRule(product_shape(0, 1)),
     domain=MICROSOFT,
 )
@@ -124,7 +124,7 @@ add(
     "MatMulIntegerToFloat",
     by_column(scaled_matmul(", , j, , j, j"), (2, 4)),
     zeros={0: 4},
-    macs=inner(0),
+    macs=product_macs(0),
     shape=ShapeRule(product_shape(0, 1), ((2,),)),
     zero_points={1: 5},
     domain=MICROSOFT,
@@ -133,7 +133,7 @@ add(
     "QGemm",
     signature(gemm_text(6, first=", , ", second="j, j, ")),
     zeros={0: 2},
-    macs=inner(0),
+    macs=product_macs(0),
     shape=ShapeRule(product_shape(0, 3), ((8, 1),)),
     zero_points={3: 5},
     domain=MICROSOFT,
@@ -191,7 +191,7 @@ add(
     by_blocks,
     silence="data",
     resize=blocks_left,
-    macs=matmul_macs(0),
+    macs=product_macs(0),
     shape=ShapeRule(rows_shape),
     domain=MICROSOFT,
 )
@@ -204,7 +204,7 @@ def lstm(call: Call) -> Sequence[Axes | None]:
     points = [call.static(i) for i in (9, 11) if call.has(i)]
     if any(point is None or point.any() for point in points):
         return call.freeze_all("weights with a zero point")
-    scales = ["_ (4 h)" if len(call.shape(i) or ()) > 1 else "_" for i in range(8, 12)]
+    scales = ["_ (4 h)" if call.rank(i) > 1 else "_" for i in range(8, 12)]
     matrices = "_ i (4 h), _ h (4 h), _ (8 h), _, _ _ h, _ _ h, _ (3 h)"
     return read(call, f"_ _ i, {matrices}, {', '.join(scales)} -> _ _ _ h, _ _ h, _ _ h")
 

@@ -129,7 +129,7 @@ def lp_normalization(call: Call) -> Sequence[Axes | None]:
 
 
 def quantised_softmax(call: Call) -> Sequence[Axes | None]:
-    results, rank = read(call, "..., , , , -> ..."), len(call.shape(0) or ())
+    results, rank = read(call, "..., , , , -> ..."), call.rank()
     old, axis = int(call.attributes.get("opset") or 13) < 13, call.axis(rank, -1)
     call.normalises(0, range(axis, rank) if old else [axis])
     return results

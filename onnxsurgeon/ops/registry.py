@@ -192,16 +192,3 @@ def run_rule(operator: Operator | None, call: Call) -> list[Axes | None]:
         elif index not in call.read and not (tensor.weight and tensor.value is not None):
             call.freeze(index, "the operator reads it whole")
     return results
-
-
-# --- values ----------------------------------------------------------------------------------------------------------
-
-
-def plain(function: Callable[..., Any]) -> Compute:
-    """A numpy function of all inputs."""
-    return lambda call: np.asarray(function(*call.inputs))
-
-
-def typed(function: Callable[..., Any]) -> Compute:
-    """A numpy function of all inputs; its result in the type of the first."""
-    return lambda call: np.asarray(function(*call.inputs)).astype(np.asarray(call.inputs[0]).dtype)

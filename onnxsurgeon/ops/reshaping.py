@@ -199,7 +199,7 @@ def _unsqueeze(call: ValueCall) -> Array:
 
 
 def squeeze_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
-    axes = call.listed_axes(len(call.shape(0) or ()))
+    axes = call.listed_axes(call.rank())
     if axes is None:
         return None
     if axis in axes:
@@ -238,7 +238,7 @@ def transpose(call: Call) -> Sequence[Axes | None]:
 
 
 def transpose_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
-    order = order_of(call, len(call.shape(0) or ()))
+    order = order_of(call, call.rank())
     rest = [a - (a > axis) for a in order if a != axis]
     return Unpacking((PackedPart(order.index(axis), parts),), rest != sorted(rest), {"perm": rest})
 
