@@ -1,4 +1,4 @@
-"""The consumers of a cut model beside those of the original: which features and outputs stayed, and how to write."""
+"""Pairs the linear layers of a cut model with those of the original, and writes refitted weights to them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from onnxsurgeon.ops.nodes import constant, operator_of
 class CutLayer:
     """A consumer of the original and its `twin` in the cut model.
 
-    groups: which of the original's stayed, shape (groups,). features, outputs: of those, which stayed, shape (groups
-    left, features or outputs).
+    groups: mask of the original's groups that stayed, shape (groups,). features, outputs: masks within these, shapes
+    (remaining groups, features) and (remaining groups, outputs).
     """
 
     editor: Editor
@@ -34,11 +34,11 @@ class CutLayer:
         return self.twin.matrix()
 
     def within(self, whole: FloatArray) -> FloatArray:
-        """`whole`, of the original's groups that stayed, with 0 where features are gone."""
+        """`whole`, the weights of the remaining groups, with 0 for features that are gone."""
         return whole * self.features[:, :, None]
 
     def bias(self) -> FloatArray:
-        """What is added to the outputs, shape (groups left, outputs left)."""
+        """The bias, shape (remaining groups, remaining outputs); 0 if there is none."""
         linear, node = self.consumer.linear, self.twin.node
         shape = len(self.outputs), int(self.outputs[0].sum())
         given = node.inputs[linear.bias] if linear.bias is not None and linear.bias < len(node.inputs) else None
@@ -49,7 +49,7 @@ class CutLayer:
         return np.broadcast_to(flat, (shape[0] * shape[1],)).reshape(shape)
 
     def values(self) -> list[ir.Value]:
-        """The initializers that hold its coefficients and biases, as far as they are held by any."""
+        """The initializers of the layer's weight and bias, and of an Add that follows."""
         linear, node = self.consumer.linear, self.twin.node
         behind = self._adder()
         index = linear.bias if linear.bias is not None and linear.bias < len(node.inputs) else None
@@ -58,7 +58,7 @@ class CutLayer:
         return [v for v in given if v is not None and v.is_initializer() and v.dtype == ir.DataType.FLOAT]
 
     def write(self, matrix: FloatArray, bias: FloatArray) -> None:
-        """Gives the cut model new coefficients and biases."""
+        """Write a new weight and bias to the cut model."""
         linear, node, call = self.consumer.linear, self.twin.node, self.twin.call
         shape = call.shape(linear.weight)
         assert shape is not None
@@ -70,7 +70,7 @@ class CutLayer:
             put(self.editor, node, linear.bias, (bias / linear.scale(call)).ravel())
 
     def _shift(self, by: FloatArray) -> None:
-        """Adds to the outputs of an operator without a bias: in the node behind it that adds one, or in a new one."""
+        """Add `by` to the outputs of an operator without a bias: in the Add that follows, or in a new one."""
         if (behind := self._adder()) is not None:
             user, index = behind
             tensor = constant(user.inputs[index])
@@ -88,7 +88,7 @@ class CutLayer:
         with_free_weights(self.editor.model)
 
     def _adder(self) -> tuple[ir.Node, int] | None:
-        """The node that alone reads the output, where it adds a second input; and the place of that."""
+        """(node, index): the Add that is the output's only reader, and the index of its other input; else None."""
         output = self.twin.node.outputs[0]
         uses = list(output.uses())
         if len(uses) != 1 or output.is_graph_output():
@@ -100,7 +100,7 @@ class CutLayer:
 
 
 def put(editor: Editor, node: ir.Node, index: int, array: FloatArray) -> None:
-    """Gives one input of a node a weight of its own: the one that it has, if nothing else reads it, or a new one."""
+    """Set the weight at one input of a node: in place if no other node reads it, else as a new initializer."""
     old = node.inputs[index] if index < len(node.inputs) else None
     array = np.ascontiguousarray(array, np.float32)
     own = old is not None and old.is_initializer() and len(old.uses()) == 1
@@ -113,7 +113,7 @@ def put(editor: Editor, node: ir.Node, index: int, array: FloatArray) -> None:
 
 
 def layers(labels: Labels, keep: Mask, editor: Editor) -> Iterator[CutLayer]:
-    """The layers that are left in the editor's model, which `keep` was cut out of, in order."""
+    """The remaining layers of the editor's model, the original cut to `keep`, in graph order."""
     made = {value.name: node for node in editor.model.graph for value in node.outputs}
     for consumer in consumers(labels):
         node = made.get(consumer.output)

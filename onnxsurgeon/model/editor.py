@@ -1,7 +1,7 @@
-"""The one way to change a graph: new nodes and weights under free names, values that take over from others, dead ends.
+"""Edits graphs: adds nodes and weights under unique names, replaces values, and removes dead nodes.
 
-An editor changes the model that it is given; edit a copy (`copied`) where the original must stay. It knows no
-operators. Functions that need no names (`set_input`, `set_tensor`, `remove_dead`, ...) stand beside it.
+An editor changes its model in place; edit a copy (`copied`) to keep the original. It knows no operators. Functions that
+need no unique names (`set_input`, `set_tensor`, `remove_dead`, ...) are outside the class.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import onnx_ir as ir
 from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.model.lazy_weights import take
 
-FREE_WEIGHTS = 4  # the IR version since which an initializer need not be an input, too
+FREE_WEIGHTS = 4  # the IR version since which an initializer need not be an input
 
 
 class Editor:
-    """Changes `model` in place, under names that are not yet used. visit: called with each node that is added."""
+    """Changes `model` in place and names new nodes and values uniquely. visit: called with each added node."""
 
     def __init__(self, model: ir.Model, visit: Callable[[ir.Node], None] | None = None) -> None:
         self.model, self._visit = model, visit
@@ -30,32 +30,32 @@ class Editor:
 
     @cached_property
     def node_names(self) -> set[str | None]:
-        """The names of all nodes, those in subgraphs included."""
+        """The names of all nodes, including those in subgraphs."""
         return {node.name for node in self.model.graph.all_nodes()}
 
     @cached_property
     def value_names(self) -> set[str | None]:
-        """The names of all values that nodes read or write, of the inputs and the weights."""
+        """The names of all values that nodes read or write, of all inputs and all weights."""
         graph = self.model.graph
         found = {v.name for node in graph.all_nodes() for v in (*node.inputs, *node.outputs) if v is not None}
         return found | {v.name for v in (*graph.inputs, *graph.initializers.values())}
 
     def node_name(self, wanted: str) -> str:
-        """A free name for a node, from now on in use."""
+        """A unique name for a node, which is reserved from now on."""
         return _reserved(wanted, self.node_names)
 
     def value_name(self, wanted: str) -> str:
-        """A free name for a value, from now on in use."""
+        """A unique name for a value, which is reserved from now on."""
         return _reserved(wanted, self.value_names)
 
     def give_up_name(self, node: ir.Node) -> str:
-        """The name of a node that is about to go, free for the one that takes its place."""
+        """The name of a node that will be removed; the name becomes free for its replacement."""
         name = node.name or node.outputs[0].name or node.op_type
         self.node_names.discard(node.name)
         node.name = None
         return name
 
-    # --- what is new ---
+    # --- new nodes and weights ---
 
     def node(
         self,
@@ -69,9 +69,9 @@ class Editor:
         after: ir.Node | None = None,
         domain: str = "",
     ) -> Sequence[ir.Value]:
-        """The outputs of a new node: before or after another one, or first in the graph.
+        """The outputs of a new node, inserted before or after another one, or first in the graph.
 
-        outputs: their names; by default there is one, called like the node.
+        outputs: their names; by default one output, named like the node.
         """
         name = self.node_name(name)
         made = ir.Node(domain, operator, inputs, list(attributes), num_outputs=len(outputs) or 1, name=name)
@@ -88,9 +88,9 @@ class Editor:
         return made.outputs
 
     def weight(self, name: str, content: Any, dtype: ir.DataType | None = None) -> ir.Value:
-        """A new initializer of the outermost graph, which all subgraphs see.
+        """A new initializer of the main graph, which all subgraphs see.
 
-        content: an array, or a tensor, which may be evaluated later. dtype: where the array's own type doesn't tell it.
+        content: an array or a tensor, possibly a lazy one. dtype: if it is not the array's own type.
         """
         name = self.value_name(name)
         if not isinstance(content, ir.TensorProtocol):
@@ -103,25 +103,25 @@ class Editor:
         return value
 
     def shared_weight(self, name: str, array: np.ndarray) -> ir.Value:
-        """A new initializer, or the one that this made of an equal array before."""
+        """A new initializer, or the one that an earlier call made from an equal array."""
         key = (array.tobytes(), str(array.dtype), array.shape)
         if key not in self._shared:
             self._shared[key] = self.weight(name, array)
         return self._shared[key]
 
     def adopt(self, value: ir.Value, name: str) -> None:
-        """Makes the weight `value`, of another graph, one of the outermost graph, called `name` if that is free."""
+        """Move the weight `value` from another graph to the main graph, and name it `name` if that is free."""
         if value.graph is not None:
             del value.graph.initializers[value.name or ""]
         value.name = self.value_name(name)
         self.model.graph.initializers[value.name] = value
 
-    # --- what takes the place of what ---
+    # --- replaced values ---
 
     def take_over(self, old: ir.Value, new: ir.Value, was: str | None = "") -> None:
-        """`new` gets the name, type and shape of `old`, and is the graph's output where `old` was.
+        """Give `new` the name, type and shape of `old`, and make it the graph output that `old` was.
 
-        The nodes that read `old` still do. was: what `old` is called then; by default a free name.
+        Nodes still read `old`. was: the new name of `old`; by default a unique one.
         """
         name, old.name = old.name, self.value_name(f"{old.name}.was") if was == "" else was
         new.name, new.type, new.shape = name, old.type, old.shape
@@ -131,7 +131,7 @@ class Editor:
                 outputs[index] = new
 
     def replace(self, old: ir.Value, new: ir.Value) -> None:
-        """All that reads `old` reads `new`; a graph's output keeps its name. What only computed `old` goes."""
+        """Make all readers of `old` read `new`, and remove what only computed `old`. Graph outputs keep their names."""
         uses = list(old.uses())
         if old.is_graph_output():
             if new.producer() is None or new.is_graph_output() or new.uses():  # it keeps its own name
@@ -141,12 +141,12 @@ class Editor:
         remove_dead(old)
 
     def finished(self) -> ir.Model:
-        """The model, its nodes sorted: each after what it reads. Raises InfeasibleError where they form a cycle."""
+        """The model with its nodes sorted topologically. Raises InfeasibleError if they form a cycle."""
         try:
             self.model.graph.sort()
         except ValueError as error:
             raise InfeasibleError(
-                "the change would make the graph a cycle; nothing was changed",
+                "the change would create a cycle in the graph; nothing was changed",
                 why=str(error),
                 fix="choose a node that doesn't depend on the other",
             ) from None
@@ -154,21 +154,21 @@ class Editor:
 
 
 def copied(model: ir.Model) -> ir.Model:
-    """A copy that shares the weights, and remembers how its file is spelled."""
+    """A copy that shares the weights and the metadata about the source file."""
     copy = model.clone()
     copy.graph.meta.update(model.graph.meta)
     return copy
 
 
 def with_free_weights(model: ir.Model) -> ir.Model:
-    """`model`, of an IR version that allows each initializer that it has: before 4 all of them had to be inputs."""
+    """`model`, with an IR version that allows initializers that are not inputs (from 4 on) if it has such."""
     if model.ir_version < FREE_WEIGHTS and any(not v.is_graph_input() for v in model.graph.initializers.values()):
         model.ir_version = FREE_WEIGHTS
     return model
 
 
 def free_name(wanted: str, taken: set[str | None]) -> str:
-    """`wanted`, or with the first number behind it that is not taken."""
+    """`wanted`, or `wanted_N` with the smallest number N that is not taken."""
     name, number = wanted, 1
     while name in taken:
         name, number = f"{wanted}_{number}", number + 1
@@ -182,13 +182,13 @@ def _reserved(wanted: str, taken: set[str | None]) -> str:
 
 
 def feed(uses: Iterable[tuple[ir.Node, int]], value: ir.Value) -> None:
-    """Makes nodes read `value`: each at the given index of its inputs."""
+    """Make nodes read `value`, each at the given input index."""
     for node, index in uses:
         node.replace_input_with(index, value)
 
 
 def set_input(node: ir.Node, index: int, value: ir.Value) -> None:
-    """Makes a node read `value` at `index`, which may lie behind its inputs. What only computed the old one goes."""
+    """Make a node read `value` at `index`, even beyond its inputs. Removes nodes that only computed the old input."""
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
     old = node.inputs[index]
@@ -197,7 +197,7 @@ def set_input(node: ir.Node, index: int, value: ir.Value) -> None:
 
 
 def set_inputs(node: ir.Node, inputs: Sequence[ir.Value | None]) -> None:
-    """Gives a node these inputs, more or fewer than it had."""
+    """Replace all inputs of a node, whose number may change."""
     node.resize_inputs(max(len(inputs), len(node.inputs)))
     for index in range(len(node.inputs)):
         node.replace_input_with(index, inputs[index] if index < len(inputs) else None)
@@ -205,7 +205,7 @@ def set_inputs(node: ir.Node, inputs: Sequence[ir.Value | None]) -> None:
 
 
 def attribute(name: str, value: Any) -> ir.Attr:
-    """An attribute of numbers: integers or floats, one or several."""
+    """An attribute with an integer, a float, or a list of either."""
     array = np.asarray(value)
     if array.dtype.kind == "f":
         return ir.AttrFloat32(name, float(array)) if array.ndim == 0 else ir.AttrFloat32s(name, array.tolist())
@@ -213,7 +213,7 @@ def attribute(name: str, value: Any) -> ir.Attr:
 
 
 def set_attribute(node: ir.Node, name: str, value: Any) -> None:
-    """Gives a node an attribute of numbers; None removes it."""
+    """Set a numeric attribute of a node; None removes it."""
     if value is None:
         node.attributes.pop(name, None)
     else:
@@ -221,7 +221,7 @@ def set_attribute(node: ir.Node, name: str, value: Any) -> None:
 
 
 def set_tensor(value: ir.Value, tensor: ir.TensorProtocol) -> None:
-    """Makes `value`, an initializer or the output of a Constant node, hold `tensor`."""
+    """Set the tensor of `value`, which is an initializer or the output of a Constant node."""
     producer = value.producer()
     if producer is None:
         value.const_value, value.shape = tensor, ir.Shape(tensor.shape.numpy())
@@ -233,7 +233,7 @@ def set_tensor(value: ir.Value, tensor: ir.TensorProtocol) -> None:
 
 
 def remove_dead(*values: ir.Value | None) -> None:
-    """Removes what only computed `values`, where nothing reads them: nodes and weights."""
+    """Remove `values` that nothing reads, and the nodes and weights that only computed them."""
     waiting = list(values)
     while waiting:
         value = waiting.pop()

@@ -1,7 +1,7 @@
-"""Rewrites that compute the same and tie fewer neurons: what a tensor that can't be ragged holds together is parted.
+"""Rewrites of a graph into an equivalent one that ties fewer neurons.
 
-An axis of a tensor has one length, so projections that are packed into one tensor could only be cut alike. Each
-module here recognises one such form and puts another in its place, before a graph is labelled.
+An axis of a tensor has only one length, so projections that are packed into one tensor could only be cut alike. Each
+module here recognises one such pattern and replaces it, before a graph is labelled.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["KnownModel", "rewrite"]
 
 
 def rewrite(known: KnownModel) -> KnownModel:
-    """`known` itself where nothing is to be rewritten, else a changed copy of its model and the facts about that."""
+    """`known` itself if no rewrite applies, else a rewritten copy of its model with the facts about it."""
     graph = known.model.graph
     if not any(branches.find(known, node) for node in graph.all_nodes()) and not any(
         form.find(known, node) for node in graph for form in (packed, strided, shuffled, shared)
@@ -24,7 +24,7 @@ def rewrite(known: KnownModel) -> KnownModel:
         if node.graph is not None:
             branches.inline(editor, node)
     for node in list(editor.model.graph):
-        if node.graph is not None:  # a rewrite before it did not replace it
+        if node.graph is not None:  # still there: no earlier rewrite has replaced it
             packed.unpack(editor, node)
         if node.graph is not None:
             strided.restride(editor, node)

@@ -1,6 +1,6 @@
-"""A branch whose condition never changes takes the place of its node: exporters ask shapes for what is known.
+"""Replaces an If by its branch if the condition is constant, as when exporters test shapes that are static.
 
-The condition must not depend on any dynamic dim: one that only came out alike at two samples could differ at a third.
+The condition must not depend on any dynamic dim: even if it is equal at two samples, it could differ at a third.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from onnxsurgeon.ops.nodes import constant, operator_of
 
 
 def find(known: KnownModel, node: ir.Node) -> str | None:
-    """The attribute that holds the branch that is always taken; None where that isn't known."""
+    """The attribute with the branch that is always taken; None if that is unknown."""
     operator = operator_of(node)
     flow = None if operator is None else operator.flow
     if flow is None or flow.live is None:
@@ -47,15 +47,15 @@ def inline(editor: FactEditor, node: ir.Node) -> None:
 
 
 def _moved_out(editor: FactEditor, node: ir.Node, body: ir.Graph) -> tuple[list[ir.Node], list[ir.Value]]:
-    """Moves what is in `body` in front of `node`; the nodes, and what were the body's outputs.
+    """Move the nodes of `body` before `node`; returns the nodes and the former outputs of the body.
 
-    Names that something outside has, too (two branches may share them), are replaced.
+    Renames values whose names are used outside, too (two branches may share names).
     """
     inside, inner, outputs = set(body.all_nodes()), list(body), list(body.outputs)
     graph = editor.model.graph
     beside = {v.name for n in graph.all_nodes() if n not in inside for v in (*n.inputs, *n.outputs) if v is not None}
     beside |= {v.name for v in (*graph.inputs, *graph.initializers.values())}
-    body.outputs.clear()  # they belong to it until then
+    body.outputs.clear()  # values can't move while they are outputs of the body
     for name, value in list(body.initializers.items()):
         if name not in beside:
             editor.value_names.discard(name)  # its own
@@ -69,7 +69,7 @@ def _moved_out(editor: FactEditor, node: ir.Node, body: ir.Graph) -> tuple[list[
 
 
 def _depends(known: KnownModel, value: ir.Value) -> Array:
-    """Per element of a number, whether a dynamic dim goes into it."""
+    """Mask of the elements of a number that depend on a dynamic dim."""
     facts, evaluator = known.facts[0], known.evaluator
     fact, node = evaluator.fact(value, facts), value.producer()
     if constant(value) is not None:

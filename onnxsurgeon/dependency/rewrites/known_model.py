@@ -24,7 +24,7 @@ class KnownModel:
     facts: tuple[Facts, Facts]
 
     def shapes(self, value: ir.Value | None) -> tuple[Shape, Shape] | None:
-        """The shape at both samples; None where one is unknown, or the ranks differ."""
+        """The shape at both samples; None if one is unknown or the ranks differ."""
         if value is None:
             return None
         a, b = (self.evaluator.fact(value, facts).shape for facts in self.facts)
@@ -38,7 +38,7 @@ class KnownModel:
         return Call(node.name or "", node.op_type, version, attributes, inputs, outputs, Relations())
 
     def is_tensor(self, value: ir.Value) -> bool:
-        """Whether it holds data, not a number that follows from shapes."""
+        """Whether a value is data, not a number computed from shapes."""
         return self.evaluator.fact(value, self.facts[0]).value is None
 
 
@@ -47,8 +47,8 @@ class FactEditor(Editor):
 
     def __init__(self, known: KnownModel) -> None:
         super().__init__(copied(known.model), self._evaluate)
-        self.known = KnownModel(self.model, Evaluator(self.model), _translated(known, self.model))
-        self._renamed: set[ir.Value] = set()  # values that bear the name of one that they replaced
+        self.known = KnownModel(self.model, Evaluator(self.model), _translate(known, self.model))
+        self._renamed: set[ir.Value] = set()  # values that have the name of a value that they replaced
 
     def _evaluate(self, node: ir.Node) -> None:
         for facts in self.known.facts:
@@ -63,11 +63,11 @@ class FactEditor(Editor):
         output: str,
         attributes: Iterable[ir.Attr] = (),
     ) -> ir.Value:
-        """The only output of a new node in front of `before`."""
+        """The only output of a new node, inserted before `before`."""
         return self.node(operator, inputs, attributes, name=name, outputs=[output], before=before)[0]
 
     def replace(self, old: ir.Value, new: ir.Value) -> None:
-        """All that reads `old` reads `new`, which takes its name. What only computed `old` goes."""
+        """Make all readers of `old` read `new`, which gets its name, and remove nodes that only computed `old`."""
         if old.is_graph_output() and (new in self._renamed or new.is_graph_output()):  # two outputs are one value
             producer = new.producer()
             assert producer is not None
@@ -79,33 +79,33 @@ class FactEditor(Editor):
         remove_dead(old)
 
     def integers(self, name: str, values: Array | Sequence[int]) -> ir.Value:
-        """A new weight of int64 numbers."""
+        """A new int64 initializer."""
         return self.weight(name, np.asarray(values, np.int64))
 
-    def parted(
+    def split(
         self, before: ir.Node, source: ir.Value, axis: int, count: int, name: str, outputs: Sequence[str]
     ) -> Sequence[ir.Value]:
-        """`count` equal parts of `source` along an axis, in front of `before`."""
+        """`count` equal parts of `source` along an axis, from a Split inserted before `before`."""
         shapes = self.known.shapes(source)
         assert shapes is not None
         inputs, attributes = self._parameter("split", np.full(count, shapes[0][axis] // count), name)
         attributes.insert(0, ir.AttrInt64("axis", axis))
         return self.node("Split", [source, *inputs], attributes, name=name, outputs=outputs, before=before)
 
-    def unsqueezed(self, before: ir.Node, source: ir.Value, axis: int, name: str) -> ir.Value:
-        """`source` with a new axis of length 1, in front of `before`."""
+    def unsqueeze(self, before: ir.Node, source: ir.Value, axis: int, name: str) -> ir.Value:
+        """`source` with a new axis of length 1, from an Unsqueeze inserted before `before`."""
         inputs, attributes = self._parameter("axes", np.array([axis]), name)
         return self.add(before, "Unsqueeze", [source, *inputs], name, name, attributes)
 
     def _parameter(self, parameter: str, value: Array, name: str) -> tuple[list[ir.Value], list[ir.Attr]]:
-        """A parameter that is an input since opset 13, and was an attribute before."""
+        """(inputs, attributes) for a parameter that is an input from opset 13 on, and an attribute before."""
         if self.known.evaluator.versions[""] < 13:
             return [], [attribute(parameter, value)]
         return [self.integers(f"{name}.{parameter}", value)], []
 
 
-def _translated(known: KnownModel, model: ir.Model) -> tuple[Facts, Facts]:
-    """The facts of a model about its clone's values."""
+def _translate(known: KnownModel, model: ir.Model) -> tuple[Facts, Facts]:
+    """The facts about the values of `model`, a clone of the known one."""
     twins: dict[ir.Value, ir.Value] = dict(zip(known.model.graph.inputs, model.graph.inputs, strict=True))
     for old, new in zip(known.model.graph.all_nodes(), model.graph.all_nodes(), strict=True):
         pairs = zip((*old.inputs, *old.outputs), (*new.inputs, *new.outputs), strict=True)

@@ -1,9 +1,9 @@
-"""Projections that are packed into one tensor (q, k and v of attention) and taken apart again become several.
+"""Splits projections that are packed into one tensor and unpacked later (q, k and v of attention).
 
     x [B, N, 3*h*d] > Reshape [B, N, 3, h, d] > Transpose [3, B, h, N, d] > Gather 0 | Gather 1 | Gather 2
 
 becomes Split x into three [B, N, h*d], and a Reshape [B, N, h, d] and a Transpose [B, h, N, d] for each. Packed, all
-three keep the same positions of d; parted, each has its own.
+three keep the same positions of d; after the split, each has its own.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from onnxsurgeon.ops.call import Unpacking
 from onnxsurgeon.ops.nodes import constant, operator_of
 from onnxsurgeon.ops.reshaping import factor
 
-MOST = 8  # parts; what has more is no handful of projections
+MOST = 8  # the largest number of parts: more are unlikely to be projections
 
 
 class Packed(NamedTuple):
-    """A tensor that holds `parts` stacked along `axis`; None: it is the only one of them, without that axis."""
+    """A tensor with `parts` stacked along `axis`; None: a single part without that axis."""
 
     value: ir.Value
     axis: int | None
@@ -47,7 +47,7 @@ class PackedSite(NamedTuple):
 
 
 def find(known: KnownModel, node: ir.Node) -> PackedSite | None:
-    """The axis of parts that a Reshape makes, where all its parts are taken, and nothing else reads the whole."""
+    """The axis of parts that a Reshape creates, if its readers take all parts separately; else None."""
     operator = operator_of(node)
     if operator is None or operator.inferred is None or constant(node.inputs[0]) is not None:
         return None
@@ -79,7 +79,7 @@ def _site(before: tuple[Sequence[int], ...], after: tuple[Sequence[int], ...], a
 
 
 def _taken(known: KnownModel, packed: Packed) -> set[int] | None:
-    """The parts that are read; None where something reads more than one as a whole."""
+    """The parts that are read; None if a node reads several together."""
     if packed.axis is None:
         return set(packed.parts) if packed.value.uses() or packed.value.is_graph_output() else set()
     single, found = len(packed.parts) == 1, set[int]()
@@ -119,7 +119,7 @@ def _results(node: ir.Node, step: Unpacking) -> list[Packed]:
 
 
 def unpack(editor: FactEditor, node: ir.Node) -> None:
-    """Parts what the Reshape `node` packs, where it does."""
+    """Split the tensor that the Reshape `node` unpacks, if it does."""
     site = find(editor.known, node)
     if site is not None:
         parts = _parts(editor, node, site)
@@ -128,13 +128,13 @@ def unpack(editor: FactEditor, node: ir.Node) -> None:
 
 
 def _sizes(node: ir.Node) -> ir.Value | None:
-    """The input that holds the sizes of the Reshape's result."""
+    """The input with the target shape of the Reshape."""
     operator = operator_of(node)
     return None if operator is None or operator.inferred is None else node.inputs[operator.inferred]
 
 
 def _target(known: KnownModel, node: ir.Node, site: PackedSite) -> Array | None:
-    """The Reshape's target without the axis of parts; None where it can't be told. -1 stays, and 0 in front."""
+    """The Reshape's target without the axis of parts; None if unknown. -1 stays, and so does 0 before that axis."""
     target, shapes = _sizes(node), known.shapes(node.outputs[0])
     if target is None or shapes is None:
         return None
@@ -143,7 +143,7 @@ def _target(known: KnownModel, node: ir.Node, site: PackedSite) -> Array | None:
         return None
     new = np.array(value)
     copied = np.flatnonzero(new == 0)
-    for axis in copied[copied >= site.axis].tolist():  # a 0 copies the axis of the same number, which moves
+    for axis in copied[copied >= site.axis].tolist():  # a 0 copies the axis of the same index, which moves
         if shapes[0][axis] != shapes[1][axis] or constant(target) is None:
             return None
         new[axis] = shapes[0][axis]
@@ -153,7 +153,7 @@ def _target(known: KnownModel, node: ir.Node, site: PackedSite) -> Array | None:
 
 
 def _parts(editor: FactEditor, node: ir.Node, site: PackedSite) -> Sequence[ir.Value]:
-    """The parts: split before each is reshaped, or, where they aren't contiguous before, reshaped and then split."""
+    """The parts: split and then reshaped or, if they are not contiguous in the source, reshaped and then split."""
     source, output = node.inputs[0], node.outputs[0].name
     assert source is not None
     target, name = _new_target(editor, node, site), editor.give_up_name(node)
@@ -161,11 +161,11 @@ def _parts(editor: FactEditor, node: ir.Node, site: PackedSite) -> Sequence[ir.V
     if not site.first:
         whole = editor.add(node, "Reshape", [source, target], f"{name}.whole", f"{output}.whole", attributes)
         names = [f"{output}.{p}" for p in range(site.parts)]
-        return editor.parted(node, whole, site.inner - 1, site.parts, name, names)
+        return editor.split(node, whole, site.inner - 1, site.parts, name, names)
     shapes = editor.known.shapes(node.outputs[0])
     assert shapes is not None
     names = [f"{source.name}.{p}" for p in range(site.parts)]
-    pieces = editor.parted(node, source, site.source, site.parts, name, names)
+    pieces = editor.split(node, source, site.source, site.parts, name, names)
     if editor.known.shapes(pieces[0]) == tuple((*s[: site.axis], *s[site.axis + 1 :]) for s in shapes):
         remove_dead(target)
         return pieces
@@ -176,7 +176,7 @@ def _parts(editor: FactEditor, node: ir.Node, site: PackedSite) -> Sequence[ir.V
 
 
 def _new_target(editor: FactEditor, node: ir.Node, site: PackedSite) -> ir.Value:
-    """The target for a part, taken from the one for all, which may be computed."""
+    """The target shape of a part, derived from that of the whole, which may be computed in the graph."""
     old, value = _sizes(node), _target(editor.known, node, site)
     assert old is not None
     assert value is not None
@@ -194,7 +194,7 @@ def _new_target(editor: FactEditor, node: ir.Node, site: PackedSite) -> ir.Value
 
 
 def _hand_over(editor: FactEditor, packed: Packed, parts: Mapping[int, ir.Value]) -> None:
-    """Gives every consumer of a packed tensor its part."""
+    """Make each reader of a packed tensor read its part."""
     value = packed.value
     if packed.axis is None:
         editor.replace(value, parts[packed.parts[0]])
@@ -205,19 +205,19 @@ def _hand_over(editor: FactEditor, packed: Packed, parts: Mapping[int, ir.Value]
             given = _copies(editor, node, value, step, parts) if step.copied else parts
             for result in _results(node, step):
                 _hand_over(editor, result, given)
-    if value.uses() or value.is_graph_output():  # read with its axis
+    if value.uses() or value.is_graph_output():  # a reader needs the axis of parts
         producer = value.producer()
         assert producer is not None
         name = f"{producer.name or value.name}.axis"
         part = parts[packed.parts[0]]
-        editor.replace(value, editor.unsqueezed(producer, part, packed.axis, name))
+        editor.replace(value, editor.unsqueeze(producer, part, packed.axis, name))
     remove_dead(value)
 
 
 def _copies(
     editor: FactEditor, node: ir.Node, value: ir.Value, step: Unpacking, parts: Mapping[int, ir.Value]
 ) -> dict[int, ir.Value]:
-    """The node done to each part."""
+    """The results of applying the node to each part."""
     name = node.name or node.outputs[0].name
     fixed = {i: editor.integers(f"{name}.axes", axes) for i, axes in step.inputs.items()}
     attributes = [a for a in node.attributes.values() if a.name not in step.attributes]

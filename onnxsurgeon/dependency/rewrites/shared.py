@@ -1,4 +1,4 @@
-"""Small constants that one node prepares for several others: `zeros -> DequantizeLinear -> (Conv, Conv, ...)`.
+"""Copies nodes that prepare a small constant for several readers: `zeros -> DequantizeLinear -> (Conv, Conv, ...)`.
 
 Exporters and quantisers share equal constants at random. Each reader gets a node of its own, so that the layers
 behind it stay unrelated.
@@ -13,7 +13,7 @@ from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
 
 
 def find(known: KnownModel, node: ir.Node) -> bool:
-    """Whether `node` only maps or moves a small constant, and several nodes read what it makes."""
+    """Whether `node` only maps or moves a small constant, and several nodes read its output."""
     operator = operator_of(node)
     if operator is None or operator.silence != "none" or domain_of(node) or len(node.outputs) != 1:
         return False
@@ -29,7 +29,7 @@ def find(known: KnownModel, node: ir.Node) -> bool:
 
 
 def unshare(editor: FactEditor, node: ir.Node) -> None:
-    """Leaves `node` to its first reader, and makes a copy for each of the others."""
+    """Keep `node` for its first reader, and add a copy for each other reader."""
     if not find(editor.known, node):
         return
     value = node.outputs[0]

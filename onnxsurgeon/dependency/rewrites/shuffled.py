@@ -1,4 +1,4 @@
-"""Channels that are only brought into another order are gathered by a constant index.
+"""Replaces nodes that only reorder channels by a Gather with a constant index.
 
     x [B, C, H, W] > Reshape [B, g, C/g, H, W] > Transpose [B, C/g, g, H, W] > Reshape [B, C, H, W]
 
@@ -19,12 +19,12 @@ from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
 from onnxsurgeon.ops.nodes import constant, operator_of
 
-LONGEST = 4  # nodes on the way
-LARGEST = 1 << 22  # elements that are followed
+LONGEST = 4  # the largest number of nodes in a chain
+LARGEST = 1 << 22  # elements of the largest tensor that is evaluated
 
 
 class ShuffledSite(NamedTuple):
-    """`sources` side by side along `axis`, taken in `order`."""
+    """A reordering: `sources`, concatenated along `axis`, in `order`."""
 
     sources: tuple[ir.Value, ...]
     axis: int
@@ -32,7 +32,7 @@ class ShuffledSite(NamedTuple):
 
 
 def find(known: KnownModel, node: ir.Node) -> ShuffledSite | None:
-    """Whose elements a node gives in another order along one axis, where it ends a chain that does no more."""
+    """The reordering along one axis that a chain of nodes ending in `node` computes; None if it does more than that."""
     if _moves(node) != "rearranged" or node.graph is not known.model.graph or not known.is_tensor(node.outputs[0]):
         return None
     after, chain, value = known.shapes(node.outputs[0]), [node], node.inputs[0]
@@ -70,7 +70,7 @@ def _moves(node: ir.Node) -> str:
 
 
 def _stacked(known: KnownModel, node: ir.Node) -> tuple[ir.Value, ...] | None:
-    """What the inputs of a node that joins have been before each got the axis that they are joined along."""
+    """The inputs of a Concat before each got a new axis, along which they are concatenated; None if they didn't."""
     sources = []
     for value in node.inputs:
         producer = None if value is None else value.producer()
@@ -98,7 +98,7 @@ def _site(
 def _order(
     known: KnownModel, chain: Sequence[ir.Node], sources: tuple[ir.Value, ...], axis: int, sample: int, after: Shape
 ) -> tuple[int, ...] | None:
-    """The positions along `axis` of the joined sources, in the order in which the chain gives them."""
+    """Positions along `axis` of the concatenated sources, in the chain's output order; None if it isn't one."""
     inner = known.shapes(sources[0])
     if inner is None or prod(after) > LARGEST or not prod(after):
         return None
@@ -116,7 +116,7 @@ def _order(
 
 
 def _follow(known: KnownModel, node: ir.Node, sample: int, found: dict[ir.Value, Array]) -> Array | None:
-    """What the node gives, where `found` are the sources."""
+    """The output of the node for the arrays `found` as sources; None if it can't be computed."""
     inputs: list[Array | None] = []
     for index, value in enumerate(node.inputs):
         producer = None if value is None else value.producer()

@@ -1,4 +1,4 @@
-"""A Gather that only reads a flattened tensor in another order becomes a Transpose.
+"""Replaces a Gather that only permutes a flattened tensor by a Transpose.
 
     x > Reshape [-1] > Gather index        index: all of x, permuted, as `as_strided` is exported
 
@@ -19,11 +19,11 @@ from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
 from onnxsurgeon.model.editor import attribute
 from onnxsurgeon.ops.nodes import constant, operator_of
 
-LARGEST = 1 << 22  # elements of an index that is computed
+LARGEST = 1 << 22  # elements of the largest index that is evaluated
 
 
 class StridedSite(NamedTuple):
-    """source: what is flattened. target: the shape whose axes, in `order`, are the result's."""
+    """source: the flattened tensor. target: the shape to reshape it to. order: its axes in the order of the result."""
 
     source: ir.Value
     target: tuple[int, ...]
@@ -31,7 +31,7 @@ class StridedSite(NamedTuple):
 
 
 def find(known: KnownModel, node: ir.Node) -> StridedSite | None:
-    """What a Gather on a flattened tensor reads, where it reads all of it in the order of a Transpose."""
+    """The Transpose that a Gather on a flattened tensor computes; None if it computes anything else."""
     operator = operator_of(node)
     if operator is None or operator.picks is None or node.graph is not known.model.graph:
         return None
@@ -69,7 +69,7 @@ def restride(editor: FactEditor, node: ir.Node) -> None:
 
 
 def _compute(known: KnownModel, value: ir.Value, sample: int, memo: dict[ir.Value, Array | None]) -> Array | None:
-    """The value at one sample, however large: facts carry small ones alone."""
+    """The value at one sample, also if it is large: facts contain only small values."""
     if value not in memo:
         fact = known.evaluator.fact(value, known.facts[sample])
         memo[value] = fact.value
@@ -91,12 +91,12 @@ def _evaluate(known: KnownModel, value: ir.Value, sample: int, memo: dict[ir.Val
 
 
 def _order(index: Array | None, shape: Shape) -> tuple[int, ...] | None:
-    """The result's axes from the slowest to the fastest in memory, where the index enumerates a whole tensor."""
+    """The result's axes from slowest to fastest in memory; None if the index does not enumerate a whole tensor."""
     if index is None or index.shape != shape or not index.size or not np.issubdtype(index.dtype, np.integer):
         return None
     strides = {axis: int(index[_unit(len(shape), axis)]) for axis, n in enumerate(shape) if n > 1}
     order = sorted(strides, key=lambda axis: -strides[axis])
-    for axis in range(len(shape)):  # an axis of size 1 stays behind the one before it
+    for axis in range(len(shape)):  # an axis of size 1 stays after its predecessor
         if axis not in strides:
             order.insert(order.index(axis - 1) + 1 if axis else 0, axis)
     whole = np.arange(index.size).reshape([shape[axis] for axis in order])
@@ -108,7 +108,7 @@ def _unit(rank: int, axis: int) -> tuple[int, ...]:
 
 
 def _target(before: tuple[Shape, Shape], wanted: Sequence[Shape]) -> tuple[int, ...] | None:
-    """A constant target that is right at every size: one dynamic dim is -1, others are copied from the source."""
+    """A constant target shape for all sizes: one dynamic dim is -1, others are copied from the source; else None."""
     target, open_ = [], [a for a, (n, m) in enumerate(zip(*wanted, strict=True)) if n != m]
     for axis, n in enumerate(wanted[0]):
         copied = axis < len(before[0]) and all(s[axis] == w[axis] for s, w in zip(before, wanted, strict=True))
