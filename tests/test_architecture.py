@@ -44,7 +44,7 @@ HOMES = {
     "typer": {"cli"},
     "yaml": {"cli"},
 }
-LIGHT = {"errors", "units", "report", "cli"}  # what --help imports: nothing heavy at module level
+LIGHT = {"errors", "units", "options", "report", "cli"}  # what --help imports: nothing heavy at module level
 # modules of heavy rooms that are light: the words and the help of operations
 LIGHT_FILES = {"edit/inits.py", *(f"surgery/{name}.py" for name in ("methods", "operation", "parameters", "readers"))}
 # what the command line imports when it is needed

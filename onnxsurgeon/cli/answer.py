@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Protocol
 
 from onnxsurgeon.cli.log import LOG
 from onnxsurgeon.errors import ProofError, SurgeonError, UsageError
+from onnxsurgeon.options.record import spelled
 from onnxsurgeon.report import json_report as report
 
 INTERRUPTED = 130
@@ -125,6 +126,7 @@ def _was_interrupted(problem: BaseException | None) -> bool:
 def explained(problem: Exception) -> SurgeonError:
     """`problem` in three parts."""
     if isinstance(problem, SurgeonError):
+        problem.what, problem.why, problem.fix = map(spelled, (problem.what, problem.why, problem.fix))
         return problem
     if isinstance(problem, MemoryError):
         return SurgeonError("out of memory", why=str(problem), fix="free some memory, or use a machine with more")

@@ -94,15 +94,15 @@ class _Made:
         refused = f"{name} can't be shared among copies; nothing was changed"
         if effect.sums == "partly":
             why = f"{effect.node.name} ({effect.node.op_type}) makes of it what others sum over"
-            raise InfeasibleError(refused, why=why, fix="choose --init normal")
+            raise InfeasibleError(refused, why=why, fix="choose `init=normal`")
         if not weight.tensor.dtype.is_floating_point():
             why = f"it is quantised ({weight.tensor.dtype}): a part of it would be rounded"
             raise InfeasibleError(
-                refused, why=why, fix="choose --init normal, or edit the model before it is quantised"
+                refused, why=why, fix="choose `init=normal`, or edit the model before it is quantised"
             )
         if (copy[~kept[places]] != 0).any():
             why = "what is to be copied is to go"
-            raise InfeasibleError(refused, why=why, fix="keep one at least, or choose --init normal")
+            raise InfeasibleError(refused, why=why, fix="keep one at least, or choose `init=normal`")
         return Places(places, scale=1.0 / self.selection(labels)[places])
 
     def _zero(self, weight: Weight) -> float:

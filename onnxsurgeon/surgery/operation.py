@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 from onnxsurgeon.errors import SurgeonError, UsageError
+from onnxsurgeon.options.record import Option, Options
 from onnxsurgeon.surgery.readers import Form, Written, near, written
 
 if TYPE_CHECKING:
@@ -232,12 +233,13 @@ def operation(
         signature = inspect.signature(method)
         name = method.__name__
         parameters = _described(method)
-        fields = [
-            Field(takes.word or key.replace("_", "-"), takes, signature.parameters[key])
-            for key, takes in parameters.items()
-            if not takes.shared
-        ]
-        named = {field.word: field for field in fields}
+        named = {}
+        for key, takes in parameters.items():
+            word = takes.word or key.replace("_", "-")
+            if not takes.shared:
+                named[word] = Field(word, takes, signature.parameters[key])
+            declared = f" /--no-{word}" if takes.off else f"--{word}"
+            Options.spellings.setdefault(key, Option(takes.help, "", declared=declared))
         OPERATIONS[name] = Operation(name, method, signature, named, examples, pairs, check)
 
         @functools.wraps(method)

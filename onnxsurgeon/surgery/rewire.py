@@ -70,7 +70,7 @@ def align(labels: Labels, pairs: Sequence[tuple[Ids, Ids]], names: tuple[str, st
     raise InfeasibleError(
         f"{names[0]} ({len(a)} wide) and {names[1]} ({len(b)} wide) can't be made equally wide; nothing was changed",
         why="a size cycle: one is as wide as the other and more" if shared.size else _frozen(labels, a, b),
-        fix="choose other nodes" if choices.align == "auto" else "allow other ways with --align auto",
+        fix="choose other nodes" if choices.align == "auto" else "allow other ways with `align=auto`",
     )
 
 
@@ -124,7 +124,7 @@ def _passage(labels: Labels, node: ir.Node, through: str | None) -> ir.Value:
         raise UsageError(
             f"{name_of(node)} has {len(given)} inputs; which one is to take its place?",
             why=f"they come from {', '.join(names) or 'weights alone'}",
-            fix="name one with --through, or disconnect the others first",
+            fix="name one with `through`, or disconnect the others first",
         )
     return given[0 if through is None else names.index(through)]
 

@@ -155,7 +155,7 @@ def _conflict(problem: _Asked, asks: Sequence[Ask], nearest: Sizes | None) -> In
     return InfeasibleError(
         f"{names} {together}; nothing was changed",
         why="\n".join(lines) or "no widths of the nodes that are tied to it fit",
-        fix="ask for the nearest widths, or allow them with --relax",
+        fix="ask for the nearest widths, or allow them with `relax=True`",
     )
 
 
