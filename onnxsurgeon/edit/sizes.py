@@ -89,7 +89,7 @@ class _Walk:
             raise ModelError(
                 f"{call.name} ({call.operator}) needs a size that depends on several dynamic dims",
                 why=f"input {index} must be {required.tolist()}, is {None if current is None else current.tolist()}",
-                fix=f"give the input shape with --input-shape, or keep the node whole with --exclude '{call.name}'",
+                fix=f"give the input shape with `input_shape`, or keep the node whole with `exclude={call.name}`",
             )
 
     def _may_infer(self, node: ir.Node, index: int) -> bool:
@@ -130,7 +130,7 @@ class _Walk:
                 raise SurgeonError(
                     f"the rule of {call.operator} is wrong for {call.name}",
                     why=f"{new.name} should be {list(expected)}, but would be {list(fact.shape)}",
-                    fix=f"keep it whole with --exclude '{call.name}', and report this model",
+                    fix=f"keep it whole with `exclude={call.name}`, and report this model",
                 )
 
 
