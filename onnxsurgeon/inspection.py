@@ -107,8 +107,12 @@ class Inspection(Shown):
                 rows.append(Matrix(tensor, node, operator, prod(weight.shape), frozen_params(self.labels, weight)))
         return sorted(rows, key=lambda row: -row.params)
 
-    def nodes(self, patterns: Sequence[str] = ("*",)) -> list[InspectedNode]:
-        """The nodes that match `patterns`, in the graph's order. Raises UsageError where a pattern matches none."""
+    def nodes(self, patterns: str | Sequence[str] = "*") -> list[InspectedNode]:
+        """The nodes whose names match one of `patterns` (globs), in the graph's order.
+
+        Raises UsageError where a pattern matches none.
+        """
+        patterns = [patterns] if isinstance(patterns, str) else patterns
         if not self.labels.calls:
             return []
         chosen = set(matching(self.labels, patterns, "--why"))

@@ -35,8 +35,7 @@ def _html(caption: str, rows: Table) -> Iterator[str]:
     yield f"<table><caption>{escape(caption)}</caption>"
     yield f"<thead>{_row('th', next(rows, ()))}</thead><tbody>"
     yield from (_row("td", row) for row in islice(rows, ROWS))
-    rest = sum(1 for _ in rows)
-    yield (_row("td", [f"... and {rest} more"]) if rest else "") + "</tbody></table>"
+    yield "</tbody></table>" if next(rows, None) is None else f"{_row('td', ['... and more'])}</tbody></table>"
 
 
 def _row(tag: str, cells: Sequence[object]) -> str:

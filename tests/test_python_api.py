@@ -93,9 +93,10 @@ def test_a_repr_is_one_short_line_and_a_notebook_gets_an_escaped_table() -> None
     network.insert("Relu", after="conv2", name="<b>")
     shown = [network, osg.load(PLAIN), resized, network.prove(device="cpu"), osg.inspect(osg.load(PLAIN))]
     shown.append(osg.validate(PLAIN, PLAIN, device="cpu"))
+    shown.append(osg.open_data(str(FIXTURES / "digits_test.npz"), osg.inputs_of(osg.load(FIXTURES / "digits.onnx").ir)))
     for found in shown:
         assert "\n" not in repr(found)
-        assert len(repr(found).replace(str(PLAIN), "")) < 120, repr(found)
+        assert len(repr(found).replace(str(FIXTURES), "")) < 120, repr(found)
         html = found._repr_html_()  # type: ignore[union-attr]
         assert html.startswith("<table>")
         assert html.endswith("</table>")

@@ -19,6 +19,7 @@ from onnxsurgeon.data.functions import Function, import_function, is_function
 from onnxsurgeon.data.images import ImageFolder, Preset, open_images
 from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, inputs_of, rebatch
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.notebook import Shown
 
 __all__ = ["Batch", "Data", "Input", "Mirrored", "Preset", "Samples", "inputs_of", "mirrored", "open_data"]
 
@@ -61,8 +62,8 @@ class Source(Protocol):
     def pieces(self, step: int) -> Iterator[Chunk]: ...
 
 
-@dataclass(frozen=True)
-class Data:
+@dataclass(frozen=True, repr=False)
+class Data(Shown):
     """Samples that fit a model's inputs. `len` is the number of samples, `step` that of a batch."""
 
     spec: str
@@ -80,6 +81,13 @@ class Data:
 
     def __len__(self) -> int:
         return self.source.count
+
+    def line(self) -> str:
+        return f"{self.spec}: {len(self)} samples, {'labelled' if self.labelled else 'without labels'}"
+
+    def table(self) -> Iterator[Sequence[object]]:
+        yield "input", "type", "shape"
+        yield from ((wanted.name, wanted.dtype, wanted.shape) for wanted in self.expected.inputs)
 
     def batches(self) -> Iterator[Batch]:
         """All samples once, in the same order each time. The last batch may be smaller; it is padded if the batch size

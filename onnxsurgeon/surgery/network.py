@@ -36,7 +36,7 @@ from onnxsurgeon.surgery.widths import Resized, value_axis
 
 @dataclass(frozen=True)
 class Node:
-    """A node of a network, by its name."""
+    """A node of a network, by its name: what `network["conv1"]` gives."""
 
     network: Network
     name: str
@@ -46,31 +46,36 @@ class Node:
 
     @property
     def node(self) -> ir.Node:
+        """The node in the graph, as it is now. Raises UsageError where it is gone."""
         return find(self.network.ir, self.name)
 
     @property
     def operator(self) -> str:
+        """Its operator, like Conv."""
         return self.node.op_type
 
     @property
     def inputs(self) -> list[str]:
-        """The nodes and inputs of the graph that feed it."""
+        """Names of the nodes and inputs of the graph that feed it."""
         made = [v for v in self.node.inputs if v is not None and not v.is_initializer()]
         return [name_of(p) if (p := v.producer()) is not None else v.name or "" for v in made]
 
     @property
     def readers(self) -> list[str]:
-        """The nodes that it feeds."""
+        """Names of the nodes that it feeds."""
         return list(dict.fromkeys(name_of(use.node) for v in self.node.outputs for use in v.uses()))
 
     @property
     def width(self) -> int | None:
-        """Neurons of its first output; None where it has none."""
+        """Number of channels (or neurons) of its first output; None where it has none."""
         found = value_axis(self.network.labels, result_of(find(self.network.labels.model, self.name)))
         return None if found is None else len(found[1])
 
     def resize(self, by: int | str | None = None, *, to: int | None = None, **options: Any) -> Resized:
-        """Changes its width by `by`, like -16 or "-25%", or to `to`; options as in `Network.resize`."""
+        """The widths before and after a change by `by`, like -16 or "-25%", or to `to` channels.
+
+        options: as in `Network.resize`, and raises as that does.
+        """
         if (by is None) == (to is None):
             raise UsageError("a resize needs either a change or a width", fix="write resize(-16) or resize(to=64)")
         change = by if isinstance(by, str) else f"{by:+d}" if by is not None else str(to)
@@ -78,12 +83,17 @@ class Node:
         return found
 
     def remove(self, **options: Any) -> None:
+        """Takes it out of the network. options: as in `Network.remove`, and raises as that does."""
         self.network.remove(self.name, **options)
 
 
 @dataclass(eq=False, repr=False)
 class Network(Operations, Model):
-    """A model that can be edited. steps: what was done to it."""
+    """A model that can be edited, a collection of its nodes.
+
+    Each edit is done as a whole or not at all, and touches no weight before the network is saved.
+    steps: what was done to it.
+    """
 
     steps: list[Step] = field(default_factory=list)
     _labels: tuple[ir.Model, Labels] | None = None
@@ -100,6 +110,7 @@ class Network(Operations, Model):
     # --- looking ---
 
     def __getitem__(self, name: str) -> Node:
+        """The node of this name. Raises UsageError with the nearest names where there is none."""
         find(self.ir, name)
         return Node(self, name)
 
@@ -119,17 +130,17 @@ class Network(Operations, Model):
 
     @property
     def labels(self) -> Labels:
-        """The network's neurons, as its nodes are."""
+        """The neurons on each axis of its values and weights."""
         if self._labels is None or self._labels[0] is not self.ir:
             self._labels = self.ir, label(self.ir, rewritten=False)
         return self._labels[1]
 
     def find(self, pattern: str) -> list[str]:
-        """Names of nodes that match a glob."""
+        """Names of the nodes that match a glob, in the graph's order."""
         return [v.name for v in self if fnmatch.fnmatchcase(v.name, pattern)]
 
     def ancestors(self, name: str) -> list[str]:
-        """Names of all nodes that `name` depends on, in the graph's order."""
+        """Names of all nodes that `name` depends on, in the graph's order. Raises UsageError where it isn't there."""
         seen: set[ir.Node] = set()
         waiting = [find(self.ir, name)]
         while waiting:
@@ -140,7 +151,7 @@ class Network(Operations, Model):
         return [name_of(node) for node in self.ir.graph if node in seen]
 
     def summary(self) -> str:
-        """A line per node: name, operator, width, what feeds it."""
+        """A text with a line per node: name, operator, width, what feeds it."""
         rows = list(self.table())
         sizes = [max(len(row[k]) for row in rows) for k in range(3)]
         lines = ["  ".join((*(cell.ljust(n) for cell, n in zip(row, sizes, strict=False)), row[3])) for row in rows]
@@ -151,19 +162,19 @@ class Network(Operations, Model):
         return self.in_file and not self.steps
 
     def measure(self) -> Measure:
-        """Parameters, MACs per sample, bytes and nodes."""
+        """Its number of parameters, MACs per sample, bytes on disk and number of nodes."""
         labels = label(self.ir)
         return measure(self, spaces(labels, np.zeros(labels.relations.count)))
 
     # --- all or nothing ---
 
     def copy(self) -> Network:
-        """A network of its own; weights are shared until they are written."""
+        """A network that can be edited on its own; it shares the weights."""
         return Network(self.path, copied(self.ir), self.in_file, list(self.steps))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """What is done inside is undone where an exception leaves the block."""
+        """A block whose edits are undone if it raises."""
         before, steps = self.ir, list(self.steps)
         try:
             yield
@@ -183,14 +194,18 @@ class Network(Operations, Model):
     # --- writing ---
 
     def prove(self, **options: Any) -> Proofs | None:
-        """Proves all that was done; None where nothing was. Options as in `proving.prove`."""
+        """The proof of all edits, from random inputs in onnxruntime; None where nothing was edited.
+
+        options: device, atol, rtol, seed, progress as in `save`. Raises ProofError where an edit is not what it says.
+        """
         return prove(self.steps, **options) if self.steps else None
 
     @takes(SaveOptions)
     def save(self, path: str | os.PathLike[str], options: SaveOptions) -> Proofs | None:
-        """Writes the network, once all that was done to it is proven; returns the proof.
+        """The proof of all edits, once the network is written to `path`; None without edits, or without `proof`.
 
-        Nothing appears at `path` where the proof fails (ProofError).
+        Raises ProofError where an edit is not what it says; then nothing appears at `path`. Raises UsageError where
+        `path` exists and may not be overwritten, or can't be written.
         """
         with pending(path, options) as file:
             found = None
