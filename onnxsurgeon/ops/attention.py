@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import POSITIONS, Axes, Axis
+from onnxsurgeon.neurons.signature import Operand
 from onnxsurgeon.ops.call import Call, Changes, Keep, blocks, unchanged
-from onnxsurgeon.ops.registry import MICROSOFT, Factors, Operator, Rule, add
+from onnxsurgeon.ops.registry import MICROSOFT, Factors, Operator, Resize, Rule, add
 from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes, like
 from onnxsurgeon.ops.signatures import counted, everything, read
 
 SEPARATE = "b (h r) _ d, b h _ d, b h _ e", "b (h r) _ e"
-
-
 PACKED = "b _ (h r d), b _ (h d), b _ (h e)", "b _ (h r e)"
 
 
@@ -39,14 +38,27 @@ def same_scale(call: Call, old: int, new: int) -> Changes:
     return {} if new == old or call.attributes.get("scale") else {"scale": 1.0 / sqrt(old)}
 
 
-def count_heads(call: Call, keep: Keep) -> Changes:
-    """The attributes that spell numbers of heads (where heads are an axis there are none), and the scale."""
-    changes: Changes = {}
-    for index, name in ((1, "kv_num_heads"), (0, "q_num_heads")):
-        size, labels = head_size(index, name)(call), (call.axes(index) or (None,))[-1]
-        count, kept = left(keep, labels, heads(call, name) or 1, size)
-        changes |= {name: count} if heads(call, name) not in (0, count) else {}
-    return changes | same_scale(call, size, kept)
+def count_heads(of: Callable[[Call], Mapping[str, Operand | None]]) -> Resize:
+    """Rewrites the attributes that hold numbers of heads, and the scale. of: the operand with the heads of each
+    attribute; where heads are an axis of their own, the node has no such attribute."""
+
+    def resize(call: Call, keep: Keep) -> Changes:
+        changes: Changes = {}
+        for name, operand in of(call).items():
+            number, width, labels = heads(call, name), 0, None
+            if operand is not None:
+                width, labels = operand.shape[-1], operand.axes[-1]
+            size = width // max(number, 1)
+            count, kept = left(keep, labels, max(number, 1), size)
+            changes |= {name: count} if number not in (0, count) else {}
+            changes |= same_scale(call, size, kept)
+        return changes
+
+    return resize
+
+
+def separate_heads(call: Call) -> dict[str, Operand | None]:
+    return {"kv_num_heads": call.operand(1), "q_num_heads": call.operand(0)}
 
 
 def attention_macs(call: Call) -> list[Factors]:
@@ -81,9 +93,9 @@ def linear_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
     return [(batch, length, heads * size), (batch, shared, width // heads, size)]
 
 
-LINEAR = Operator(linear_attention, resize=count_heads)
+LINEAR = Operator(linear_attention, resize=count_heads(separate_heads))
 
-add("Attention", attention, resize=count_heads, macs=attention_macs)
+add("Attention", attention, resize=count_heads(separate_heads), macs=attention_macs)
 add("LinearAttention", LINEAR)
 add("LinearAttention", LINEAR, shape=ShapeRule(linear_shape), domain=MICROSOFT)
 

@@ -9,7 +9,7 @@ import numpy as np
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.neurons.signature import Operand
-from onnxsurgeon.ops.attention import heads, left, same_scale, tie_angles
+from onnxsurgeon.ops.attention import count_heads, heads, left, same_scale, tie_angles
 from onnxsurgeon.ops.call import Call, Changes, Keep
 from onnxsurgeon.ops.registry import MICROSOFT, Factors, add
 from onnxsurgeon.ops.shape_inference import Attributes, Infer, ShapeRule, Shapes
@@ -73,13 +73,6 @@ def fused_macs(call: Call) -> list[Factors]:
     return [x + everything(call, call.operand(1))[1:], x[:2] + queries + x[1:2], out + x[1:2]]
 
 
-def equal_sizes(call: Call, keep: Keep) -> Changes:
-    count, size = heads(call, "num_heads"), widths(call)[0]
-    number, kept = left(keep, last(parts(call.operand(1), [size])[0]), count, size // count)
-    changes: Changes = {} if number == count else {"num_heads": number}
-    return changes | same_scale(call, size // count, kept)
-
-
 def one_weight(call: Call) -> Sequence[Axes | None]:
     if call.attributes.get("do_rotary"):
         return call.freeze_all("it rotates its heads")
@@ -126,7 +119,7 @@ add(
     "QAttention",
     quantised_attention,
     zeros={0: 6, 1: 7},
-    resize=equal_sizes,
+    resize=count_heads(lambda call: {"num_heads": parts(call.operand(1), widths(call))[0]}),
     macs=fused_macs,
     shape=ShapeRule(fused_shape(8), ((3,),)),
     zero_points={1: 7},
@@ -140,13 +133,6 @@ def scores_macs(call: Call) -> list[Factors]:
     """Every query with every key, every weight with every value; keys lie along axis 1."""
     query, key = call.operand(0), everything(call, call.operand(1))
     return [everything(call, query) + key[1:2], everything(call, call.result(0)) + key[1:2]] if key else []
-
-
-def multi_head_sizes(call: Call, keep: Keep) -> Changes:
-    count, size = heads(call, "num_heads"), (call.shape(0) or (0,))[-1] // heads(call, "num_heads")
-    number, kept = left(keep, last(call.operand(0)), count, size)
-    changes: Changes = {} if number == count else {"num_heads": number}
-    return changes | same_scale(call, size, kept)
 
 
 def multi_head(call: Call) -> Sequence[Axes | None]:
@@ -178,7 +164,7 @@ def multi_head_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
 add(
     "MultiHeadAttention",
     multi_head,
-    resize=multi_head_sizes,
+    resize=count_heads(lambda call: {"num_heads": call.operand(0)}),
     macs=scores_macs,
     shape=ShapeRule(multi_head_shape),
     neutral={3: 0.0},
@@ -193,16 +179,6 @@ def separated(call: Call) -> list[Operand | None]:
     count, shared = heads(call, "num_heads"), heads(call, "kv_num_heads")
     size = (call.shape(0) or (0,))[-1] // (count + 2 * shared)
     return parts(call.operand(0), [count * size, shared * size, shared * size])
-
-
-def grouped_sizes(call: Call, keep: Keep) -> Changes:
-    changes: Changes = {}
-    for operand, name in zip(separated(call), ("num_heads", "kv_num_heads"), strict=False):
-        count, width = heads(call, name), 0 if operand is None else operand.shape[-1]
-        number, size = left(keep, last(operand), count, width // count)
-        changes |= {} if number == count else {name: number}
-        changes |= same_scale(call, width // count, size)
-    return changes
 
 
 def grouped_query(call: Call) -> Sequence[Axes | None]:
@@ -250,7 +226,7 @@ def grouped_query_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shap
 add(
     "GroupQueryAttention",
     grouped_query,
-    resize=grouped_sizes,
+    resize=count_heads(lambda call: dict(zip(("num_heads", "kv_num_heads"), separated(call), strict=False))),
     macs=scores_macs,
     shape=ShapeRule(grouped_query_shape),
     domain=MICROSOFT,
