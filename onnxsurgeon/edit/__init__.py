@@ -1,1 +1,1 @@
-"""Applying a selection of neurons to a model: cutting and growing."""
+"""Applies selections of neurons to models: cutting and growing."""

@@ -1,6 +1,6 @@
-"""Applies a selection to a model: takes every weight along each axis that changes, and corrects every size.
+"""Applies a selection to a model: gathers each weight along the axes that change, and corrects all sizes.
 
-`apply` and `cut` return a new model; the given one stays as it was.
+`apply` and `cut` return a new model and don't change the given one.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ from onnxsurgeon.ops.nodes import constant
 
 
 def cut(labels: Labels, keep: Mask, source: ir.Model | None = None) -> ir.Model:
-    """`labels.model` without the neurons that `keep`, shape (neurons,), drops; see `apply`."""
+    """`labels.model` cut to the neurons in the mask `keep`, shape (neurons,); see `apply`."""
     return apply(labels, cutting(labels.classes, keep), source)
 
 
 def apply(labels: Labels, selection: Selection, source: ir.Model | None = None, growth: Growth = NORMAL) -> ir.Model:
-    """`labels.model` after an edit of its neurons. Its weights are computed when they are read.
+    """`labels.model` with the selection applied. Its weights are lazy: they are computed when read.
 
-    Where nothing changes, the result is a copy of `labels.original`, which is spelled as its file is.
-    source: a model of the same structure to edit instead (other weights). growth: how new neurons start. Raises
-    SurgeonError where the result would not have the shapes that the selection says: then the rule of an operator is
-    wrong.
+    If nothing changes, returns a copy of `labels.original`, which is spelled like its file.
+    source: a model of the same structure with other weights to edit instead. growth: how new neurons start.
+    Raises SurgeonError if a shape of the result differs from the selection's: then the rule of an operator is wrong.
     """
     if selection.empty:
         return copied(source or labels.original)
@@ -44,7 +43,7 @@ def apply(labels: Labels, selection: Selection, source: ir.Model | None = None, 
 
 
 def paired(labels: Labels, model: ir.Model) -> Iterator[tuple[ir.Node, ir.Node]]:
-    """The nodes of the labelled model beside those of another with the same structure."""
+    """Pairs of nodes of the labelled model and of another model with the same structure."""
     return zip(list(labels.model.graph.all_nodes()), list(model.graph.all_nodes()), strict=True)
 
 
@@ -57,25 +56,25 @@ def _take_weights(
             by_value.setdefault(weight.value, []).extend(_by_reader(labels, selection, weight))
     recipes = growth.recipes(labels, selection)
     for value, weights in by_value.items():
-        made: dict[bytes, tuple[Recipe | None, list[Use]]] = {}
+        by_recipe: dict[bytes, tuple[Recipe | None, list[Use]]] = {}
         for weight in weights:
             recipe = None if selection.stays(weight.axes) else recipes(weight)
-            made.setdefault(pickle.dumps(recipe), (recipe, []))[1].extend(weight.uses)
-        groups = [(recipe, [(twins[node], index) for node, index in uses]) for recipe, uses in made.values()]
+            by_recipe.setdefault(pickle.dumps(recipe), (recipe, []))[1].extend(weight.uses)
+        groups = [(recipe, [(twins[node], index) for node, index in uses]) for recipe, uses in by_recipe.values()]
         _place(editor, value, groups)
 
 
 def _by_reader(labels: Labels, selection: Selection, weight: Weight) -> list[Weight]:
-    """One per node that reads it where it grows: what makes a new neuron in one node may sum over it in another."""
+    """`weight` per reading node if it grows, because one node may write a new neuron and another one sum over it."""
     readers = [use for use in weight.uses if use[0] in labels.calls]
     if not selection.grows or len(weight.uses) < 2 or not readers:
         return [weight]
-    rest = tuple(use for use in weight.uses if use not in readers)  # that ask for its size
+    rest = tuple(use for use in weight.uses if use not in readers)  # these only read its size
     return [replace(weight, uses=(use, *(rest if use is readers[0] else ()))) for use in readers]
 
 
 def _place(editor: Editor, value: ir.Value, groups: list[tuple[Recipe | None, list[Use]]]) -> None:
-    """Makes one tensor for each group of uses that change alike: the first keeps the name, the others are copies."""
+    """Set one tensor per group of uses that change alike: the first keeps the name, the others are new weights."""
     node, index = groups[0][1][0]
     old = node.inputs[index]
     tensor = constant(old)

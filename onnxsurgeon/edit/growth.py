@@ -1,8 +1,8 @@
-"""What new neurons are made of, so that the function stays and gradients are not zero.
+"""Initial weights of new neurons, chosen so that the function stays the same and gradients are not zero.
 
-What sums over a new neuron multiplies it by zero; what makes it starts small and random; biases, shifts and scales
-start neutral.
-Source: Chen et al., Net2Net, ICLR 2016 (`duplicate`); the rest as in NaiveNASflux.
+Weights that sum over a new neuron are zero, weights that produce it are small and random, and biases, shifts and scales
+are neutral.
+Source: Chen et al., Net2Net, ICLR 2016 (`duplicate`); all others as in NaiveNASflux.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from onnxsurgeon.neurons.selection import Selection
 
 @dataclass(frozen=True)
 class Growth:
-    """init: what makes a new neuron, a word of `GROWN`. seed: of what is drawn."""
+    """How new neurons start. init: a word of `GROWN`. seed: of random numbers."""
 
     init: str = "normal"
     seed: int = 0
@@ -38,11 +38,10 @@ class Growth:
         return INITS[self.init].copies
 
     def recipes(self, labels: Labels, selection: Selection) -> Callable[[Weight], Recipe]:
-        """The recipe of each weight that changes."""
+        """A function that returns the recipe of a weight that changes."""
         if not selection.grows:
             return lambda weight: tuple(_cut(selection, axis) for axis in weight.axes)
-        made = _Made(self, labels, selection)
-        return made.recipe
+        return _Recipes(self, labels, selection).recipe
 
 
 NORMAL = Growth()
@@ -53,8 +52,8 @@ def _cut(selection: Selection, axis: Axis) -> Places | None:
     return None if positions is None else Places(positions)
 
 
-class _Made:
-    """Recipes of one selection."""
+class _Recipes:
+    """The recipes for one selection."""
 
     def __init__(self, growth: Growth, labels: Labels, selection: Selection) -> None:
         self.growth, self.labels, self.selection = growth, labels, selection
@@ -86,38 +85,38 @@ class _Made:
         return Places(np.where(new, -np.cumsum(new, dtype=np.int64), positions), fills)
 
     def _copies(self, weight: Weight, labels: Ids, effect: Effect) -> Places:
-        """Twins; what sums over them shares what it multiplied the one by."""
+        """Copies of neurons; weights that sum over them are divided by the number of copies."""
         places, copy = self.selection.origins(labels)
         if effect.sums == "no":
             return Places(places)
         name, kept = weight.value.name, self.selection.keep[labels]
         refused = f"{name} can't be shared among copies; nothing was changed"
         if effect.sums == "partly":
-            why = f"{effect.node.name} ({effect.node.op_type}) makes of it what others sum over"
+            why = f"{effect.node.name} ({effect.node.op_type}) computes from it what other nodes sum over"
             raise InfeasibleError(refused, why=why, fix="choose `init=normal`")
         if not weight.tensor.dtype.is_floating_point():
-            why = f"it is quantised ({weight.tensor.dtype}): a part of it would be rounded"
+            why = f"it is quantised ({weight.tensor.dtype}), so its parts would be rounded"
             raise InfeasibleError(
                 refused, why=why, fix="choose `init=normal`, or edit the model before it is quantised"
             )
         if (copy[~kept[places]] != 0).any():
-            why = "what is to be copied is to go"
-            raise InfeasibleError(refused, why=why, fix="keep one at least, or choose `init=normal`")
+            why = "the edit drops the neurons that it should copy"
+            raise InfeasibleError(refused, why=why, fix="keep at least one, or choose `init=normal`")
         return Places(places, scale=1.0 / self.selection(labels)[places])
 
     def _zero(self, weight: Weight) -> float:
-        """What counts as zero in a weight that is summed over: the zero point, where it is quantised."""
-        found = self.roles.zero_point(*weight.uses[0])
-        if found is None:
+        """The stored value of the weight that means zero: its zero point if it is quantised."""
+        zero = self.roles.zero_point(*weight.uses[0])
+        if zero is None:
             raise InfeasibleError(
                 f"{weight.value.name} can't take new neurons; nothing was changed",
-                why="it is quantised by several zero points, or by one that is computed",
+                why="it is quantised with several zero points, or with a computed one",
                 fix="edit the model before it is quantised",
             )
-        return found
+        return zero
 
     def _fill(self, weight: Weight, axis: int, effect: Effect) -> Fill | None:
-        """What a new row is; None: what its neighbour is."""
+        """The elements of a new row; None: those of its neighbour."""
         operator = self.labels.operator(effect.node)
         floats = weight.tensor.dtype.is_floating_point()
         known = None if operator is None else operator.neutral.get(effect.index)
@@ -133,12 +132,12 @@ class _Made:
         return Drawn((self.growth.seed, crc32((weight.value.name or "").encode()), axis), deviation)
 
     def _muted(self, node: ir.Node, neurons: Ids) -> list[bool]:
-        """Per new neuron, whether it starts at zero: two activations are multiplied along it, and one is random."""
+        """Whether each new neuron starts at zero: if two activations are multiplied along it, only one is random."""
         makers = [self.makers.get(root) for root in self.labels.classes.root[neurons].tolist()]
         return [m is not None and (len(m) < 2 or m[0] is not node) for m in makers]
 
     def _makers(self) -> dict[int, list[ir.Node]]:
-        """Of growing classes along which no weight takes part in a sum, the nodes whose weights make them."""
+        """The nodes whose weights produce each growing class that only activations are summed over, by root."""
         root, calls = self.labels.classes.root, self.labels.calls
         found: dict[int, list[ir.Node]] = {}
         for node, call in calls.items():
@@ -164,13 +163,13 @@ class _Made:
 
 
 def alters(labels: Labels, selection: Selection) -> bool:
-    """Whether new neurons take part in what is computed of the old ones whatever they are made of: in statistics, or in
-    products of two activations."""
-    return bool(normalised(labels, selection) or _Made(NORMAL, labels, selection).makers)
+    """Whether new neurons change results of old ones whatever their weights: in statistics, or in products of two
+    activations."""
+    return bool(normalised(labels, selection) or _Recipes(NORMAL, labels, selection).makers)
 
 
 def normalised(labels: Labels, selection: Selection) -> list[str]:
-    """The nodes that normalise along new neurons: what they compute of the old ones changes."""
+    """The names of nodes that normalise over new neurons, so that their outputs for old neurons change."""
     found = []
     for node, call in labels.calls.items():
         axes = ((labels.known(node, index) or ())[axis] for index, axis in call.soft)
@@ -180,7 +179,7 @@ def normalised(labels: Labels, selection: Selection) -> list[str]:
 
 
 def _anchored(positions: Ids) -> Ids:
-    """Each new neuron's place is the one before it; of those at the start, the first one that was there."""
+    """`positions` with each new neuron replaced by the old one before it, or by the first old one at the start."""
     kept = np.flatnonzero(positions >= 0)
     before = np.maximum.accumulate(np.where(positions >= 0, np.arange(len(positions)), -1))
     return positions[np.where(before < 0, kept[0], before)]

@@ -1,4 +1,4 @@
-"""Whether new neurons stand where they should: by its own labels, a grown model ties new ones to new ones alone."""
+"""Checks the positions of new neurons: labels of the grown model must tie new neurons only to new ones."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from onnxsurgeon.neurons.selection import Selection
 
 
 def placed(step: Step) -> tuple[Labels, Mask]:
-    """The labels of a grown model, and which of its neurons are not new, shape (neurons,).
+    """(labels of the grown model, mask of its old neurons, shape (neurons,)).
 
-    Raises InfeasibleError where a new neuron and an old one are the same.
+    Raises InfeasibleError if labels tie a new neuron to an old one.
     """
     assert step.labels is not None
     assert step.selection is not None
     after = step.after
-    if step.growth.copies:  # a copy can't be silenced without its original: its place is what counts
+    if step.growth.copies:  # a copy can't be silenced without its original, so only its position is checked
         after = apply(step.labels, step.selection, growth=Growth("zeros"))
     choices: tuple[Free, ...] = ("auto", "heads", "head-size")
-    for rewritten in (False, True):  # what is packed ties more
-        for free in choices:  # the factor of heads or groups that grew
+    for rewritten in (False, True):  # rewriting packed tensors ties fewer neurons
+        for free in choices:  # tries which factor of heads or groups grew
             grown = label(after, free=free, rewritten=rewritten)
             keep = _old_ones(step.labels, step.selection, grown)
             if keep is not None:
                 return grown, keep
     raise InfeasibleError(
-        f"{step.what}: there is no place for the new neurons; nothing was changed",
-        why="what is tied to them shuffles neurons, and old ones would take their places",
-        fix="grow by another number, or another node",
+        f"{step.what}: the new neurons can't be placed; nothing was changed",
+        why="a node that is tied to them reorders neurons, so that old ones would get their positions",
+        fix="grow by another number, or grow another node",
     )
 
 
 def _old_ones(labels: Labels, selection: Selection, grown: Labels) -> Mask | None:
-    """Which neurons of the grown model are not new, shape (neurons,); None where a new one is an old one, too."""
+    """Mask of the old neurons of the grown model, shape (neurons,); None if a new neuron is the same as an old one."""
     root = grown.classes.root
     new, old = np.zeros(len(root), np.bool_), np.zeros(len(root), np.bool_)
     twins = {name_of(node): node for node in grown.calls}

@@ -1,4 +1,4 @@
-"""What new weights start as: one record a word. Light to import, since `--help` shows the words."""
+"""Initialisations of new weights, one record per word. Cheap to import, since `--help` shows the words."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Init:
-    """A way to start, and a function for each use; None where the word can't be used for that.
+    """An initialisation, with a function for each use; None if it does not support that use.
 
-    deviation: of the normal distribution that makes a new neuron, by the number of its weights; 0 draws nothing.
-    copies: a new neuron is a copy of another one.
+    deviation: standard deviation of a new neuron's weights, by their number; 0: all zero.
+    copies: whether new neurons are copies of others.
     fresh: the weight of a new layer, shape (out, in, *kernel).
-    split: a depthwise weight, shape (in, prod(kernel)), and a pointwise one, shape (out, in), for that of a Conv.
+    split: a depthwise weight, shape (in, prod(kernel)), and a pointwise one, shape (out, in), from that of a Conv.
     """
 
     word: str
@@ -40,7 +40,7 @@ def _zeros(shape: Shape, rng: np.random.Generator) -> FloatArray:
 
 
 def _identity(shape: Shape, rng: np.random.Generator) -> FloatArray:
-    """Each channel is passed on by the centre of its kernel."""
+    """A kernel that passes on each channel: 1 at the centre."""
     import numpy as np
 
     weight, kernel, channels = np.zeros(shape), shape[2:], np.arange(shape[0])
@@ -59,7 +59,7 @@ def _split_he(weight: FloatArray, rng: np.random.Generator) -> tuple[FloatArray,
 
 
 def _closest(weight: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Of each input channel, the first singular pair."""
+    """The first singular pair of each input channel's weight."""
     import numpy as np
 
     u, s, v = np.linalg.svd(weight.reshape(*weight.shape[:2], -1).transpose(1, 0, 2), full_matrices=False)
@@ -72,9 +72,9 @@ INITS = {
         Init("normal", "small and random", deviation=lambda count: 1 / count),
         Init("identity", "changes nothing", fresh=_identity),
         Init("zeros", "all zero", deviation=lambda count: 0.0, fresh=_zeros),
-        Init("he", "random, of He's deviation", deviation=lambda count: sqrt(2 / count), fresh=_he, split=_split_he),
+        Init("he", "random, with He's deviation", deviation=lambda count: sqrt(2 / count), fresh=_he, split=_split_he),
         Init("duplicate", "copies of useful neurons, which share their work", copies=True),
-        Init("closest", "as near to the old weights as can be", split=_closest),
+        Init("closest", "the best approximation of the old weights", split=_closest),
     )
 }
 GROWN = tuple(word for word, init in INITS.items() if init.deviation or init.copies)  # of new neurons
@@ -83,5 +83,5 @@ SPLIT = tuple(word for word, init in INITS.items() if init.split)  # of the two 
 
 
 def told(*words: str) -> str:
-    """The words with what they mean, for help."""
+    """The words with their meanings, for help."""
     return ", ".join(f"{word} ({INITS[word].help})" for word in words)

@@ -1,4 +1,4 @@
-"""Corrects the sizes of an edited graph: attributes, constants and computed shapes that say how long an axis is."""
+"""Corrects the sizes in an edited graph: attributes, constants and computed shapes that contain an axis' length."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Twins = Mapping[ir.Node, ir.Node]
 
 
 def correct_sizes(labels: Labels, selection: Selection, model: ir.Model, twins: Twins) -> None:
-    """Makes each size in `model`, whose weights are edited already, what the selection says.
+    """Correct all sizes in `model`, whose weights are edited already, for the selection.
 
-    twins: the model's nodes by those of `labels`. Raises ModelError where a size can't be written, SurgeonError where
-    a shape comes out wrong.
+    twins: the model's nodes by those of `labels`. Raises ModelError if a size can't be written, SurgeonError if a
+    resulting shape is wrong.
     """
     changed = {node: _changes(labels, selection, node, call) for node, call in labels.calls.items()}
     _drop_stale_shapes(labels, selection, twins)
@@ -38,7 +38,7 @@ def _changes(labels: Labels, selection: Selection, node: ir.Node, call: Call) ->
 
 
 class _Walk:
-    """Evaluates the edited graph node by node; where a size isn't what the selection says, it is written in."""
+    """Evaluates the edited graph node by node, and writes each size that differs from the selection's."""
 
     def __init__(self, labels: Labels, selection: Selection, model: ir.Model, twins: Twins) -> None:
         self.labels, self.selection, self.twins = labels, selection, twins
@@ -64,10 +64,10 @@ class _Walk:
             if isinstance(name, str):
                 set_attribute(self.twins[node], name, new)
         for index in range(max([len(call.inputs), *(i + 1 for i in changes if isinstance(i, int))])):
-            self._settle(node, call, index, changes.get(index))
+            self._correct_input(node, call, index, changes.get(index))
 
-    def _settle(self, node: ir.Node, call: Call, index: int, wanted: Array | None) -> None:
-        """Makes input `index`, where it is a size, have the value `wanted`, or the value that it had."""
+    def _correct_input(self, node: ir.Node, call: Call, index: int, wanted: Array | None) -> None:
+        """If input `index` is a size, make its value `wanted` or, if that is None, what it was."""
         twin = self.twins[node]
         tensor = call.inputs[index] if index < len(call.inputs) else None
         if wanted is None and (tensor is None or tensor.weight or tensor.value is None):
@@ -112,7 +112,7 @@ class _Walk:
             set_input(node, index, self.editor.weight(name, value))
 
     def _write_part(self, node: ir.Node, index: int, value: Array, known: Mask) -> None:
-        """Writes in the static elements of a size; the dynamic ones stay computed."""
+        """Write the static elements of a size; the dynamic ones stay computed."""
         static = self.editor.weight(f"{node.name}_static", known)
         sizes = self.editor.weight(f"{node.name}_sizes", value)
         choice = [static, sizes, node.inputs[index]]
@@ -120,7 +120,7 @@ class _Walk:
         node.replace_input_with(index, made)
 
     def _check(self, node: ir.Node, call: Call) -> None:
-        """Raises SurgeonError where the edited node's outputs don't have the shapes that the selection says."""
+        """Raise SurgeonError if an output shape of the edited node differs from the selection's."""
         for value, old, new in zip(node.outputs, call.outputs, self.twins[node].outputs, strict=False):
             fact, axes = self.facts.get(new, Fact()), self.labels.axes.get(value)
             if axes is None or old.shape is None or fact.shape is None:
@@ -135,7 +135,7 @@ class _Walk:
 
 
 def _drop_stale_shapes(labels: Labels, selection: Selection, twins: Twins) -> None:
-    """Forgets the stated shapes of inner values that no longer hold, and corrects those of outputs."""
+    """Remove declared shapes of inner values that are wrong now, and correct those of outputs."""
     for node in labels.model.graph.all_nodes():
         pairs = list(zip(node.outputs, twins[node].outputs, strict=True))
         for name, body in labels.evaluator.info(node).bodies.items():

@@ -1,4 +1,4 @@
-"""What one edit did to a network."""
+"""Steps: the changes of an edit to a network, which proofs check one by one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onnxsurgeon.neurons.selection import Selection
 class Step:
     """One change, from `before` to `after`.
 
-    selection: of the neurons of `labels`; None where the structure changed. same: the function must not change.
+    selection: of the neurons of `labels`; None if the structure changed. same: whether the function must stay the same.
     """
 
     what: str
