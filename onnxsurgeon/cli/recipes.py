@@ -18,7 +18,7 @@ DEPTH = 6  # of lists and mappings; operations need four
 
 
 def read(path: Path) -> list[Request]:
-    """The operations of a recipe. Raises UsageError where it can't be read, or one of them makes no sense."""
+    """The operations of a recipe. Raises UsageError where it can't be read, or an operation is wrong."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -45,7 +45,7 @@ def _from_yaml(text: str, path: Path) -> Written:
         mark = getattr(problem, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         raise UsageError(
-            f"{path.name}{where}: this is no YAML",
+            f"{path.name}{where}: this is not YAML",
             why=getattr(problem, "problem", None) or str(problem),
             fix="see the examples in onnxsurgeon edit --help",
         ) from None
@@ -79,7 +79,7 @@ def _from_json(text: str, path: Path) -> Written:
         entries = json.loads(text, object_pairs_hook=mapping, parse_int=str, parse_float=str, parse_constant=str)
     except json.JSONDecodeError as problem:
         raise UsageError(
-            f"{path.name}, line {problem.lineno}: this is no JSON",
+            f"{path.name}, line {problem.lineno}: this is not JSON",
             why=problem.msg,
             fix="see the examples in the README",
         ) from None
@@ -108,6 +108,6 @@ def _require_shallow(depth: int, where: str) -> None:
 
 def _require_key(name: Any, known: dict[str, Any], where: str) -> None:
     if not isinstance(name, str) or not name:
-        raise UsageError(f"{where}a key is no name", fix="write it like resize: {conv3: -16}")
+        raise UsageError(f"{where}a key is not a name", fix="write it like resize: {conv3: -16}")
     if name in known:
         raise UsageError(f"{where}{name!r} stands twice in one mapping", fix="leave one of them out")

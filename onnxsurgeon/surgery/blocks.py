@@ -158,7 +158,7 @@ class Activation:
     def build(self, site: Site) -> ir.Value:
         if self.kind not in ACTIVATIONS:
             raise UsageError(
-                f"there is no activation {self.kind!r}",
+                f"activation {self.kind!r} is unknown",
                 why=f"known: {', '.join(ACTIVATIONS)}",
                 fix="choose one of these",
             )

@@ -205,7 +205,7 @@ class Operations:
     ) -> None:
         """Take an input from a node that adds or concatenates; what nothing reads any more goes, too.
 
-        Raises UsageError where it is no such input.
+        Raises UsageError where the one does not feed the other, or the other does not add or concatenate.
         """
         from onnxsurgeon.surgery import rewire
 

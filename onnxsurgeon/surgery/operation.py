@@ -277,7 +277,9 @@ def requests(entry: Written) -> list[Request]:
     """What an entry of a recipe asks for. Raises UsageError where it describes no operation."""
     if not isinstance(entry.value, dict) or not entry.value:
         raise UsageError(
-            f"{entry.where}{str(entry)!r} is no operation", why=_known(OPERATIONS), fix="write it like remove: conv3"
+            f"{entry.where}{str(entry)!r} is not an operation",
+            why=_known(OPERATIONS),
+            fix="write it like remove: conv3",
         )
     named = [key for key in entry.value if key in OPERATIONS]
     if len(named) != 1:

@@ -50,14 +50,14 @@ class WidthRequest:
 
 
 def parse(text: str) -> WidthRequest:
-    """Raises UsageError where `text` is no request."""
+    """Raises UsageError where `text` does not ask for a width."""
     place = max(text.rfind("="), text.find("~") if "=" not in text else -1)
     name, rest = text[:place], text[place + (text[place : place + 1] == "=") :]
     inputs = name.endswith(".in")
     found = [_AMOUNT.fullmatch(part.strip()) for part in rest.split(",")]
     if place < 1 or not name or any(f is None for f in found) or (len(found) > 1 and not inputs):
         raise UsageError(
-            f"{text!r} is no width",
+            f"{text!r} is not a width",
             why="wanted: NAME=WIDTH, NAME=+N, NAME=-N, NAME=-N% (~ in place of = for as near as possible), "
             "or NAME.in=WIDTH,free,...",
             fix="for example conv3=-16, conv3~-16, fc=10 or fc.in=512,free",
@@ -157,7 +157,7 @@ def limits(
 ) -> Limits:
     """What bounds a resize, by the names of nodes; see `Network.resize`.
 
-    Raises UsageError where a neuron is to stay and to go.
+    Raises UsageError where a neuron must both stay and go.
     """
     by_node = max_new if isinstance(max_new, Mapping) else {}
     stay, go = ([_chosen(labels, name, places) for name, places in given.items()] for given in (keep, drop))
@@ -165,7 +165,7 @@ def limits(
         both = np.isin(labels.classes.root[chosen], labels.classes.root[np.concatenate([chosen[:0], *go])])
         if both.any():
             raise UsageError(
-                f"neuron {places[int(np.argmax(both))]} of {name} is to stay and to go",
+                f"neuron {places[int(np.argmax(both))]} of {name} can't both stay and go",
                 why=f"it is kept, and dropped by {', '.join(drop)}",
                 fix="leave it out of one of the lists",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,7 +162,7 @@ number = 3
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "own_samples.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", ["/nowhere"])
+    monkeypatch.setattr("sys.path", [*filter(None, sys.path)])
     monkeypatch.delitem(__import__("sys").modules, "own_samples", raising=False)
     return "own_samples"
 
