@@ -117,7 +117,7 @@ def test_one_text_is_a_list_and_units_are_those_of_the_shell() -> None:
     assert network["extra"].readers == ["conv2"]
     network.insert(osg.Conv(kernel=1), after="relu1")
     network.replace("conv2", "Separable")
-    network.resize("fc=3", keep={"fc": [0, "5-6"]})
+    network.resize("fc=3", keep={"fc": [0, "5-6"]}, drop={})
 
 
 WRONG = {

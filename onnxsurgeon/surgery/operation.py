@@ -46,7 +46,8 @@ class Takes:
 
     def taken(self, value: Any, name: str) -> Any:
         """The value that Python gave, checked."""
-        if value is None or (self.objects and not isinstance(value, str)):
+        nothing = value is None or (isinstance(value, Mapping) and not value)
+        if nothing or (self.objects and not isinstance(value, str)):
             return value
         return self.form.read(written(value), name)
 
