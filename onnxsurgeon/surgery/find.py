@@ -13,7 +13,7 @@ from onnxsurgeon.ops.nodes import constant
 
 
 def find(model: ir.Model, name: str) -> ir.Node:
-    """The node of the main graph that is called `name`. Raises UsageError where none is."""
+    """The node of the main graph called `name`. Raises UsageError where there is none."""
     names = {}
     for node in model.graph:
         if name_of(node) == name:
@@ -28,7 +28,7 @@ def find(model: ir.Model, name: str) -> ir.Node:
 
 
 def find_value(model: ir.Model, name: str) -> ir.Value:
-    """What a node, or an input of the graph, called `name` gives."""
+    """The graph's input called `name`, or the result of the node called so. Raises UsageError where neither is."""
     for value in model.graph.inputs:
         if value.name == name:
             return value
@@ -36,7 +36,7 @@ def find_value(model: ir.Model, name: str) -> ir.Value:
 
 
 def same_named(model: ir.Model, value: ir.Value) -> ir.Value:
-    """The value of the main graph that bears the name of `value`, which is of a copy."""
+    """The value of the main graph with the name of `value`, which belongs to a copy."""
     graph = model.graph
     for known in (*graph.inputs, *(v for node in graph for v in node.outputs)):
         if known.name == value.name:
@@ -45,13 +45,13 @@ def same_named(model: ir.Model, value: ir.Value) -> ir.Value:
 
 
 def dynamic_axes(labels: Labels, value: ir.Value) -> list[bool] | None:
-    """Per axis, whether its length follows the dynamic dims; None where the shape is not known."""
+    """For each axis, whether its length depends on a dynamic dim; None where the shape is unknown."""
     a, b = (facts[value].shape if value in facts else None for facts in labels.facts)
     return None if a is None or b is None or len(a) != len(b) else [n != m for n, m in zip(a, b, strict=True)]
 
 
 def data_inputs(labels: Labels, node: ir.Node) -> list[tuple[int, ir.Value]]:
-    """The inputs that are activations: neither weights nor sizes."""
+    """The inputs that hold data, not weights or sizes: index and value of each."""
     found = []
     for index, value in enumerate(node.inputs):
         fact = None if value is None or constant(value) is not None else labels.facts[0].get(value)

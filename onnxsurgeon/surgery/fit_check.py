@@ -22,9 +22,9 @@ def require_type(labels: Labels, source: ir.Value, target: ir.Value, what: str) 
     if any(f is None or f.value is not None for f in facts) or len({f.dtype for f in facts if f}) > 1:
         types = [str(ir.DataType(f.dtype)) if f else "unknown" for f in facts]
         raise UsageError(
-            f"{what} makes no sense",
+            f"{what}: the two don't hold data of one type",
             why=f"{source.name} is {types[0]}, {target.name} is {types[1]}",
-            fix="choose two of one type",
+            fix="choose two whose element types are equal",
         )
 
 
@@ -52,7 +52,7 @@ def require_fit(before: Labels, model: ir.Model, what: str) -> None:
 
 
 def _forget_stated(before: ir.Model, model: ir.Model) -> None:
-    """Shapes that the file states are forgotten behind what changed: they may no longer hold, and would be believed."""
+    """Forgets the shapes that the file states behind what changed: they may be wrong now, and would be believed."""
     old = {name_of(node): [v and v.name for v in node.inputs] for node in before.graph}
     touched: set[ir.Value] = set()
     for node in model.graph:
@@ -71,7 +71,7 @@ def _bodies(node: ir.Node) -> list[ir.Graph]:
 
 
 def _refused(before: Labels, labels: Labels) -> str:
-    """The first node that can't work on the shapes that it gets, where one can't."""
+    """The first node that can't work on its inputs' shapes, as text; empty where all can."""
     evaluator, model = labels.evaluator, labels.model
     facts = evaluator.input_facts(model, before.sizes[0])
     for node in model.graph:
@@ -104,7 +104,7 @@ def _misfits(before: Labels, labels: Labels) -> Iterator[str]:
 
 
 def _at_sizes(before: Labels, labels: Labels) -> Iterator[str]:
-    """What would be empty, or of another rank, at these sizes of the dynamic dims."""
+    """Values that would be empty, or have another rank, at some sizes of the dynamic dims."""
     for sizes in _sizes(before):
         try:
             old = {v.name: f.shape for v, f in _facts(before, sizes).items()}
@@ -131,7 +131,7 @@ def _facts(labels: Labels, sizes: Sizes) -> Facts:
 
 
 def _sizes(before: Labels) -> Iterator[Sizes]:
-    """Sizes of the dynamic dims to look at: all ones, and those of all samples where the graph has bodies to choose."""
+    """The sizes of the dynamic dims to check: all 1; if the graph has subgraphs, also those of all samples."""
     yield {}
     if before.sizes[0] and any(_bodies(node) for node in before.model.graph):
         seen = [before.sizes[0]]
@@ -142,7 +142,7 @@ def _sizes(before: Labels) -> Iterator[Sizes]:
 
 
 def _parted(before: Labels, labels: Labels) -> Iterator[str]:
-    """What was equally long by the rule of a node, and no longer is."""
+    """Axes that an operator needs to be equally long, and that no longer are."""
     old = {call.name: node for node, call in before.calls.items()}
     for call in labels.calls.values():
         node = old.get(call.name)

@@ -1,4 +1,4 @@
-"""More outputs for each group of a grouped convolution, where its groups are those of an input that can't change."""
+"""Adds outputs to each group of a grouped convolution whose input can't change, so the number of groups stays."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from onnxsurgeon.surgery.rewire import applied
 
 
 def multiply(model: ir.Model, name: str, added: int, growth: Growth) -> Step | None:
-    """`added` outputs more, as many for each group, behind the group's own; None where the node can't have them.
+    """Adds `added` outputs, equally many to each group; None where the node can't have them.
 
-    What reads them sees neurons of its own, and gets zeros for them.
+    The weights of the nodes that read them start at zero.
     """
     node = find(model, name)
     place = convolution_of(node)
@@ -45,7 +45,7 @@ def multiply(model: ir.Model, name: str, added: int, growth: Growth) -> Step | N
 
 
 def _lengthen(node: ir.Node, weight: int, positions: np.ndarray, growth: Growth) -> None:
-    """The convolution's own weights, with rows for the new outputs."""
+    """Adds rows for the new outputs to the convolution's own weights."""
     new = positions < 0
     for index, value in enumerate(node.inputs[weight:], weight):
         tensor = constant(value)

@@ -1,4 +1,4 @@
-"""Fresh nodes behind others, or in their place."""
+"""Inserts new nodes behind others, or puts them in the place of others."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from onnxsurgeon.arrays import FloatArray
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.names import name_of, result_of
 from onnxsurgeon.edit.inits import INITS
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.model.editor import Editor, copied, feed, free_name, remove_dead
+from onnxsurgeon.model.editor import Editor, copied, feed, free_name, set_input
 from onnxsurgeon.ops.nodes import constant, convolution_of, kind_of
 from onnxsurgeon.ops.registry import of_kind
 from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Block, Conv, Linear, Site
@@ -31,19 +32,15 @@ def insert(
     name: str | None = None,
     seed: int = 0,
 ) -> list[Step]:
-    """Puts a block between a node (or an input) and what reads it, or those of its readers that are named.
+    """Inserts a block between a node (or an input of the graph) and the nodes that read it.
 
-    Raises UsageError where the block does not fit behind the node.
+    readers: names of the nodes that read the block; by default all, and the output of the graph too. name: of the new
+    node. Raises UsageError where the block does not fit behind the node.
     """
     labels = label(model, rewritten=False)
     editor = Editor(copied(model))
     value = find_value(editor.model, after)
-    uses = [(use.node, use.idx) for use in value.uses()]
-    if readers is not None:
-        uses = [(node, index) for node, index in uses if name_of(node) in readers]
-        missing = set(readers) - {name_of(node) for node, _ in uses}
-        if missing:
-            raise UsageError(f"{', '.join(sorted(missing))} does not read {after}", fix="see onnxsurgeon inspect -v")
+    uses = _uses(value, after, readers)
     to_output = readers is None and value.is_graph_output()
     kind = type(block).__name__.lower() if not isinstance(block, Activation) else block.kind.lower()
     chosen = free_name(name or f"{after}.{kind}", editor.node_names)
@@ -57,41 +54,49 @@ def insert(
     return [Step(f"insert {chosen} after {after}", model, after_model, same=neutral)]
 
 
+def _uses(value: ir.Value, name: str, readers: Sequence[str] | None) -> list[tuple[ir.Node, int]]:
+    """The inputs of nodes that read `value`, called `name`: of all nodes, or of those that are named."""
+    uses = [(node, index) for node, index in value.uses() if readers is None or name_of(node) in readers]
+    if missing := set(readers or ()) - {name_of(node) for node, _ in uses}:
+        raise UsageError(f"{', '.join(sorted(missing))} does not read {name}", fix="see onnxsurgeon inspect -v")
+    return uses
+
+
 def _site(labels: Labels, editor: Editor, value: ir.Value, name: str, init: str, seed: int) -> Site:
     original = same_named(labels.model, value)
     fact = labels.facts[0].get(original)
     require_type(labels, original, original, name)
     if fact is None or fact.shape is None or not ir.DataType(fact.dtype).is_floating_point():
         raise UsageError(
-            f"nothing can stand at {name}",
-            why="its shape is not known, or it holds no floats",
-            fix="choose a node whose output is of floats",
+            f"no block can be inserted at {name}",
+            why="the shape there is unknown, or the elements are not floats",
+            fix="choose a node whose output holds floats",
         )
     found = value_axis(labels, original)
     axis = found[0] if found else (1 if len(fact.shape) > 2 else len(fact.shape) - 1)
     again = labels.facts[1].get(original)
     if not fact.shape or again is None or again.shape is None or again.shape[axis] != fact.shape[axis]:
         raise UsageError(
-            f"{name} has no axis of neurons to work along",
+            f"no block can be inserted at {name}: there is no channel axis",
             why=f"the shape there is {list(fact.shape)}",
-            fix="choose a node with channels; see onnxsurgeon inspect",
+            fix="choose a node with channels: onnxsurgeon inspect shows them",
         )
     opset = labels.evaluator.versions[""]
     return Site(editor, value, fact.shape, axis, ir.DataType(fact.dtype), opset, name, init, seed)
 
 
 def replace(model: ir.Model, name: str, block: Block, *, init: str = "he", seed: int = 0, what: str = "") -> list[Step]:
-    """Puts a fresh block in the place of a node with one activation as input. Its output keeps its shape.
+    """Replaces a node with one data input by a new block whose output has the same shape.
 
-    Raises UsageError, InfeasibleError where the block's output has another shape than that of the node.
+    Raises UsageError where the node has several data inputs, InfeasibleError where the output's shape would change.
     """
     labels, node = label(model, rewritten=False), find(model, name)
     given = data_inputs(labels, node)
     if len(given) != 1 or any(v is not result_of(node) and (v.uses() or v.is_graph_output()) for v in node.outputs):
         raise UsageError(
             f"{name} can't be replaced",
-            why=f"it has {len(given)} activations as inputs, and not one",
-            fix="remove it, and insert what is to stand there",
+            why=f"it has {len(given)} data inputs, or several outputs in use; it must have one of each",
+            fix="remove it, and insert the new node",
         )
     require_type(labels, given[0][1], result_of(node), f"replacing {name}")
     editor = Editor(copied(model))
@@ -108,22 +113,21 @@ def replace(model: ir.Model, name: str, block: Block, *, init: str = "he", seed:
 
 
 def activation(model: ir.Model, name: str, kind: str) -> list[Step]:
-    """Another activation in the place of one. Raises UsageError where `name` is none."""
+    """Replaces an activation by another kind. Raises UsageError where the node `name` is not an activation."""
     node = find(model, name)
     if kind_of(node) != "activation":
         raise UsageError(
-            f"{name} ({node.op_type}) is no activation",
-            why=f"these are: {', '.join(of_kind('activation'))}",
-            fix="use replace",
+            f"{name} ({node.op_type}) is not an activation",
+            why=f"activations are {', '.join(of_kind('activation'))}",
+            fix="use replace for other nodes",
         )
     return replace(model, name, Activation(kind), what=f"activation {name}: {kind}")
 
 
 def separate(model: ir.Model, name: str, *, init: str = "closest", seed: int = 0) -> list[Step]:
-    """A convolution becomes a depthwise one and a pointwise one, of the same strides, pads and output.
+    """Replaces a convolution by a depthwise and a pointwise one with the same strides, pads and output shape.
 
-    init: what their weights start as, a word of `SPLIT`.
-    Raises UsageError where the node is no ordinary convolution.
+    init: how their weights start, a word of `SPLIT`. Raises UsageError where the node is not a Conv of one group.
     """
     node = find(model, name)
     place = convolution_of(node)
@@ -132,33 +136,30 @@ def separate(model: ir.Model, name: str, *, init: str = "closest", seed: int = 0
     if place is None or tensor is None or place.groups(labels.evaluator.attributes(node)) > 1:
         raise UsageError(
             f"{name} ({node.op_type}) can't be made separable",
-            why="it is no Conv of one group",
-            fix="name a Conv of one group with constant weights",
+            why="it is not a Conv of one group with constant weights",
+            fix="choose another node",
         )
-    weight = np.asarray(tensor.numpy(), np.float64)
+    editor = Editor(copied(model))
+    twin = find(editor.model, name)
+    deep, point = _factors(np.asarray(tensor.numpy(), np.float64), init, seed)
+    kind = tensor.dtype
+    first = editor.weight(f"{name}.depthwise.weight", deep.astype(kind.numpy()), kind)
+    second = editor.weight(f"{name}.pointwise.weight", point.astype(kind.numpy()), kind)
+    spread = [a for key, a in twin.attributes.items() if key != "group"] + [ir.AttrInt64("group", len(deep))]
+    read = [twin.inputs[place.data], first]
+    deeper = editor.node("Conv", read, spread, name=f"{name}.depthwise", before=twin)[0]
+    twin.attributes.clear()
+    twin.replace_input_with(place.data, deeper)
+    set_input(twin, place.weight, second)
+    after = editor.finished()
+    require_fit(labels, after, f"separate {name}")
+    return [Step(f"separate {name}", model, after)]
+
+
+def _factors(weight: FloatArray, init: str, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Weights of a depthwise and a pointwise convolution in the place of one, shape (out, channels, ...)."""
     out, channels, *kernel = weight.shape
     split = INITS[init].split
     assert split is not None, "`blocks.block` lets no other word through"
     deep, point = split(weight, np.random.default_rng([seed, out, channels]))
-    editor = Editor(copied(model))
-    twin = find(editor.model, name)
-    parts = [array.astype(tensor.dtype.numpy()) for array in (deep.reshape(channels, 1, *kernel), point[..., None])]
-    first = editor.weight(f"{name}.depthwise.weight", parts[0], tensor.dtype)
-    shape = (out, channels, *(1 for _ in kernel))
-    second = editor.weight(f"{name}.pointwise.weight", parts[1].reshape(shape), tensor.dtype)
-    spread = [a for key, a in twin.attributes.items() if key != "group"]
-    deeper = editor.node(
-        "Conv",
-        [twin.inputs[place.data], first],
-        [*spread, ir.AttrInt64("group", channels)],
-        name=f"{name}.depthwise",
-        before=twin,
-    )[0]
-    old_weight = twin.inputs[place.weight]
-    twin.attributes.clear()
-    twin.replace_input_with(place.data, deeper)
-    twin.replace_input_with(place.weight, second)
-    remove_dead(old_weight)
-    after = editor.finished()
-    require_fit(labels, after, f"separate {name}")
-    return [Step(f"separate {name}", model, after)]
+    return deep.reshape(channels, 1, *kernel), point.reshape(out, channels, *(1 for _ in kernel))

@@ -1,4 +1,4 @@
-"""Kernels of convolutions that grow and shrink, while the output's size and, growing, its values stay."""
+"""Resizes kernels of convolutions. The output keeps its shape; where the kernel grows, it keeps its values too."""
 
 from __future__ import annotations
 
@@ -22,33 +22,20 @@ MAX = 255  # along one axis
 
 
 def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
-    """A kernel of another size for a Conv or ConvTranspose; `size` is one number, or one along each axis of space.
+    """Gives a Conv or ConvTranspose a kernel of another size: one number, or one for each spatial axis.
 
-    What is new is zero around the centre; what goes is farthest from the centre, on the side of the least weight.
-    Pads follow. Raises UsageError where the node is no convolution, or the size makes no sense.
+    New elements are zeros around the old kernel. Elements go from the border, on the side with the smaller weights.
+    Pads follow. Raises UsageError where the node is not a convolution, or can't have this size.
     """
     node = find(model, name)
     place = convolution_of(node)
     tensor = None if place is None else constant(node.inputs[place.weight])
     if place is None or tensor is None:
-        raise UsageError(f"{name} ({node.op_type}) is no convolution with constant weights", fix="name a Conv")
+        raise UsageError(f"{name} ({node.op_type}) is not a convolution with constant weights", fix="name a Conv")
     labels = label(model, rewritten=False)
     old = tuple(tensor.shape.numpy())[2:]
-    new = (size,) * len(old) if isinstance(size, int) else tuple(size)
-    if len(new) != len(old) or any(not 1 <= k <= MAX for k in new):
-        raise UsageError(
-            f"a kernel of {_text(new)} makes no sense for {name}",
-            why=f"it has one of {_text(old)}",
-            fix="give one size, or one for each axis of space",
-        )
-    given = labels.evaluator.attributes(node)
-    odd = any((b - a) % 2 for a, b in zip(old, new, strict=True))
-    if odd and str(given.get("auto_pad") or "NOTSET").startswith("SAME"):
-        raise UsageError(
-            f"a kernel of {_text(new)} would shift the output of {name}",
-            why=f"it has one of {_text(old)}, and its pads depend on the input's size (auto_pad)",
-            fix="change the kernel by an even number",
-        )
+    new, given = (size,) * len(old) if isinstance(size, int) else tuple(size), labels.evaluator.attributes(node)
+    _require_size(name, old, new, given)
     energy = np.square(np.asarray(tensor.numpy(), np.float64)).sum(axis=(0, 1))
     windows = [_window(energy, axis, b) for axis, b in enumerate(new)]
     editor = Editor(copied(model))
@@ -59,13 +46,32 @@ def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
     return [Step(said, model, after, same=all(b >= a for a, b in zip(old, new, strict=True)))]
 
 
+def _require_size(name: str, old: Sequence[int], new: Sequence[int], given: dict[str, Any]) -> None:
+    """Raises UsageError where a kernel of size `old` can't become one of size `new`. given: the node's attributes."""
+    if len(new) != len(old) or any(not 1 <= k <= MAX for k in new):
+        raise UsageError(
+            f"{name} can't have a kernel of {_text(new)}",
+            why=f"it has one of {_text(old)}; sizes along an axis go from 1 to {MAX}",
+            fix="give one size, or one for each spatial axis",
+        )
+    odd = any((b - a) % 2 for a, b in zip(old, new, strict=True))
+    if odd and str(given.get("auto_pad") or "NOTSET").startswith("SAME"):
+        raise UsageError(
+            f"a kernel of {_text(new)} would shift the output of {name}",
+            why=f"it has one of {_text(old)}, and its pads depend on the input's size (auto_pad)",
+            fix="change the kernel by an even number",
+        )
+
+
 def _text(kernel: Sequence[int]) -> str:
     return "x".join(str(k) for k in kernel)
 
 
 def _window(energy: Any, axis: int, size: int) -> tuple[Any, int]:
-    """Positions along one axis, -1 for new ones, and how many elements come before the old first one (less than 0:
-    so many go)."""
+    """The old position of each element along one axis, -1 for new ones; and how many new ones are in front.
+
+    The second is negative where elements in front go.
+    """
     old = energy.shape[axis]
     if size >= old:
         before = (size - old) // 2
@@ -107,11 +113,11 @@ def _shape(
 
 
 def _crop(editor: Editor, node: ir.Node, place: Convolution, crop: Sequence[int]) -> None:
-    """A smaller kernel without pads is to see less of the input."""
+    """Crops the input for a smaller kernel that has no pads left to give up."""
     if place.transposed:
         raise UsageError(
             f"the kernel of {node.name} can't shrink so far",
-            why="its output would be smaller, and it has no pads that could give way",
+            why="its output would get smaller, and there are no pads to remove instead",
             fix="shrink it by less",
         )
     space = len(crop) // 2

@@ -1,4 +1,4 @@
-"""Nodes and edges that come and go. What has to be equally wide is made so first, as a resize of its own."""
+"""Removes nodes, adds and removes edges. Where this needs equal numbers of channels, a resize comes first."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ Align = Literal["auto", "grow", "shrink", "both"]
 
 @dataclass(frozen=True)
 class Choices:
-    """How widths are made equal, by what neurons go, and what new ones are made of.
+    """How two nodes get equally many channels: which go, by importance, and how new ones start.
 
-    align: grow the smaller side, shrink the bigger, change both, or the first of these that can be done.
+    align: grow the smaller side, shrink the larger one, change both, or the first of these that works.
     """
 
     align: Align = "auto"
@@ -46,7 +46,7 @@ DEFAULT = Choices()
 
 
 def align(labels: Labels, pairs: Sequence[tuple[Ids, Ids]], names: tuple[str, str], choices: Choices) -> Step | None:
-    """The resize after which both axes of each pair are equally long; None where they are. Raises InfeasibleError."""
+    """The resize that makes the axes of each pair equally long; None where they are. Raises InfeasibleError."""
     if all(len(a) == len(b) for a, b in pairs):
         return None
     ways = {
@@ -68,8 +68,8 @@ def align(labels: Labels, pairs: Sequence[tuple[Ids, Ids]], names: tuple[str, st
     a, b = next(pair for pair in pairs if len(pair[0]) != len(pair[1]))
     shared = np.intersect1d(labels.classes.root[a], labels.classes.root[b])
     raise InfeasibleError(
-        f"{names[0]} ({len(a)} wide) and {names[1]} ({len(b)} wide) can't be made equally wide; nothing was changed",
-        why="a size cycle: one is as wide as the other and more" if shared.size else _frozen(labels, a, b),
+        f"{names[0]} ({len(a)} channels) and {names[1]} ({len(b)}) can't get equally many; nothing was changed",
+        why="a size cycle: one has the channels of the other and more" if shared.size else _frozen(labels, a, b),
         fix="choose other nodes" if choices.align == "auto" else "allow other ways with `align=auto`",
     )
 
@@ -82,16 +82,17 @@ def _frozen(labels: Labels, a: Ids, b: Ids) -> str:
 def _aligned(
     labels: Labels, first: ir.Value, second: ir.Value, names: tuple[str, str], choices: Choices
 ) -> tuple[list[Step], Labels]:
-    """Makes two values of a labelled model equally wide; the steps, and the labels after them."""
+    """Gives two values of a labelled model equally many channels; the steps, and the labels after them."""
     a, b = value_axis(labels, first), value_axis(labels, second)
     step = align(labels, [(a[1], b[1])], names, choices) if a is not None and b is not None else None
     return ([step], label(step.after, rewritten=False)) if step is not None else ([], labels)
 
 
 def remove(model: ir.Model, name: str, *, through: str | None = None, choices: Choices = DEFAULT) -> list[Step]:
-    """Takes a node out: what fed it feeds its readers.
+    """Removes a node: the nodes that read it read its input instead.
 
-    through: the producer that takes its place, where it has several. Raises UsageError, InfeasibleError.
+    through: the node that feeds the chosen input, where there are several. Raises UsageError where the input or the
+    output is not unique, InfeasibleError where shapes can't fit.
     """
     labels, node = label(model, rewritten=False), find(model, name)
     source, result = _passage(labels, node, through), result_of(node)
@@ -106,7 +107,7 @@ def remove(model: ir.Model, name: str, *, through: str | None = None, choices: C
 
 
 def _passage(labels: Labels, node: ir.Node, through: str | None) -> ir.Value:
-    """The input that takes the place of a node's output."""
+    """The input that replaces a node's output."""
     given = [value for _, value in data_inputs(labels, node)]
     used = [v for v in node.outputs if v.uses() or v.is_graph_output()]
     if len(used) != 1:
@@ -122,7 +123,7 @@ def _passage(labels: Labels, node: ir.Node, through: str | None) -> ir.Value:
         )
     if through is None and len(set(names)) != 1:
         raise UsageError(
-            f"{name_of(node)} has {len(given)} inputs; which one is to take its place?",
+            f"{name_of(node)} has {len(given)} inputs; name the one that replaces it",
             why=f"they come from {', '.join(names) or 'weights alone'}",
             fix="name one with `through`, or disconnect the others first",
         )
@@ -143,10 +144,10 @@ def _checked(editor: Editor, before: Labels, what: str) -> Step:
 def connect(
     model: ir.Model, source: str, target: str, *, position: int | None = None, choices: Choices = DEFAULT
 ) -> list[Step]:
-    """Feeds `source` into a node that adds or concatenates, as input number `position` (the last by default).
+    """Makes a node that adds or concatenates read `source` too, as input number `position` (by default the last).
 
-    What reads a longer concatenation gets new columns of zeros: the function stays. Raises UsageError where `target`
-    takes no more inputs, InfeasibleError where widths or shapes can't fit.
+    Readers of a longer concatenation get new columns of zeros, so the function stays. Raises UsageError where `target`
+    takes no more inputs, InfeasibleError where shapes can't fit.
     """
     joint = find(model, target)
     at = len(joint.inputs) if position is None else position
@@ -178,7 +179,7 @@ def _widen(joint: ir.Node, at: int, value: ir.Value) -> None:
 
 
 def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choices) -> Step:
-    """A Concat with one more input; its readers see neurons of their own, of which some are new."""
+    """Adds an input to a Concat; its readers get new neurons in that place."""
     editor = Editor(copied(model))
     _widen(find(editor.model, target), at, find_value(editor.model, source))
     wide = editor.finished()
@@ -205,7 +206,7 @@ def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choic
 
 
 def applied(labels: Labels, selection: Selection, source: ir.Model, growth: Growth, what: str) -> ir.Model:
-    """`source` after the selection. Raises InfeasibleError where what reads a node also makes it."""
+    """`source` after the selection. Raises InfeasibleError where a node depends on the size of its own readers."""
     try:
         return apply(labels, selection, source, growth)
     except InfeasibleError:
@@ -241,9 +242,9 @@ def _gap(labels: Labels, axis: Ids, before: int, count: int) -> Selection:
 
 
 def disconnect(model: ir.Model, source: str, target: str) -> list[Step]:
-    """Takes an edge out of a node that adds or concatenates; what remains keeps exactly its neurons.
+    """Removes an input of a node that adds or concatenates; the other inputs keep their neurons.
 
-    Raises UsageError where there is no such edge, InfeasibleError where the result would not fit.
+    Raises UsageError where `source` does not feed `target`, InfeasibleError where shapes can't fit.
     """
     joint = find(model, target)
     places = [i for i, value in enumerate(joint.inputs) if value is not None and _maker(value) == source]

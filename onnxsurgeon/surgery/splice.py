@@ -1,4 +1,4 @@
-"""A sub-graph of another file between a node and what reads it."""
+"""Inserts a sub-graph of another model between a node and the nodes that read it."""
 
 from __future__ import annotations
 
@@ -28,20 +28,14 @@ def splice(
     prefix: str = "spliced.",
     choices: Choices = DEFAULT,
 ) -> list[Step]:
-    """Puts a sub-graph of another model between a node and all that reads it.
+    """Inserts a sub-graph of another model between a node and all nodes that read it.
 
-    entry: the value of the other model that the node's output takes the place of (its only input by default).
-    exit: what the readers read then (its only output by default). A node's name means its first output. Both sides are
-    made equally wide, if need be.
-    Raises UsageError, InfeasibleError.
+    entry: the value of the other model that the node's output replaces, by default its only input. exit: the value
+    that the readers read then, by default its only output. A node's name means its first output. If the two models
+    differ in channels there, they are resized first.
+    Raises UsageError where a name or an opset is wrong, InfeasibleError where shapes can't fit.
     """
-    versions = [m.opset_imports.get("", m.opset_imports.get("ai.onnx", 0)) for m in (model, other)]
-    if versions[0] != versions[1]:
-        raise UsageError(
-            "the models have different opsets",
-            why=f"{versions[0]} and {versions[1]}",
-            fix="convert one with onnx.version_converter",
-        )
+    _require_same_opset(model, other)
     joined = copied(model)
     opened = _transplant(Editor(joined), other, entry, exit, prefix)
     host = find_value(joined, after)
@@ -63,6 +57,16 @@ def splice(
     result = editor.finished()
     require_fit(label(model, rewritten=False), result, f"splice after {after}")
     return [Step(f"splice after {after}", model, result)]
+
+
+def _require_same_opset(model: ir.Model, other: ir.Model) -> None:
+    versions = [m.opset_imports.get("", m.opset_imports.get("ai.onnx", 0)) for m in (model, other)]
+    if versions[0] != versions[1]:
+        raise UsageError(
+            "the models have different opsets",
+            why=f"{versions[0]} and {versions[1]}",
+            fix="convert one with onnx.version_converter",
+        )
 
 
 def _named(model: ir.Model, name: str) -> ir.Value:
@@ -99,14 +103,14 @@ def _transplant(editor: Editor, other: ir.Model, entry: str | None, exit: str | 
 
 
 def _looks(other: ir.Model, value: ir.Value) -> tuple[ir.Shape, ir.TypeProtocol]:
-    """The shape and the type of a value: as the other model states them, or as they follow."""
+    """The shape and the type of a value, as the other model states them, or inferred."""
     if value.shape is not None and value.type is not None:
         return value.shape, value.type
     labels = label(other, rewritten=False)
     known = same_named(labels.model, value)
     fact, moving = labels.facts[0].get(known), dynamic_axes(labels, known)
     if fact is None or fact.shape is None or moving is None:
-        raise UsageError(f"the shape of {value.name} is not known", fix="choose a value whose shape the file states")
+        raise UsageError(f"the shape of {value.name} is unknown", fix="choose a value whose shape the file states")
     sizes = [None if moves else size for size, moves in zip(fact.shape, moving, strict=True)]
     return ir.Shape(sizes), ir.TensorType(ir.DataType(fact.dtype))
 
