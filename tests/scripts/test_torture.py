@@ -18,4 +18,4 @@ def test_random_edits_are_proven(path: Path, capsys: pytest.CaptureFixture[str])
     proven = torture(path, edits=EDITS, seed=3)
     said = capsys.readouterr().out
     assert proven == EDITS, said
-    assert " resize" in said
+    assert " resize" in said or path.stem == "xor"  # which has no layer to narrow by then
