@@ -20,6 +20,8 @@ from onnxsurgeon.ops.call import Fact, Tensor, ValueCall
 from onnxsurgeon.ops.nodes import attributes, constant, domain_of, is_constant, operator_of, schema
 from onnxsurgeon.ops.registry import Flow
 from onnxsurgeon.ops.shape_inference import Refused, ShapeRule, inferred
+from onnxsurgeon.ops.size_arrays import key_of, static
+from onnxsurgeon.ops.size_expressions import is_static
 
 LARGEST_VALUE = 4096  # elements of the largest integer tensor whose value is kept
 INDEX_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
@@ -208,7 +210,7 @@ class Evaluator:
         if definition is None or any(f is not None and (f.shape is None or not f.dtype) for f in inputs):
             return [Fact()] * count
         values = tuple(None if f is None or f.value is None else f.value.tobytes() for f in inputs)
-        types = tuple(None if f is None else (f.dtype, f.shape) for f in inputs)
+        types = tuple(None if f is None else (f.dtype, key_of(f.shape)) for f in inputs)
         memo = (*key, described.comparable, types, values, count)
         if memo not in self._inferred:
             given = [None if f is None else (f.dtype, f.shape or (), f.value) for f in inputs]
@@ -260,18 +262,15 @@ def _dtype(array: Array) -> int:
 UNKNOWN = Fact()
 
 
-def tensor(value: ir.Value, first: Facts, second: Facts) -> Tensor:
-    """The value as a rule sees it: its facts at both samples, combined."""
-    a, b = first.get(value, UNKNOWN), second.get(value, UNKNOWN)
+def tensor(value: ir.Value, first: Facts, second: Facts, expressions: Facts) -> Tensor:
+    """The value as a rule sees it: its facts at two samples, and what of them follows from static sizes alone."""
+    a, b, e = first.get(value, UNKNOWN), second.get(value, UNKNOWN), expressions.get(value, UNKNOWN)
     name, weight = value.name or "", constant(value) is not None
     if a.shape is None:
         return Tensor(name, weight=weight)
     other = b.shape if b.shape is not None and len(b.shape) == len(a.shape) else None
-    dynamic = (other is None,) * len(a.shape)
-    if other is not None and other != a.shape:
-        dynamic = tuple(n != m for n, m in zip(a.shape, other, strict=True))
+    dynamic = tuple(not is_static(n) for n in (a.shape if weight else e.shape or (None,) * len(a.shape)))
     known = None
     if a.value is not None:
-        alike = b.value is not None and np.shape(b.value) == np.shape(a.value)
-        known = np.asarray(a.value == b.value) if alike else np.zeros(np.shape(a.value), np.bool_)
+        known = np.full(np.shape(a.value), weight) if weight or e.value is None else static(e.value)
     return Tensor(name, a.shape, dynamic, a.value, known, other, weight)

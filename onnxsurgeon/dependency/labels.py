@@ -17,8 +17,9 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.dependency.dynamic_dims import Samples, samples
-from onnxsurgeon.dependency.facts import INDEX_TYPES, Evaluator, Facts, tensor
+from onnxsurgeon.dependency.facts import INDEX_TYPES, Evaluator, tensor
 from onnxsurgeon.dependency.rewrites import KnownModel, rewrite
+from onnxsurgeon.dependency.size_facts import AllFacts, all_facts
 from onnxsurgeon.neurons.relations import INPUT, OUTPUT, Axes, Classes, Free, Relations
 from onnxsurgeon.ops import Call, Operator, Tensor
 from onnxsurgeon.ops.nodes import constant, is_constant, operator_of
@@ -62,7 +63,7 @@ class Labels:
     model: ir.Model
     evaluator: Evaluator
     sizes: Samples
-    facts: tuple[Facts, Facts]
+    facts: AllFacts
     relations: Relations = field(default_factory=Relations)
     axes: dict[ir.Value, Axes] = field(default_factory=dict)
     uses: dict[Use, Axes] = field(default_factory=dict)
@@ -139,10 +140,10 @@ def label(
     the model if that ties fewer neurons. original: the model that `model` computes the same as with other weights.
     """
     evaluator = Evaluator(model)
-    best: tuple[int, Samples, tuple[Facts, Facts]] | None = None
+    best: tuple[int, Samples, AllFacts] | None = None
     for sizes in samples(model, shapes or {}):
         try:
-            facts = evaluator.run(sizes[0]), evaluator.run(sizes[1])
+            facts = all_facts(evaluator, sizes[0], sizes[1])
         except ValueError:  # the graph does not accept these sizes (broadcasting)
             continue
         missing = sum(f.shape is None for f in facts[0].values())
@@ -152,7 +153,7 @@ def label(
             break
     if best is None:
         sizes = next(samples(model, shapes or {}))
-        best = 0, sizes, ({}, {})
+        best = 0, sizes, ({}, {}, {})
     known = KnownModel(model, evaluator, best[2])
     if rewritten:
         known = rewrite(known)

@@ -17,6 +17,7 @@ from onnxsurgeon.ops.gradient import GradientCall, derivative
 from onnxsurgeon.ops.registry import MICROSOFT, Operator, add
 from onnxsurgeon.ops.shape_inference import ShapeRule, like
 from onnxsurgeon.ops.signatures import signature
+from onnxsurgeon.ops.size_arrays import maximum, minimum
 
 ACTIVATION = replace(UNARY, kind="activation")
 
@@ -116,7 +117,9 @@ def clip_bounds(call: Call) -> tuple[float, float] | None:
 
 def clipped(call: ValueCall) -> Array:
     low, high = (call.parameter(name, index) for name, index in (("min", 1), ("max", 2)))
-    return np.asarray(np.clip(call.inputs[0], low, high)).astype(call.inputs[0].dtype)
+    result = np.asarray(call.inputs[0])
+    result = result if low is None else maximum(result, low)
+    return (result if high is None else minimum(result, high)).astype(call.inputs[0].dtype)
 
 
 add("Clip", ACTIVATION, value=clipped, bounds=clip_bounds, gradient=(clip_gradient,))

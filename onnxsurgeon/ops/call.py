@@ -14,6 +14,7 @@ from onnxsurgeon.arrays import Array, Ids, Mask, Shape
 from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.neurons.relations import Axes, Axis, Relations
 from onnxsurgeon.neurons.signature import Operand
+from onnxsurgeon.ops.size_arrays import Sizes
 
 Changes = dict[str | int, Any]  # attribute name or input index -> its new value (None: remove the attribute)
 
@@ -116,6 +117,13 @@ class ValueCall(Parameters):
 
     def static(self, index: int) -> Array | None:
         return self.inputs[index] if index < len(self.inputs) else None
+
+
+@dataclass(frozen=True)
+class SizeCall(ValueCall):
+    """One node whose sizes may be expressions over dynamic dims. shapes: of the inputs, () where one is absent."""
+
+    shapes: Sequence[Sizes] = ()
 
 
 class UnknownShape(Exception):

@@ -11,6 +11,8 @@ from onnxsurgeon.neurons.relations import WORKED, Axes, Axis
 from onnxsurgeon.ops.call import Call, Fact
 from onnxsurgeon.ops.registry import Flow, Given, add
 from onnxsurgeon.ops.shape_inference import Attributes
+from onnxsurgeon.ops.size_arrays import agreed
+from onnxsurgeon.ops.size_expressions import UndecidedError
 
 UNTIED = "what goes around a loop can't be cut alike"
 SCAN_SINCE = 9  # before, it is a loop over batches
@@ -27,14 +29,17 @@ def branch_outputs(attributes: Attributes, given: Given, returned: Mapping[str, 
     live = branch(given)
     if live is not None:
         return returned[live]
-    return [Fact(a.dtype, a.shape if a.shape == b.shape else None) for a, b in zip(then, other, strict=True)]
+    return [Fact(a.dtype, agreed(a.shape, b.shape)) for a, b in zip(then, other, strict=True)]
 
 
 def branch(given: Given) -> str | None:
     condition = given[0]
     if condition is None or condition.value is None:
         return None
-    return "then_branch" if bool(np.all(condition.value)) else "else_branch"
+    try:
+        return "then_branch" if bool(np.all(condition.value)) else "else_branch"
+    except UndecidedError:  # it depends on a dynamic dim
+        return None
 
 
 def if_(call: Call) -> Sequence[Axes | None]:

@@ -182,7 +182,14 @@ CONV = Operator(
     neutral={2: 0.0},
 )
 
-add("Conv", CONV, linear=PATCHES, convolution=Convolution(), gradient=(conv_data, conv_weight, conv_bias))
+add(
+    "Conv",
+    CONV,
+    sizes=lambda call: convolved(1)(call.attributes, call.shapes)[0],
+    linear=PATCHES,
+    convolution=Convolution(),
+    gradient=(conv_data, conv_weight, conv_bias),
+)
 add(
     "ConvTranspose",
     signature("n (g i) *, (g i) o *, (g o) -> n (g o) *", g="group"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import reduce
 from math import pi, sqrt
 from typing import Any
 
@@ -20,6 +21,7 @@ from onnxsurgeon.ops.gradient import GradientCall, added, back, derivative, same
 from onnxsurgeon.ops.registry import Compute, Operator, add
 from onnxsurgeon.ops.shape_inference import ShapeRule, broadcast_all, like, mapped, truth
 from onnxsurgeon.ops.signatures import read, signature
+from onnxsurgeon.ops.size_arrays import cast, divided_by, maximum, minimum, modulo, rounded_down, rounded_up
 
 
 def elementwise(call: Call) -> Sequence[Axes | None]:
@@ -71,12 +73,12 @@ def _bell(call: GradientCall) -> str:
 
 add("Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cosh Shrink Sinh Tan", UNARY)
 add("Abs", UNARY, value=plain(np.abs), gradient=derivative(_sign))
-add("Ceil", UNARY, value=plain(np.ceil))
+add("Ceil", UNARY, value=plain(rounded_up))
 add("Cos", UNARY, value=typed(np.cos))
 add("Dropout", UNARY, linear_in="first", keeps_mean=True, gradient=(same,))
 add("Erf", UNARY, gradient=derivative(_bell))
 add("Exp", UNARY, value=typed(np.exp), gradient=derivative(lambda call: call.outputs[0]))
-add("Floor", UNARY, value=plain(np.floor))
+add("Floor", UNARY, value=plain(rounded_down))
 add(
     "Identity",
     UNARY,
@@ -111,14 +113,8 @@ add("Sqrt", UNARY, value=typed(np.sqrt), gradient=derivative(lambda call: call.e
 # --- types -----------------------------------------------------------------------------------------------------------
 
 
-def _typed(value: Any, dtype: Any) -> Array:
-    if np.dtype(dtype).type.__module__ != "numpy":  # such as a float of 8 bits
-        raise ValueError("no size is of such a type")
-    return np.asarray(value).astype(dtype)
-
-
 def _cast(call: ValueCall) -> Array:
-    return _typed(call.inputs[0], onnx.helper.tensor_dtype_to_np_dtype(int(call.attributes["to"])))
+    return cast(call.inputs[0], onnx.helper.tensor_dtype_to_np_dtype(int(call.attributes["to"])))
 
 
 add(
@@ -133,7 +129,7 @@ add(
     "CastLike",
     UNARY,
     shape=ShapeRule(like(0), ((1,),), whole=False),
-    value=lambda call: _typed(call.inputs[0], call.inputs[1].dtype),
+    value=lambda call: cast(call.inputs[0], call.inputs[1].dtype),
 )
 add("BitCast", signature("... -> ..."), silence="none")
 
@@ -167,16 +163,8 @@ def power(call: GradientCall, index: int) -> str | None:
     return back(call, emit("Mul", call.gradient, slope), 0)
 
 
-def _divide(call: ValueCall) -> Array:
-    a, b = call.inputs
-    if not np.issubdtype(np.asarray(a).dtype, np.integer):
-        return np.asarray(a / b)
-    quotient = np.abs(a) // np.abs(b)
-    return np.asarray(quotient * np.sign(a) * np.sign(b)).astype(a.dtype)
-
-
-def _across(function: np.ufunc) -> Compute:
-    return lambda call: function.reduce(np.broadcast_arrays(*call.inputs))
+def _across(function: Callable[..., Array]) -> Compute:
+    return lambda call: reduce(function, np.broadcast_arrays(*call.inputs))
 
 
 ADDITION = "Sum"  # what a sum of any number of tensors is called
@@ -187,11 +175,11 @@ add("Add", SUM, value=plain(np.add))
 add("Sum", SUM, value=lambda call: np.sum(np.broadcast_arrays(*call.inputs), axis=0, dtype=call.inputs[0].dtype))
 add("Sub", SUM, value=plain(np.subtract), kind="other", gradient=(added, subtracted))
 add("Mul", PRODUCT, value=plain(np.multiply), linear_in="each", gradient=(multiplied, multiplied))
-add("Div", PRODUCT, value=_divide, linear_in="first", gradient=(divided, divisor))
+add("Div", PRODUCT, value=plain(divided_by), linear_in="first", gradient=(divided, divisor))
 add("Pow", PRODUCT, value=typed(np.power), gradient=(power,))
-add("Mod", NARY, value=lambda call: (np.fmod if call.attributes.get("fmod") else np.mod)(*call.inputs))
-add("Max", NARY, value=_across(np.maximum), kind="combination")
-add("Min", NARY, value=_across(np.minimum), kind="combination")
+add("Mod", NARY, value=lambda call: (np.fmod if call.attributes.get("fmod") else modulo)(*call.inputs))
+add("Max", NARY, value=_across(maximum), kind="combination")
+add("Min", NARY, value=_across(minimum), kind="combination")
 add("Mean", NARY, kind="combination")
 
 # --- comparisons and logic -------------------------------------------------------------------------------------------

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import floor
 
 import numpy as np
 
 from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
-from onnxsurgeon.ops.call import Call, Changes, Keep, Parameters, ValueCall
+from onnxsurgeon.ops.call import Call, Changes, Keep, Parameters, SizeCall, ValueCall
 from onnxsurgeon.ops.gradient import GradientCall, added
 from onnxsurgeon.ops.registry import MICROSOFT, Operator, Resize, Rule, add
 from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes
 from onnxsurgeon.ops.signatures import signature
+from onnxsurgeon.ops.size_arrays import Sizes, broadcast_sizes
+from onnxsurgeon.ops.size_expressions import whole
 
 
 def padding(call: Parameters, rank: int) -> dict[int, tuple[int, int]] | None:
@@ -21,7 +24,8 @@ def padding(call: Parameters, rank: int) -> dict[int, tuple[int, int]] | None:
     if pads is None:
         return None
     where = range(len(pads) // 2) if axes is None else [a % rank for a in axes.tolist()]
-    return {a: (int(pads[k]), int(pads[k + len(where)])) for k, a in enumerate(where)}
+    amounts = pads.tolist()
+    return {a: (amounts[k], amounts[k + len(where)]) for k, a in enumerate(where)}
 
 
 def pad_amounts(call: Call, keep: Keep) -> Changes:
@@ -74,7 +78,13 @@ def pad_gradient(call: GradientCall, index: int) -> str | None:
     return result
 
 
-PAD = Operator(pad, silence="none", resize=pad_amounts)
+def _padded_sizes(call: SizeCall) -> Sizes | None:
+    data = call.shapes[0]
+    amounts = padding(call, len(data))
+    return None if amounts is None else tuple(n + sum(amounts.get(a, (0, 0))) for a, n in enumerate(data))
+
+
+PAD = Operator(pad, silence="none", resize=pad_amounts, sizes=_padded_sizes)
 
 add("Pad", PAD, value=_pad, gradient=(pad_gradient,))
 add("Pad", PAD, stands_for=("Pad", 13), domain=MICROSOFT)
@@ -122,7 +132,16 @@ def _expand(call: ValueCall) -> Array:
     return np.broadcast_to(data, np.broadcast_shapes(data.shape, tuple(target.tolist())))
 
 
-add("Expand", expand, silence="none", resize=expand_target, value=_expand, linear_in="first", gradient=(added,))
+add(
+    "Expand",
+    expand,
+    silence="none",
+    resize=expand_target,
+    value=_expand,
+    sizes=lambda call: broadcast_sizes(call.shapes[0], call.inputs[1].tolist()),
+    linear_in="first",
+    gradient=(added,),
+)
 
 
 def sizes_of(call: Call, keep: Keep) -> Changes:
@@ -148,7 +167,15 @@ def _filled(call: ValueCall) -> Array:
     return np.full(tuple(call.inputs[0].tolist()), fill.ravel()[0], fill.dtype)
 
 
-add("ConstantOfShape", constant_of_shape, silence="none", resize=sizes_of, value=_filled, fills="value")
+add(
+    "ConstantOfShape",
+    constant_of_shape,
+    silence="none",
+    resize=sizes_of,
+    value=_filled,
+    sizes=lambda call: tuple(call.inputs[0].tolist()),
+    fills="value",
+)
 
 
 def tile(call: Call) -> Sequence[Axes | None]:
@@ -162,7 +189,14 @@ def tile(call: Call) -> Sequence[Axes | None]:
     return [tuple(result)]
 
 
-add("Tile", tile, silence="none", value=lambda call: np.tile(*call.inputs), linear_in="first")
+add(
+    "Tile",
+    tile,
+    silence="none",
+    value=lambda call: np.tile(*call.inputs),
+    sizes=lambda call: tuple(n * times for n, times in zip(call.shapes[0], call.inputs[1].tolist(), strict=True)),
+    linear_in="first",
+)
 
 
 def same_length(call: Call) -> list[bool]:
@@ -225,6 +259,27 @@ def resample(passing: Callable[[Call], list[bool]]) -> Rule:
     return rule
 
 
-add("Resize", resample(unscaled(2)), silence="none", resize=sizes_at(3))
-add("Upsample", resample(unscaled(1)), silence="none")
+def _resampled_sizes(scales: int, sizes: int) -> Callable[[SizeCall], Sizes | None]:
+    """scales, sizes: the inputs that hold the factors and the new sizes; -1 for one that there is not."""
+
+    def rule(call: SizeCall) -> Sizes | None:
+        data, options = call.shapes[0], call.attributes
+        cropped = options.get("coordinate_transformation_mode") == "tf_crop_and_resize"
+        if cropped or options.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+            return None
+        factors, lengths = call.parameter("scales", scales), call.static(sizes) if sizes >= 0 else None
+        where = [int(a) % len(data) for a in options.get("axes") or range(len(data))]
+        if lengths is not None and lengths.size:
+            wanted = dict(zip(where, lengths.tolist(), strict=True))
+        elif factors is not None:
+            wanted = {a: whole(data[a] * f, floor) for a, f in zip(where, np.ravel(factors).tolist(), strict=True)}
+        else:
+            return None
+        return tuple(wanted.get(a, n) for a, n in enumerate(data))
+
+    return rule
+
+
+add("Resize", resample(unscaled(2)), silence="none", resize=sizes_at(3), sizes=_resampled_sizes(2, 3))
+add("Upsample", resample(unscaled(1)), silence="none", sizes=_resampled_sizes(1, -1))
 add("CenterCropPad", resample(same_length), silence="none", resize=sizes_at(1))

@@ -18,6 +18,7 @@ from onnxsurgeon.ops.call import (
     PackedPart,
     Parameters,
     Parts,
+    SizeCall,
     Unpacking,
     ValueCall,
     kept,
@@ -27,6 +28,8 @@ from onnxsurgeon.ops.call import (
 from onnxsurgeon.ops.gradient import GradientCall
 from onnxsurgeon.ops.registry import MICROSOFT, add
 from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes
+from onnxsurgeon.ops.size_arrays import Sizes
+from onnxsurgeon.ops.size_expressions import Number, is_number, larger, opaque, smaller
 
 
 def joined_axis(call: Parameters, rank: int) -> int:
@@ -177,6 +180,9 @@ add(
 )
 
 
+ENDLESS = 2**31 - 1  # an end that is meant to be beyond any size
+
+
 class Cut(NamedTuple):
     """What a Slice takes of one axis."""
 
@@ -188,6 +194,22 @@ class Cut(NamedTuple):
     def span(self, size: int) -> slice:
         """Its positions on an axis of this size; an end below -size is one before the first position."""
         return slice(self.start, None if self.step < 0 and self.end < -size else self.end, self.step)
+
+    def length(self, size: Number) -> Number:
+        """The number of positions, on an axis whose size may be an expression."""
+        if all(isinstance(n, int) for n in (size, *self[1:])):
+            return len(range(*self.span(int(size)).indices(int(size))))  # type: ignore[arg-type]  # it is a number
+        if self.step != 1:
+            return size if self.step == -1 and is_number(self.start, -1) and self.end < -ENDLESS else opaque(0)
+        low, high = (self._place(n, size) for n in (self.start, self.end))
+        return larger(high - low, 0)
+
+    @staticmethod
+    def _place(n: Number, size: Number) -> Number:
+        """A start or an end within 0 and `size`."""
+        if is_number(n, None) and n >= ENDLESS:
+            return size
+        return larger(size + n, 0) if n < 0 else smaller(n, size)
 
 
 def cuts(call: Parameters, rank: int) -> list[Cut] | None:
@@ -250,6 +272,17 @@ def _slice(call: ValueCall) -> Array:
     return np.asarray(data[tuple(index)])
 
 
+def _sliced_sizes(call: SizeCall) -> Sizes | None:
+    result = list(call.shapes[0])
+    found = cuts(call, len(result))
+    if found is None:
+        axes = call.listed_axes(len(result), 3)
+        return None if axes is None else tuple(opaque(0) if a in axes else n for a, n in enumerate(result))
+    for cut in found:
+        result[cut.axis] = cut.length(result[cut.axis])
+    return tuple(result)
+
+
 def slice_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:
     found = cuts(call, call.rank())
     if found is None or len(found) != 1 or found[0].step != 1 or found[0].axis != axis:
@@ -267,4 +300,13 @@ def slice_gradient(call: GradientCall, index: int) -> str | None:
     return result
 
 
-add("Slice", slice_, resize=slice_bounds, value=_slice, unpack=slice_parts, gradient=(slice_gradient,), **PART)
+add(
+    "Slice",
+    slice_,
+    resize=slice_bounds,
+    value=_slice,
+    sizes=_sliced_sizes,
+    unpack=slice_parts,
+    gradient=(slice_gradient,),
+    **PART,
+)

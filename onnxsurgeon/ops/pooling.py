@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -76,10 +77,13 @@ def global_average_gradient(call: GradientCall, index: int) -> str:
 
 MEAN = replace(POOL, linear_in="first", keeps_mean=True)
 
-add("GlobalMaxPool GlobalLpPool LpPool", POOL)
-add("AveragePool", MEAN, gradient=(average_gradient,))
+SLID: dict[str, Any] = {"sizes": lambda call: pooled(call.attributes, call.shapes)[0]}
+
+add("GlobalMaxPool GlobalLpPool", POOL)
+add("LpPool", POOL, **SLID)
+add("AveragePool", MEAN, gradient=(average_gradient,), **SLID)
 add("GlobalAveragePool", MEAN, gradient=(global_average_gradient,))
-add("MaxPool", max_pool, silence="none", gradient=(max_gradient,))
+add("MaxPool", max_pool, silence="none", gradient=(max_gradient,), **SLID)
 add("NhwcMaxPool", signature("n * c -> n * c"), silence="none", shape=ShapeRule(pooled_last), domain=MICROSOFT)
 
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from onnxsurgeon.arrays import Array, FloatArray, Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
-from onnxsurgeon.ops.call import Call, Changes, Fact, Keep, Parts, UnknownShape, Unpacking, ValueCall
+from onnxsurgeon.ops.call import Call, Changes, Fact, Keep, Parts, SizeCall, UnknownShape, Unpacking, ValueCall
 from onnxsurgeon.ops.gradient import GradientRule
 from onnxsurgeon.ops.linear import LinearForm
 from onnxsurgeon.ops.shape_inference import ShapeRule
+from onnxsurgeon.ops.size_arrays import Sizes
 
 MICROSOFT = "com.microsoft"
 
@@ -100,6 +101,8 @@ class Operator:
     shape: ShapeRule | None = None  # where onnx has no schema, or answers slowly
     stands_for: tuple[str, int] | None = None  # the ONNX operator and version by which onnx infers its shapes
     value: Compute | None = None  # the outputs in numpy, for the arithmetic with which exporters compute sizes
+    # the first output's shape where values of inputs say it; sizes and values may be expressions over dynamic dims
+    sizes: Callable[[SizeCall], Sizes | None] | None = None
     from_shape: Callable[[Mapping[str, Any], Shape], Array] | None = None  # the output, from the first input's shape
     spells: Mapping[str, Any] = field(default_factory=dict)  # of Constant: attributes that hold numbers -> their type
     flow: Flow | None = None
@@ -152,7 +155,7 @@ class Operator:
         try:
             with np.errstate(all="ignore"):
                 found = self.value(call)
-        except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError):
+        except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError):
             return None
         return [np.asarray(array) for array in (found if isinstance(found, tuple) else (found,))]
 

@@ -10,10 +10,24 @@ import numpy as np
 
 from onnxsurgeon.arrays import Array, Ids, Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
-from onnxsurgeon.ops.call import Call, Changes, Keep, PackedPart, Parameters, Parts, Tensor, Unpacking, ValueCall, kept
+from onnxsurgeon.ops.call import (
+    Call,
+    Changes,
+    Keep,
+    PackedPart,
+    Parameters,
+    Parts,
+    SizeCall,
+    Tensor,
+    Unpacking,
+    ValueCall,
+    kept,
+)
 from onnxsurgeon.ops.gradient import GradientCall
 from onnxsurgeon.ops.registry import add
 from onnxsurgeon.ops.signatures import signature
+from onnxsurgeon.ops.size_arrays import Sizes
+from onnxsurgeon.ops.size_expressions import floordiv, is_number
 
 Factoring = list[tuple[int, int, int]]  # (input axis, output axis, size): both shapes as one row of common factors
 
@@ -162,7 +176,17 @@ def _reshape(call: ValueCall) -> Array:
     return np.asarray(np.reshape(data, [data.shape[i] if n == 0 and copied else n for i, n in enumerate(target)]))
 
 
-add("Reshape", reshape, resize=retarget, inferred=1, value=_reshape, **REARRANGED)
+def _reshaped_sizes(call: SizeCall) -> Sizes | None:
+    given, data = call.parameter("shape", 1), call.shapes[0]
+    if given is None:
+        return None
+    copied = not call.attributes.get("allowzero")
+    target = [data[i] if is_number(n, 0) and copied else n for i, n in enumerate(np.ravel(given).tolist())]
+    rest = prod(n for n in target if not is_number(n, -1))
+    return tuple(floordiv(prod(data), rest) if is_number(n, -1) else n for n in target)
+
+
+add("Reshape", reshape, resize=retarget, inferred=1, value=_reshape, sizes=_reshaped_sizes, **REARRANGED)
 
 
 def flatten(call: Call) -> Sequence[Axes | None]:

@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 
 from onnxsurgeon.arrays import Array, Shape
+from onnxsurgeon.ops.size_arrays import broadcast_sizes
+from onnxsurgeon.ops.size_expressions import Number, Size, opaque
 
 Attributes = Mapping[str, Any]
 
@@ -48,16 +50,15 @@ def mapped(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
 
 
 def broadcast(*indices: int) -> Infer:
-    return lambda attributes, shapes: [np.broadcast_shapes(*(shapes[i] for i in indices))]
+    return lambda attributes, shapes: [broadcast_sizes(*(shapes[i] for i in indices))]
 
 
 def broadcast_all(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
     """All inputs broadcast."""
-    given = set(shapes)
-    if len(given) == 1:
-        return [given.pop()]
+    if all(shape is shapes[0] for shape in shapes):
+        return [shapes[0]]
     try:
-        return [np.broadcast_shapes(*given)]
+        return [broadcast_sizes(*shapes)]
     except ValueError as problem:
         raise Refused(str(problem)) from problem
 
@@ -82,12 +83,13 @@ def inferred(
     """
     names = ["" if given is None else f"i{k}" for k, given in enumerate(inputs)]
     outputs = [f"o{k}" for k in range(count)]
+    symbols: dict[str, Size] = {}
     proto = onnx.helper.make_node(schema.name, names, outputs, domain=schema.domain)
     proto.attribute.extend(attributes)
     types, data = {}, {}
     for name, given in zip(names, inputs, strict=True):
         if given is not None:
-            types[name] = onnx.helper.make_tensor_type_proto(given[0], given[1])
+            types[name] = onnx.helper.make_tensor_type_proto(given[0], [_named(n, symbols) for n in given[1]])
             if given[2] is not None:
                 data[name] = onnx.numpy_helper.from_array(np.asarray(given[2]), name)
     imports = [onnx.helper.make_opsetid(d, v) for d, v in versions.items()]
@@ -95,13 +97,25 @@ def inferred(
         result = onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=imports)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         return [(0, None)] * count
-    return [_read_type(result.get(name)) for name in outputs]
+    return [_read_type(result.get(name), symbols) for name in outputs]
 
 
-def _read_type(proto: onnx.TypeProto | None) -> tuple[int, Shape | None]:
+def _named(size: Number, symbols: dict[str, Size]) -> Any:
+    """A size as onnx takes it: an expression by a name, which `symbols` knows."""
+    if not isinstance(size, Size):
+        return size
+    name = next((name for name, known in symbols.items() if known.key == size.key), f"d{len(symbols)}")
+    symbols[name] = size
+    return name
+
+
+def _read_type(proto: onnx.TypeProto | None, symbols: Mapping[str, Size]) -> tuple[int, Any]:
     if proto is None or not proto.HasField("tensor_type"):
         return 0, None
     tensor = proto.tensor_type
-    if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in tensor.shape.dim):
+    known = all(d.HasField("dim_value") for d in tensor.shape.dim)
+    if not tensor.HasField("shape") or not (known or symbols):
         return tensor.elem_type, None
-    return tensor.elem_type, tuple(d.dim_value for d in tensor.shape.dim)
+    return tensor.elem_type, tuple(
+        d.dim_value if d.HasField("dim_value") else symbols.get(d.dim_param, opaque(0)) for d in tensor.shape.dim
+    )

@@ -10,6 +10,7 @@ from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.names import name_of, result_of
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.ops.size_expressions import is_static
 
 
 def find(model: ir.Model, name: str) -> ir.Node:
@@ -46,8 +47,8 @@ def same_named(model: ir.Model, value: ir.Value) -> ir.Value:
 
 def dynamic_axes(labels: Labels, value: ir.Value) -> list[bool] | None:
     """For each axis, whether its length depends on a dynamic dim; None where the shape is unknown."""
-    a, b = (facts[value].shape if value in facts else None for facts in labels.facts)
-    return None if a is None or b is None or len(a) != len(b) else [n != m for n, m in zip(a, b, strict=True)]
+    sizes = labels.facts[2][value].shape if value in labels.facts[2] else None
+    return None if sizes is None else [not is_static(size) for size in sizes]
 
 
 def data_inputs(labels: Labels, node: ir.Node) -> list[tuple[int, ir.Value]]:

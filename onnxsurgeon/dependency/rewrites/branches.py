@@ -1,17 +1,15 @@
 """Replaces an If by its branch if the condition is constant, as when exporters test shapes that are static.
 
-The condition must not depend on any dynamic dim: even if it is equal at two samples, it could differ at a third.
+The condition must be the same for all sizes of the dynamic dims (see `size_facts`).
 """
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import Array
 from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
 from onnxsurgeon.model.editor import remove_dead, take_apart
-from onnxsurgeon.ops.nodes import constant, operator_of
+from onnxsurgeon.ops.nodes import operator_of
 
 
 def find(known: KnownModel, node: ir.Node) -> str | None:
@@ -20,11 +18,7 @@ def find(known: KnownModel, node: ir.Node) -> str | None:
     flow = None if operator is None else operator.flow
     if flow is None or flow.live is None:
         return None
-    facts = [[None if v is None else known.evaluator.fact(v, sample) for v in node.inputs] for sample in known.facts]
-    live = {flow.live(given) for given in facts}
-    if len(live) > 1 or None in live or any(_depends(known, v).any() for v in node.inputs if v is not None):
-        return None
-    return live.pop()
+    return flow.live([None if v is None else known.evaluator.fact(v, known.facts[2]) for v in node.inputs])
 
 
 def inline(editor: FactEditor, node: ir.Node) -> None:
@@ -66,27 +60,3 @@ def _moved_out(editor: FactEditor, node: ir.Node, body: ir.Graph) -> tuple[list[
     body.remove(inner)
     node.prepend(inner)
     return inner, outputs
-
-
-def _depends(known: KnownModel, value: ir.Value) -> Array:
-    """Mask of the elements of a number that depend on a dynamic dim."""
-    facts, evaluator = known.facts[0], known.evaluator
-    fact, node = evaluator.fact(value, facts), value.producer()
-    if constant(value) is not None:
-        return np.zeros(fact.shape or (), np.bool_)
-    unknown = np.ones(fact.shape or (), np.bool_)
-    if node is None or fact.value is None:
-        return unknown
-    data = known.shapes(node.inputs[0]) if node.inputs else None
-    if data is not None and (sizes := evaluator.from_shape(node, data[0])) is not None:
-        dynamic = tuple(int(n != m) for n, m in zip(*data, strict=True))
-        return np.asarray(evaluator.from_shape(node, dynamic) if sizes.ndim else any(dynamic), np.bool_)
-    inputs = [None if v is None else _depends(known, v) for v in node.inputs]
-    operator = operator_of(node)
-    if operator is not None and (operator.moves != "no" or operator.picks is not None):
-        rest = [None if v is None else evaluator.fact(v, facts).value for v in node.inputs[1:]]
-        given = inputs if operator.moves == "joined" else [inputs[0], *rest]
-        moved = evaluator.compute(node, given, value.index() or 0)
-        if moved is not None and not any(a is not None and a.any() for a in inputs[1:] if operator.moves != "joined"):
-            return moved
-    return np.full(fact.shape or (), any(a is not None and a.any() for a in inputs))

@@ -9,25 +9,30 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Shape
-from onnxsurgeon.dependency.facts import Evaluator, Facts, tensor
+from onnxsurgeon.dependency.facts import Evaluator, tensor
+from onnxsurgeon.dependency.size_facts import AllFacts, visit
 from onnxsurgeon.model.editor import Editor, attribute, copied, remove_dead
 from onnxsurgeon.neurons.relations import Relations
 from onnxsurgeon.ops.call import Call
+from onnxsurgeon.ops.size_expressions import Size
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model, and the facts about its values at two samples of its dynamic dims."""
+    """A model, and the facts about its values: at two samples of its dynamic dims, and as expressions over these."""
 
     model: ir.Model
     evaluator: Evaluator
-    facts: tuple[Facts, Facts]
+    facts: AllFacts
 
     def shapes(self, value: ir.Value | None) -> tuple[Shape, Shape] | None:
-        """The shape at both samples; None if one is unknown or the ranks differ."""
+        """The shape at both samples; None if one is unknown, or two samples say too little: a size is clamped."""
         if value is None:
             return None
-        a, b = (self.evaluator.fact(value, facts).shape for facts in self.facts)
+        sizes = self.evaluator.fact(value, self.facts[2]).shape
+        if sizes is None or any(isinstance(n, Size) and n.clamps for n in sizes):
+            return None
+        a, b = (self.evaluator.fact(value, facts).shape for facts in self.facts[:2])
         return None if a is None or b is None or len(a) != len(b) else (a, b)
 
     def call(self, node: ir.Node) -> Call:
@@ -51,8 +56,7 @@ class FactEditor(Editor):
         self._renamed: set[ir.Value] = set()  # values that have the name of a value that they replaced
 
     def _evaluate(self, node: ir.Node) -> None:
-        for facts in self.known.facts:
-            self.known.evaluator.visit(node, facts)
+        visit(node, self.known.evaluator, self.known.facts)
 
     def add(
         self,
@@ -104,7 +108,7 @@ class FactEditor(Editor):
         return [self.integers(f"{name}.{parameter}", value)], []
 
 
-def _translate(known: KnownModel, model: ir.Model) -> tuple[Facts, Facts]:
+def _translate(known: KnownModel, model: ir.Model) -> AllFacts:
     """The facts about the values of `model`, a clone of the known one."""
     twins: dict[ir.Value, ir.Value] = dict(zip(known.model.graph.inputs, model.graph.inputs, strict=True))
     for old, new in zip(known.model.graph.all_nodes(), model.graph.all_nodes(), strict=True):
@@ -113,5 +117,5 @@ def _translate(known: KnownModel, model: ir.Model) -> tuple[Facts, Facts]:
         for name, inner in old.attributes.items():
             if inner.type == ir.AttributeType.GRAPH:
                 twins.update(zip(inner.value.inputs, new.attributes[name].value.inputs, strict=True))
-    first, second = ({b: facts[a] for a, b in twins.items() if a in facts} for facts in known.facts)
-    return first, second
+    first, second, expressions = ({b: facts[a] for a, b in twins.items() if a in facts} for facts in known.facts)
+    return first, second, expressions
