@@ -33,7 +33,7 @@ Exit codes:
   5    the proof or the comparison failed; no model was written
   130  interrupted; no model was written
 """
-HYPHEN = "\x1f"  # stands for - until lines are broken: names of options stay whole
+HYPHEN = "\ue000"  # stands for - until lines are broken: names of options stay whole
 WIDEST = 30  # of the names of options; the help of longer ones begins on the next line
 LogFile = Annotated[
     Path | None,

@@ -35,6 +35,10 @@ def test_each_command_shows_panels_and_two_examples(command: str, run: Run) -> N
         assert option in text
 
 
+def test_an_option_is_whole_at_the_start_of_a_text(run: Run) -> None:
+    assert re.search(r"^  --mirror +--data are", run("prune", "--help").stdout, re.MULTILINE)
+
+
 def test_the_top_lists_each_command_and_exit_code(run: Run) -> None:
     text = run("-h").stdout
     assert text == run().stdout == run("--help").stdout
