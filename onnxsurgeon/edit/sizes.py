@@ -141,8 +141,10 @@ def _drop_stale_shapes(labels: Labels, selection: Selection, twins: Twins) -> No
         for name, body in labels.evaluator.info(node).bodies.items():
             pairs += zip(body.inputs, twins[node].attributes[name].value.inputs, strict=True)
         for old, new in pairs:
-            axes = labels.axes.get(old)
-            if not axes or selection.stays(axes):
+            axes, held = labels.axes.get(old), constant(new)
+            if held is not None and new.shape is not None:
+                new.shape = ir.Shape(held.shape.numpy())
+            if held is not None or not axes or selection.stays(axes):
                 continue
             sizes = None
             if new.is_graph_output() and new.shape is not None:

@@ -65,6 +65,12 @@ def size(model: ir.Model) -> int:
     return wire.size(_embedded(model, [slot for graph in graphs(model) for slot in _slots(graph)]))
 
 
+def structure(model: ir.Model) -> onnx.ModelProto:
+    """The model's proto; its large weights are only referred to."""
+    slots = [slot for graph in graphs(model) for slot in _slots(graph)]
+    return _structure(model, slots, [("weights", 0)] * len(slots))
+
+
 def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """`path` as a Path. Raises UsageError if `write` would refuse to write to it."""
     path = Path(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.model.check import require_valid
 from onnxsurgeon.model.write import check_target, write
 from onnxsurgeon.options.shared import SaveOptions
 
@@ -25,7 +26,11 @@ class Pending:
     options: SaveOptions
 
     def write(self, model: ir.Model) -> None:
-        """Writes the model, or writes it anew. Raises UsageError where it can't, or may not replace its weights."""
+        """Writes the model, or writes it anew.
+
+        Raises ProofError where it is not valid; UsageError where it can't be written, or may not replace its weights.
+        """
+        require_valid(model)
         self.options.told("write", str(self.target))
         try:
             write(model, self.path, overwrite=True, external=self.options.external)
