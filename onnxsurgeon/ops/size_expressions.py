@@ -8,6 +8,7 @@ were tried. Intervals decide minima and comparisons where they can: a dim is 1 a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -52,6 +53,11 @@ class Size:
     def clamps(self) -> bool:
         """Whether two samples of the dynamic dims say too little about it."""
         return any(factor.clamps for monomial in self.terms for factor in monomial)
+
+    def limits(self) -> set[int]:
+        """The numbers at which it may be clamped: 64 of `min(s, 64)`."""
+        clamps = [factor.key for monomial in self.terms for factor in monomial if factor.clamps]
+        return {int(number) for key in clamps for number in re.findall(r"(?<![\w.?\[])\d+(?![\w.\]*])", key)}
 
     def __repr__(self) -> str:
         return self.key

@@ -5,23 +5,25 @@ from __future__ import annotations
 import ctypes
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays, Mask
-from onnxsurgeon.dependency.dynamic_dims import samples
+from onnxsurgeon.dependency.dynamic_dims import dynamic_dims, samples
 from onnxsurgeon.dependency.facts import Sizes
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.model.read import release
 from onnxsurgeon.model.write import write
+from onnxsurgeon.ops.size_expressions import Size
 from onnxsurgeon.proof.comparison import COARSE, Comparison, Tolerance, compare
 from onnxsurgeon.proof.probes import at_kept, inner_values, with_outputs
 from onnxsurgeon.proof.reference import fixed_size, numbers, perturbed, reference
@@ -30,6 +32,7 @@ from onnxsurgeon.runtime.session import Device, Session
 
 Outcome = tuple[list[Arrays], str]  # the outputs for each set of inputs, and the execution provider
 REWRITTEN = "the rewritten model, uncut,"
+LARGEST_LIMIT, MOST_LIMITS = 1024, 4  # of sizes that are clamped: what the proof looks at
 VISIBLE = 10.0  # in tolerances: a reference that differs less from the original is too insensitive to prove much
 
 
@@ -57,8 +60,9 @@ def prove(
 ) -> Proof:
     """The surgery proof: the edited file computes what the original does if the dropped neurons contribute nothing.
 
-    Runs at two sizes of the dynamic dims. If silencing hardly changes the outputs, it runs again with small tensors
-    enlarged in both models, and compares inner layers, too. A rewritten model must also agree with the original.
+    Runs at two sizes of the dynamic dims, and at small, odd and clamped ones that the original accepts. If silencing
+    hardly changes the outputs, it runs again with small tensors enlarged in both models, and compares inner layers,
+    too. A rewritten model must also agree with the original.
     Raises ModelError if the original does not run, ProofError if the pruned model or the reference does not.
     """
     exact = not _quantised(labels)  # fused integer kernels round differently: run the graph without fusing
@@ -67,6 +71,10 @@ def prove(
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
         run_model = partial(_run_model, run, Path(folder) / "model.onnx")
         feeds, before = runnable(labels, keep, original, run, seed)
+        if not fixed_size(labels, keep):
+            for feed, outcome in _at_more_sizes(labels, original, device, seed, optimise=exact):
+                feeds.append(feed)
+                before.append(outcome)
         if not keep.all() and not _numbers(before):
             raise ProofError(
                 "the cut can't be proven; nothing was written",
@@ -129,6 +137,33 @@ def runnable(
                 break
     assert problem is not None
     raise problem
+
+
+def _at_more_sizes(
+    labels: Labels, original: str | os.PathLike[str], device: Device, seed: int, *, optimise: bool
+) -> list[tuple[Arrays, Arrays]]:
+    """(inputs, outputs of the original) at unusual sizes that it accepts."""
+    chosen = list(unusual_sizes(labels))
+    found: list[tuple[Arrays, Arrays]] = []
+    if chosen:
+        session = Session(original, device, optimise=optimise, lean=True)
+        for sizes in chosen:
+            feed = random_inputs(labels, sizes, seed)
+            with suppress(ModelError):
+                found.append((feed, session.run(feed)))
+    return found
+
+
+def unusual_sizes(labels: Labels) -> Iterator[Sizes]:
+    """Sizes of the dynamic dims, batch apart: 1, 2, 7, and those around the limits of what is clamped."""
+    dims = list(dynamic_dims(labels.model))
+    if all(kind == "batch" for _, _, _, kind in dims):
+        return
+    sizes: list[Any] = [n for fact in labels.facts[2].values() for n in fact.shape or ()]
+    limits = {limit for n in sizes if isinstance(n, Size) for limit in n.limits() if 1 < limit <= LARGEST_LIMIT}
+    near = [limit + step for limit in sorted(limits)[:MOST_LIMITS] for step in (-1, 0, 1)]
+    for size in dict.fromkeys((1, 2, 7, *near)):
+        yield {(name, axis): 1 if kind == "batch" else size for name, axis, _, kind in dims}
 
 
 def _numbers(results: Sequence[Arrays]) -> float:

@@ -145,7 +145,8 @@ def _proof(report: Report) -> list[RenderableType]:
 
 def compared(proof: Report) -> str:
     """What a proof ran."""
-    sizes = "two sizes of the dynamic dims" if proof["samples"] == 2 else f"{proof['samples']} set of inputs"
+    count = proof["samples"]
+    sizes = f"{count} sets of inputs" if count > 1 else "1 set of inputs"
     return f"{sizes}, ran on {proof['provider']}"
 
 

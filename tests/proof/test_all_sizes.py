@@ -15,8 +15,11 @@ from onnxsurgeon.dependency.dynamic_dims import dynamic_dims
 from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.dependency.spaces import spaces
 from onnxsurgeon.edit.apply import cut
+from onnxsurgeon.errors import ProofError
 from onnxsurgeon.model.model import load
 from onnxsurgeon.model.write import write
+from onnxsurgeon.proof.comparison import Tolerance
+from onnxsurgeon.proof.of_a_cut import prove, unusual_sizes
 from onnxsurgeon.proof.reference import fixed_size, reference
 from onnxsurgeon.runtime.random_inputs import random_inputs
 from paths import MODELS
@@ -180,6 +183,20 @@ def test_sizes_that_are_clamped_stay_computed(kind: str, tmp_path: Path) -> None
     path = tmp_path / "model.onnx"
     g.save(g.linear(g.attention(h), 32, 5), path)
     assert compare_at_all_sizes(path, tmp_path) >= 8
+
+
+def test_the_proof_looks_at_sizes_around_a_limit(tmp_path: Path) -> None:
+    """A file in which a clamped length became a constant is right at usual sizes, and refused all the same."""
+    original, wrong = Graph(), Graph()
+    for g, length in ((original, 0), (wrong, 64)):
+        h = first_64(g, g.linear("x", 16, 32))
+        g.save(g.op("Reshape", h, g.const(0, length, 4, 8)), tmp_path / f"{length}.onnx")
+    labels = label(load(tmp_path / "0.onnx").ir)
+    assert {n for sizes in unusual_sizes(labels) for n in sizes.values()} >= {1, 2, 7, 63, 64, 65}
+    keep, allowed = np.ones(labels.relations.count, np.bool_), Tolerance(1e-5, 1e-3)
+    assert prove(labels, keep, tmp_path / "0.onnx", tmp_path / "0.onnx", allowed=allowed).samples == 8
+    with pytest.raises(ProofError, match="does not run"):
+        prove(labels, keep, tmp_path / "0.onnx", tmp_path / "64.onnx", allowed=allowed)
 
 
 @pytest.mark.parametrize("path", [p for p in MODELS if list(dynamic_dims(load(p).ir))], ids=lambda p: p.stem)
