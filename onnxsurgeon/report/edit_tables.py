@@ -93,4 +93,4 @@ def _proof(report: Report) -> list[RenderableType]:
     if proof is None:
         return []
     allowed = f"allowed: atol {proof['atol']:g}, rtol {proof['rtol']:g}"
-    return [said("proof", f"relative to the largest output; {allowed}; {compared(proof)}")]
+    return [said("proof", f"relative to the scale of each output; {allowed}; {compared(proof)}")]

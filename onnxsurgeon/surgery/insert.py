@@ -14,7 +14,7 @@ from onnxsurgeon.edit.inits import INITS
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import Editor, copied, feed, free_name, set_input
-from onnxsurgeon.ops.nodes import constant, convolution_of, kind_of
+from onnxsurgeon.ops.nodes import constant, convolution_of, kind_of, operator_of
 from onnxsurgeon.ops.registry import of_kind
 from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Block, Conv, Linear, Site
 from onnxsurgeon.surgery.find import data_inputs, find, find_value, same_named
@@ -85,13 +85,16 @@ def _site(labels: Labels, editor: Editor, value: ir.Value, name: str, init: str,
     return Site(editor, value, fact.shape, axis, ir.DataType(fact.dtype), opset, name, init, seed)
 
 
-def replace(model: ir.Model, name: str, block: Block, *, init: str = "he", seed: int = 0, what: str = "") -> list[Step]:
+def replace(
+    model: ir.Model, name: str, block: Block, *, init: str = "he", seed: int = 0, what: str = "", gate: str = ""
+) -> list[Step]:
     """Replaces a node with one data input by a new block whose output has the same shape.
 
-    Raises UsageError where the node has several data inputs, InfeasibleError where the output's shape would change.
+    gate: the node that only computes another input of this one from the same data; it goes, too. Raises UsageError
+    where the node has several data inputs, InfeasibleError where the output's shape would change.
     """
     labels, node = label(model, rewritten=False), find(model, name)
-    given = data_inputs(labels, node)
+    given = [(i, v) for i, v in data_inputs(labels, node) if not gate or v is not result_of(find(model, gate))]
     if len(given) != 1 or any(v is not result_of(node) and (v.uses() or v.is_graph_output()) for v in node.outputs):
         raise UsageError(
             f"{name} can't be replaced",
@@ -104,7 +107,9 @@ def replace(model: ir.Model, name: str, block: Block, *, init: str = "he", seed:
     source, old = twin.inputs[given[0][0]], result_of(twin)
     assert source is not None
     editor.give_up_name(twin)
-    result = block.build(_site(labels, editor, source, name, init, seed))
+    if gate:
+        editor.give_up_name(find(editor.model, gate))
+    result = block.build(_site(labels, editor, source, gate or name, init, seed))
     editor.replace(old, result)
     after = editor.finished()
     said = what or f"replace {name}"
@@ -113,7 +118,10 @@ def replace(model: ir.Model, name: str, block: Block, *, init: str = "he", seed:
 
 
 def activation(model: ir.Model, name: str, kind: str) -> list[Step]:
-    """Replaces an activation by another kind. Raises UsageError where the node `name` is not an activation."""
+    """Replaces an activation by another kind. `x * Sigmoid(x)` is one activation, named by its gate.
+
+    Raises UsageError where the node `name` is not an activation.
+    """
     node = find(model, name)
     if kind_of(node) != "activation":
         raise UsageError(
@@ -121,7 +129,21 @@ def activation(model: ir.Model, name: str, kind: str) -> list[Step]:
             why=f"activations are {', '.join(of_kind('activation'))}",
             fix="use replace for other nodes",
         )
-    return replace(model, name, Activation(kind), what=f"activation {name}: {kind}")
+    said, product = f"activation {name}: {kind}", _gated(node)
+    if product is not None:
+        return replace(model, name_of(product), Activation(kind), what=said, gate=name)
+    return replace(model, name, Activation(kind), what=said)
+
+
+def _gated(node: ir.Node) -> ir.Node | None:
+    """The product of an activation's output with its input, if nothing else reads the output."""
+    gate = result_of(node)
+    readers = list(gate.uses())
+    reader = readers[0].node if len(readers) == 1 and not gate.is_graph_output() else None
+    operator = None if reader is None else operator_of(reader)
+    if reader is None or operator is None or operator.linear_in != "each" or operator.macs is not None:
+        return None
+    return reader if set(reader.inputs) == {gate, node.inputs[0]} else None
 
 
 def separate(model: ir.Model, name: str, *, init: str = "closest", seed: int = 0) -> list[Step]:

@@ -323,6 +323,17 @@ def test_a_tensor_that_would_be_empty_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "m.onnx").remove("pad")
 
 
+def test_a_gated_activation_is_one(tmp_path: Path) -> None:
+    """x -> conv -> (sigmoid, times itself) -> y: SiLU as exporters write it becomes a Relu, and its product goes."""
+    d = Drawing()
+    conv = d.av("conv", d.input("x", 4), 6)
+    d.add("Mul", "product", conv, d.add("Sigmoid", "gate", conv))
+    net = d.network(tmp_path)
+    net.activation("gate", "Relu")
+    assert [node.op_type for node in net.ir.graph] == ["Conv", "Relu"]
+    proven(net, unchanged=False)
+
+
 @pytest.mark.parametrize("kind", ["Silu", "Gelu", "HardSwish", "Relu6", "LeakyRelu", "PRelu", "Tanh"])
 def test_an_activation_becomes_another(kind: str, tmp_path: Path) -> None:
     d = Drawing()
