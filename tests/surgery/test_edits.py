@@ -330,7 +330,7 @@ def test_a_gated_activation_is_one(tmp_path: Path) -> None:
     d.add("Mul", "product", conv, d.add("Sigmoid", "gate", conv))
     net = d.network(tmp_path)
     net.activation("gate", "Relu")
-    assert [node.op_type for node in net.ir.graph] == ["Conv", "Relu"]
+    assert [node.op_type for node in net.ir.graph] == ["Conv", "Relu", "Conv"]
     proven(net, unchanged=False)
 
 
