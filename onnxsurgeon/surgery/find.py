@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from difflib import get_close_matches
 
 import onnx_ir as ir
@@ -15,17 +16,12 @@ from onnxsurgeon.ops.size_expressions import is_static
 
 def find(model: ir.Model, name: str) -> ir.Node:
     """The node of the main graph called `name`. Raises UsageError where there is none."""
-    names = {}
+    named: dict[str, ir.Node] = {}
     for node in model.graph:
-        if name_of(node) == name:
-            return node
-        names[name_of(node)] = node
-    near = get_close_matches(name, names, n=3)
-    raise UsageError(
-        f"there is no node {name!r}",
-        why=f"nearest names: {', '.join(near)}" if near else f"{len(names)} nodes, none like it",
-        fix="see the names with onnxsurgeon inspect -v",
-    )
+        named.setdefault(name_of(node), node)
+    if name not in named:
+        raise unknown("node", name, named)
+    return named[name]
 
 
 def find_value(model: ir.Model, name: str) -> ir.Value:
@@ -36,13 +32,23 @@ def find_value(model: ir.Model, name: str) -> ir.Value:
     return result_of(find(model, name))
 
 
-def same_named(model: ir.Model, value: ir.Value) -> ir.Value:
-    """The value of the main graph with the name of `value`, which belongs to a copy."""
+def value_called(model: ir.Model, name: str | None) -> ir.Value:
+    """The value of the main graph called `name`. Raises UsageError where there is none."""
     graph = model.graph
-    for known in (*graph.inputs, *(v for node in graph for v in node.outputs)):
-        if known.name == value.name:
-            return known
-    raise UsageError(f"there is no value {value.name!r}", fix="see the names with onnxsurgeon inspect -v")
+    for value in (*graph.inputs, *(v for node in graph for v in node.outputs)):
+        if value.name == name:
+            return value
+    raise UsageError(f"there is no value {name!r}", fix="see the names with onnxsurgeon inspect -v")
+
+
+def unknown(kind: str, name: str, known: Collection[str]) -> UsageError:
+    """The error for a name that nothing of this kind has."""
+    near = get_close_matches(name, known, n=3)
+    return UsageError(
+        f"there is no {kind} {name!r}",
+        why=f"nearest names: {', '.join(near)}" if near else f"{len(known)} names, none like it",
+        fix="see the names with onnxsurgeon inspect -v",
+    )
 
 
 def dynamic_axes(labels: Labels, value: ir.Value) -> list[bool] | None:

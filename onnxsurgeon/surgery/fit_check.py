@@ -12,6 +12,7 @@ from onnxsurgeon.dependency.dynamic_dims import samples
 from onnxsurgeon.dependency.facts import Facts, Sizes
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.names import name_of
+from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.surgery.find import dynamic_axes
 
@@ -28,27 +29,27 @@ def require_type(labels: Labels, source: ir.Value, target: ir.Value, what: str) 
         )
 
 
-def require_fit(before: Labels, model: ir.Model, what: str) -> None:
-    """Raises InfeasibleError where the shapes of a changed model don't fit together, or its outputs have others."""
-    _forget_stated(before.model, model)
+def checked(before: Labels, after: ir.Model, what: str, *, same: bool = False) -> Step:
+    """The step from `before` to `after`. same: the function must stay.
+
+    Raises InfeasibleError where shapes don't fit together, or outputs have other shapes.
+    """
+    _forget_stated(before.model, after)
     try:
-        labels = label(model, rewritten=False)
+        labels = label(after, rewritten=False)
         refused = _refused(before, labels) if before.facts[0] and not labels.facts[0] else ""
         problems = (
-            [refused] if refused else [*_misfits(before, labels), *_at_sizes(before, labels), *_parted(before, labels)]
+            [refused] if refused else [p for find in (_misfits, _at_sizes, _parted) for p in find(before, labels)]
         )
     except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # of some rule
-        raise InfeasibleError(
-            f"{what}: the shapes would not fit; nothing was changed",
-            why=str(error),
-            fix="choose nodes whose outputs have the same shape, widths apart",
-        ) from error
+        problems = [str(error)]
     if problems:
         raise InfeasibleError(
             f"{what}: the shapes would not fit; nothing was changed",
             why="\n".join(problems[:5]),
             fix="choose nodes whose outputs have the same shape, widths apart",
         )
+    return Step(what, before.model, after, same=same)
 
 
 def _forget_stated(before: ir.Model, model: ir.Model) -> None:

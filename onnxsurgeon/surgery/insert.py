@@ -17,8 +17,8 @@ from onnxsurgeon.model.editor import Editor, copied, feed, free_name, set_input
 from onnxsurgeon.ops.nodes import constant, convolution_of, kind_of, operator_of
 from onnxsurgeon.ops.registry import of_kind
 from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Block, Conv, Linear, Site
-from onnxsurgeon.surgery.find import data_inputs, find, find_value, same_named
-from onnxsurgeon.surgery.fit_check import require_fit, require_type
+from onnxsurgeon.surgery.find import data_inputs, find, find_value, value_called
+from onnxsurgeon.surgery.fit_check import checked, require_type
 from onnxsurgeon.surgery.widths import value_axis
 
 
@@ -48,10 +48,8 @@ def insert(
     feed(uses, result)
     if to_output:
         editor.take_over(value, result)
-    after_model = editor.finished()
-    require_fit(labels, after_model, f"insert {chosen} after {after}")
     neutral = init == "identity" and isinstance(block, Conv | Linear | BatchNorm)
-    return [Step(f"insert {chosen} after {after}", model, after_model, same=neutral)]
+    return [checked(labels, editor.finished(), f"insert {chosen} after {after}", same=neutral)]
 
 
 def _uses(value: ir.Value, name: str, readers: Sequence[str] | None) -> list[tuple[ir.Node, int]]:
@@ -63,7 +61,7 @@ def _uses(value: ir.Value, name: str, readers: Sequence[str] | None) -> list[tup
 
 
 def _site(labels: Labels, editor: Editor, value: ir.Value, name: str, init: str, seed: int) -> Site:
-    original = same_named(labels.model, value)
+    original = value_called(labels.model, value.name)
     fact = labels.facts[0].get(original)
     require_type(labels, original, original, name)
     if fact is None or fact.shape is None or not ir.DataType(fact.dtype).is_floating_point():
@@ -111,10 +109,7 @@ def replace(
         editor.give_up_name(find(editor.model, gate))
     result = block.build(_site(labels, editor, source, gate or name, init, seed))
     editor.replace(old, result)
-    after = editor.finished()
-    said = what or f"replace {name}"
-    require_fit(labels, after, said)
-    return [Step(said, model, after)]
+    return [checked(labels, editor.finished(), what or f"replace {name}")]
 
 
 def activation(model: ir.Model, name: str, kind: str) -> list[Step]:
@@ -173,9 +168,7 @@ def separate(model: ir.Model, name: str, *, init: str = "closest", seed: int = 0
     twin.attributes.clear()
     twin.replace_input_with(place.data, deeper)
     set_input(twin, place.weight, second)
-    after = editor.finished()
-    require_fit(labels, after, f"separate {name}")
-    return [Step(f"separate {name}", model, after)]
+    return [checked(labels, editor.finished(), f"separate {name}")]
 
 
 def _factors(weight: FloatArray, init: str, seed: int) -> tuple[FloatArray, FloatArray]:

@@ -16,7 +16,7 @@ from onnxsurgeon.model.lazy_weights import Places, take
 from onnxsurgeon.ops.nodes import constant, convolution_of
 from onnxsurgeon.ops.registry import Convolution
 from onnxsurgeon.surgery.find import find
-from onnxsurgeon.surgery.fit_check import require_fit
+from onnxsurgeon.surgery.fit_check import checked
 
 MAX = 255  # along one axis
 
@@ -40,10 +40,8 @@ def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
     windows = [_window(energy, axis, b) for axis, b in enumerate(new)]
     editor = Editor(copied(model))
     _shape(editor, find(editor.model, name), place, windows, new, given, tensor)
-    after = editor.finished()
-    said = f"kernel {name}: {_text(old)} to {_text(new)}"
-    require_fit(labels, after, said)
-    return [Step(said, model, after, same=all(b >= a for a, b in zip(old, new, strict=True)))]
+    grows = all(b >= a for a, b in zip(old, new, strict=True))
+    return [checked(labels, editor.finished(), f"kernel {name}: {_text(old)} to {_text(new)}", same=grows)]
 
 
 def _require_size(name: str, old: Sequence[int], new: Sequence[int], given: dict[str, Any]) -> None:

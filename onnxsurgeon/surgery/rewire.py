@@ -23,8 +23,8 @@ from onnxsurgeon.ops.elementwise import ADDITION
 from onnxsurgeon.ops.joining import joined_axis
 from onnxsurgeon.ops.nodes import kind_of
 from onnxsurgeon.ops.registry import of_kind
-from onnxsurgeon.surgery.find import data_inputs, find, find_value, same_named
-from onnxsurgeon.surgery.fit_check import require_fit, require_type
+from onnxsurgeon.surgery.find import data_inputs, find, find_value, value_called
+from onnxsurgeon.surgery.fit_check import checked, require_type
 from onnxsurgeon.surgery.widths import Importance, Limits, select, value_axis
 
 Align = Literal["auto", "grow", "shrink", "both"]
@@ -103,7 +103,7 @@ def remove(model: ir.Model, name: str, *, through: str | None = None, choices: C
     new = twin.inputs[next(i for i, v in enumerate(node.inputs) if v is source)]
     assert new is not None
     editor.replace(result_of(twin), new)
-    return [*steps, _checked(editor, labels, f"remove {name}")]
+    return [*steps, checked(labels, editor.finished(), f"remove {name}")]
 
 
 def _passage(labels: Labels, node: ir.Node, through: str | None) -> ir.Value:
@@ -135,12 +135,6 @@ def _maker(value: ir.Value) -> str:
     return name_of(producer) if producer is not None else value.name or ""
 
 
-def _checked(editor: Editor, before: Labels, what: str) -> Step:
-    after = editor.finished()
-    require_fit(before, after, what)
-    return Step(what, before.model, after)
-
-
 def connect(
     model: ir.Model, source: str, target: str, *, position: int | None = None, choices: Choices = DEFAULT
 ) -> list[Step]:
@@ -169,7 +163,7 @@ def connect(
     steps, labels = _aligned(labels, given, joint.outputs[0], (source, target), choices)
     editor = Editor(copied(labels.model))
     _widen(find(editor.model, target), at, find_value(editor.model, source))
-    return [*steps, _checked(editor, labels, f"connect {source} to {target}")]
+    return [*steps, checked(labels, editor.finished(), f"connect {source} to {target}")]
 
 
 def _widen(joint: ir.Node, at: int, value: ir.Value) -> None:
@@ -201,8 +195,7 @@ def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choic
     selection = _gap(labels, inner, before, shape[axis])
     growth = NORMAL if choices.growth.copies else choices.growth  # nothing is copied here
     model_after = applied(labels, selection, wide, growth, f"{source} can't be concatenated in {target}")
-    require_fit(label(model, rewritten=False), model_after, f"connect {source} to {target}")
-    return Step(f"connect {source} to {target}", model, model_after)
+    return checked(label(model, rewritten=False), model_after, f"connect {source} to {target}")
 
 
 def applied(labels: Labels, selection: Selection, source: ir.Model, growth: Growth, what: str) -> ir.Model:
@@ -266,7 +259,7 @@ def disconnect(model: ir.Model, source: str, target: str) -> list[Step]:
     else:
         _narrow(twin, places[-1])
     remove_dead(gone)
-    return [_checked(editor, label(model, rewritten=False), f"disconnect {source} from {target}")]
+    return [checked(label(model, rewritten=False), editor.finished(), f"disconnect {source} from {target}")]
 
 
 def _narrow(joint: ir.Node, at: int) -> None:
@@ -305,6 +298,6 @@ def _shortened(model: ir.Model, source: str, target: str, place: int) -> Step:
     selection = Selection(root, ~dropped[root], np.zeros(len(root), np.int64))
     after = applied(labels, selection, narrow, NORMAL, what)
     if gone is not None:
-        remove_dead(same_named(after, gone) if gone.producer() else after.graph.initializers.get(gone.name or ""))
-    require_fit(label(model, rewritten=False), after, f"disconnect {source} from {target}")
-    return Step(f"disconnect {source} from {target}", model, after)
+        weight = after.graph.initializers.get(gone.name or "")
+        remove_dead(value_called(after, gone.name) if weight is None else weight)
+    return checked(label(model, rewritten=False), after, f"disconnect {source} from {target}")

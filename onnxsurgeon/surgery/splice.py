@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 import onnx_ir as ir
 
 from onnxsurgeon.dependency.labels import label
@@ -12,8 +10,8 @@ from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import Editor, copied, feed
 from onnxsurgeon.ops.nodes import constant
-from onnxsurgeon.surgery.find import dynamic_axes, find_value, same_named
-from onnxsurgeon.surgery.fit_check import require_fit
+from onnxsurgeon.surgery.find import dynamic_axes, find_value, unknown, value_called
+from onnxsurgeon.surgery.fit_check import checked
 from onnxsurgeon.surgery.rewire import DEFAULT, Choices, align
 from onnxsurgeon.surgery.widths import value_axis
 
@@ -41,22 +39,20 @@ def splice(
     host = find_value(joined, after)
     labels = label(joined, unfrozen=opened, rewritten=False)
     steps: list[Step] = []
-    here, into, out = (value_axis(labels, _named(joined, name)) for name in (host.name or "", *opened))
+    here, into, out = (value_axis(labels, value_called(joined, name)) for name in (host.name, *opened))
     if here and into and out:
         step = align(labels, [(here[1], into[1]), (here[1], out[1])], (after, f"{prefix}*"), choices)
         steps = [step] if step is not None else []
     editor = Editor(copied(steps[-1].after if steps else joined))
     graph, host = editor.model.graph, find_value(editor.model, after)
-    into_value, out_value = (_named(editor.model, name) for name in opened)
+    into_value, out_value = (value_called(editor.model, name) for name in opened)
     graph.outputs.remove(out_value)
     feed(list(host.uses()), out_value)
     into_value.replace_all_uses_with(host)
     graph.inputs.remove(into_value)
     if host.is_graph_output():
         editor.take_over(host, out_value)
-    result = editor.finished()
-    require_fit(label(model, rewritten=False), result, f"splice after {after}")
-    return [Step(f"splice after {after}", model, result)]
+    return [checked(label(model, rewritten=False), editor.finished(), f"splice after {after}")]
 
 
 def _require_same_opset(model: ir.Model, other: ir.Model) -> None:
@@ -67,10 +63,6 @@ def _require_same_opset(model: ir.Model, other: ir.Model) -> None:
             why=f"{versions[0]} and {versions[1]}",
             fix="convert one with onnx.version_converter",
         )
-
-
-def _named(model: ir.Model, name: str) -> ir.Value:
-    return same_named(model, ir.Value(name=name))
 
 
 def _transplant(editor: Editor, other: ir.Model, entry: str | None, exit: str | None, prefix: str) -> tuple[str, str]:
@@ -107,7 +99,7 @@ def _looks(other: ir.Model, value: ir.Value) -> tuple[ir.Shape, ir.TypeProtocol]
     if value.shape is not None and value.type is not None:
         return value.shape, value.type
     labels = label(other, rewritten=False)
-    known = same_named(labels.model, value)
+    known = value_called(labels.model, value.name)
     fact, moving = labels.facts[0].get(known), dynamic_axes(labels, known)
     if fact is None or fact.shape is None or moving is None:
         raise UsageError(f"the shape of {value.name} is unknown", fix="choose a value whose shape the file states")
@@ -127,12 +119,7 @@ def _end(ends: list[ir.Value], graph: ir.Graph, name: str | None, kind: str) -> 
     named |= {v.name or "": v for v in (*graph.inputs, *(v for node in graph for v in node.outputs))}
     if name in named:
         return named[name]
-    near = get_close_matches(name, named, n=3)
-    raise UsageError(
-        f"the other model has no value or node {name!r}",
-        why=f"nearest names: {', '.join(near)}" if near else f"it has {len(named)}, none like it",
-        fix="see its names with onnxsurgeon inspect -v",
-    )
+    raise unknown("value or node in the other model", name, named)
 
 
 def _between(begin: ir.Value, end: ir.Value) -> set[ir.Node]:
