@@ -74,9 +74,17 @@ def align(labels: Labels, pairs: Sequence[tuple[Ids, Ids]], names: tuple[str, st
     )
 
 
-def _frozen(labels: Labels, a: Ids, b: Ids) -> str:
-    causes = [labels.classes.cause(axis) for axis in (a, b)]
+def _frozen(labels: Labels, *axes: Ids) -> str:
+    """What froze the first frozen neuron on each axis; empty where none is frozen."""
+    causes = [labels.classes.cause(axis) for axis in axes]
     return "\n".join(f"frozen by {c.operator} {c.node}: {c.text}" for c in causes if c)
+
+
+def _require_free(labels: Labels, roots: Ids, what: str) -> None:
+    if frozen := _frozen(labels, roots):
+        raise InfeasibleError(
+            f"{what}; nothing was changed", why=frozen, fix="choose a concatenation whose readers can change"
+        )
 
 
 def _aligned(
@@ -222,13 +230,7 @@ def _gap(labels: Labels, axis: Ids, before: int, count: int) -> Selection:
     root, total = labels.classes.root, labels.relations.count
     new = np.zeros(total, np.int64)
     anchor = root[axis[max(before - 1, 0)]]
-    if labels.classes.frozen[anchor]:
-        cause = labels.classes.reason(int(anchor))
-        raise InfeasibleError(
-            "what reads the concatenation can't take more neurons; nothing was changed",
-            why=f"frozen by {cause.operator} {cause.node}: {cause.text}" if cause else "",
-            fix="choose a concatenation whose readers can change",
-        )
+    _require_free(labels, np.array([anchor]), "the readers of the concatenation can't take more neurons")
     new[anchor] = count
     keep, none = np.ones(total, np.bool_), np.zeros(total, np.int64)
     return Selection(root, keep, new[root]) if before else Selection(root, keep, none, front=new[root])
@@ -283,14 +285,7 @@ def _shortened(model: ir.Model, source: str, target: str, place: int) -> Step:
     dropped = np.zeros(labels.relations.count, np.bool_)
     root = labels.classes.root
     dropped[root[inner[start : start + sizes[place]]]] = True
-    stuck = np.flatnonzero(dropped & labels.classes.frozen)
-    if stuck.size:
-        cause = labels.classes.reason(int(stuck[0]))
-        raise InfeasibleError(
-            f"{what}; nothing was changed",
-            why=f"frozen by {cause.operator} {cause.node}: {cause.text}" if cause else "",
-            fix="choose a concatenation whose readers can change",
-        )
+    _require_free(labels, np.flatnonzero(dropped), what)
     narrow = copied(labels.model)
     twin = find(narrow, target)
     gone = twin.inputs[place]
