@@ -19,7 +19,7 @@ from onnxsurgeon.compensation.cut_layers import put
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.model.editor import Editor
 from onnxsurgeon.ops.nodes import constant, operator_of
-from onnxsurgeon.ops.registry import Statistics
+from onnxsurgeon.ops.registry import ChannelStatistics
 
 SPREAD = 1e-12  # a channel with a smaller variance is constant, so its variance does not change
 LIMIT = 100.0  # the largest factor by which a variance changes: a channel that lost more is only noise
@@ -52,7 +52,7 @@ class Norm:
     """A node of the original that stores means and variances of its input. neurons: those of its channels."""
 
     node: ir.Node
-    statistics: Statistics
+    statistics: ChannelStatistics
     neurons: Ids
 
     @property

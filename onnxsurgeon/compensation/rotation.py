@@ -23,7 +23,7 @@ from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.model.editor import Editor, copied
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.nodes import attributes, constant, operator_of
-from onnxsurgeon.ops.registry import Statistics
+from onnxsurgeon.ops.registry import ChannelStatistics
 
 FLOOR = 1e-4  # least variance of a direction, relative to the largest one: keeps a rotation invertible
 TINY = 1e-30
@@ -140,7 +140,7 @@ class _Trace:
                 layers_[node] = None
         return True
 
-    def _fixed(self, norm: ir.Node, statistics: Statistics) -> bool:
+    def _fixed(self, norm: ir.Node, statistics: ChannelStatistics) -> bool:
         """Whether a normalisation uses fixed statistics and constant parameters."""
         options = attributes(norm, self.labels.evaluator.version(norm))
         alone = not any(value.uses() or value.is_graph_output() for value in norm.outputs[1:])
@@ -272,7 +272,7 @@ def _affine(labels: Labels, norm: ir.Node) -> Affine:
     return statistics.affine(attributes(norm, labels.evaluator.version(norm)), numbers)
 
 
-def _statistics(node: ir.Node) -> Statistics | None:
+def _statistics(node: ir.Node) -> ChannelStatistics | None:
     """The inputs of a normalisation that hold statistics; None for other nodes."""
     operator = operator_of(node)
     return None if operator is None else operator.statistics

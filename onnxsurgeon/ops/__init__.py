@@ -23,6 +23,7 @@ without a record is frozen and reported.
 from onnxsurgeon.ops import (  # noqa: F401 - each registers its operators
     activations,
     attention,
+    constants,
     control_flow,
     convolution,
     elementwise,
@@ -37,7 +38,6 @@ from onnxsurgeon.ops import (  # noqa: F401 - each registers its operators
     recurrent,
     reduction,
     reshaping,
-    sizes,
     whole,
 )
 from onnxsurgeon.ops.call import Call, Tensor

@@ -8,7 +8,7 @@ from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.call import Call
 from onnxsurgeon.ops.gradient import GradientCall
-from onnxsurgeon.ops.registry import MICROSOFT, Operator, Statistics, add
+from onnxsurgeon.ops.registry import MICROSOFT, ChannelStatistics, Operator, add
 from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes, like
 from onnxsurgeon.ops.signatures import counted, read
 
@@ -128,7 +128,7 @@ add(
     silence="none",
     neutral={1: 1.0, 2: 0.0, 3: 0.0, 4: 1.0},
     scale=1,
-    statistics=Statistics(scale=1, shift=2, mean=3, variance=4),
+    statistics=ChannelStatistics(scale=1, shift=2, mean=3, variance=4),
     gradient=(batch_norm_gradient,),
 )
 add("InstanceNormalization", instance_norm, scale=1, neutral={1: 1.0, 2: 0.0})

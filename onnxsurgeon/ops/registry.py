@@ -33,7 +33,7 @@ Kind = Literal["activation", "stack", "sum", "combination", "other"]
 Given = Sequence[Fact | None]
 
 
-class Statistics(NamedTuple):
+class ChannelStatistics(NamedTuple):
     """The inputs of a normalisation that hold one number per channel: statistics of the data, a scale and a shift."""
 
     scale: int
@@ -126,7 +126,7 @@ class Operator:
     squashes: bool = False  # it makes probabilities of scores
     keeps_mean: bool = False  # the mean of each channel stays
     scale: int | None = None  # of a normalisation: the input that scales each channel
-    statistics: Statistics | None = None  # then a channel's mean is its shift, and its deviation its scale
+    statistics: ChannelStatistics | None = None  # then a channel's mean is its shift, and its deviation its scale
 
     # Edits and training
     kind: Kind = "other"  # an activation; or it stacks, sums, or otherwise combines any number of inputs

@@ -36,7 +36,7 @@ _OPTIONS = {
 
 
 @dataclass(frozen=True)
-class Progress:
+class SolveProgress:
     """The state of a running solve."""
 
     objective: float
@@ -59,7 +59,11 @@ class Solution:
 
 
 def solve(
-    problem: Problem, *, time_limit: float = 30.0, gap: float = 1e-3, progress: Callable[[Progress], None] | None = None
+    problem: Problem,
+    *,
+    time_limit: float = 30.0,
+    gap: float = 1e-3,
+    progress: Callable[[SolveProgress], None] | None = None,
 ) -> Solution:
     """The most important counts within all budgets, proven to `gap` unless `time_limit` (seconds) ends the proof.
 
@@ -132,7 +136,7 @@ class _Run:
 
     def __init__(
         self, program: Program, began: float, time_limit: float, gap: float,
-        progress: Callable[[Progress], None] | None,
+        progress: Callable[[SolveProgress], None] | None,
     ) -> None:  # fmt: skip
         self.program, self._began, self._limit, self._gap, self._progress = program, began, time_limit, gap, progress
         self.floor = Search(program).least()
@@ -181,7 +185,7 @@ class _Run:
                 now = tree.value, tree.bound
                 if self._progress and np.isfinite(tree.value) and now != reported:
                     reported = now
-                    self._progress(Progress(*now, _gap(*now), time.perf_counter() - self._began))
+                    self._progress(SolveProgress(*now, _gap(*now), time.perf_counter() - self._began))
                 tree.advance()
         except TimeoutError:
             pass

@@ -16,7 +16,7 @@ from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.solver.merge import merge
 from onnxsurgeon.solver.problem import Cost, Problem
 from onnxsurgeon.solver.program import to_program
-from onnxsurgeon.solver.solve import Progress, Solution, least, solve
+from onnxsurgeon.solver.solve import Solution, SolveProgress, least, solve
 
 SEEDS = range(120)
 
@@ -303,7 +303,7 @@ def test_the_time_limit_holds_and_the_bound_stays_true() -> None:
 
 
 def test_progress_tells_better_and_better_bounds() -> None:
-    told: list[Progress] = []
+    told: list[SolveProgress] = []
     solution = solve(resnet().problem(0.5), gap=5e-3, progress=told.append)
     assert told
     objectives, bounds = [one.objective for one in told], [one.bound for one in told]

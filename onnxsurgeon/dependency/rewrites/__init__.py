@@ -6,7 +6,7 @@ module here recognises one such pattern and replaces it, before a graph is label
 
 from __future__ import annotations
 
-from onnxsurgeon.dependency.rewrites import branches, packed, shared, shuffled, strided
+from onnxsurgeon.dependency.rewrites import branches, packed, shared_constants, shuffled, strided
 from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
 
 __all__ = ["KnownModel", "rewrite"]
@@ -16,7 +16,7 @@ def rewrite(known: KnownModel) -> KnownModel:
     """`known` itself if no rewrite applies, else a rewritten copy of its model with the facts about it."""
     graph = known.model.graph
     if not any(branches.find(known, node) for node in graph.all_nodes()) and not any(
-        form.find(known, node) for node in graph for form in (packed, strided, shuffled, shared)
+        form.find(known, node) for node in graph for form in (packed, strided, shuffled, shared_constants)
     ):
         return known
     editor = FactEditor(known)
@@ -31,5 +31,5 @@ def rewrite(known: KnownModel) -> KnownModel:
         if node.graph is not None:
             shuffled.reorder(editor, node)
         if node.graph is not None:
-            shared.unshare(editor, node)
+            shared_constants.unshare(editor, node)
     return editor.known
