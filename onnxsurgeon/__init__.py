@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from onnxsurgeon.model.model import Model
     from onnxsurgeon.proof.of_edits import Proofs
     from onnxsurgeon.proof.of_two_files import Validation, validate
-    from onnxsurgeon.pruning.prune import Result, prune
-    from onnxsurgeon.pruning.ratio_search import Examiner, Found, smallest
+    from onnxsurgeon.pruning.prune import prune, smallest
+    from onnxsurgeon.pruning.result import Result
     from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Conv, Linear, Pool, Separable
     from onnxsurgeon.surgery.network import Network, load
 
@@ -35,8 +35,6 @@ __all__ = [
     "BatchNorm",
     "Conv",
     "Data",
-    "Examiner",
-    "Found",
     "InfeasibleError",
     "Inspection",
     "Linear",
@@ -74,8 +72,8 @@ _HOMES = {
         ("model.model", "Model"),
         ("proof.of_edits", "Proofs"),
         ("proof.of_two_files", "Validation validate"),
-        ("pruning.prune", "Result prune"),
-        ("pruning.ratio_search", "Examiner Found smallest"),
+        ("pruning.prune", "prune smallest"),
+        ("pruning.result", "Result"),
         ("surgery.blocks", "Activation BatchNorm Conv Linear Pool Separable"),
         ("surgery.network", "Network load"),
     )

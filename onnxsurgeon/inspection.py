@@ -13,12 +13,14 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.dependency.frozen import Frozen, frozen, frozen_params
 from onnxsurgeon.dependency.labels import Labels, label
-from onnxsurgeon.dependency.measure import Measure, measure, weight_bytes
+from onnxsurgeon.dependency.measure import Measure, measure, overhead
 from onnxsurgeon.dependency.names import matching
 from onnxsurgeon.dependency.spaces import spaces
 from onnxsurgeon.model.model import Model
-from onnxsurgeon.neurons.relations import Axes, Free, Reason
+from onnxsurgeon.neurons.relations import Axes, Reason
 from onnxsurgeon.notebook import Shown
+from onnxsurgeon.options.record import takes
+from onnxsurgeon.options.shared import InspectOptions
 from onnxsurgeon.solver.solve import least
 from onnxsurgeon.units import count
 
@@ -146,10 +148,11 @@ def _axed(labels: Labels, name: str, shape: Shape, dynamic: Sequence[bool], axes
     return Axed(name, tuple(widths))
 
 
-def inspect(model: Model, *, free: Free = "auto", input_shape: Mapping[str, Shape] | None = None) -> Inspection:
-    """What is in `model`, what can be cut and what can't. free, input_shape: as in `prune`."""
-    labels = label(model.ir, free=free, shapes=input_shape)
-    built = spaces(labels, np.zeros(labels.relations.count), overhead=model.bytes - weight_bytes(model.ir))
+@takes(InspectOptions)
+def inspect(model: Model, options: InspectOptions) -> Inspection:
+    """What is in `model`, what can be cut and what can't."""
+    labels = label(model.ir, free=options.attention, shapes=options.shapes)
+    built = spaces(labels, np.zeros(labels.relations.count), overhead=overhead(model))
     whole = measure(model, built)
     lengths = built.problem.lengths(least(built.problem))
     left = {cost.name: cost.evaluate(lengths) for cost in built.problem.costs}

@@ -93,11 +93,11 @@ def stages(folder: Path, runs: int) -> None:
 
     model = osg.load(folder / "resnet50.onnx")
     say("labelling ResNet-50", f"{median(lambda: label(model.ir), runs):.3f} s", "0.3 s")
-    for metric, ratio in (("params", 0.3), ("params", 0.5), ("macs", 0.3), ("macs", 0.5)):
-        results = [osg.prune(model, ratio=ratio, metric=metric) for _ in range(runs)]  # type: ignore[arg-type]
+    for cost, ratio in (("params", 0.3), ("params", 0.5), ("macs", 0.3), ("macs", 0.5)):
+        results = [osg.prune(model, ratio=ratio, cost=cost) for _ in range(runs)]
         seconds = statistics.median(r.seconds["solve"] for r in results)
         say(
-            f"selecting ResNet-50, {ratio:.0%} of {metric}",
+            f"selecting ResNet-50, {ratio:.0%} of {cost}",
             f"{seconds:.2f} s, gap {results[0].solution.gap:.3%}",
             "1 s, 0.1 %",
         )

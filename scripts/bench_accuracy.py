@@ -89,7 +89,7 @@ class Bench:
     def _pruned(self, method: str, ratio: float) -> tuple[float, Any]:
         importance, compensate, *more = method.split("+")
         result = osg.prune(
-            self.model, ratio=ratio, metric="macs", data=self.calibration, importance=importance, compensate=compensate,
+            self.model, ratio=ratio, cost="macs", data=self.calibration, importance=importance, compensate=compensate,
             stats=self.stats, mirror="mirror" in more, rotate=False if "channels" in more else None,
         )  # fmt: skip
         return result.after.macs / result.before.macs, result.ir

@@ -86,7 +86,7 @@ class Statistics:
             with Path(path).open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
         except OSError as problem:
-            raise UsageError(f"can't write {path}", why=str(problem), fix="choose another name for --stats") from None
+            raise UsageError(f"can't write {path}", why=str(problem), fix="choose another name for `stats`") from None
 
 
 def load_statistics(path: str | os.PathLike[str], fingerprint: str) -> Statistics:
@@ -101,11 +101,11 @@ def load_statistics(path: str | os.PathLike[str], fingerprint: str) -> Statistic
         model = str(arrays.pop("model"))
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"--stats {path} can't be read", why=str(error), fix="remove it, and it is computed again"
+            f"`stats` {path} can't be read", why=str(error), fix="remove it, and it is computed again"
         ) from None
     if not known or model != fingerprint:
         raise UsageError(
-            f"--stats {path} belongs to another model", why="its fingerprint differs", fix="use another file name"
+            f"`stats` {path} belongs to another model", why="its fingerprint differs", fix="use another file name"
         )
     result = Statistics(model)
     for name, array in arrays.items():

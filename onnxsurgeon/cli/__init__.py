@@ -12,8 +12,7 @@ import typer
 
 import onnxsurgeon
 from onnxsurgeon.cli import evaluate, inspect, prune, sensitivity, surgery, validate
-from onnxsurgeon.cli.group import EXIT_CODES, SETTINGS, Group, add, examples
-from onnxsurgeon.cli.panels import LOOK, PRUNE
+from onnxsurgeon.cli.group import EXIT_CODES, LOOK, PRUNE, SETTINGS, Group, add, examples
 from onnxsurgeon.cli.streams import SafeStream
 
 app = typer.Typer(cls=Group, context_settings=SETTINGS, rich_markup_mode=None, pretty_exceptions_enable=False)

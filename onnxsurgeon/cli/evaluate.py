@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from onnxsurgeon.cli.answer import Answer, answering
-from onnxsurgeon.cli.options import (
-    METRICS,
-    AsJson,
-    BatchSize,
-    DataSpec,
-    ModelPath,
-    OnDevice,
-    OutputName,
-    Preprocess,
-    Quiet,
-    ReportTo,
-    Samples,
-    Seed,
-    Shapes,
-    Verbose,
-    read_data,
-    read_model,
-    shapes,
-)
+from onnxsurgeon.cli.options import DataPath, Given, ModelPath, Spoken, read_model, with_options
+from onnxsurgeon.evaluation.options import EvaluateOptions
 
 EXAMPLES = (
     "onnxsurgeon evaluate model.onnx --data test.npz --metric top1",
@@ -34,52 +14,32 @@ EXAMPLES = (
 )
 
 
-def evaluate(
-    model: ModelPath,
-    data: DataSpec,
-    metric: Annotated[str, typer.Option(metavar="WORD", help=f"{METRICS}.")] = "top1",
-    against: Annotated[
-        Path | None,
-        typer.Option(metavar="MODEL", help="Compare with the outputs of this .onnx file instead of with labels."),
-    ] = None,
-    output_name: OutputName = None,
-    preprocess: Preprocess = None,
-    samples: Samples = None,
-    batch: BatchSize = None,
-    seed: Seed = 0,
-    device: OnDevice = "auto",
-    input_shape: Shapes = None,
-    report_to: ReportTo = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
+@with_options(EvaluateOptions, Spoken)
+def evaluate(model: ModelPath, data: DataPath, given: Given) -> None:
     """Score a model on data, by a metric of labels or of another model's outputs.
 
     A function of your own, MODULE:FUNCTION, gets the batches as an iterator of (outputs by name, labels) and returns
     one number.
     """
-    with answering(Answer("evaluate", as_json, quiet, verbose, found={"model": str(model)})) as answer:
-        answer.save_to(report_to, model, Path(data), *([against] if against else []))
-        stated = shapes(input_shape)
+    spoken = given.of(Spoken)
+    with spoken.answering("evaluate", model) as answer:
+        options = given.of(EvaluateOptions)
+        answer.save_to(spoken.report_to, model, Path(data), *([options.reference] if options.reference else []))
         from onnxsurgeon.cli.progress import Bar, Stages
+        from onnxsurgeon.data import opened
         from onnxsurgeon.evaluation.score import evaluate as run
         from onnxsurgeon.report.results import evaluated
         from onnxsurgeon.report.tables import evaluated as tables
 
-        with Stages(verbose=verbose, quiet=quiet) as progress:
+        with Stages(verbose=spoken.verbose, quiet=spoken.quiet) as progress:
             progress("read", model.name)
-            source = read_model(model, stated)
-            if against is not None:
-                read_model(against, {})
+            source = read_model(model, options.shapes)
+            if options.reference is not None:
+                read_model(options.reference, {})
             progress("data", data)
-            opened = read_data(
-                data, source, stated, preprocess=preprocess, samples=samples, batch=batch, seed=seed
-            )  # fmt: skip
-        with Bar(quiet=quiet) as bar:
-            found = run(
-                model, opened, metric=metric, against=against, output=output_name, device=device, progress=bar
-            )  # fmt: skip
+            samples = opened(data, source.ir, options)
+        with Bar(quiet=spoken.quiet) as bar:
+            found = run(model, samples, **replace(options, progress=bar).given())
         answer.found = evaluated(found, model, data)
         answer.tables = tables
         answer.give()

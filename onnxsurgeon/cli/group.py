@@ -18,11 +18,12 @@ from typer.core import TyperCommand, TyperGroup
 
 from onnxsurgeon.cli.answer import INTERRUPTED, Answer
 from onnxsurgeon.cli.log import LOG
-from onnxsurgeon.cli.panels import PANELS, RUN
 from onnxsurgeon.cli.suggest import CHOICES, COMMANDS, OPTIONS, misplaced, nearest
 from onnxsurgeon.errors import SurgeonError, UsageError
+from onnxsurgeon.options.record import PANELS, RUN
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 10_000}  # as wide as the terminal
+PRUNE, LOOK, EDIT = "Prune", "Look", "Edit"  # panels of commands
 EXIT_CODES = """\b
 Exit codes:
   0    done, and proven where a proof was wanted

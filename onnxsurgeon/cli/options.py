@@ -1,45 +1,106 @@
-"""Options that several commands share, and what their texts mean."""
+"""Commands from records of options: each field of a record becomes an option of the command line."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from onnxsurgeon.cli.panels import DATA as DATA_PANEL
-from onnxsurgeon.cli.panels import OUTPUT, PROOF
+from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.options.readers import path
+from onnxsurgeon.options.record import DATA, OUTPUT, RUN, Option, Options, option, option_of, spelled
+from onnxsurgeon.options.shared import OF_DATA, SPEC
 
 if TYPE_CHECKING:
-    from onnxsurgeon.data import Data
     from onnxsurgeon.model.model import Model
 
-# As in the package, which is not imported for them: --help is to be quick.
-Metric = Literal["params", "macs", "size"]
-Free = Literal["auto", "heads", "head-size"]
-Device = Literal["auto", "cuda", "cpu"]
-Preset = Literal["imagenet", "cifar", "unit"]
-Compensation = Literal["none", "bias", "linear", "sequential", "joint"]
+R = TypeVar("R", bound=Options)
+
+DataPath = Annotated[str, typer.Option("--data", metavar=SPEC, help=OF_DATA, show_default=False, rich_help_panel=DATA)]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.", show_default=False)]
 
 
-def shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
-    """Input shapes from `name:1,3,224,224`."""
-    found = {}
-    for text in texts or ():
-        name, colon, dims = text.rpartition(":")
-        if not (name and colon and all(n.strip().isdecimal() for n in dims.split(","))):
-            raise UsageError(
-                f"--input-shape {text!r} is no shape",
-                why="wanted: name:dim,dim,...",
-                fix="write it like input:1,3,224,224",
-            )
-        found[name] = tuple(int(n) for n in dims.split(","))
-    return found
+@dataclass(frozen=True, kw_only=True)
+class Spoken(Options):
+    """How a command answers."""
+
+    report_to: Path | None = option(
+        None, "Write the report as JSON to a file.", panel=OUTPUT, metavar="FILE.json", declared="--report", read=path
+    )
+    as_json: bool = option(False, "Print the report as one JSON object on stdout.", panel=OUTPUT, declared="--json")
+    quiet: bool = option(False, "Print nothing unless it fails.", panel=RUN, declared="-q --quiet")
+    verbose: bool = option(False, "Whole tables, progress as lines, tracebacks.", panel=RUN, declared="-v --verbose")
+
+    def answering(self, command: str, model: Path | None = None) -> AbstractContextManager[Answer]:
+        """The command's answer; what goes wrong in the block becomes words and an exit code."""
+        found = {} if model is None else {"model": str(model)}
+        return answering(Answer(command, self.as_json, self.quiet, self.verbose, found=found))
 
 
-def read_model(path: Path, stated: Mapping[str, tuple[int, ...]]) -> Model:
+@dataclass(frozen=True)
+class Given:
+    """What was given on the command line, by the names of fields."""
+
+    values: Mapping[str, Any]
+
+    def of(self, record: type[R]) -> R:
+        """The record, its other options as by default. Raises UsageError where a value is bad."""
+        names = {of.name for of in fields(record)}
+        return record(**{name: value for name, value in self.values.items() if name in names})
+
+
+def with_options(*records: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the options of records: it gets what was given as its parameter `given`."""
+    shared = {of.name: of for record in records for of in fields(record) if option_of(of).in_shell}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
+
+        @functools.wraps(command)
+        def merged(**values: Any) -> None:
+            given = {name: values.pop(name) for name in shared}
+            given = {name: value for name, value in given.items() if value not in (None, [])}
+            turned = {name: not value for name, value in given.items() if option_of(shared[name]).off}
+            command(**values, given=Given(given | turned))
+
+        own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        parameters = [*own, *(_parameter(of, option_of(of)) for of in shared.values())]
+        vars(merged)["__signature__"] = inspect.Signature(parameters)  # what typer looks at
+        merged.__annotations__ = {p.name: p.annotation for p in parameters}
+        return merged
+
+    return decorate
+
+
+def _parameter(of: Field[Any], about: Option) -> inspect.Parameter:
+    """An option whose default is None, for what the record has by default."""
+    words = tuple(about.words()) if about.words else ()
+    info = typer.Option(
+        *about.names(of.name).split(),
+        metavar=about.metavar or None,
+        help=spelled(about.off or about.help) + (spelled(f" [default: {about.default}]") if about.default else ""),
+        show_default=False,
+        rich_help_panel=about.panel,
+        autocompletion=(lambda: list(words)) if words and about.metavar else None,
+    )
+    kind: Any = about.kind
+    if words and not about.metavar:  # these and no others
+        kind = Literal[words]
+    elif about.many:
+        kind = list[kind]
+    return inspect.Parameter(
+        of.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info]
+    )  # fmt: skip
+
+
+def read_model(path: Path, stated: Mapping[str, Sequence[int]]) -> Model:
     """The model, whose inputs have the `stated` shapes; raises UsageError where they can't."""
     from onnxsurgeon.model.model import load
 
@@ -54,129 +115,7 @@ def read_model(path: Path, stated: Mapping[str, tuple[int, ...]]) -> Model:
         ):
             known = ", ".join(f"{v.name} {v.shape}" for v in inputs.values())
             raise UsageError(
-                f"--input-shape {name}:{','.join(map(str, shape))} does not fit", why=f"inputs: {known}",
+                f"`input_shape={name}:{','.join(map(str, shape))}` does not fit", why=f"inputs: {known}",
                 fix="name an input and give all its dims; only dynamic ones can be chosen",
             )  # fmt: skip
     return model
-
-
-def read_data(
-    spec: str, model: Model, stated: Mapping[str, tuple[int, ...]], *,
-    preprocess: Preset | None, samples: int | None, batch: int | None, seed: int,
-) -> Data:  # fmt: skip
-    """Data for `model`, whose inputs have the `stated` shapes; raises UsageError or ModelError where they are bad."""
-    from onnxsurgeon.data import inputs_of, open_data
-
-    wanted = inputs_of(model.ir, stated)
-    return open_data(spec, wanted, preprocess=preprocess, samples=samples, batch=batch, seed=seed)
-
-
-Models = Annotated[
-    list[Path],
-    typer.Argument(metavar="MODEL", help="An .onnx file; with --output-dir several, or globs.", show_default=False),
-]
-OutputDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--output-dir",
-        metavar="DIR",
-        help="Prune several models, each in a process of its own, to DIR/MODEL.onnx.",
-        show_default=False,
-    ),
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        "--jobs",
-        metavar="N",
-        min=1,
-        help="With --output-dir: models at once. [default: half of the cores]",
-        show_default=False,
-    ),
-]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="With --output-dir: skip what an earlier run has done with the same options.")
-]
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.", show_default=False)]
-Shapes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input-shape",
-        metavar="NAME:1,3,224,224",
-        help="Shape of a dynamic input. Repeatable.",
-        rich_help_panel=DATA_PANEL,
-    ),
-]
-OnDevice = Annotated[Device, typer.Option(help="What onnxruntime runs on; auto: CUDA where it really works.")]
-Atol = Annotated[
-    float | None,
-    typer.Option(metavar="X", min=0, help="Accepted absolute difference. [default: 1e-5]", rich_help_panel=PROOF),
-]
-Rtol = Annotated[
-    float | None,
-    typer.Option(
-        metavar="X",
-        min=0,
-        help="Accepted difference, relative to the largest output. [default: by type, 1e-3 for float32]",
-        rich_help_panel=PROOF,
-    ),
-]
-Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of whatever is random.")]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print the report as one JSON object on stdout.", rich_help_panel=OUTPUT)
-]
-ReportTo = Annotated[
-    Path | None,
-    typer.Option(
-        "--report",
-        metavar="FILE.json",
-        help="Write the report as JSON to a file.",
-        show_default=False,
-        rich_help_panel=OUTPUT,
-    ),
-]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing unless it fails.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Whole tables, progress as lines, tracebacks.")]
-DATA = "An .npz or .npy file, a folder of images, or a function that yields batches."
-DataSpec = Annotated[str, typer.Option("--data", metavar="FILE|DIR|MODULE:FUNCTION", help=DATA, show_default=False)]
-SomeData = Annotated[
-    str | None, typer.Option("--data", metavar="FILE|DIR|MODULE:FUNCTION", help=DATA, show_default=False)
-]
-Preprocess = Annotated[Preset | None, typer.Option(help="How a folder of images becomes numbers.")]
-Samples = Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many, drawn by --seed.")]
-BatchSize = Annotated[
-    int | None, typer.Option("--batch", metavar="N", min=1, help="Samples at a time. [default: 32, or the model's own]")
-]
-OutputName = Annotated[
-    str | None, typer.Option("--output-name", metavar="NAME", help="The output to score, where there are several.")
-]
-METRICS = "top1, top5, mse, cosine, psnr, or MODULE:FUNCTION"
-CRITERIA = (
-    "What neurons are worth: l1, l2, l2-norm, bn-scale, random, uniform, or file:scores.npz; with --data also"
-    " activation, variance, wanda, reconstruction, output-error."
-)
-Compensate = Annotated[
-    Compensation | None,
-    typer.Option(
-        help="Fit the weights behind a cut anew: in closed form, and by joint also with gradient steps towards the"
-        " original's outputs, which need no labels but minutes. [default: sequential with --data, else none]",
-        show_default=False,
-    ),
-]
-Stats = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Where to keep what --data tells of this model: the next ratio costs no pass."),
-]
-Mirror = Annotated[
-    bool, typer.Option("--mirror", help="--data are images: fit to their mirror images, too; joint also moves them.")
-]
-Rotate = Annotated[
-    bool | None,
-    typer.Option(
-        "--rotate/--no-rotate",
-        help="Cut components of linear streams (residual bottlenecks), not their channels. [default: with sequential or"
-        " joint]",
-        show_default=False,
-    ),
-]
-Memory = Annotated[str, typer.Option(metavar="SIZE", help="About so much for what --data makes, like 2GB.")]

@@ -2,90 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from onnxsurgeon.cli.answer import Answer, answering
-from onnxsurgeon.cli.options import (
-    CRITERIA,
-    AsJson,
-    BatchSize,
-    DataSpec,
-    Free,
-    ModelPath,
-    OnDevice,
-    Preprocess,
-    Quiet,
-    ReportTo,
-    Samples,
-    Seed,
-    Shapes,
-    Verbose,
-    read_data,
-    read_model,
-    shapes,
-)
+from onnxsurgeon.cli.options import DataPath, Given, ModelPath, Spoken, read_model, with_options
+from onnxsurgeon.evaluation.options import SensitivityOptions
+from onnxsurgeon.options.readers import path
+from onnxsurgeon.options.record import OUTPUT, Options, option
 from onnxsurgeon.report import json_report as report
 
 EXAMPLES = (
     "onnxsurgeon sensitivity model.onnx --data calib.npz --plot sensitivity.html",
-    "onnxsurgeon sensitivity model.onnx --data pictures/ --preprocess imagenet --layers '/layer4/*' --samples 64",
+    "onnxsurgeon sensitivity model.onnx --data pictures/ --preprocess imagenet --only '/layer4/*' --samples 64",
 )
 
 
-def sensitivity(
-    model: ModelPath,
-    data: DataSpec,
-    layers: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Nodes whose outputs get narrower. Repeatable.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Draw error against width for each layer.")
-    ] = None,
-    importance: Annotated[str, typer.Option(metavar="WORD", help=CRITERIA)] = "l2-norm",
-    preprocess: Preprocess = None,
-    samples: Samples = 32,
-    batch: BatchSize = None,
-    free: Annotated[Free, typer.Option(help="As in prune.")] = "auto",
-    seed: Seed = 0,
-    device: OnDevice = "auto",
-    input_shape: Shapes = None,
-    report_to: ReportTo = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Plot(Options):
+    plot: Path | None = option(
+        None, "Draw error against width for each layer.", panel=OUTPUT, metavar="FILE.html", read=path
+    )
+
+
+@with_options(SensitivityOptions, Plot, Spoken)
+def sensitivity(model: ModelPath, data: DataPath, given: Given) -> None:
     """Narrow one layer at a time and show how far the outputs move, relative to their norm.
 
     A layer is a space of neurons: what an Add ties together gets narrower together.
     """
-    with answering(Answer("sensitivity", as_json, quiet, verbose, found={"model": str(model)})) as answer:
+    spoken = given.of(Spoken)
+    with spoken.answering("sensitivity", model) as answer:
+        options, plot = given.of(SensitivityOptions), given.of(Plot).plot
         if plot is not None:
             from onnxsurgeon.report.html import BEGIN, page
 
             report.check_report(plot, model, Path(data), option="--plot", begins=BEGIN)
-        answer.save_to(report_to, model, Path(data), *([plot] if plot else []))
-        stated = shapes(input_shape)
+        answer.save_to(spoken.report_to, model, Path(data), *([plot] if plot else []))
         from onnxsurgeon.cli.progress import Bar, Stages
+        from onnxsurgeon.data import opened
         from onnxsurgeon.evaluation.sensitivity import sensitivity as run
         from onnxsurgeon.report.results import sensitive
         from onnxsurgeon.report.tables import sensitive as tables
 
-        with Stages(verbose=verbose, quiet=quiet) as progress:
+        with Stages(verbose=spoken.verbose, quiet=spoken.quiet) as progress:
             progress("read", model.name)
-            source = read_model(model, stated)
+            source = read_model(model, options.shapes)
             progress("data", data)
-            opened = read_data(
-                data, source, stated, preprocess=preprocess, samples=samples, batch=batch, seed=seed
-            )  # fmt: skip
-        with Bar(quiet=quiet) as bar:
-            found = run(
-                source, opened, layers=layers or ["*"], importance=importance, free=free, input_shape=stated, seed=seed,
-                device=device, progress=bar,
-            )  # fmt: skip
-        answer.found = sensitive(found, model, data, importance)
+            samples = opened(data, source.ir, options)
+        with Bar(quiet=spoken.quiet) as bar:
+            found = run(source, samples, **replace(options, progress=bar).given())
+        answer.found = sensitive(found, model, data, options.importance)
         if plot is not None:
             report.save_text(page(answer.found), plot)
         answer.tables = tables

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from onnxsurgeon.cli.editing import Common, edit, with_common
-from onnxsurgeon.cli.group import add
-from onnxsurgeon.cli.options import ModelPath
-from onnxsurgeon.cli.panels import CHANGE, EDIT
+from onnxsurgeon.cli.editing import edit, with_common
+from onnxsurgeon.cli.group import EDIT, add
+from onnxsurgeon.cli.options import Given, ModelPath
+from onnxsurgeon.options.record import CHANGE
 from onnxsurgeon.surgery import readers
 from onnxsurgeon.surgery.methods import OPERATIONS
 from onnxsurgeon.surgery.operation import Field, Operation, Request
@@ -67,7 +67,7 @@ def _given(field: Field, value: Any) -> Written:
 def _command(operation: Operation) -> Callable[..., None]:
     """The function of a command."""
 
-    def run(*, model: Path, common: Common, **given: Any) -> None:
+    def run(*, model: Path, common: Given, **given: Any) -> None:
         words = {word: given[field.name] for word, field in operation.fields.items() if given[field.name]}
 
         def requests() -> list[Request]:
@@ -95,7 +95,7 @@ def recipe(
     path: Annotated[
         Path, typer.Argument(metavar="RECIPE", help="A .yaml or .json file with a list.", show_default=False)
     ],
-    common: Common,
+    common: Given,
 ) -> None:
     """Do a list of operations: one load, one save, all or nothing.
 

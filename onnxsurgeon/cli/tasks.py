@@ -126,7 +126,7 @@ def arguments(context: typer.Context) -> list[str]:
         if option.name not in OF_ALL and source is not None and source.name != "DEFAULT" and value is not None:
             name = option.opts[-1]
             if isinstance(value, bool):
-                given += [name] * value
+                given += [name] if value else option.secondary_opts[-1:]
             else:
                 given += [f"{name}={v}" for v in (value if isinstance(value, (list, tuple)) else [value])]
     return given

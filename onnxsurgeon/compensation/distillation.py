@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from math import ceil, cos, pi
 
 import numpy as np
@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays, FloatArray, IntArray, Mask
 from onnxsurgeon.compensation.cut_layers import CutLayer, layers
+from onnxsurgeon.compensation.evidence import Evidence
 from onnxsurgeon.compensation.layerwise import TOGETHER, Change, Targets, sequential
 from onnxsurgeon.data import Batch, Mirrored
 from onnxsurgeon.errors import ModelError
@@ -123,7 +124,7 @@ class Training:
             self.model, self.forward = Session(made.model, device), Session(made.forward, device)
         except ModelError as problem:
             raise ModelError(
-                "can't compute gradients of this model", why=problem.why, fix="use --compensate sequential"
+                "can't compute gradients of this model", why=problem.why, fix="choose `compensate=sequential`"
             ) from None
         self.gradients = made.gradients
         values = {weight.name or "": _array(weight) for weight in weights}
@@ -184,6 +185,12 @@ class Adam:
             self.square[name] += (1 - DECAY[1]) * (gradient * gradient - self.square[name])
             change = self.mean[name] / first / (np.sqrt(self.square[name] / second) + TINY)
             self.weights[name] = self.weights[name] - np.float32(rate * self.scales[name]) * change
+
+
+def distillation(evidence: Evidence, keep: Mask, model: ir.Model) -> list[Change]:
+    """The compensation `distillation`."""
+    told = partial(evidence.told, "compensate")
+    return distill(evidence.targets, keep, model, seed=evidence.seed, progress=told)
 
 
 def distill(

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays, FloatArray, IntArray, Mask
+from onnxsurgeon.calibration.expected_means import expected
 from onnxsurgeon.calibration.least_squares import Fit, FitRows, error, fit
 from onnxsurgeon.calibration.linear_layers import goals
 from onnxsurgeon.calibration.statistics import FIT_ROWS, Moments, RowLimits, pick_rows
@@ -27,8 +29,9 @@ from onnxsurgeon.model.editor import Editor
 from onnxsurgeon.runtime.partial_runs import Segment, Store, Walk
 from onnxsurgeon.runtime.session import Device
 
-Compensation = Literal["none", "bias", "linear", "sequential", "joint"]
-COMPENSATIONS = get_args(Compensation)
+if TYPE_CHECKING:
+    from onnxsurgeon.compensation.evidence import Evidence
+
 RIDGE = 1e-3  # relative to the mean variance of a feature, if there are no held-out rows to choose it
 TOGETHER = "(all together)"  # the node of a change that concerns the whole network
 SAME = 1e-9  # a layer with a smaller relative error is not refitted
@@ -44,6 +47,22 @@ class Change:
     node: str
     before: float
     after: float
+
+
+def bias(evidence: Evidence, keep: Mask, model: ir.Model) -> list[Change]:
+    """The compensation `bias`."""
+    known = evidence.statistics.moments or expected(evidence.labels, evidence.layers)
+    return from_moments(evidence.labels, keep, model, known, biases_only=True)
+
+
+def linear(evidence: Evidence, keep: Mask, model: ir.Model) -> list[Change]:
+    """The compensation `linear`."""
+    return from_moments(evidence.labels, keep, model, evidence.statistics.moments)
+
+
+def in_sequence(evidence: Evidence, keep: Mask, model: ir.Model) -> list[Change]:
+    """The compensation `sequential`."""
+    return sequential(evidence.targets, keep, model, progress=partial(evidence.told, "compensate"))
 
 
 def from_moments(

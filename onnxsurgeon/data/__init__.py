@@ -5,12 +5,14 @@ open_data("calib.npz", inputs_of(model.ir)) opens data; `Data.batches` yields th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.data.array_files import open_arrays
@@ -20,6 +22,7 @@ from onnxsurgeon.data.images import ImageFolder, Preset, open_images
 from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, inputs_of, rebatch
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.notebook import Shown
+from onnxsurgeon.options.shared import OfData
 
 __all__ = ["Batch", "Data", "Input", "Mirrored", "Preset", "Samples", "inputs_of", "mirrored", "open_data"]
 
@@ -121,31 +124,41 @@ def open_data(
     expected = Expected(tuple(inputs))
     step = _step(expected, samples, batch)
     if is_function(spec) and not Path(spec).exists():
-        source: Source = Function(spec, import_function(spec, "--data"), expected, seed, samples).verify()
+        source: Source = Function(spec, import_function(spec, "`data`"), expected, seed, samples).verify()
     elif Path(spec).is_dir():
         source = open_images(Path(spec), expected, preprocess, samples, seed)
     elif not Path(spec).exists():
-        raise UsageError(f"--data {spec} does not exist", fix=KINDS)
+        raise UsageError(f"`data` {spec} does not exist", fix=KINDS)
     elif Path(spec).suffix in (".npz", ".npy"):
         source = open_arrays(Path(spec), expected, samples, seed, step)
     else:
-        raise UsageError(f"--data {spec} is of an unknown kind", fix=KINDS)
+        raise UsageError(f"`data` {spec} is of an unknown kind", fix=KINDS)
     if preprocess is not None and not isinstance(source, ImageFolder):
         raise UsageError(
-            f"--preprocess {preprocess} is for folders of images", why=f"--data {spec} contains arrays",
+            f"`preprocess={preprocess}` is for folders of images", why=f"`data` {spec} contains arrays",
             fix="leave it out; arrays are used unchanged",
         )  # fmt: skip
     return Data(spec, expected, source, step)
+
+
+def opened(given: str | os.PathLike[str] | Data, model: ir.Model, options: OfData) -> Data:
+    """The data as they are given, or what a path or `module:function` means to `model`. Raises as `open_data` does."""
+    if isinstance(given, Data):
+        return given
+    return open_data(
+        os.fspath(given), inputs_of(model, options.shapes), preprocess=options.preprocess, samples=options.samples,
+        batch=options.batch, seed=options.seed,
+    )  # fmt: skip
 
 
 def _step(expected: Expected, samples: int | None, batch: int | None) -> int:
     """Samples in a batch."""
     for name, value in (("samples", samples), ("batch", batch)):
         if value is not None and value < 1:
-            raise UsageError(f"--{name} is {value}", why="it must be at least 1", fix="use a larger number")
+            raise UsageError(f"`{name}` is {value}", why="it must be at least 1", fix="use a larger number")
     if expected.size is not None and batch not in (None, expected.size):
         raise UsageError(
-            f"--batch is {batch}, but the model takes {expected.size} samples", why="its batch size is static",
-            fix="leave --batch out",
+            f"`batch` is {batch}, but the model takes {expected.size} samples", why="its batch size is static",
+            fix="leave `batch` out",
         )  # fmt: skip
     return expected.size or batch or STEP

@@ -65,7 +65,7 @@ def mirrored(samples: Samples, inputs: Sequence[Input]) -> Mirrored:
     widths = {wanted.name: axis for wanted in inputs if (axis := _width(wanted)) is not None}
     if not widths:
         raise UsageError(
-            "--mirror needs images", why="; ".join(map(str, inputs)),
+            "`mirror` needs images", why="; ".join(map(str, inputs)),
             fix="leave it out: no input is [?, 1, 3 or 4 colours, height, width] or [?, height, width, colours]",
         )  # fmt: skip
     return Mirrored(samples, widths)

@@ -74,7 +74,7 @@ class Function:
             if number + 1 == len(self.checksums):
                 return
         raise UsageError(
-            f"--data {self.spec} yields other samples the second time", why=f"dict {number + 1} is the first to differ",
+            f"`data` {self.spec} yields other samples the second time", why=f"dict {number + 1} is the first to differ",
             fix="let it take an argument `seed` and use no other source of randomness",
         )  # fmt: skip
 
@@ -82,12 +82,12 @@ class Function:
         """This function with the number and checksums of its samples. Raises UsageError if they don't fit the model."""
         checksums, count, first, labelled = [], 0, None, set()
         for piece in self._chunks():
-            self.expected.check_numbers(piece.arrays, piece.labels, f"--data {self.spec}")
+            self.expected.check_numbers(piece.arrays, piece.labels, f"`data` {self.spec}")
             whole = {n: a for n, a in piece.arrays.items() if n not in self.expected.sampled}
             first = whole if first is None else first
             if any(not np.array_equal(whole[n], first[n]) for n in whole):
                 raise UsageError(
-                    f"--data {self.spec}: {', '.join(whole)} must be the same in every dict",
+                    f"`data` {self.spec}: {', '.join(whole)} must be the same in every dict",
                     why="these inputs have no batch axis", fix="yield one value",
                 )  # fmt: skip
             checksums.append(_checksum(piece))
@@ -95,7 +95,7 @@ class Function:
             count += piece.count
         if len(labelled) != 1:
             raise UsageError(
-                f"--data {self.spec} yields " + ("no samples" if not labelled else "labels for some dicts only"),
+                f"`data` {self.spec} yields " + ("no samples" if not labelled else "labels for some dicts only"),
                 fix="yield a dict of arrays, or (dict, labels), for each batch",
             )
         return replace(self, count=count, labelled=labelled.pop(), checksums=tuple(checksums))
@@ -103,7 +103,7 @@ class Function:
     def _chunks(self) -> Iterator[Chunk]:
         seeded = "seed" in inspect.signature(self.function).parameters
         left = self.limit
-        with explain_errors(f"--data {self.spec} failed"):
+        with explain_errors(f"`data` {self.spec} failed"):
             for found in self.function(seed=self.seed) if seeded else self.function():
                 piece = self._chunk(found)
                 if left is not None:
@@ -114,7 +114,7 @@ class Function:
                     return
 
     def _chunk(self, found: Any) -> Chunk:
-        where = f"--data {self.spec}"
+        where = f"`data` {self.spec}"
         given, labels = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
         if not isinstance(given, dict):
             raise UsageError(

@@ -97,7 +97,7 @@ def open_images(
     """
     if preprocess is None or preprocess not in PRESETS:
         raise UsageError(
-            f"--data {folder} is a folder of images, and --preprocess is "
+            f"`data` {folder} is a folder of images, and `preprocess` is "
             + ("missing" if preprocess is None else f"{preprocess!r}"),
             why=f"the presets are {', '.join(PRESETS)}", fix="choose the preset that the model was trained with",
         )  # fmt: skip
@@ -106,7 +106,7 @@ def open_images(
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not files:
         raise UsageError(
-            f"--data {folder} has no images in it", why=f"no file ends in {', '.join(sorted(SUFFIXES))}",
+            f"`data` {folder} has no images in it", why=f"no file ends in {', '.join(sorted(SUFFIXES))}",
             fix="name another folder",
         )  # fmt: skip
     labels, classes = _labels(folder, files)
@@ -129,7 +129,7 @@ def _layout(expected: Expected, scaling: Scaling) -> Layout:
     raise UsageError(
         "a folder of images does not fit the model's inputs", why="; ".join(map(str, expected.inputs)),
         fix="use it for one input of floats, [?, 3, height, width] or [?, height, width, 3] (1 colour with "
-        "--preprocess unit); state dynamic sizes with --input-shape, or give arrays or a function",
+        "`preprocess=unit`); state dynamic sizes with `input_shape`, or give arrays or a function",
     )  # fmt: skip
 
 

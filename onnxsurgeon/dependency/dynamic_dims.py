@@ -46,7 +46,7 @@ def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[Samples]:
         value = next((v for v in model.graph.inputs if v.name == name), None)
         if value is None or value.shape is None or len(value.shape) != len(shape):
             raise UsageError(
-                f"--input-shape names {name!r} with {len(shape)} dims",
+                f"`input_shape` names {name!r} with {len(shape)} dims",
                 why=f"the inputs are {', '.join(f'{v.name} {v.shape}' for v in model.graph.inputs)}",
                 fix="name an input and give all its dims",
             )

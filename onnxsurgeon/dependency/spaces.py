@@ -6,18 +6,20 @@ and a sort by importance says which ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from math import gcd, prod
+from math import gcd
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import FloatArray, IntArray, Mask
-from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.dependency.costs import COSTS
+from onnxsurgeon.dependency.labels import Labels, Weight
 from onnxsurgeon.neurons.relations import Axis
 from onnxsurgeon.ops.registry import Factors
+from onnxsurgeon.options.readers import resolved
 from onnxsurgeon.solver.problem import Cost, Problem
 
 Terms = dict[tuple[int, ...], float]  # axes -> coefficient
@@ -37,6 +39,15 @@ class Lengths:
     _free: Mask | None = None  # once closed: per neuron, whether it is on an axis that costs something
     _by_object: dict[int, int] = field(default_factory=dict)
     _by_content: dict[bytes, int] = field(default_factory=dict)
+
+    weights: list[Weight] = field(default_factory=list)  # constants; uses that are cut alike share one
+
+    def number_weights(self) -> None:
+        """Find the weights, and give their axes the first indices."""
+        found: dict[tuple[ir.Value, tuple[int, ...]], Weight] = {}
+        for weight in self.labels.weights():
+            found.setdefault((weight.value, tuple(self.index(axis) for axis in weight.axes)), weight)
+        self.weights = list(found.values())
 
     def index(self, axis: Axis) -> int:
         """The index of `axis`; -1 if nothing on it may be cut."""
@@ -110,14 +121,14 @@ def spaces(
     round_to: int = 1,
     min_keep: float = 0.0,
     pinned: Mask | None = None,
-    overhead: float = 0.0,
+    overhead: Mapping[str, float] = {},
     judge: Judge | None = None,
 ) -> Spaces:
     """The selection problem of a labelled graph with costs `params`, `macs` and `size`, without budgets.
 
     scores: importance per neuron, shape (neurons,). round_to: widths become multiples of it. min_keep: least share of
-    each axis that stays. pinned: neurons that must stay, shape (neurons,). overhead: bytes besides weights. judge:
-    gives the order and importance table of a space, instead of sums of scores.
+    each axis that stays. pinned: neurons that must stay, shape (neurons,). overhead: by cost, what no term is about.
+    judge: gives the order and importance table of a space, instead of sums of scores.
     """
     frozen = labels.classes.frozen if pinned is None else labels.classes.frozen | pinned
     lengths = Lengths(labels, frozen)
@@ -175,26 +186,16 @@ def _classes(unit: IntArray, axis: IntArray, count: IntArray, units: int) -> Int
     return rank[number] if units else np.empty(0, np.int64)
 
 
-def _costs(lengths: Lengths, overhead: float) -> tuple[Cost, ...]:
-    terms: dict[str, Terms] = {"params": {}, "macs": {}, "size": {}}
-    fixed = {"params": 0.0, "macs": 0.0, "size": overhead}
-    once: set[tuple[ir.Value, tuple[int, ...]]] = set()
-    for weight in lengths.labels.weights():
-        factors: Factors = list(zip(weight.shape, weight.axes, strict=True))
-        key = (weight.value, tuple(lengths.index(axis) for axis in weight.axes))
-        if key in once:
-            continue  # another use with the same cut shares the tensor
-        once.add(key)
-        width = weight.tensor.nbytes / max(1, prod(weight.shape))
-        fixed["size"] += lengths.add(terms["size"], width, factors)
-        if weight.counts:
-            fixed["params"] += lengths.add(terms["params"], 1.0, factors)
-    for coefficient, factors in lengths.labels.macs():
-        fixed["macs"] += lengths.add(terms["macs"], coefficient, factors)
-    return tuple(_cost(name, terms[name], fixed[name]) for name in terms)
+def _costs(lengths: Lengths, overhead: Mapping[str, float]) -> tuple[Cost, ...]:
+    lengths.number_weights()  # before the axes of outputs
+    products = {word: resolved(kind.terms)(lengths) for word, kind in COSTS.items()}
+    return tuple(_cost(word, products[word], lengths, overhead.get(word, 0.0)) for word in COSTS)
 
 
-def _cost(name: str, terms: Terms, fixed: float) -> Cost:
+def _cost(name: str, products: Iterable[tuple[float, Factors]], lengths: Lengths, fixed: float) -> Cost:
+    terms: Terms = {}
+    for coefficient, factors in products:
+        fixed += lengths.add(terms, coefficient, factors)
     degree = max((len(key) for key in terms), default=1)
     axes = np.array([key + (-1,) * (degree - len(key)) for key in terms], np.int64).reshape(len(terms), degree)
     return Cost(name, np.array(list(terms.values()), np.float64), axes, fixed, np.inf)

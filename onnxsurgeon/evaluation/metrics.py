@@ -1,115 +1,60 @@
-"""What a model says against what is right, as one number. Every metric takes the samples in batches, once."""
+"""The metrics of scores: one record each, from which help, checks, errors and the documentation are made."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import numpy as np
+from onnxsurgeon.options.readers import markdown, unknown
 
-from onnxsurgeon.errors import UsageError
-
-Pairs = Iterable[tuple[np.ndarray, np.ndarray]]  # what a model says and what is right, shapes (samples, ...)
-CLASSES = ("top1", "top5")  # metrics whose labels are numbers of classes
-DIFFERENCES = ("mse", "cosine", "psnr")  # metrics whose labels are outputs
-LOWER = ("mse",)  # metrics of which less is better
+OWN = "MODULE:FUNCTION"
+DEFAULT = "top1"
 
 
-def known(metric: str) -> Callable[[Pairs], float]:
-    """The metric of that name. Raises UsageError where there is none."""
-    if metric not in METRICS:
-        raise UsageError(
-            f"unknown metric {metric!r}", why=f"known: {', '.join(METRICS)}, module:function", fix="choose one of these"
-        )
-    return METRICS[metric]
+@dataclass(frozen=True)
+class Metric:
+    """A metric. function: `module:function` that takes pairs of outputs and targets (`formulas.Pairs`).
+
+    targets: what the labels are: numbers of classes, or outputs. higher: whether more is better.
+    """
+
+    help: str
+    function: str
+    targets: Literal["classes", "outputs", "any"] = "outputs"
+    higher: bool = True
 
 
-def _hits(pairs: Pairs, among: int) -> float:
-    """The share of samples whose class is among the most likely ones."""
-    hits, count = 0, 0
-    for said, wanted in pairs:
-        best, right = _ranked(said, among), _classes(said, wanted)
-        hits += int((best == right[:, None]).any(axis=1).sum())
-        count += len(right)
-    return hits / count
+METRICS: Mapping[str, Metric] = {
+    "top1": Metric("share of samples whose most likely class is right", "evaluation.formulas:top1", "classes"),
+    "top5": Metric("share whose class is among the five most likely", "evaluation.formulas:top5", "classes"),
+    "mse": Metric("mean squared error; less is better", "evaluation.formulas:mse", higher=False),
+    "cosine": Metric("mean cosine of outputs and targets", "evaluation.formulas:cosine"),
+    "psnr": Metric("peak signal to noise in dB, the peak being the targets' range", "evaluation.formulas:psnr"),
+    OWN: Metric("your own function of all outputs and the labels", "", "any"),
+}
+HELP = f"{', '.join(METRICS)}"
 
 
-def _ranked(said: np.ndarray, among: int) -> np.ndarray:
-    """The most likely classes, shape (samples, among): from a score for each, or as the model itself names the best."""
-    if max(said.shape[1:], default=1) != math.prod(said.shape[1:]):
-        raise UsageError(
-            f"an output of shape {said.shape} gives no class for each sample", why="wanted: a score for each class",
-            fix="choose another with --output-name, or a metric of your own: module:function",
-        )  # fmt: skip
-    flat = said.reshape(len(said), -1)
-    if flat.shape[1] == 1 and among == 1 and flat.dtype.kind in "iu":
-        return flat
-    if flat.shape[1] < 2:
-        raise UsageError(
-            "the output has no score for each class", why=f"its shape is {said.shape}",
-            fix="choose another with --output-name, or a metric of your own: module:function",
-        )  # fmt: skip
-    return np.argsort(-flat.astype(np.float64), axis=1, kind="stable")[:, :among]
+def is_own(word: str) -> bool:
+    return ":" in word
 
 
-def _classes(said: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The right class of each sample; of another model's scores that is the best."""
-    if wanted.shape == said.shape and said[0].size > 1:
-        return _ranked(wanted, 1)[:, 0]
-    whole = wanted.size == len(said) and np.issubdtype(wanted.dtype, np.number) and (wanted == np.trunc(wanted)).all()
-    right = wanted.reshape(-1).astype(np.int64) if whole else np.empty(0, np.int64)
-    if not whole or right.min() < 0 or (said[0].size > 1 and right.max() >= said[0].size):
-        raise UsageError(
-            "the labels are not numbers of classes", why=f"shape {wanted.shape}, type {wanted.dtype}, values from "
-            f"{wanted.min()} to {wanted.max()}; the output has shape {said.shape}",
-            fix=f"give one whole number for each sample, from 0 to {max(said[0].size - 1, 0)}",
-        )  # fmt: skip
-    return right
+def metric(word: str, name: str = "metric") -> Metric:
+    """The record of a word. Raises UsageError for an unknown one."""
+    key = OWN if is_own(word) else word
+    if key not in METRICS:
+        raise unknown(word, METRICS, name)
+    return METRICS[key]
 
 
-def _differences(pairs: Pairs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The pairs in double precision; raises UsageError where their shapes differ."""
-    for said, wanted in pairs:
-        if [n for n in said.shape if n > 1] != [n for n in wanted.shape if n > 1]:
-            raise UsageError(
-                "the labels are not what the output can be compared with",
-                why=f"shape {wanted.shape}; the output has {said.shape}",
-                fix="give targets of the output's shape as labels, or --against ORIGINAL",
-            )
-        yield said.astype(np.float64), wanted.astype(np.float64).reshape(said.shape)
+def read(value: Any, name: str) -> str:
+    """For an option that takes a metric's word."""
+    metric(value, name)
+    return str(value)
 
 
-def _mse(pairs: Pairs) -> float:
-    total, count = 0.0, 0
-    for said, wanted in _differences(pairs):
-        total, count = total + float(np.square(said - wanted).sum()), count + said.size
-    return total / count
-
-
-def _cosine(pairs: Pairs) -> float:
-    """The mean over samples; two that are zero point the same way."""
-    total, count = 0.0, 0
-    for said, wanted in _differences(pairs):
-        a, b = said.reshape(len(said), -1), wanted.reshape(len(said), -1)
-        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-        alike = np.where((a == b).all(axis=1), 1.0, 0.0)
-        total += float(np.where(norms > 0, (a * b).sum(axis=1) / np.where(norms > 0, norms, 1), alike).sum())
-        count += len(said)
-    return total / count
-
-
-def _psnr(pairs: Pairs) -> float:
-    """In dB, for a peak that is the range of the targets; infinite where there is no difference."""
-    total, count, low, high = 0.0, 0, math.inf, -math.inf
-    for said, wanted in _differences(pairs):
-        total, count = total + float(np.square(said - wanted).sum()), count + said.size
-        low, high = min(low, float(wanted.min())), max(high, float(wanted.max()))
-    if total == 0:
-        return math.inf
-    return 10 * math.log10((high - low) ** 2 * count / total) if high > low else -math.inf
-
-
-METRICS: dict[str, Callable[[Pairs], float]] = {
-    "top1": partial(_hits, among=1), "top5": partial(_hits, among=5), "mse": _mse, "cosine": _cosine, "psnr": _psnr,
-}  # fmt: skip
+def documented() -> str:
+    """The table of the documentation."""
+    rows = [(f"`{word}`", record.targets, record.help) for word, record in METRICS.items()]
+    return markdown(("metric", "labels", "what it is"), rows)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from onnxsurgeon.arrays import Arrays, Shape
-from onnxsurgeon.data import Batch, Data, Preset, inputs_of, open_data
-from onnxsurgeon.data.functions import explain_errors, import_function, is_function
+from onnxsurgeon.arrays import Arrays
+from onnxsurgeon.data import Batch, Data, opened
+from onnxsurgeon.data.functions import explain_errors, import_function
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.evaluation.metrics import CLASSES, LOWER, Pairs, known
+from onnxsurgeon.evaluation.formulas import Pairs
+from onnxsurgeon.evaluation.metrics import is_own
+from onnxsurgeon.evaluation.metrics import metric as known
+from onnxsurgeon.evaluation.options import EvaluateOptions
 from onnxsurgeon.model.model import load
-from onnxsurgeon.runtime.session import Device, Session
+from onnxsurgeon.options.readers import resolved
+from onnxsurgeon.options.record import takes
+from onnxsurgeon.runtime.session import Session
 
 Run = tuple[Batch, Arrays, Arrays | None]  # a batch, what the model makes of it, and what the other one does
 Counted = Callable[[int, int], None]  # (samples done, samples in all)
@@ -39,53 +44,37 @@ class Score:
         return (self.value - other.value) if self.higher else (other.value - self.value)
 
 
-def evaluate(
-    model: str | os.PathLike[str],
-    data: Data | str,
-    *,
-    metric: str = "top1",
-    against: str | os.PathLike[str] | None = None,
-    output: str | None = None,
-    preprocess: Preset | None = None,
-    samples: int | None = None,
-    batch: int | None = None,
-    seed: int = 0,
-    device: Device = "auto",
-    input_shape: Mapping[str, Shape] | None = None,
-    progress: Counted | None = None,
-) -> Score:
+@takes(EvaluateOptions)
+def evaluate(model: str | os.PathLike[str], data: Data | str | os.PathLike[str], options: EvaluateOptions) -> Score:
     """The score of the file `model` on `data`.
 
-    metric: top1, top5, mse, cosine, psnr or `module:function`. against: a model whose outputs are taken for right,
-    instead of the data's labels. output: the name of the output to look at, where there are several. The rest as in
-    `open_data`. Raises UsageError where the metric and the data don't fit, ModelError where the model can't run.
+    Raises UsageError where the metric and the data don't fit, ModelError where the model can't run.
     """
-    if isinstance(data, str):
-        inputs = inputs_of(load(model).ir, input_shape)
-        data = open_data(data, inputs, preprocess=preprocess, samples=samples, batch=batch, seed=seed)
-    session, other = Session(model, device), None if against is None else Session(against, device)
-    runs, function, name = _runs(session, other, data, progress), _function(metric), ""
-    if is_function(metric):
-        if output is not None:
-            raise UsageError("--output-name does not go with a metric of your own", fix="it is given all outputs")
+    metric, against = options.metric, options.reference
+    function = import_function(metric, "`metric`") if is_own(metric) else resolved(known(metric).function)
+    if not isinstance(data, Data):
+        data = opened(data, load(model).ir, options)
+    session = Session(model, options.device)
+    other = None if against is None else Session(against, options.device)
+    runs, name = _runs(session, other, data, options.progress), ""
+    if is_own(metric):
+        if options.output_name is not None:
+            raise UsageError("`output_name` does not go with a metric of your own", fix="it is given all outputs")
         with explain_errors(f"metric {metric} failed"):
             value = float(function(_whole(runs)))
     else:
         if not (data.labelled or other):
             raise UsageError(
-                f"{metric} needs labels", why=f"--data {data.spec} has none",
-                fix="add an array `labels`, or labels.csv to images; evaluate also compares --against ORIGINAL",
+                f"{metric} needs labels", why=f"`data` {data.spec} has none",
+                fix="add an array `labels`, or labels.csv to images; `against=ORIGINAL` compares with a model",
             )  # fmt: skip
-        name = _output(session, output, str(model))
+        name = _output(session, options.output_name, str(model))
         if other is not None:
-            _output(other, name, f"--against {against}")
-        value = function(_pairs(runs, name, data.source.classes if metric in CLASSES and other is None else None))
-    higher = not getattr(function, "lower_is_better", metric in LOWER)
+            _output(other, name, f"`against` {against}")
+        counted = known(metric).targets == "classes" and other is None
+        value = function(_pairs(runs, name, data.source.classes if counted else None))
+    higher = not getattr(function, "lower_is_better", not known(metric).higher)
     return Score(metric, value, higher, name, os.fspath(against or ""), len(data), session.provider)
-
-
-def _function(metric: str) -> Callable[..., float]:
-    return import_function(metric, "metric") if is_function(metric) else known(metric)
 
 
 def _output(session: Session, wanted: str | None, of: str) -> str:
@@ -96,7 +85,7 @@ def _output(session: Session, wanted: str | None, of: str) -> str:
         return wanted
     raise UsageError(
         f"{of} has no output {wanted}" if wanted else f"{of} has several outputs", why=f"outputs: {', '.join(names)}",
-        fix="choose one with --output-name",
+        fix="choose one with `output_name`",
     )  # fmt: skip
 
 
@@ -144,5 +133,5 @@ def _part(name: str, array: Any, batch: Batch) -> np.ndarray:
         return array[None]
     raise UsageError(
         f"output {name} can't be told apart by samples", why=f"its shape is {array.shape} for {batch.size} samples",
-        fix="choose another with --output-name, or --batch 1",
+        fix="choose another with `output_name`, or `batch=1`",
     )  # fmt: skip

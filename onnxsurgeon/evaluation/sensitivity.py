@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -11,22 +12,20 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import Arrays, IntArray, Shape
-from onnxsurgeon.data import Batch, Data
+from onnxsurgeon.arrays import Arrays, IntArray
+from onnxsurgeon.data import Batch, Data, opened
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.names import matching
 from onnxsurgeon.dependency.spaces import Spaces, spaces
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import InfeasibleError, ModelError
+from onnxsurgeon.evaluation.options import SensitivityOptions
 from onnxsurgeon.evaluation.score import parts
 from onnxsurgeon.importance.from_weights import scores
 from onnxsurgeon.model.model import Model
 from onnxsurgeon.model.write import write
-from onnxsurgeon.neurons.relations import Free
+from onnxsurgeon.options.record import takes
 from onnxsurgeon.runtime.session import Device, Session
-
-SHARES = (0.9, 0.75, 0.5, 0.25)
-Stepped = Callable[[int, int, str], None]  # (steps done, steps in all, the next one)
 
 
 @dataclass(frozen=True)
@@ -59,40 +58,30 @@ class Sensitivity:
     provider: str
 
 
-def sensitivity(
-    model: Model,
-    data: Data,
-    *,
-    layers: Sequence[str] = ("*",),
-    shares: Sequence[float] = SHARES,
-    importance: str = "l2-norm",
-    free: Free = "auto",
-    input_shape: Mapping[str, Shape] | None = None,
-    seed: int = 0,
-    device: Device = "auto",
-    progress: Stepped | None = None,
-) -> Sensitivity:
+@takes(SensitivityOptions)
+def sensitivity(model: Model, data: Data | str | os.PathLike[str], options: SensitivityOptions) -> Sensitivity:
     """Every space of neurons, cut alone to `shares` of its units, those of least importance first.
 
-    data: held in memory with the model's outputs; a few samples are enough. layers: globs over nodes whose outputs
-    are to get narrower. Raises InfeasibleError where there is nothing to cut.
+    data: held in memory with the model's outputs; a few samples are enough. Raises InfeasibleError where there is
+    nothing to cut.
     """
-    labels = label(model.ir, free=free, shapes=input_shape)
-    built = spaces(labels, scores(labels, importance, seed=seed))
+    data = opened(data, model.ir, options)
+    labels = label(model.ir, free=options.attention, shapes=options.shapes)
+    built = spaces(labels, scores(labels, options.importance, seed=options.seed))
     full = np.array([sizes[-1] for sizes in built.problem.sizes], np.int64)
-    found = {s: nodes for s, nodes in _layers(labels, built, layers).items() if full[s] > 1}
+    found = {s: nodes for s, nodes in _layers(labels, built, options.only).items() if full[s] > 1}
     if not found:
         raise InfeasibleError(
-            "no layer can get narrower", why=f"--layers {', '.join(layers)}: their outputs are frozen",
+            "no layer can get narrower", why=f"`only` {', '.join(options.only)}: their outputs are frozen",
             fix="see what is free, and why the rest isn't, with onnxsurgeon inspect --why",
         )  # fmt: skip
-    probe = _Probe(labels, built, list(data.batches()), device)
+    probe = _Probe(labels, built, list(data.batches()), options.device)
     probe.begin(model.path)
-    tried = [(s, share, n) for s in found for share, n in _widths(shares, int(full[s]))]
+    tried = [(s, share, n) for s in found for share, n in _widths(options.shares, int(full[s]))]
     errors: dict[int, list[Point]] = {s: [] for s in found}
     for step, (s, share, n) in enumerate(tried):
-        if progress is not None:
-            progress(step, len(tried), labels.calls[found[s][0]].name)
+        if options.progress is not None:
+            options.progress(step, len(tried), labels.calls[found[s][0]].name)
         counts = full.copy()
         counts[s] = n
         errors[s].append(Point(share, n, probe.error(counts)))
@@ -102,7 +91,7 @@ def sensitivity(
         )
         for s, nodes in found.items()
     ]
-    return Sensitivity(tuple(rows), tuple(shares), len(data), probe.provider)
+    return Sensitivity(tuple(rows), tuple(options.shares), len(data), probe.provider)
 
 
 def _widths(shares: Sequence[float], full: int) -> list[tuple[float, int]]:
@@ -115,7 +104,7 @@ def _layers(labels: Labels, built: Spaces, patterns: Sequence[str]) -> dict[int,
     """Spaces in the graph's order, and the nodes that give their neurons values by multiplying with weights."""
     space_of = np.full(labels.relations.count, -1)
     space_of[built.roots] = np.repeat(np.arange(len(built.starts) - 1), np.diff(built.starts))
-    chosen = set(matching(labels, patterns, "--layers"))
+    chosen = set(matching(labels, patterns, "`only`"))
     found: dict[int, list[ir.Node]] = {}
     wanted: set[int] = set()
     for node, call in labels.calls.items():

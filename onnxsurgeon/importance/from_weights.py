@@ -8,43 +8,51 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from onnxsurgeon.arrays import FloatArray
+from onnxsurgeon.compensation.evidence import Evidence
 from onnxsurgeon.dependency.labels import Labels, Weight
 from onnxsurgeon.errors import ModelError, UsageError
+from onnxsurgeon.importance.criteria import FILE, criterion
 from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.options.readers import resolved
 
-Criterion = Literal["l1", "l2", "l2-norm", "bn-scale", "random", "uniform"]
 CHUNK = 1 << 24  # bytes of a weight that are looked at together
 
 
-def scores(labels: Labels, criterion: str | Mapping[str, Any] = "l2-norm", *, seed: int = 0) -> FloatArray:
+def scores(labels: Labels, given: str | Mapping[str, Any] = "l2-norm", *, seed: int = 0) -> FloatArray:
     """Importance of every neuron, shape (neurons,).
 
-    criterion: one of `Criterion`, or arrays by the name of a node, one number per channel of its first output, or
-    `file:SCORES.npz` that holds such. Raises UsageError for another word, a file that can't be read or names that
-    don't fit.
+    given: a criterion that needs no data; or arrays by the name of a node, one number per channel of its first output.
+    Raises UsageError for another word, a file that can't be read or names that don't fit.
     """
-    if not isinstance(criterion, str):
-        return _given(labels, {name: np.asarray(values, np.float64) for name, values in criterion.items()})
-    if criterion.startswith("file:"):
-        return _from_file(labels, Path(criterion.removeprefix("file:")))
-    if criterion in ("l1", "l2", "l2-norm"):
-        return _norms(labels, criterion)
-    if criterion == "bn-scale":
-        return _scales(labels)
-    if criterion not in ("random", "uniform"):
-        raise UsageError(
-            f"unknown importance {criterion!r}",
-            why=f"known: {', '.join(get_args(Criterion))}, file:SCORES.npz",
-            fix="choose one of these",
-        )
-    values = np.ones(labels.relations.count)
-    if criterion == "random":  # one draw a class, whatever its size
-        values = np.random.default_rng(seed).random(labels.relations.count)
+    if not isinstance(given, str):
+        return _given(labels, {name: np.asarray(values, np.float64) for name, values in given.items()})
+    found: FloatArray = resolved(criterion(given, data=False).function)(Evidence(labels, seed), given)
+    return found
+
+
+def l1(evidence: Evidence, word: str) -> FloatArray:
+    return _norms(evidence.labels, word)
+
+
+l2 = l2_norm = l1
+
+
+def uniform(evidence: Evidence, word: str) -> FloatArray:
+    return _one_each(evidence.labels, np.ones(evidence.labels.relations.count))
+
+
+def random(evidence: Evidence, word: str) -> FloatArray:
+    """One draw a class, whatever its size."""
+    return _one_each(evidence.labels, np.random.default_rng(evidence.seed).random(evidence.labels.relations.count))
+
+
+def _one_each(labels: Labels, values: FloatArray) -> FloatArray:
+    """The value of one neuron of each class, 0 for the others."""
     root = labels.classes.root
     return np.where(root == np.arange(len(root)), values, 0.0)
 
@@ -95,8 +103,9 @@ def _sums(weight: Weight, axes: list[int], *, power: int) -> list[FloatArray]:
     return [np.nan_to_num(t, nan=0.0, posinf=0.0, neginf=0.0) for t in totals]
 
 
-def _scales(labels: Labels) -> FloatArray:
+def bn_scale(evidence: Evidence, word: str) -> FloatArray:
     """|scale| of the normalisations; what no normalisation scales counts by its norm."""
+    labels = evidence.labels
     result, fallback = np.zeros(labels.relations.count), _norms(labels, "l2-norm")
     scaled = np.zeros(labels.relations.count, np.bool_)
     for (node, index), axes in labels.uses.items():
@@ -109,17 +118,14 @@ def _scales(labels: Labels) -> FloatArray:
     return np.where(scaled[labels.classes.root], result, fallback)
 
 
-def _from_file(labels: Labels, path: Path) -> FloatArray:
+def from_file(evidence: Evidence, word: str) -> FloatArray:
+    path = Path(word.removeprefix(FILE))
     try:
         with np.load(path) as archive:
             given = {name: np.asarray(archive[name], np.float64) for name in archive.files}
-    except FileNotFoundError:
-        raise UsageError(
-            f"{path} does not exist", fix="give the path of an .npz file: --importance file:SCORES.npz"
-        ) from None
     except (OSError, ValueError, TypeError) as problem:
         raise ModelError(f"{path} can't be read as .npz", why=str(problem), fix="write it with numpy.savez") from None
-    return _given(labels, given)
+    return _given(evidence.labels, given)
 
 
 def _given(labels: Labels, given: Mapping[str, FloatArray]) -> FloatArray:

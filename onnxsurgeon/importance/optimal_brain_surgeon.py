@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,12 @@ from onnxsurgeon.arrays import FloatArray, IntArray
 from onnxsurgeon.calibration.linear_layers import Consumer
 from onnxsurgeon.calibration.statistics import Moments
 from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.dependency.spaces import Judge
+from onnxsurgeon.importance.criteria import WITHOUT_DATA
+from onnxsurgeon.importance.from_weights import scores
+
+if TYPE_CHECKING:
+    from onnxsurgeon.compensation.evidence import Evidence
 
 RIDGE = 1e-2  # of the mean variance of a feature
 LARGE = 512  # features above which several units are eliminated at a time
@@ -67,6 +74,12 @@ class ConsumerGroup:
         self.inverse -= columns @ solved[:, outputs:]
         self.weights[at] = 0
         return added
+
+
+def reconstruction(evidence: Evidence, word: str) -> tuple[FloatArray, Judge]:
+    """Importance of every neuron, for spaces without a linear consumer, and the judge of the others."""
+    worth = scores(evidence.labels, WITHOUT_DATA)
+    return worth, Reconstruction(evidence.labels, evidence.layers, evidence.statistics.moments, worth)
 
 
 class Reconstruction:

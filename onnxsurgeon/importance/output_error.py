@@ -1,6 +1,6 @@
 """What the output of a network loses when one space loses units and the rest is fitted anew: measured, not estimated.
 
-The error of the consumers (see `reconstruction`) says which units of a space matter, and how much faster things get
+The error of the consumers (`reconstruction`) says which units of a space matter, and how much faster things get
 worse the fewer stay. But a unit of error does not cost the same everywhere: later layers repair some of it. So for a
 few counts of every space the network is cut, compensated on some samples and run on others; the table of the space is
 scaled to what comes out.
@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import FloatArray, IntArray, Mask
 from onnxsurgeon.calibration.statistics import TRIAL_ROWS, Statistics, space_key
+from onnxsurgeon.compensation.evidence import Evidence
 from onnxsurgeon.compensation.layerwise import Targets, sequential
 from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.spaces import Judge
 from onnxsurgeon.edit.apply import cut
+from onnxsurgeon.importance.optimal_brain_surgeon import reconstruction
 from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.session import Device
 from onnxsurgeon.training.losses import loss_values, relative_error
@@ -108,3 +111,19 @@ def measuring(labels: Labels, judge: Judge, statistics: Statistics, loss: Callab
         return order, scaled(table, points)
 
     return measured
+
+
+def output_error(evidence: Evidence, word: str) -> tuple[FloatArray, Judge]:
+    """Importance of every neuron, for spaces without a linear consumer, and the judge of the others."""
+    assert evidence.data is not None  # the criterion says that it needs them
+    worth, judge = reconstruction(evidence, word)
+    loss = cache(
+        lambda: Loss(evidence.labels, data, memory=evidence.memory, device=evidence.device, seed=evidence.seed)
+    )
+    data = evidence.data
+
+    def lost(keep: Mask) -> float:
+        evidence.told("weigh", f"{word}: {np.count_nonzero(~keep):,} neurons less")
+        return loss()(keep)
+
+    return worth, measuring(evidence.labels, judge, evidence.statistics, lost)

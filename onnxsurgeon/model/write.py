@@ -77,7 +77,7 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     if path.exists() and not path.is_file():
         raise UsageError(f"can't write {path}", why="it is not a regular file", fix="choose another name")
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists", fix="choose another name, or allow overwriting")
+        raise UsageError(f"{path} exists", fix="choose another name, or give `overwrite`")
     if not path.parent.is_dir():
         raise UsageError(f"can't write {path}", why=f"there is no folder {path.parent}", fix="create it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):

@@ -97,7 +97,7 @@ def path(value: Any, name: str) -> Path:
     return Path(os.fspath(value))
 
 
-def shapes(value: Any, name: str) -> Mapping[str, tuple[int, ...]]:
+def shapes(value: Any, name: str) -> dict[str, tuple[int, ...]]:
     """Shapes by the name of an input: {"input": (1, 3, 224, 224)}, or texts like input:1,3,224,224."""
     if isinstance(value, Mapping):
         return {str(key): tuple(int(n) for n in shape) for key, shape in value.items()}

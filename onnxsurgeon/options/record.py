@@ -19,7 +19,10 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-REMOVE, STAY, DATA, OUTPUT, PROOF = "What to remove", "What must stay", "Data", "Output", "Proof"  # panels of the help
+# Panels of options in a command's help, in the order in which they are shown
+REMOVE, CHANGE, SHOW, STAY = "What to remove", "What to change", "What to show", "What must stay"
+DATA, OUTPUT, PROOF, RUN = "Data", "Output", "Proof", "Run"
+PANELS = (REMOVE, CHANGE, SHOW, STAY, DATA, OUTPUT, PROOF, RUN)
 Reader = Callable[[Any, str], Any]  # (value, name of the option) -> the value as it is used; raises UsageError
 _NAMED = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
 
@@ -34,10 +37,11 @@ B = TypeVar("B")
 class Option:
     """What is known of an option; its name, type and default are those of the field.
 
-    default: how the help tells a default that depends. kind: type of one value on the command line. words: all that
-    are allowed there, where these are few. read: checks a value and makes it what it is used as. declared: its names
-    on the command line, where these don't follow from the field's. off: help of a switch that turns something off.
-    in_shell: whether the command line has it. about: a record of what the option is about.
+    default: in words, where there is one. kind: type of one value on the command line. words: all that are allowed
+    there, where these are few. read: checks a value and makes it what it is used as. declared: its names on the command
+    line, where these don't follow from the field's. off: help of the switch that turns it off, where that is all that
+    the command line has. reported: whether the JSON report repeats it. in_shell: whether the command line has it.
+    about: a record of what it is about.
     """
 
     help: str
@@ -50,6 +54,7 @@ class Option:
     read: Reader | None = None
     declared: str = ""
     off: str = ""
+    reported: bool = True
     in_shell: bool = True
     about: Any = None
 
@@ -62,7 +67,7 @@ def option(default: Any, help: str, *, panel: str, shown: str = "", kind: type |
     """A field of a record. shown: a default in words; without, it is told as it is. The rest as in `Option`."""
     many = isinstance(default, tuple)
     kind = kind or (str if many or default is None else type(default))
-    shown = shown or ("" if default is None or default is False or many else str(default))
+    shown = shown or ("" if default in (None, True, False) or many else str(default))
     about = Option(help, panel, default=shown, kind=kind, many=many, **more)
     return field(default=default, metadata={"option": about})
 
@@ -94,13 +99,13 @@ class Options:
     def check(self) -> None:
         """Raises UsageError where options don't fit together."""
 
-    def given(self) -> dict[str, Any]:
-        """All options by name, as a function takes them."""
-        return {of.name: getattr(self, of.name) for of in fields(self)}
+    def given(self, record: type[Options] | None = None) -> dict[str, Any]:
+        """All options by name, as a function takes them; or those of a record that this one inherits from."""
+        return {of.name: getattr(self, of.name) for of in fields(record or self)}
 
-    def report(self) -> dict[str, Any]:
+    def report(self, record: type[Options] | None = None) -> dict[str, Any]:
         """The options as the JSON report has them."""
-        return {of.name: _plain(getattr(self, of.name)) for of in fields(self) if option_of(of).in_shell}
+        return {of.name: _plain(getattr(self, of.name)) for of in fields(record or self) if option_of(of).reported}
 
 
 def _plain(value: Any) -> Any:
@@ -120,10 +125,12 @@ def _spelled(found: re.Match[str]) -> str:
     name, value = found[1], found[2]
     if name not in Options.spellings:
         return found[0]
-    on, _, off = Options.spellings[name].names(name).partition("/")
-    if value in ("True", "False") or not on.strip():
-        return off if value != "True" else on
-    return on if value is None else f"{on} {value.strip(chr(34) + chr(39))}"
+    about = Options.spellings[name]
+    on, _, off = about.names(name).partition("/")
+    on = on.split()[-1]
+    if value is None or value == "True" or about.off:
+        return on
+    return off if value == "False" and off else f"{on} {value.strip(chr(34) + chr(39))}"
 
 
 class Taking(Generic[P, R]):

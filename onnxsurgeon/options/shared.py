@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from onnxsurgeon.options.readers import at_least, positive_or_zero, shapes, word_of
-from onnxsurgeon.options.record import DATA, OUTPUT, PROOF, STAY, Options, option
+from onnxsurgeon.options.record import DATA, OUTPUT, PROOF, RUN, STAY, Options, option
 
 Device = Literal["auto", "cuda", "cpu"]
 Preset = Literal["imagenet", "cifar", "unit"]
@@ -27,7 +27,7 @@ class Progress(Options):
     """Who hears of each stage: (stage, detail)."""
 
     progress: Callable[[str, str], None] | None = option(
-        None, "Called with (stage, detail) as work goes on.", panel=OUTPUT, in_shell=False
+        None, "Called with (stage, detail) as work goes on.", panel=OUTPUT, in_shell=False, reported=False
     )
 
     def told(self, stage: str, detail: str) -> None:
@@ -37,13 +37,13 @@ class Progress(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Seed(Options):
-    seed: int = option(0, "Seed of whatever is random.", panel=PROOF, metavar="N", read=at_least(0))
+    seed: int = option(0, "Seed of whatever is random.", panel=RUN, metavar="N", read=at_least(0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunsOn(Options):
     device: Device = option(
-        "auto", "What onnxruntime runs on; auto: CUDA where it really works.", panel=PROOF, words=_words(Device),
+        "auto", "What onnxruntime runs on; auto: CUDA where it really works.", panel=RUN, words=_words(Device),
         read=word_of(_words(Device)),
     )  # fmt: skip
 
@@ -53,6 +53,11 @@ class InputShape(Options):
     input_shape: Mapping[str, Sequence[int]] | Sequence[str] | str = option(
         (), "Shape of a dynamic input. Repeatable.", panel=DATA, metavar="NAME:1,3,224,224", read=shapes
     )
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes that are given, by input."""
+        return shapes(self.input_shape, "input_shape")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +69,7 @@ class OfAttention(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampling(Options):
+class OfData(InputShape, Seed):
     """How data become batches."""
 
     preprocess: Preset | None = option(
@@ -96,11 +101,23 @@ class Allowed(Options):
 class SaveOptions(Allowed, RunsOn, Seed, Progress):
     """How an edited model is written: proven first, then moved into its place."""
 
-    overwrite: bool = option(False, "Replace an existing output.", panel=OUTPUT)
+    overwrite: bool = option(False, "Replace an existing output.", panel=OUTPUT, reported=False)
     external: bool | None = option(
         None, "Write the weights to FILE.data beside the model.", panel=OUTPUT, kind=bool,
         declared="--save-as-external-data", shown="as the model has them",
     )  # fmt: skip
     proof: bool = option(
-        True, "Prove the output before it appears.", panel=PROOF, declared=" /--no-proof", off="Write without proving."
+        True, "Prove the output before it appears.", panel=PROOF, declared="--no-proof", off="Write without proving."
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectOptions(InputShape, OfAttention):
+    """What `inspect` takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateOptions(InputShape, Allowed, RunsOn, Seed):
+    """What `validate` takes."""
+
+    shapes_only: bool = option(False, "Compare names, types and shapes alone, as for a pruned model.", panel=PROOF)

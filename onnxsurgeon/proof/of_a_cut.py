@@ -79,7 +79,7 @@ def prove(
             raise ProofError(
                 "the cut can't be proven; nothing was written",
                 why="all outputs of the original for random inputs are NaN or infinite",
-                fix="use --no-proof, and compare the models on your own inputs",
+                fix="use `proof=False`, and compare the models on your own inputs",
             )
         found, provider = _expect(run, edited, feeds, "the pruned model")
         if not exact:
@@ -209,7 +209,7 @@ def require(proof: Proof, allowed: Tolerance) -> None:
         error = ProofError(
             "the pruned model does not compute what it should; nothing was written",
             why=f"output {proof.worst} differs by {proof.error:.3g} of its scale, {allowed.rtol:g} is allowed",
-            fix="report this model; --exclude nodes to narrow it down, or raise --rtol if the model is this sensitive",
+            fix="report this model; `exclude` nodes to narrow it down, or raise `rtol` if the model is this sensitive",
         )
         error.proof = proof
         raise error
@@ -234,5 +234,5 @@ def require_sound(
             raise ProofError(
                 "the compensated model has wrong outputs; nothing was written",
                 why=f"output {name} has another shape, or contains NaN or infinity",
-                fix="use --compensate none, and report this model",
+                fix="use `compensate=none`, and report this model",
             )

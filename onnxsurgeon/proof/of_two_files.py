@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,11 @@ from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.model.model import load
 from onnxsurgeon.notebook import Shown
+from onnxsurgeon.options.record import takes
+from onnxsurgeon.options.shared import ValidateOptions
 from onnxsurgeon.proof.comparison import Tolerance, compare, tolerance
 from onnxsurgeon.runtime.random_inputs import random_inputs
-from onnxsurgeon.runtime.session import Device, Session
+from onnxsurgeon.runtime.session import Session
 
 
 @dataclass(frozen=True)
@@ -66,30 +68,21 @@ class Validation(Shown):
         yield from ((difference, "", "", "", "") for difference in self.differences)
 
 
-def validate(
-    original: str | os.PathLike[str],
-    edited: str | os.PathLike[str],
-    *,
-    device: Device = "auto",
-    atol: float | None = None,
-    rtol: float | None = None,
-    seed: int = 0,
-    input_shape: Mapping[str, Shape] | None = None,
-    shapes_only: bool = False,
-) -> Validation:
+@takes(ValidateOptions)
+def validate(original: str | os.PathLike[str], edited: str | os.PathLike[str], options: ValidateOptions) -> Validation:
     """The comparison of two models on random inputs, at two sizes of the dynamic dims if the original takes both.
 
-    shapes_only: names, types and shapes must agree, values may differ. Raises ModelError if one of them can't run.
+    With `shapes_only`, values may differ. Raises ModelError if one of the models can't run.
     """
-    labels = label(load(original).ir, shapes=input_shape)
+    labels = label(load(original).ir, shapes=options.shapes)
     load(edited)  # gives a better reason than onnxruntime if the file is unsupported
-    allowed = tolerance(labels, atol, rtol)
-    first, second = Session(original, device), Session(edited, device)
+    allowed = tolerance(labels, options.atol, options.rtol)
+    first, second = Session(original, options.device), Session(edited, options.device)
     inputs = _interface("input", first.session.get_inputs(), second.session.get_inputs())
     differences = (*inputs, *_interface("output", first.session.get_outputs(), second.session.get_outputs()))
     if inputs:  # no inputs fit both models
-        return Validation(differences, (), allowed, second.provider, 0, shapes_only)
-    feeds = [random_inputs(labels, size, seed + k) for k, size in enumerate(labels.sizes)]
+        return Validation(differences, (), allowed, second.provider, 0, options.shapes_only)
+    feeds = [random_inputs(labels, size, options.seed + k) for k, size in enumerate(labels.sizes)]
     same = all(a.shape == b.shape for a, b in zip(feeds[0].values(), feeds[1].values(), strict=True))
     runs = [_run(first, feeds[0], original)]
     if not same:
@@ -99,7 +92,7 @@ def validate(
             feeds = feeds[:1]
     others = [_run(second, feed, edited) for feed in feeds[: len(runs)]]
     outputs = [_output(name, runs, others, allowed) for name in runs[0]]
-    return Validation(differences, tuple(outputs), allowed, second.provider, len(runs), shapes_only)
+    return Validation(differences, tuple(outputs), allowed, second.provider, len(runs), options.shapes_only)
 
 
 def require_same(found: Validation) -> None:
@@ -113,7 +106,7 @@ def require_same(found: Validation) -> None:
         elif row.margin > 1 and not found.shapes_only:
             lines.append(f"output {row.name} differs by {row.error:.3g} of its scale" + (row.note and f", {row.note}"))
     values = not found.differences and all(row.before == row.after for row in found.outputs)
-    fix = "set --atol and --rtol, or use --shapes-only if the values may differ, as after pruning"
+    fix = "set `atol` and `rtol`, or use `shapes_only` if the values may differ, as after pruning"
     fix = fix if values else "compare models whose inputs and outputs are to be the same"
     raise ProofError("the models are not the same", why="\n".join(lines), fix=fix)
 
@@ -126,7 +119,7 @@ def _run(session: Session, feed: Arrays, path: str | os.PathLike[str]) -> Arrays
         raise ModelError(
             f"onnxruntime can't run {path}",
             why=f"{problem.why}\ninputs: {shapes}",
-            fix="state shapes that it accepts: --input-shape name:1,3,224,224",
+            fix="state shapes that it accepts: `input_shape=name:1,3,224,224`",
         ) from None
 
 

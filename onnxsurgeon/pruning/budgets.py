@@ -2,63 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from onnxsurgeon.arrays import IntArray, Mask
+from onnxsurgeon.dependency.costs import Budgets
 from onnxsurgeon.dependency.frozen import is_uncuttable, why
 from onnxsurgeon.dependency.labels import Labels, Weight, kept_shape
 from onnxsurgeon.dependency.measure import Measure
 from onnxsurgeon.dependency.spaces import Spaces
-from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
+from onnxsurgeon.errors import InfeasibleError, ModelError
+from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.solver.solve import Solution, least, solve
 
-Progress = Callable[[str, str], None]  # (stage, detail)
-SLACK = 0.01  # of the original: how far below its budget a metric may fall where the widths allow better
+SLACK = 0.01  # of the original: how far below its budget a cost may fall where the widths allow better
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A budget on one metric: `upper` and `lower` in its unit (parameters, multiply-accumulates, bytes)."""
+    """A budget on one cost: `upper` and `lower` in its unit (parameters, multiply-accumulates, bytes)."""
 
-    metric: str
+    cost: str
     upper: float
     lower: float = 0.0
 
 
-def check_request(ratio: float | None, limits: Mapping[str, float | None], round_to: int, min_keep: float) -> None:
-    if ratio is None and not any(v is not None for v in limits.values()):
-        raise UsageError(
-            "nothing to prune for",
-            why="no ratio and no budget",
-            fix="give --ratio, --max-drop, --max-params, --max-macs or --max-size",
-        )
-    for name, value, good in (
-        ("ratio", ratio, ratio is None or 0 <= ratio < 1),
-        ("round-to", round_to, round_to >= 1),
-        ("min-keep", min_keep, 0 <= min_keep <= 1),
-        *((f"max-{k}", v, v is None or v > 0) for k, v in limits.items()),
-    ):
-        if not good:
-            wanted = {"ratio": "0 <= ratio < 1", "round-to": "1 or more", "min-keep": "between 0 and 1"}
-            raise UsageError(
-                f"--{name} {value} makes no sense",
-                why=f"wanted: {wanted.get(name, 'more than 0')}",
-                fix="see onnxsurgeon prune --help",
-            )
-
-
-def bounds_of(
-    before: Measure, ratio: float | None, metric: str, limits: Mapping[str, float | None]
-) -> dict[str, Bound]:
-    bounds = {name: Bound(name, value) for name, value in limits.items() if value is not None}
-    if ratio is not None:
-        start = before.of(metric)
-        upper = min((1 - ratio) * start, bounds[metric].upper if metric in bounds else float("inf"))
-        bounds[metric] = Bound(metric, upper, max(0.0, upper - SLACK * start) if ratio else 0.0)
+def bounds_of(before: Measure, options: Budgets) -> dict[str, Bound]:
+    bounds = {name: Bound(name, value) for name, value in options.limits.items()}
+    if options.share is not None:
+        start, cost = before.of(options.cost), options.cost
+        upper = min((1 - options.share) * start, bounds[cost].upper if cost in bounds else float("inf"))
+        bounds[cost] = Bound(cost, upper, max(0.0, upper - SLACK * start) if options.share else 0.0)
     return bounds
 
 
@@ -75,9 +52,7 @@ def solved(
     built: Spaces,
     before: Measure,
     bounds: Mapping[str, Bound],
-    time_limit: float,
-    gap: float,
-    report: Progress,
+    options: PruneOptions,
 ) -> Solution:
     smallest = least(built.problem)
     lengths = built.problem.lengths(smallest)
@@ -98,13 +73,13 @@ def solved(
             f"{m} can't fall to {bounds[m].upper:,.0f}",
             why=f"the least that the graph can give is {reached[m]:,.0f} of {start:,.0f}: "
             f"the largest feasible ratio is {max(0.0, 1 - reached[m] / start) if start else 0:.4f}\n{held}",
-            fix="ask for less, lower --min-keep or --round-to, or lift --exclude",
+            fix="ask for less, lower `min_keep` or `round_to`, or leave out `exclude`",
         )
     return solve(
         built.problem,
-        time_limit=time_limit,
-        gap=gap,
-        progress=lambda step: report("solve", f"importance {step.objective:.6g}, gap {step.gap:.2%}"),
+        time_limit=options.time_limit,
+        gap=options.gap,
+        progress=lambda step: options.told("solve", f"importance {step.objective:.6g}, gap {step.gap:.2%}"),
     )
 
 
@@ -127,7 +102,7 @@ def _asked(labels: Labels, built: Spaces, weight: Weight, keep: Mask) -> str:
     """Which options hold a weight that could be smaller without them; empty where none do."""
     axes = [axis for axis in weight.axes if axis is not None]
     if any((built.frozen[axis] & ~labels.classes.frozen[axis]).any() for axis in axes):
-        return "kept by --exclude or --only"
+        return "kept by `exclude` or `only`"
     left = [np.unique(labels.classes.root[axis[keep[axis] & ~built.frozen[axis]]]) for axis in axes]
     held = any(len(units) > 1 for units in left)
-    return "kept by --min-keep or --round-to, or because other axes need one neuron" if held else ""
+    return "kept by `min_keep` or `round_to`, or because other axes need one neuron" if held else ""

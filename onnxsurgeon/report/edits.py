@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,8 @@ def edited(
         **head(command),
         "model": str(old.path),
         "output": str(output),
-        "before": _counts(old),
-        "after": _counts(new),
+        "before": old.measure().counts(),
+        "after": new.measure().counts(),
         "requested": dict(requested),
         "widths": [row for found in resized for row in _widths(found)],
         "changes": list(nodes(old.labels, new.labels)),
@@ -48,11 +47,6 @@ def proven(report: Report, found: Proofs, *, passed: bool) -> Report:
         **picked(found.allowed, "atol rtol"),
     }
     return {**report, "steps": [*steps, *report["steps"][len(steps) :]], "proof": proof}
-
-
-def _counts(network: Network) -> Report:
-    found = network.measure()
-    return {**asdict(found), "macs": int(found.macs) if found.macs == int(found.macs) else found.macs}
 
 
 def _widths(found: Resized) -> Iterator[Report]:

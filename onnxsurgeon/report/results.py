@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.errors import ProofError
 from onnxsurgeon.report.json_report import Report, head, picked
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxsurgeon.dependency.frozen import Frozen
-    from onnxsurgeon.dependency.measure import Measure
     from onnxsurgeon.evaluation.score import Score
     from onnxsurgeon.evaluation.sensitivity import Sensitivity
     from onnxsurgeon.inspection import Axed, InspectedNode, Inspection
@@ -33,10 +33,8 @@ if TYPE_CHECKING:
     from onnxsurgeon.proof.comparison import Tolerance
     from onnxsurgeon.proof.of_a_cut import Proof
     from onnxsurgeon.proof.of_two_files import Validation
-    from onnxsurgeon.pruning.prune import Result
-    from onnxsurgeon.pruning.ratio_search import Trial
+    from onnxsurgeon.pruning.result import Result, Scored
 
-COSTS = ("params", "macs", "size")
 DONE = {"status": "done", "exit_code": 0}
 
 
@@ -59,8 +57,8 @@ def pruned(
         **head("prune"),
         "model": str(result.source.path),
         "output": str(output),
-        "before": _measure(before),
-        "after": _measure(after),
+        "before": before.counts(),
+        "after": after.counts(),
         "ratio": {m: 1 - after.of(m) / before.of(m) if before.of(m) else 0.0 for m in COSTS},
         "requested": dict(requested),
         "changes": [
@@ -82,14 +80,14 @@ def pruned(
     }
 
 
-def scored(before: Score, after: Score, trials: Iterable[Trial] = ()) -> Report:
-    """How good a model is before and after; trials: what was tried on the way to it."""
+def scored(score: Scored) -> Report:
+    """How good a model is before and after."""
     return {
-        **_score(after),
-        "before": before.value,
-        "after": after.value,
-        "drop": before.loss(after),
-        "trials": [picked(trial, "ratio drop") for trial in trials],
+        **_score(score.after),
+        "before": score.before.value,
+        "after": score.after.value,
+        "drop": score.before.loss(score.after),
+        "trials": [picked(trial, "ratio drop") for trial in score.trials],
     }
 
 
@@ -147,7 +145,7 @@ def inspected(found: Inspection, patterns: Sequence[str]) -> Report:
         "producer": " ".join(filter(None, (model.ir.producer_name, model.ir.producer_version))),
         "inputs": [_value(v) for v in graph.inputs if not v.is_initializer()],
         "outputs": [_value(v) for v in graph.outputs],
-        **_measure(whole),
+        **whole.counts(),
         "operators": found.operators,
         "unknown": dict(found.labels.unknown),
         "free": {
@@ -190,11 +188,6 @@ def validated(found: Validation, original: Path, edited: Path) -> Report:
         "status": "passed" if found.passed else "failed",
         "exit_code": 0 if found.passed else ProofError.exit_code,
     }
-
-
-def _measure(found: Measure) -> Report:
-    macs = int(found.macs) if found.macs == int(found.macs) else found.macs
-    return {"params": found.params, "macs": macs, "size": found.size, "nodes": found.nodes}
 
 
 def _reason(reason: Reason | None) -> Report:

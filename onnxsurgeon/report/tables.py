@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 
 from onnxsurgeon import units
+from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.report.html import percent
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import plain, said, sized, table
@@ -14,7 +15,7 @@ from onnxsurgeon.report.layout import plain, said, sized, table
 ROWS = 20  # of a table without --verbose
 CAUSES = 5  # of frozen parameters without --verbose
 OUTCOMES = {1: "CRASHED", 2: "wrong usage", 3: "infeasible", 4: "refused", 5: "PROOF FAILED"}  # by exit code
-NAMES = {"params": "parameters", "macs": "MACs", "size": "file", "nodes": "nodes"}
+NAMES = {**{word: kind.title for word, kind in COSTS.items()}, "nodes": "nodes"}
 
 
 def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
@@ -74,7 +75,7 @@ def counts(report: Report) -> list[RenderableType]:
     rows = [
         (word, form(before[key]), form(after[key]), units.change(before[key], after[key]))
         for key, word in NAMES.items()
-        for form in [units.size if key == "size" else units.count]
+        for form in [COSTS[key].written if key in COSTS else units.count]
     ]
     title = f"{report['model']} -> {report['output']}"
     return [table("", ">before", ">after", ">change", rows=rows, title=title), ""]
@@ -97,11 +98,11 @@ def several(report: Report, *, verbose: bool) -> list[RenderableType]:
     rows = []
     for row in report["models"]:
         known, proof = row["exit_code"] == 0, row.get("proof")
-        cut = [units.change(row["before"][m], row["after"][m]) if known else "" for m in ("params", "macs", "size")]
+        cut = [units.change(row["before"][m], row["after"][m]) if known else "" for m in COSTS]
         error = f"{proof['error']:.1e}" if known and proof and proof["error"] is not None else ""
         status = plain(outcome(row), styles.get(row["status"], "red"))
         rows.append((row["model"], status, *cut, error, f"{row['seconds']['total']:.1f}"))
-    return [table("model", "status", ">params", ">MACs", ">file", ">error", ">seconds", rows=rows)]
+    return [table("model", "status", *(f">{kind.title}" for kind in COSTS.values()), ">error", ">seconds", rows=rows)]
 
 
 def _solver(solver: Report) -> RenderableType:

@@ -27,7 +27,7 @@ def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = F
             raise ModelError(
                 f"input {value.name} is not a tensor of known rank",
                 why=f"its type is {value.type}",
-                fix="use --no-proof",
+                fix="use `proof=False`",
             )
         dtype = ir.DataType(fact.dtype).numpy()
         if np.issubdtype(dtype, np.integer):

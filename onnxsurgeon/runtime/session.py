@@ -64,9 +64,9 @@ class Session:
         self.provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
         if device == "cuda" and self.provider != "CUDA":
             raise UsageError(
-                "--device is cuda, but onnxruntime can't use CUDA here",
+                "`device` is cuda, but onnxruntime can't use CUDA here",
                 why=f"onnxruntime {ort.__version__} fell back to {self.provider}",
-                fix=f"{install_hint('cuda')}, or use --device auto or cpu",
+                fix=f"{install_hint('cuda')}, or choose `device=auto` or cpu",
             )
 
     def run(self, feed: Arrays) -> Arrays:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.importance.criteria import FILE
+from onnxsurgeon.importance.criteria import words as criteria
 
 
 @dataclass(frozen=True)
@@ -182,13 +184,9 @@ def _request(node: str, amount: Written) -> str:
 
 
 def _importance(given: Written, name: str) -> str:
-    from typing import get_args
-
-    from onnxsurgeon.importance.from_weights import Criterion
-
-    if str(given).startswith("file:"):
-        return f"file:{_file(Written(str(given).removeprefix('file:'), given.where, given.folder), name)}"
-    return str(word([*get_args(Criterion), "file:SCORES.npz"]).read(given, name))
+    if str(given).startswith(FILE):
+        return f"{FILE}{_file(Written(str(given).removeprefix(FILE), given.where, given.folder), name)}"
+    return str(word(criteria(data=False)).read(given, name))
 
 
 def _file(given: Written, name: str) -> str:

@@ -11,7 +11,8 @@ from typer.main import get_command
 
 import onnxsurgeon
 from commands import PRUNE, Run, environment
-from onnxsurgeon.cli import app, panels, suggest
+from onnxsurgeon.cli import app, suggest
+from onnxsurgeon.options.record import PANELS, RUN
 
 GROUP = get_command(app)
 COMMANDS = sorted(GROUP.commands)
@@ -24,9 +25,9 @@ def test_each_command_shows_panels_and_two_examples(command: str, run: Run) -> N
     assert text == run(command, "--help").stdout
     lines = text.rstrip().splitlines()
     headings = [line[:-1] for line in lines if re.fullmatch(r"\S.*:", line)]
-    known = ("Arguments", *panels.PANELS)
+    known = ("Arguments", *PANELS)
     assert headings == [name for name in known if name in headings], "panels stand in their order, and no others"
-    assert headings[-1] == panels.RUN
+    assert headings[-1] == RUN
     assert not [line for line in lines if line.endswith("-")], "names of options are whole"
     assert lines[-3].strip() == "Examples:"
     assert all(line.strip().startswith(f"onnxsurgeon {command} ") for line in lines[-2:])

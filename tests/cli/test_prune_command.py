@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 import onnxsurgeon
 from commands import PRUNE, Run, environment, module
-from onnxsurgeon.cli import app, options
+from onnxsurgeon.cli import app
+from onnxsurgeon.options.shared import Attention, Device, Preset
 from paths import FIXTURES, ROOT
 
 
@@ -52,12 +53,12 @@ def test_json_is_one_object_with_the_documented_keys(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["residual", "digits", "concat", "attention", "lstm"])
-@pytest.mark.parametrize("metric", ["params", "size"])
-def test_the_ratio_is_met_and_hardly_more(name: str, metric: str, run: Run, folder: Path) -> None:
+@pytest.mark.parametrize("cost", ["params", "size"])
+def test_the_ratio_is_met_and_hardly_more(name: str, cost: str, run: Run, folder: Path) -> None:
     model = str(FIXTURES / f"{name}.onnx")
     before = Path(model).read_bytes()
-    result = run("prune", model, "--ratio", "0.3", "--metric", metric, "-o", "out.onnx", "--json", "--no-proof")
-    assert 0.3 <= json.loads(result.stdout)["ratio"][metric] <= 0.31
+    result = run("prune", model, "--ratio", "0.3", "--cost", cost, "-o", "out.onnx", "--json", "--no-proof")
+    assert 0.3 <= json.loads(result.stdout)["ratio"][cost] <= 0.31
     assert Path(model).read_bytes() == before
 
 
@@ -109,8 +110,9 @@ def test_external_data_lies_beside_the_model(run: Run, folder: Path) -> None:
         (("prune", "net.onnx", "--ratio", "much"), "--ratio"),
         (("prune", "net.onnx", "--ratio", "1.5"), "--ratio"),
         (("prune", "net.onnx", "--ratio", "nan"), "--ratio"),
+        ((*PRUNE, "--cost", "beauty"), "--cost"),
         ((*PRUNE, "--metric", "beauty"), "--metric"),
-        ((*PRUNE, "--free", "will"), "--free"),
+        ((*PRUNE, "--attention", "will"), "--attention"),
         ((*PRUNE, "--max-params", "5X"), "5X"),
         ((*PRUNE, "--max-params", "5MB"), "5MB"),
         ((*PRUNE, "--max-macs", "0"), "--max-macs"),
@@ -311,9 +313,9 @@ def test_every_help_ends_with_two_examples(command: str, run: Run) -> None:
 def test_the_version_and_the_words_are_those_of_the_package(run: Run) -> None:
     assert run("--version").stdout.strip() == f"onnxsurgeon {onnxsurgeon.__version__}"
     assert "Prune:" in run().stdout
-    assert get_args(options.Metric) == get_args(module("pruning.prune").Metric)
-    assert get_args(options.Free) == get_args(module("neurons.relations").Free)
-    assert get_args(options.Device) == get_args(module("runtime.session").Device)
+    assert get_args(Attention) == get_args(module("neurons.relations").Free)
+    assert get_args(Device) == get_args(module("runtime.session").Device)
+    assert get_args(Preset) == get_args(module("data.images").Preset)
 
 
 def test_the_api_has_the_same_names(folder: Path) -> None:

@@ -1,5 +1,5 @@
-"""Laws: distillation reduces the error on unseen samples or changes nothing; it is deterministic; weights without a
-gradient stay unchanged."""
+"""Laws: refined together, layers lose less on samples that nothing was fitted to, or stay as they were; the same each
+time; what no gradient reaches stays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def weights(model: ir.Model) -> dict[str, np.ndarray]:
 
 
 def stopped(first: str, second: str, beside: str | None = None) -> Labels:
-    """x > Gemm > `first` (+ `beside` of the same value) > Gemm > `second` > y, with 12 hidden units."""
+    """x > Gemm > `first` (and what `beside` makes of the same is added) > Gemm > `second` > y: 12 hidden units."""
     rng = np.random.default_rng(0)
     shapes = {"w1": (6, 12), "b1": (12,), "w2": (12, 4), "b2": (4,)}
     given = {name: rng.standard_normal(shape).astype(np.float32) / 2 for name, shape in shapes.items()}
@@ -55,7 +55,7 @@ def stopped(first: str, second: str, beside: str | None = None) -> Labels:
 
 
 def both(labels: Labels, data: Drawn) -> tuple[ir.Model, ir.Model, list[Change]]:
-    """Models cut by four hidden units and fitted by `sequential` and by `distill`, and the latter's output changes."""
+    """Without four hidden units, fitted by `sequential` and by `distill`; what the latter says of the outputs."""
     hidden = labels.classes.root[consumers(labels)[1].inputs[0]]
     keep = ~np.isin(labels.classes.root, hidden[:4])
     targets = Targets(labels, data, memory=1e9, device="cpu")
@@ -82,8 +82,8 @@ def test_less_is_lost_on_other_samples(tmp_path: Path, monkeypatch: pytest.Monke
     data = open_data(str(tmp_path / "half.npz"), inputs_of(model.ir))
     right = outputs(model.ir, feed)
     lost, changes = [], []
-    for how in ("sequential", "joint"):
-        result = osg.prune(model, ratio=0.5, metric="macs", data=data, importance="reconstruction", compensate=how)
+    for how in ("sequential", "distillation"):
+        result = osg.prune(model, ratio=0.5, cost="macs", data=data, importance="reconstruction", compensate=how)
         found = outputs(result.ir, feed)
         lost.append(float(((found - right) ** 2).mean()))
         changes += [change for change in result.fitted if change.node == TOGETHER]
@@ -92,30 +92,30 @@ def test_less_is_lost_on_other_samples(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("beside", [None, "Relu"])
-def test_weights_that_gradients_miss_on_some_path_stay(beside: str | None) -> None:
+def test_what_no_gradient_reaches_on_all_ways_stays(beside: str | None) -> None:
     alone, together, said = both(stopped("Cos", "Identity", beside), Drawn("x", (6,), 256))
     assert changed(alone, together) == {name for name in weights(alone) if name.startswith(("w2", "b2"))}
     assert said[0].after < said[0].before
 
 
-def test_distillation_is_deterministic() -> None:
+def test_the_same_comes_out_each_time() -> None:
     (_, one, _), (_, other, _) = (both(stopped("Sigmoid", "Identity"), Drawn("x", (6,), 128)) for _ in range(2))
     assert not changed(one, other)
 
 
-def test_nothing_changes_if_no_gradient_starts() -> None:
+def test_all_stays_where_no_gradient_starts() -> None:
     alone, together, said = both(stopped("Relu", "Cos"), Drawn("x", (6,), 256))
     assert not changed(alone, together)
     assert not said
 
 
-def test_losses_compare_logits_before_probabilities() -> None:
+def test_scores_are_taken_before_they_become_probabilities() -> None:
     alone, together, said = both(stopped("Tanh", "Softmax"), Drawn("x", (6,), 256))
     assert len(changed(alone, together)) == 4
     assert said[0].after < said[0].before
 
 
-def test_padding_is_not_a_sample() -> None:
+def test_padding_is_no_sample() -> None:
     labels = stopped("Relu", "Identity")
     for padding in (0, 3):
         found = pool_samples(Targets(labels, Drawn("x", (6,), 40, padding=padding), memory=1e9, device="cpu"))
@@ -127,6 +127,6 @@ def test_padding_is_not_a_sample() -> None:
         assert {batch.size for batch in found.batches()} == {found.size}
 
 
-def test_distillation_needs_samples() -> None:
-    with pytest.raises(osg.UsageError, match="joint needs samples"):
-        osg.prune(osg.load(FIXTURES / "digits.onnx"), ratio=0.5, compensate="joint")
+def test_joint_needs_samples() -> None:
+    with pytest.raises(osg.UsageError, match="compensate=distillation` needs samples"):
+        osg.prune(osg.load(FIXTURES / "digits.onnx"), ratio=0.5, compensate="distillation")

@@ -15,15 +15,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxsurgeon as osg
 from drawn_samples import Drawn
+from onnxsurgeon.calibration.expected_means import clipped, expected
 from onnxsurgeon.calibration.linear_layers import consumers, goals
 from onnxsurgeon.calibration.statistics import moments
+from onnxsurgeon.compensation.evidence import Evidence
 from onnxsurgeon.compensation.layerwise import Targets, from_moments, sequential
 from onnxsurgeon.data import inputs_of, open_data
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.edit.apply import cut
-from onnxsurgeon.importance.from_activations import clipped, expected
 from onnxsurgeon.model.model import Model
-from onnxsurgeon.pruning.calibration import Calibration, request
+from onnxsurgeon.pruning.calibration import reserve
+from onnxsurgeon.pruning.options import PruneOptions
 from paths import FIXTURES
 
 
@@ -115,7 +117,7 @@ def test_each_kind_loses_less_than_the_last(tmp_path: Path) -> None:
     lost = []
     for how in ("none", "bias", "linear", "sequential"):
         result = osg.prune(
-            model, ratio=0.4, metric="macs", data=data, importance="reconstruction", compensate=how,
+            model, ratio=0.4, cost="macs", data=data, importance="reconstruction", compensate=how,
             stats=tmp_path / "stats.npz",
         )  # fmt: skip
         lost.append(float(((outputs(result.ir, feed) - right) ** 2).mean()))
@@ -145,7 +147,7 @@ def test_the_proof_covers_the_cut_and_the_file_is_compensated(tmp_path: Path) ->
 def test_budgets_hold_with_the_biases_that_compensation_adds(metric: str, tmp_path: Path) -> None:
     model = osg.load(FIXTURES / "attention.onnx")
     data = open_data(str(_samples(model, tmp_path)), inputs_of(model.ir))
-    result = osg.prune(model, ratio=0.3, metric=metric, data=data, importance="l2-norm")  # type: ignore[arg-type]
+    result = osg.prune(model, ratio=0.3, cost=metric, data=data, importance="l2-norm")  # type: ignore[arg-type]
     result.save(tmp_path / "small.onnx")
     assert result.fitted
     assert result.after.of(metric) <= 0.7 * result.before.of(metric)
@@ -187,11 +189,10 @@ def test_without_data_batch_norms_give_the_means() -> None:
     labels = label(osg.load(FIXTURES / "plain.onnx").ir)
     known = expected(labels, consumers(labels))
     model = osg.load(FIXTURES / "plain.onnx")
-    wanted = request("l2-norm", "bias", None, None, 2e9, "cpu", 0)
     result = osg.prune(model, ratio=0.3, compensate="bias")
     assert known
     assert result.fitted
-    assert Calibration(wanted, model, labels, label, lambda stage, detail: None).reserve[0] >= 0
+    assert reserve(Evidence(labels), PruneOptions(compensate="bias"))["params"] >= 0
 
 
 NORMALISED = """

@@ -210,7 +210,7 @@ def test_streams_are_rotated_only_with_data(tmp_path: Path) -> None:
     assert osg.prune(model, ratio=0.3, data=data, importance="reconstruction").rotated == 1
     assert osg.prune(model, ratio=0.3, data=data, importance="l2", compensate="none").rotated == 0
     assert osg.prune(model, ratio=0.3).rotated == 0
-    with pytest.raises(osg.UsageError, match="--rotate needs samples"):
+    with pytest.raises(osg.UsageError, match="`rotate=True` needs samples"):
         osg.prune(model, ratio=0.3, rotate=True)
 
 

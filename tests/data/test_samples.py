@@ -133,7 +133,7 @@ def test_wrong_requests_are_refused(file: Path) -> None:
         open_data("none.npz", [IMAGE])
     with pytest.raises(SurgeonError, match="static"):
         open_data(str(file), [FOUR], batch=8)
-    with pytest.raises(SurgeonError, match="--samples is 0"):
+    with pytest.raises(SurgeonError, match="`samples` is 0"):
         open_data(str(file), [IMAGE], samples=0)
 
 
@@ -167,5 +167,5 @@ def test_augmented_images_are_flipped_or_not_and_shifted_a_little_alike_in_all_i
 
 @pytest.mark.parametrize(("shape", "dtype"), [((None, 8), "f4"), ((None, 5, 8, 8), "f4"), ((None, 3, 8, 8), "u1")])
 def test_only_images_are_mirrored(shape: tuple[int | None, ...], dtype: str) -> None:
-    with pytest.raises(UsageError, match="--mirror"):
+    with pytest.raises(UsageError, match="`mirror`"):
         mirrored(Drawn("x", (8,), 4), [Input("x", np.dtype(dtype), shape)])

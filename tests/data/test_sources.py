@@ -113,7 +113,7 @@ def test_an_image_that_breaks_later_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("wanted", "preset", "words"),
     [
-        (FIRST, None, "--preprocess is missing"),
+        (FIRST, None, "`preprocess` is missing"),
         (FIRST, "beauty", "beauty"),
         (ROWS, "unit", "does not fit"),
         (GREY, "imagenet", "does not fit"),

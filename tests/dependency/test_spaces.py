@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from onnxsurgeon.dependency.labels import kept_shape, label
+from onnxsurgeon.dependency.measure import count_params
 from onnxsurgeon.dependency.spaces import spaces
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.importance.from_weights import scores
 from onnxsurgeon.model.read import read
 from onnxsurgeon.model.write import write
-from onnxsurgeon.pruning.prune import count_params
 from paths import MODELS
 
 each = pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)

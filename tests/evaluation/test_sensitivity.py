@@ -55,12 +55,12 @@ def test_an_error_is_that_of_the_model_pruned_there_alone(
 
 
 def test_layers_are_chosen_by_globs(model: osg.Model, data: osg.Data) -> None:
-    found = osg.sensitivity(model, data, layers=["layer1.*.conv1"], shares=(0.5,))
+    found = osg.sensitivity(model, data, only=["layer1.*.conv1"], shares=(0.5,))
     assert [layer.nodes[0] for layer in found.layers] == ["layer1.0.conv1", "layer1.1.conv1"]
-    with pytest.raises(osg.UsageError, match="--layers"):
-        osg.sensitivity(model, data, layers=["nothing"])
+    with pytest.raises(osg.UsageError, match="only"):
+        osg.sensitivity(model, data, only=["nothing"])
     with pytest.raises(osg.InfeasibleError, match="frozen"):
-        osg.sensitivity(model, data, layers=["fc"])
+        osg.sensitivity(model, data, only=["fc"])
 
 
 ODD = Sensitivity(

@@ -775,13 +775,13 @@ def attempt(seed: int, folder: Path, size: int = 14) -> int:
         cuts += not keep.all()
     options: dict[str, Any] = {
         "ratio": float(rng.choice([0.05, 0.2, 0.5])),
-        "metric": str(rng.choice(["params", "macs", "size"])),
+        "cost": str(rng.choice(["params", "macs", "size"])),
         "importance": str(rng.choice(["l1", "l2", "l2-norm", "bn-scale", "random", "uniform"])),
         "round_to": int(rng.choice([1, 1, 2, 4])),
         "min_keep": float(rng.choice([0.0, 0.0, 0.3])),
     }
     try:
-        result = osg.prune(osg.load(path), free=free, time_limit=2.0, **options)  # type: ignore[arg-type]
+        result = osg.prune(osg.load(path), attention=free, time_limit=2.0, **options)  # type: ignore[arg-type]
     except InfeasibleError:
         return cuts
     except ModelError as refused:

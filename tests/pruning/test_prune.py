@@ -20,13 +20,13 @@ each = pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
 
 
 @each
-@pytest.mark.parametrize("metric", ["params", "macs", "size"])
-def test_a_ratio_is_met_and_hardly_exceeded(path: Path, metric: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cost", ["params", "macs", "size"])
+def test_a_ratio_is_met_and_hardly_exceeded(path: Path, cost: str, tmp_path: Path) -> None:
     """At least what was asked for; at most a percentage point more, where one unit is finer than that."""
     model = osg.load(path)
     for ratio in (0.2, 0.5):
-        result = osg.prune(model, ratio=ratio, metric=metric)  # type: ignore[arg-type]
-        found = 1 - result.after.of(metric) / result.before.of(metric)
+        result = osg.prune(model, ratio=ratio, cost=cost)
+        found = 1 - result.after.of(cost) / result.before.of(cost)
         assert found >= ratio
         if path.stem in ("residual", "digits", "nested", "fused_qkv"):
             assert found <= ratio + 0.011
@@ -67,7 +67,7 @@ def test_a_model_of_which_nothing_can_be_cut_is_refused_with_the_causes(tmp_path
         }"""
     )
     onnx.save(net, tmp_path / "state.onnx")
-    for request in ({"ratio": 0.1}, {"ratio": 0.9, "metric": "macs"}, {"max_params": 1}):
+    for request in ({"ratio": 0.1}, {"ratio": 0.9, "cost": "macs"}, {"max_params": 1}):
         with pytest.raises(
             ModelError, match=r"nothing in this model can be cut[\s\S]*an input of the graph \(input h\)"
         ):
@@ -116,9 +116,9 @@ def test_classic_structures_are_pruned_and_proven_or_refused(path: Path, tmp_pat
     model = osg.load(path)
     if osg.inspect(model).most["macs"] < 0.1:
         with pytest.raises((InfeasibleError, ModelError), match="held back by"):
-            osg.prune(model, ratio=0.1, metric="macs")
+            osg.prune(model, ratio=0.1, cost="macs")
         return
-    result = osg.prune(model, ratio=0.1, metric="macs")
+    result = osg.prune(model, ratio=0.1, cost="macs")
     assert result.after.macs <= 0.9 * result.before.macs
     result.save(tmp_path / "out.onnx", device="cpu", proof=result.before.macs < 5e9)  # a large one takes long to run
 

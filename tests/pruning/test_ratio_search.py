@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 import onnxsurgeon as osg
+from onnxsurgeon.compensation import evidence
 from onnxsurgeon.data import Data, inputs_of, open_data
 from onnxsurgeon.model.model import Model
-from onnxsurgeon.pruning.ratio_search import Examiner, smallest
+from onnxsurgeon.pruning.options import PruneOptions
+from onnxsurgeon.pruning.ratio_search import Examiner, search
 from paths import FIXTURES
+
+WITHOUT_DATA = {"importance": "l2-norm", "compensate": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -30,28 +34,30 @@ def data(model: Model) -> Data:
 def test_what_is_written_keeps_the_bound(
     metric: str, max_drop: float, model: Model, data: Data, tmp_path: Path
 ) -> None:
-    found = smallest(lambda ratio: osg.prune(model, ratio=ratio), Examiner(model, data, metric), max_drop=max_drop)
-    found.result.save(tmp_path / "small.onnx")
+    result = osg.prune(model, data=data, metric=metric, max_drop=max_drop, **WITHOUT_DATA)
+    found = result.score
+    assert found is not None
+    result.save(tmp_path / "small.onnx")
     against = None if metric == "top1" else model.path
     score = osg.evaluate(tmp_path / "small.onnx", data, metric=metric, against=against)
     assert score == found.after
     assert found.before.loss(score) <= max_drop
-    assert found.result.after.params < found.result.before.params
+    assert result.after.params < result.before.params
     kept = [trial.ratio for trial in found.trials if trial.drop <= max_drop]
-    assert found.result.after.params <= (1 - max(kept)) * found.result.before.params
+    assert result.after.params <= (1 - max(kept)) * result.before.params
     assert all(trial.drop > max_drop for trial in found.trials if trial.ratio > max(kept))
 
 
 def test_where_all_is_allowed_it_is_nearly_the_least_that_there_is(model: Model, data: Data) -> None:
-    found = smallest(lambda ratio: osg.prune(model, ratio=ratio), Examiner(model, data), max_drop=1.0)
-    assert 1 - found.result.after.params / found.result.before.params > osg.inspect(model).most["params"] - 0.01
+    result = osg.smallest(model, data=data, max_drop=1.0, **WITHOUT_DATA)
+    assert 1 - result.after.params / result.before.params > osg.inspect(model).most["params"] - 0.01
 
 
 def test_other_budgets_hold_too(model: Model, data: Data) -> None:
-    found = smallest(lambda r: osg.prune(model, ratio=r, max_macs=1e6), Examiner(model, data), max_drop=0.9)
-    assert found.result.after.macs <= 1e6
+    result = osg.smallest(model, data=data, max_drop=0.9, max_macs="1M", **WITHOUT_DATA)
+    assert result.after.macs <= 1e6
     with pytest.raises(osg.InfeasibleError, match="no selection meets the budgets"):
-        smallest(lambda r: osg.prune(model, ratio=r, max_macs=10), Examiner(model, data), max_drop=0.9)
+        osg.smallest(model, data=data, max_drop=0.9, max_macs=10, **WITHOUT_DATA)
 
 
 def test_where_none_is_good_enough_it_says_so(model: Model, data: Data) -> None:
@@ -62,11 +68,29 @@ def test_where_none_is_good_enough_it_says_so(model: Model, data: Data) -> None:
             return replace(super().result(result), value=math.nan)
 
     with pytest.raises(osg.InfeasibleError, match="no smaller model"):
-        smallest(lambda ratio: osg.prune(model, ratio=ratio), Strict(model, data), max_drop=0.5)
-    with pytest.raises(osg.UsageError, match="--max-drop"):
-        smallest(lambda ratio: osg.prune(model, ratio=ratio), Examiner(model, data), max_drop=-1)
+        search(
+            lambda ratio: osg.prune(model, ratio=ratio), Strict(model, data), PruneOptions(data=data, max_drop=0.5)
+        )  # fmt: skip
+    with pytest.raises(osg.UsageError, match="`max_drop` is -1"):
+        osg.smallest(model, data=data, max_drop=-1)
+    with pytest.raises(osg.UsageError, match="`max_drop` is missing"):
+        osg.smallest(model, data=data)
     with pytest.raises(osg.UsageError, match="inf"):
-        smallest(lambda ratio: osg.prune(model, ratio=ratio), Examiner(model, data, "psnr"), max_drop=1)
+        osg.smallest(model, data=data, metric="psnr", max_drop=1)
+
+
+def test_candidates_share_what_the_data_tell(model: Model, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The statistics are taken once, and the result is that of a pruning at its ratio alone."""
+    passes = []
+    taken = evidence.moments
+    monkeypatch.setattr(evidence, "moments", lambda *a, **k: passes.append(1) or taken(*a, **k))
+    found = osg.smallest(model, data=data, max_drop=0.1, importance="wanda", compensate="linear")
+    assert found.score is not None
+    assert len(found.score.trials) > 5
+    assert len(passes) == 1
+    best = max(trial.ratio for trial in found.score.trials if trial.drop <= 0.1)
+    again = osg.prune(model, data=data, ratio=best, importance="wanda", compensate="linear")
+    assert np.array_equal(found.keep, again.keep)
 
 
 def test_targets_are_what_differences_are_taken_from(model: Model, tmp_path: Path) -> None:

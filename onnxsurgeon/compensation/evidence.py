@@ -1,0 +1,49 @@
+"""What is known of a labelled model: what criteria weigh channels by, and what compensations fit layers to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from onnxsurgeon.calibration.linear_layers import Consumer, consumers
+from onnxsurgeon.calibration.statistics import Moments, Statistics, moments
+from onnxsurgeon.compensation.layerwise import Targets
+from onnxsurgeon.data import Samples
+from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.options.shared import Device
+
+MEMORY = 2e9
+
+
+@dataclass
+class Evidence:
+    """labels: of the model, or of a rotated one that computes the same. samples: to fit to, and `data` as they were
+    given; None where there are none. statistics: of what layers see. memory: bytes for all that, about. told: hears of
+    each stage."""
+
+    labels: Labels
+    seed: int = 0
+    samples: Samples | None = None
+    data: Samples | None = None
+    statistics: Statistics = field(default_factory=lambda: Statistics(""))
+    memory: float = MEMORY
+    device: Device = "auto"
+    told: Callable[[str, str], None] = lambda stage, detail: None
+
+    @cached_property
+    def layers(self) -> list[Consumer]:
+        return consumers(self.labels)
+
+    @cached_property
+    def targets(self) -> Targets:
+        """The activations that layers are fitted to."""
+        assert self.samples is not None  # a compensation says that it needs them
+        return Targets(self.labels, self.samples, memory=self.memory, device=self.device, seed=self.seed)
+
+    def moments(self, of: Sequence[Consumer], observer: Targets | None = None) -> Mapping[str, Moments]:
+        """Statistics of what these layers see, from a pass over the samples. observer: sees the activations, too."""
+        assert self.samples is not None  # a criterion says that it needs them
+        return moments(
+            self.labels, of, self.samples, memory=self.memory, device=self.device, seed=self.seed, observer=observer
+        )  # fmt: skip

@@ -1,0 +1,81 @@
+"""The costs of a model that a budget can limit: one field for each, from which all that is said of it is made.
+
+A cost is its field `max_WORD` of `Budgets`: the option `max_params` and --max-params, the word of `cost`, the key in
+reports, its row in tables, its terms for the solver and its measure come from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from onnxsurgeon import units
+from onnxsurgeon.options.readers import amount, share, word_of
+from onnxsurgeon.options.record import REMOVE, Options, option, option_of
+
+
+@dataclass(frozen=True)
+class CostKind:
+    """A cost. title: in tables. written: how a number is shown.
+
+    terms: `module:function` that takes the axis lengths of a graph (`dependency.spaces.Lengths`) and yields products of
+    them, (coefficient, factors), whose sum is the cost. measure: `module:function` that takes a model and what its
+    terms come to, and returns the cost. rest: `module:function` of a model, for what no term is about.
+    """
+
+    title: str
+    terms: str
+    measure: str
+    rest: str = ""
+    written: Callable[[float], str] = units.count
+
+
+def _limit(help: str, kind: CostKind) -> Any:
+    reads = amount(of_bytes=kind.written is units.size)
+    return option(None, help, panel=REMOVE, metavar="N", read=reads, about=kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budgets(Options):
+    """What a model may cost: a ratio of one cost, and limits on any."""
+
+    ratio: float | str | None = option(
+        None, "`cost` falls by this share at least, and hardly more: 0.3 or 30%.", panel=REMOVE, metavar="R",
+        read=share("0 <= ratio < 1", lambda x: 0 <= x < 1),
+    )  # fmt: skip
+    cost: str = option(
+        "params", "The cost that `ratio` is about, and that `max_drop` makes small.", panel=REMOVE,
+        words=lambda: COSTS, read=word_of(lambda: COSTS),
+    )  # fmt: skip
+    max_params: float | str | None = _limit(
+        "At most so many parameters, like 5M.",
+        CostKind("parameters", "dependency.measure:params_terms", "dependency.measure:params_of"),
+    )
+    max_macs: float | str | None = _limit(
+        "At most so many MACs per sample, like 1.2G.",
+        CostKind("MACs", "dependency.measure:macs_terms", "dependency.measure:as_estimated"),
+    )
+    max_size: float | str | None = _limit(
+        "A file of at most so many bytes, like 18MB or 18MiB.",
+        CostKind(
+            "file", "dependency.measure:size_terms", "dependency.measure:size_of",
+            rest="dependency.measure:size_of_the_rest", written=units.size,
+        ),
+    )  # fmt: skip
+
+    @property
+    def share(self) -> float | None:
+        """The ratio as a number."""
+        return None if self.ratio is None else float(self.ratio)
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are given, by cost."""
+        given = {word: getattr(self, f"max_{word}") for word in COSTS}
+        return {word: float(value) for word, value in given.items() if value is not None}
+
+
+COSTS: dict[str, CostKind] = {
+    of.name.removeprefix("max_"): option_of(of).about for of in fields(Budgets) if of.name.startswith("max_")
+}

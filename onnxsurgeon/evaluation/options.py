@@ -1,0 +1,63 @@
+"""The options of `evaluate` and `sensitivity`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnxsurgeon.evaluation import metrics
+from onnxsurgeon.importance import criteria
+from onnxsurgeon.options.readers import path, share, texts
+from onnxsurgeon.options.record import DATA, REMOVE, STAY, Options, option
+from onnxsurgeon.options.shared import OfAttention, OfData, RunsOn
+
+SHARES = (0.9, 0.75, 0.5, 0.25)
+_share = share("a share above 0 and up to 1", lambda x: 0 < x <= 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps(Options):
+    progress: Callable[..., None] | None = option(
+        None,
+        "Called with (steps done, steps in all), and in `sensitivity` the next layer.",
+        panel=DATA,
+        in_shell=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(RunsOn, OfData, Steps):
+    metric: str = option(
+        metrics.DEFAULT, f"How good a model is: {', '.join(metrics.METRICS)}.", panel=DATA, metavar="WORD",
+        words=lambda: metrics.METRICS, read=metrics.read,
+    )  # fmt: skip
+    against: str | os.PathLike[str] | None = option(
+        None, "Compare with the outputs of this .onnx file instead of with labels.", panel=DATA, metavar="MODEL",
+        read=path,
+    )  # fmt: skip
+    output_name: str | None = option(None, "The output to score, where there are several.", panel=DATA, metavar="NAME")
+
+    @property
+    def reference(self) -> Path | None:
+        return None if self.against is None else Path(self.against)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensitivityOptions(RunsOn, OfAttention, OfData, Steps):
+    samples: int | None = option(
+        32, "At most so many, drawn by `seed`.", panel=DATA, metavar="N", read=OfData.spellings["samples"].read
+    )
+    only: Sequence[str] | str = option(
+        ("*",), "Nodes whose outputs get narrower, one layer at a time. Repeatable.", panel=REMOVE, metavar="GLOB",
+        read=texts,
+    )  # fmt: skip
+    shares: Sequence[float] = option(
+        SHARES, "Shares of a layer's width that stay.", panel=STAY, in_shell=False,
+        read=lambda values, name: tuple(_share(value, name) for value in values),
+    )  # fmt: skip
+    importance: str = option(
+        criteria.WITHOUT_DATA, criteria.help_text(data=False), panel=REMOVE, metavar="WORD",
+        words=lambda: criteria.words(data=False), read=criteria.reader(data=False),
+    )  # fmt: skip

@@ -1,0 +1,101 @@
+"""The criteria of importance: one record each, from which help, checks, errors and the documentation are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.options.readers import markdown, unknown
+from onnxsurgeon.options.record import Reader
+from onnxsurgeon.options.shared import Needs
+
+FILE = "file:"
+WITH_DATA, WITHOUT_DATA = "output-error", "l2-norm"  # the defaults
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A criterion. function: `module:function` that takes the evidence (`compensation.evidence`) and the word.
+
+    gives: what it returns. unit: an importance per neuron, shape (neurons,). space: such a one, and a `Judge` that
+    brings the order of a space's units and a table with the importance of each count.
+    """
+
+    help: str
+    function: str
+    needs: Needs = "nothing"
+    gives: Literal["unit", "space"] = "unit"
+
+
+CRITERIA: Mapping[str, Criterion] = {
+    "l1": Criterion("sum of |w| of the weights that make or read the channel", "importance.from_weights:l1"),
+    "l2": Criterion("2-norm of the same weights", "importance.from_weights:l2"),
+    "l2-norm": Criterion(
+        "the same, scaled to a mean of 1 in each weight, so that layers compare", "importance.from_weights:l2_norm"
+    ),
+    "bn-scale": Criterion("|scale| of the normalisation, else l2-norm", "importance.from_weights:bn_scale"),
+    "random": Criterion("drawn by `seed`", "importance.from_weights:random"),
+    "uniform": Criterion("the same for all", "importance.from_weights:uniform"),
+    "file:SCORES.npz": Criterion("your own numbers, an array per node", "importance.from_weights:from_file"),
+    "activation": Criterion("mean |x| of the channel", "importance.from_activations:observed", "data"),
+    "variance": Criterion("variance of the channel", "importance.from_activations:observed", "data"),
+    "wanda": Criterion("|w| * ||x||, summed over what reads it", "importance.from_activations:observed", "data"),
+    "reconstruction": Criterion(
+        "error of the layers that read it, when the best weights for the rest are known",
+        "importance.optimal_brain_surgeon:reconstruction", "data", "space",
+    ),
+    "output-error": Criterion(
+        "reconstruction, scaled to the error of the outputs that cut models were measured to have",
+        "importance.output_error:output_error", "samples", "space",
+    ),
+}  # fmt: skip
+
+
+def words(*, data: bool) -> list[str]:
+    """All words, or those that need no data."""
+    return [word for word, record in CRITERIA.items() if data or record.needs == "nothing"]
+
+
+def criterion(word: str, *, data: bool = True, name: str = "importance") -> Criterion:
+    """The record of a word. Raises UsageError for an unknown one, a file that isn't there, or, without `data`, for one
+    that needs data."""
+    key = "file:SCORES.npz" if word.startswith(FILE) else word
+    if key not in CRITERIA:
+        raise unknown(word, words(data=data), name)
+    if word.startswith(FILE) and not Path(word.removeprefix(FILE)).is_file():
+        raise UsageError(
+            f"{word.removeprefix(FILE)} does not exist", fix=f"give the path of an .npz file: `{name}=file:SCORES.npz`"
+        )
+    if CRITERIA[key].needs != "nothing" and not data:
+        raise UsageError(
+            f"`{name}={word}` needs samples",
+            why="there is no data",
+            fix=f"choose one of {', '.join(words(data=False))}",
+        )
+    return CRITERIA[key]
+
+
+def reader(*, data: bool) -> Reader:
+    """For an option that takes a criterion's word."""
+
+    def read(value: str, name: str) -> str:
+        criterion(value, data=data, name=name)
+        return value
+
+    return read
+
+
+def help_text(*, data: bool) -> str:
+    """For an option that takes a criterion's word."""
+    more = [word for word in words(data=True) if word not in words(data=False)]
+    text = f"What channels are worth: {', '.join(words(data=False))}"
+    return text + (f"; with `data` also {', '.join(more)}." if data else ".")
+
+
+def documented() -> str:
+    """The table of the documentation."""
+    rows = [(f"`{word}`", record.needs, record.help) for word, record in CRITERIA.items()]
+    return markdown(("criterion", "needs", "what a channel is worth"), rows)

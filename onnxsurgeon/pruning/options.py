@@ -1,0 +1,159 @@
+"""The options of `prune`: one record, for Python, the command line and the JSON report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxsurgeon.compensation import methods
+from onnxsurgeon.compensation.methods import COMPENSATIONS, Compensation
+from onnxsurgeon.dependency.costs import COSTS, Budgets
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.evaluation import metrics
+from onnxsurgeon.importance import criteria
+from onnxsurgeon.importance.criteria import Criterion, criterion
+from onnxsurgeon.options.readers import amount, at_least, path, positive_or_zero, share, texts, word_of
+from onnxsurgeon.options.record import DATA, REMOVE, RUN, STAY, Options, option
+from onnxsurgeon.options.shared import OF_DATA, SPEC, Needs, OfAttention, OfData, Progress, RunsOn
+
+if TYPE_CHECKING:
+    from onnxsurgeon.data import Samples
+
+NEEDS_DATA = "preprocess samples batch max_drop metric output_name mirror".split()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal(Budgets):
+    max_drop: float | None = option(
+        None, "Instead of `ratio`: the smallest model whose `metric` on `data` is at most X worse.", panel=REMOVE,
+        metavar="X", kind=float, read=positive_or_zero,
+    )  # fmt: skip
+    metric: str | None = option(
+        None, f"How good a model is, before and after: {', '.join(metrics.METRICS)}.", panel=REMOVE, metavar="WORD",
+        words=lambda: metrics.METRICS, read=metrics.read, shown="top1 with `max_drop`",
+    )  # fmt: skip
+    output_name: str | None = option(
+        None, "The output to score, where there are several.", panel=REMOVE, metavar="NAME"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitting(OfData):
+    """What is done with data."""
+
+    importance: str | None = option(
+        None, criteria.help_text(data=True), panel=REMOVE, metavar="WORD",
+        words=lambda: criteria.words(data=True), read=criteria.reader(data=True),
+        shown=f"{criteria.WITH_DATA} with `data`, else {criteria.WITHOUT_DATA}",
+    )  # fmt: skip
+    data: str | os.PathLike[str] | Samples | None = option(
+        None, OF_DATA, panel=DATA, metavar=SPEC,
+        read=lambda value, name: os.fspath(value) if isinstance(value, os.PathLike) else value,
+    )  # fmt: skip
+    compensate: str | None = option(
+        None, "Fit the weights behind a cut anew: in closed form; distillation goes on with gradient steps towards the"
+        " original's outputs, which need no labels but minutes.",
+        panel=DATA, words=lambda: COMPENSATIONS, read=word_of(lambda: COMPENSATIONS),
+        shown=f"{methods.WITH_DATA} with `data`, else {methods.WITHOUT_DATA}",
+    )  # fmt: skip
+    rotate: bool | None = option(
+        None, "Cut components of linear streams (residual bottlenecks), not their channels.", panel=DATA, kind=bool,
+        declared="--rotate/--no-rotate", shown="with sequential or distillation",
+    )  # fmt: skip
+    mirror: bool = option(
+        False, "`data` are pictures: fit to their mirror images, too; distillation also moves them.", panel=DATA
+    )
+    stats: str | os.PathLike[str] | None = option(
+        None, "Where to keep what `data` tell of this model: the next ratio costs no pass.", panel=DATA,
+        metavar="FILE", read=path,
+    )  # fmt: skip
+    memory: float | str = option(
+        2e9, "About so much for what `data` make, like 2GB.", panel=DATA, metavar="SIZE", kind=str,
+        read=amount(of_bytes=True, least=2**20), shown="2GB",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept(OfAttention):
+    round_to: int = option(1, "Widths become multiples of N.", panel=STAY, metavar="N", read=at_least(1))
+    min_keep: float | str = option(
+        0.0, "Share of each axis that must stay.", panel=STAY, metavar="SHARE", kind=str,
+        read=share("between 0 and 1", lambda x: 0 <= x <= 1),
+    )  # fmt: skip
+    exclude: Sequence[str] | str = option(
+        (), "Nodes whose outputs keep their width. Repeatable.", panel=STAY, metavar="GLOB", read=texts
+    )
+    only: Sequence[str] | str = option(
+        (), "Nodes that alone may lose outputs. Repeatable.", panel=STAY, metavar="GLOB", read=texts
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solving(Options):
+    time_limit: float = option(10.0, "For the solver.", panel=RUN, metavar="SECONDS", read=positive_or_zero)
+    gap: float = option(1e-3, "A proven gap that is good enough.", panel=RUN, metavar="SHARE", read=positive_or_zero)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneOptions(Progress, RunsOn, Solving, Kept, Fitting, Goal):
+    """All that can be asked of a pruning. Raises UsageError for what does not fit together."""
+
+    def __post_init__(self) -> None:
+        if self.max_drop is not None and self.metric is None:
+            object.__setattr__(self, "metric", metrics.DEFAULT)
+        super().__post_init__()
+
+    def check(self) -> None:
+        if self.ratio is not None and self.max_drop is not None:
+            raise UsageError(
+                "`ratio` and `max_drop` exclude each other", why="both say how small the model gets", fix="give one"
+            )
+        for name in NEEDS_DATA:
+            if getattr(self, name) not in (None, False) and self.data is None:
+                raise UsageError(f"`{name}` needs samples", why="there is no data", fix="give some with `data`")
+        self._require("importance", self.criterion.needs)
+        self._require("compensate", self.compensation.needs)
+        self._require("rotate", "data" if self.rotate else "nothing")
+
+    def _require(self, name: str, needs: Needs) -> None:
+        known = self.data is not None or (needs == "data" and self.knows_statistics)
+        if needs != "nothing" and not known:
+            given = getattr(self, name)
+            raise UsageError(f"`{name}={given}` needs samples", why="there is no data", fix="give some with `data`")
+
+    def require_a_goal(self) -> None:
+        """Raises UsageError where nothing says how small the model gets."""
+        if self.ratio is None and self.max_drop is None and not self.limits:
+            limits = ", ".join(f"`max_{word}`" for word in COSTS)
+            raise UsageError(
+                "nothing to prune for", why="no ratio and no budget", fix=f"give `ratio`, `max_drop` or one of {limits}"
+            )
+
+    @property
+    def stats_file(self) -> Path | None:
+        return None if self.stats is None else Path(self.stats)
+
+    @property
+    def knows_statistics(self) -> bool:
+        """Whether statistics of an earlier run can be read."""
+        return self.stats_file is not None and self.stats_file.exists()
+
+    @property
+    def word(self) -> str:
+        """The criterion that is chosen, or what stands for it."""
+        return self.importance or (criteria.WITHOUT_DATA if self.data is None else criteria.WITH_DATA)
+
+    @property
+    def criterion(self) -> Criterion:
+        return criterion(self.word)
+
+    @property
+    def compensation(self) -> Compensation:
+        return COMPENSATIONS[self.compensate or (methods.WITHOUT_DATA if self.data is None else methods.WITH_DATA)]
+
+    def at(self, ratio: float) -> PruneOptions:
+        """For a candidate of a search."""
+        return replace(self, ratio=ratio, max_drop=None)

@@ -1,0 +1,106 @@
+"""What a pruning gives: a model that is cut, not yet written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import IntArray, Mask, Shape
+from onnxsurgeon.compensation.layerwise import Change
+from onnxsurgeon.dependency.labels import Labels, kept_shape
+from onnxsurgeon.dependency.measure import Measure
+from onnxsurgeon.dependency.spaces import Spaces
+from onnxsurgeon.evaluation.score import Score
+from onnxsurgeon.model.model import Model
+from onnxsurgeon.options.record import takes
+from onnxsurgeon.options.shared import SaveOptions
+from onnxsurgeon.proof.saving import Pending, pending
+from onnxsurgeon.solver.solve import Solution
+
+if TYPE_CHECKING:
+    from onnxsurgeon.proof.of_a_cut import Proof
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate. drop: how much worse it is than the original; infinite where no selection has that ratio."""
+
+    ratio: float
+    drop: float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How good a model is before and after; trials: what was tried on the way to it."""
+
+    before: Score
+    after: Score
+    trials: tuple[Trial, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """A pruned model, not yet written.
+
+    bare: what the cut alone gives, which the proof is about. ir: that, with weights fitted anew where `fitted` says
+    so. rotated: linear streams whose components were cut, not their channels. score: how good it is, where that was
+    asked for. seconds: by stage.
+    """
+
+    source: Model
+    labels: Labels
+    spaces: Spaces
+    counts: IntArray
+    keep: Mask
+    bare: ir.Model
+    ir: ir.Model
+    solution: Solution
+    before: Measure
+    after: Measure
+    fitted: tuple[Change, ...] = ()
+    rotated: int = 0
+    score: Scored | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def changes(self) -> list[tuple[str, str, str, Shape, Shape]]:
+        """(node, operator, weight, shape before, shape after) of every matrix that changed."""
+        rows = []
+        for weight in self.labels.weights():
+            after = kept_shape(weight.axes, self.keep, weight.shape)
+            if after != weight.shape and sum(n > 1 for n in weight.shape) > 1 and weight.counts:
+                call = self.labels.calls[weight.uses[0][0]]
+                rows.append((call.name, call.operator, weight.value.name or "", weight.shape, after))
+        return rows
+
+    @takes(SaveOptions)
+    def save(self, path: str | os.PathLike[str], options: SaveOptions) -> Proof | None:
+        """Writes the pruned model to `path`, once it is proven; returns the proof.
+
+        The file is written beside its target and proven there: nothing appears at `path` where the proof fails
+        (ProofError). What was fitted anew is written over what was proven, and run again. Raises UsageError where
+        `path` exists and may not be overwritten.
+        """
+        with pending(path, options) as file:
+            file.write(self.bare if options.proof else self.ir)
+            return self._proven(file, options) if options.proof else None
+
+    def _proven(self, file: Pending, options: SaveOptions) -> Proof:
+        from onnxsurgeon.model.model import on_disk
+        from onnxsurgeon.proof.comparison import tolerance
+        from onnxsurgeon.proof.of_a_cut import prove, require, require_sound
+
+        options.told("prove", "")
+        allowed = tolerance(self.labels, options.atol, options.rtol)
+        with on_disk(self.source) as original:
+            result = prove(
+                self.labels, self.keep, original, file.path, allowed=allowed, device=options.device, seed=options.seed
+            )
+        require(result, allowed)
+        if self.ir is not self.bare:
+            file.write(self.ir)
+            require_sound(self.labels, self.bare, file.path, device=options.device, seed=options.seed)
+        return result
