@@ -16,7 +16,7 @@ from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.measure import Measure, measure, overhead
 from onnxsurgeon.dependency.names import matching
 from onnxsurgeon.dependency.spaces import spaces
-from onnxsurgeon.model.model import Model
+from onnxsurgeon.model.model import Model, Source, as_model
 from onnxsurgeon.neurons.relations import Axes, Reason
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.record import takes
@@ -149,8 +149,9 @@ def _axed(labels: Labels, name: str, shape: Shape, dynamic: Sequence[bool], axes
 
 
 @takes(InspectOptions)
-def inspect(model: Model, options: InspectOptions) -> Inspection:
+def inspect(model: Source, options: InspectOptions) -> Inspection:
     """What is in `model`, what can be cut and what can't."""
+    model = as_model(model)
     labels = label(model.ir, free=options.attention, shapes=options.shapes)
     built = spaces(labels, np.zeros(labels.relations.count), overhead=overhead(model))
     whole = measure(model, built)

@@ -16,8 +16,8 @@ ROOMS = """
     errors arrays
     units notebook
     options
-    data
     model
+    data
     neurons
     solver
     ops

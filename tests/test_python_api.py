@@ -72,6 +72,35 @@ def test_a_model_in_memory_has_the_size_of_its_serialisation() -> None:
     assert osg.load(PLAIN).bytes == PLAIN.stat().st_size
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_function_takes_every_model(source: str, tmp_path: Path) -> None:
+    made, data = SOURCES[source], FIXTURES / "digits_test.npz"
+    digits = {"a text": str, "a path": lambda path: path, "a ModelProto": onnx.load, "a network": osg.load}[source]
+    result = osg.prune(made(), ratio="30%")
+    assert result.after == osg.prune(PLAIN, ratio=0.3).after
+    assert osg.inspect(made()).whole == result.before
+    assert osg.inspect(result).whole.params == result.after.params
+    assert osg.validate(made(), result, shapes_only=True, device="cpu").passed
+    given = digits(FIXTURES / "digits.onnx")  # type: ignore[operator]
+    samples = osg.open_data(data, given, samples=16)
+    score = osg.evaluate(given, samples, device="cpu")
+    assert score.value == osg.evaluate(FIXTURES / "digits.onnx", samples, device="cpu").value
+    found = osg.sensitivity(given, samples, only="conv1", device="cpu")
+    assert found.layers[0].nodes[0] == "conv1"
+    small = osg.prune(
+        given,
+        ratio="20%",
+        data=samples,
+        importance="wanda",
+        compensate="bias",
+        metric="top1",
+        stats=tmp_path / "stats.npz",
+        device="cpu",
+    )
+    assert osg.evaluate(small, samples, against=given, metric="cosine", device="cpu").value > 0.5
+    assert small.save(tmp_path / "small.onnx", device="cpu")
+
+
 def test_what_is_not_a_model_is_refused() -> None:
     with pytest.raises(UsageError, match="a list is not a model"):
         osg.load([])  # type: ignore[arg-type]
@@ -93,7 +122,10 @@ def test_a_repr_is_one_short_line_and_a_notebook_gets_an_escaped_table() -> None
     network.insert("Relu", after="conv2", name="<b>")
     shown = [network, osg.load(PLAIN), resized, network.prove(device="cpu"), osg.inspect(osg.load(PLAIN))]
     shown.append(osg.validate(PLAIN, PLAIN, device="cpu"))
-    shown.append(osg.open_data(str(FIXTURES / "digits_test.npz"), osg.inputs_of(osg.load(FIXTURES / "digits.onnx").ir)))
+    digits = FIXTURES / "digits.onnx"
+    data = osg.open_data(FIXTURES / "digits_test.npz", digits, samples=8)
+    shown += [data, osg.evaluate(digits, data, device="cpu"), osg.sensitivity(digits, data, device="cpu")]
+    shown.append(osg.prune(PLAIN, ratio=0.2))
     for found in shown:
         assert "\n" not in repr(found)
         assert len(repr(found).replace(str(FIXTURES), "")) < 120, repr(found)

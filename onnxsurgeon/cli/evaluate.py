@@ -24,7 +24,7 @@ def evaluate(model: ModelPath, data: DataPath, given: Given) -> None:
     spoken = given.of(Spoken)
     with spoken.answering("evaluate", model) as answer:
         options = given.of(EvaluateOptions)
-        answer.save_to(spoken.report_to, model, Path(data), *([options.reference] if options.reference else []))
+        answer.save_to(spoken.report_to, model, Path(data), *([options.against] if options.against else []))
         from onnxsurgeon.cli.progress import Bar, Stages
         from onnxsurgeon.data import opened
         from onnxsurgeon.evaluation.score import evaluate as run
@@ -34,8 +34,8 @@ def evaluate(model: ModelPath, data: DataPath, given: Given) -> None:
         with Stages(verbose=spoken.verbose, quiet=spoken.quiet) as progress:
             progress("read", model.name)
             source = read_model(model, options.shapes)
-            if options.reference is not None:
-                read_model(options.reference, {})
+            if options.against is not None:
+                read_model(options.against, {})
             progress("data", data)
             samples = opened(data, source.ir, options)
         with Bar(quiet=spoken.quiet) as bar:

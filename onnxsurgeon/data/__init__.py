@@ -21,6 +21,7 @@ from onnxsurgeon.data.functions import Function, import_function, is_function
 from onnxsurgeon.data.images import ImageFolder, Preset, open_images
 from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, inputs_of, rebatch
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.model.model import Source as Model
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.shared import OfData
 
@@ -106,22 +107,23 @@ class Data(Shown):
 
 
 def open_data(
-    spec: str,
-    inputs: Sequence[Input],
+    spec: str | os.PathLike[str],
+    inputs: tuple[Input, ...] | list[Input] | Model,
     *,
     preprocess: str | None = None,
     samples: int | None = None,
     batch: int | None = None,
     seed: int = 0,
 ) -> Data:
-    """The data that `spec` names, checked for a model with these `inputs` (see `inputs_of`).
+    """The data that `spec` names, checked for a model or its `inputs` (see `inputs_of`).
 
     spec: an .npz or .npy file, a folder of images, or `module:function`. preprocess: the preset that scales images.
     samples: the most samples to use, drawn with `seed` (from a function: the first ones). batch: batch size, 32 by
     default; ignored by models with a static batch size.
     Raises UsageError if the data don't fit the model, ModelError if they can't be read.
     """
-    expected = Expected(tuple(inputs))
+    spec = os.fspath(spec)
+    expected = Expected(tuple(inputs) if isinstance(inputs, list | tuple) else inputs_of(inputs))
     step = _step(expected, samples, batch)
     if is_function(spec) and not Path(spec).exists():
         source: Source = Function(spec, import_function(spec, "`data`"), expected, seed, samples).verify()

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.errors import ModelError, UsageError
+from onnxsurgeon.model.model import Source, as_model
 
 LABELS = "labels"
 
@@ -37,13 +38,14 @@ class Input:
         return f"{self.name}: {self.dtype.name} [{dims}]"
 
 
-def inputs_of(model: ir.Model, stated: Mapping[str, Sequence[int]] | None = None) -> tuple[Input, ...]:
+def inputs_of(model: Source | ir.Model, stated: Mapping[str, Sequence[int]] | None = None) -> tuple[Input, ...]:
     """The inputs of a model without initializers. Raises ModelError if one is not a numeric tensor of known rank.
 
     stated: shapes of dynamic inputs, by name; a dynamic batch stays dynamic.
     """
     inputs = []
-    for value in model.graph.inputs:
+    graph = (model if isinstance(model, ir.Model) else as_model(model).ir).graph
+    for value in graph.inputs:
         if value.is_initializer():
             continue
         if value.shape is None or value.dtype is None or not isinstance(value.type, ir.TensorType):

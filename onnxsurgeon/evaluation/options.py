@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from onnxsurgeon.evaluation import metrics
 from onnxsurgeon.importance import criteria
@@ -33,15 +33,11 @@ class EvaluateOptions(RunsOn, OfData, Steps):
         metrics.DEFAULT, f"How good a model is: {', '.join(metrics.METRICS)}.", panel=DATA, metavar="WORD",
         words=lambda: metrics.METRICS, read=metrics.read,
     )  # fmt: skip
-    against: str | os.PathLike[str] | None = option(
-        None, "Compare with the outputs of this .onnx file instead of with labels.", panel=DATA, metavar="MODEL",
-        read=path,
+    against: Any = option(
+        None, "Compare with the outputs of this model instead of with labels.", panel=DATA, metavar="MODEL",
+        read=lambda value, name: path(value, name) if isinstance(value, str | os.PathLike) else value,
     )  # fmt: skip
     output_name: str | None = option(None, "The output to score, where there are several.", panel=DATA, metavar="NAME")
-
-    @property
-    def reference(self) -> Path | None:
-        return None if self.against is None else Path(self.against)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,8 @@ from onnxsurgeon.evaluation.formulas import Pairs
 from onnxsurgeon.evaluation.metrics import is_own
 from onnxsurgeon.evaluation.metrics import metric as known
 from onnxsurgeon.evaluation.options import EvaluateOptions
-from onnxsurgeon.model.model import load
+from onnxsurgeon.model.model import Source, as_model, load, on_disk
+from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.readers import resolved
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.runtime.session import Session
@@ -26,8 +29,8 @@ Run = tuple[Batch, Arrays, Arrays | None]  # a batch, what the model makes of it
 Counted = Callable[[int, int], None]  # (samples done, samples in all)
 
 
-@dataclass(frozen=True)
-class Score:
+@dataclass(frozen=True, repr=False)
+class Score(Shown):
     """What `evaluate` finds. higher: whether more is better. output: the one that was looked at, empty for all of
     them. against: a model whose outputs were taken for right. provider: what really ran the model."""
 
@@ -39,18 +42,39 @@ class Score:
     samples: int
     provider: str
 
+    def line(self) -> str:
+        return f"{self.metric} {self.value:.4g} on {self.samples} samples"
+
+    def table(self) -> Iterator[Sequence[object]]:
+        yield tuple(vars(self))
+        yield tuple(vars(self).values())
+
     def loss(self, other: Score) -> float:
         """By how much `other` is worse; negative where it is better, NaN where one of them is."""
         return (self.value - other.value) if self.higher else (other.value - self.value)
 
 
+def _named(source: Source | None) -> str:
+    """What a report calls a model."""
+    return str(source if isinstance(source, str | os.PathLike) else as_model(source).path) if source else ""
+
+
 @takes(EvaluateOptions)
-def evaluate(model: str | os.PathLike[str], data: Data | str | os.PathLike[str], options: EvaluateOptions) -> Score:
-    """The score of the file `model` on `data`.
+def evaluate(model: Source, data: Data | str | os.PathLike[str], options: EvaluateOptions) -> Score:
+    """The score of `model` on `data`.
 
     Raises UsageError where the metric and the data don't fit, ModelError where the model can't run.
     """
-    metric, against = options.metric, options.reference
+    with ExitStack() as stack:
+        path = stack.enter_context(on_disk(model))
+        against = None if options.against is None else stack.enter_context(on_disk(options.against))
+        return _evaluate(path, against, data, options)
+
+
+def _evaluate(
+    model: Path, against: Path | None, data: Data | str | os.PathLike[str], options: EvaluateOptions
+) -> Score:
+    metric = options.metric
     function = import_function(metric, "`metric`") if is_own(metric) else resolved(known(metric).function)
     if not isinstance(data, Data):
         data = opened(data, load(model).ir, options)
@@ -74,7 +98,7 @@ def evaluate(model: str | os.PathLike[str], data: Data | str | os.PathLike[str],
         counted = known(metric).targets == "classes" and other is None
         value = function(_pairs(runs, name, data.source.classes if counted else None))
     higher = not getattr(function, "lower_is_better", not known(metric).higher)
-    return Score(metric, value, higher, name, os.fspath(against or ""), len(data), session.provider)
+    return Score(metric, value, higher, name, _named(options.against), len(data), session.provider)
 
 
 def _output(session: Session, wanted: str | None, of: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -22,8 +22,9 @@ from onnxsurgeon.errors import InfeasibleError, ModelError
 from onnxsurgeon.evaluation.options import SensitivityOptions
 from onnxsurgeon.evaluation.score import parts
 from onnxsurgeon.importance.from_weights import scores
-from onnxsurgeon.model.model import Model
+from onnxsurgeon.model.model import Source, as_model, on_disk
 from onnxsurgeon.model.write import write
+from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.runtime.session import Device, Session
 
@@ -48,8 +49,8 @@ class LayerSensitivity:
     points: tuple[Point, ...]
 
 
-@dataclass(frozen=True)
-class Sensitivity:
+@dataclass(frozen=True, repr=False)
+class Sensitivity(Shown):
     """What `sensitivity` finds. provider: what really ran the models."""
 
     layers: tuple[LayerSensitivity, ...]
@@ -57,14 +58,24 @@ class Sensitivity:
     samples: int
     provider: str
 
+    def line(self) -> str:
+        return f"of {len(self.layers)} layers on {self.samples} samples"
+
+    def table(self) -> Iterator[Sequence[object]]:
+        yield "nodes", "operator", "channels", *(f"error at {share:.0%}" for share in self.shares)
+        for layer in self.layers:
+            errors = {point.share: f"{point.error:.3g}" for point in layer.points}
+            yield ", ".join(layer.nodes), layer.operator, layer.units, *(errors.get(share, "") for share in self.shares)
+
 
 @takes(SensitivityOptions)
-def sensitivity(model: Model, data: Data | str | os.PathLike[str], options: SensitivityOptions) -> Sensitivity:
+def sensitivity(model: Source, data: Data | str | os.PathLike[str], options: SensitivityOptions) -> Sensitivity:
     """Every space of neurons, cut alone to `shares` of its units, those of least importance first.
 
     data: held in memory with the model's outputs; a few samples are enough. Raises InfeasibleError where there is
     nothing to cut.
     """
+    model = as_model(model)
     data = opened(data, model.ir, options)
     labels = label(model.ir, free=options.attention, shapes=options.shapes)
     built = spaces(labels, scores(labels, options.importance, seed=options.seed))
@@ -76,7 +87,8 @@ def sensitivity(model: Model, data: Data | str | os.PathLike[str], options: Sens
             fix="see what is free, and why the rest isn't, with onnxsurgeon inspect --why",
         )  # fmt: skip
     probe = _Probe(labels, built, list(data.batches()), options.device)
-    probe.begin(model.path)
+    with on_disk(model) as path:
+        probe.begin(path)
     tried = [(s, share, n) for s in found for share, n in _widths(options.shares, int(full[s]))]
     errors: dict[int, list[Point]] = {s: [] for s in found}
     for step, (s, share, n) in enumerate(tried):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from onnxsurgeon.arrays import Arrays, Shape
 from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.errors import ModelError, ProofError
-from onnxsurgeon.model.model import load
+from onnxsurgeon.model.model import Source, load, on_disk
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.options.shared import ValidateOptions
@@ -69,11 +70,16 @@ class Validation(Shown):
 
 
 @takes(ValidateOptions)
-def validate(original: str | os.PathLike[str], edited: str | os.PathLike[str], options: ValidateOptions) -> Validation:
+def validate(original: Source, edited: Source, options: ValidateOptions) -> Validation:
     """The comparison of two models on random inputs, at two sizes of the dynamic dims if the original takes both.
 
     With `shapes_only`, values may differ. Raises ModelError if one of the models can't run.
     """
+    with on_disk(original) as first, on_disk(edited) as second:
+        return _validate(first, second, options)
+
+
+def _validate(original: Path, edited: Path, options: ValidateOptions) -> Validation:
     labels = label(load(original).ir, shapes=options.shapes)
     load(edited)  # gives a better reason than onnxruntime if the file is unsupported
     allowed = tolerance(labels, options.atol, options.rtol)

@@ -17,7 +17,7 @@ from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.spaces import Judge
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import copied
-from onnxsurgeon.model.model import Model
+from onnxsurgeon.model.model import Model, on_disk
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.options.readers import resolved
 from onnxsurgeon.pruning.options import PruneOptions
@@ -29,7 +29,8 @@ def statistics_of(model: Model, options: PruneOptions) -> Statistics:
     """What an earlier run has kept of this model, or nothing yet."""
     if options.stats_file is None:
         return Statistics("")
-    found = Statistics(fingerprint([model.path, *model.data]))
+    with on_disk(model) as path:
+        found = Statistics(fingerprint([path, *(model.data if model.written else ())]))
     return load_statistics(options.stats_file, found.fingerprint) if options.knows_statistics else found
 
 

@@ -21,7 +21,7 @@ from onnxsurgeon.dependency.names import matching
 from onnxsurgeon.dependency.spaces import Spaces, spaces
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import InfeasibleError, UsageError
-from onnxsurgeon.model.model import Model
+from onnxsurgeon.model.model import Model, Source, as_model
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.pruning.budgets import Bound, bounds_of, solved, with_bounds
 from onnxsurgeon.pruning.calibration import calibrated, compensated, reserve, statistics_of, weighed
@@ -34,7 +34,7 @@ ROUNDS = 8  # of solving, until what is written keeps the budgets
 
 
 @takes(PruneOptions)
-def prune(model: Model, options: PruneOptions) -> Result:
+def prune(model: Source, options: PruneOptions) -> Result:
     """The selection of most importance within the budgets, cut out of `model`: a result to save.
 
     Budgets may be several: `ratio` of one cost, limits on any, and with `max_drop` the smallest model that is still
@@ -42,7 +42,7 @@ def prune(model: Model, options: PruneOptions) -> Result:
     where no selection fits; ModelError where the model or the data can't be read.
     """
     options.require_a_goal()
-    data = options.data
+    model, data = as_model(model), options.data
     if isinstance(data, str | os.PathLike):
         options.told("data", str(data))
         data = opened(data, model.ir, options)
@@ -58,13 +58,13 @@ def prune(model: Model, options: PruneOptions) -> Result:
         found = search(lambda ratio: job.result(options.at(ratio)), examiner, options)
         return found
     options.told("score", model.path.name)
-    before, result = examiner.file(model.path), job.result(options)
+    before, result = examiner.file(model), job.result(options)
     options.told("score", "the pruned model")
     return replace(result, score=Scored(before, examiner.result(result)))
 
 
 @takes(PruneOptions)
-def smallest(model: Model, options: PruneOptions) -> Result:
+def smallest(model: Source, options: PruneOptions) -> Result:
     """The smallest model that is at most `max_drop` worse by `metric` on `data`: `prune`, which must be given these.
 
     Candidates share what the data tell; `result.score` has the scores and all that was tried. The score is taken to

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 from onnxsurgeon.data import Data
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.evaluation.metrics import metric
 from onnxsurgeon.evaluation.score import Score, evaluate
-from onnxsurgeon.model.model import Model
-from onnxsurgeon.model.write import write
+from onnxsurgeon.model.model import Model, Source
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.pruning.result import Result, Scored, Trial
 from onnxsurgeon.runtime.session import Device
@@ -38,24 +35,21 @@ class Examiner:
     device: Device = "auto"
 
     @cached_property
-    def against(self) -> Path | None:
+    def against(self) -> Model | None:
         if metric(self.metric).targets != "outputs":
             return None
         labels = next(self.data.batches()).labels
         targets = labels is not None and not (labels.ndim == 1 and labels.dtype.kind in "iu")
-        return None if targets else self.original.path
+        return None if targets else self.original
 
-    def file(self, path: Path) -> Score:
+    def file(self, model: Source) -> Score:
         return evaluate(
-            path, self.data, metric=self.metric, against=self.against, output_name=self.output, device=self.device
+            model, self.data, metric=self.metric, against=self.against, output_name=self.output, device=self.device
         )  # fmt: skip
 
     def result(self, result: Result) -> Score:
         """Of a pruned model, as it will be written."""
-        with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
-            path = Path(folder) / "model.onnx"
-            write(result.ir, path)
-            return self.file(path)
+        return self.file(result.model)
 
 
 def search(pruned: Callable[[float], Result], examiner: Examiner, options: PruneOptions) -> Result:
@@ -65,7 +59,7 @@ def search(pruned: Callable[[float], Result], examiner: Examiner, options: Prune
     exist. Raises InfeasibleError where no candidate is good enough.
     """
     options.told("score", "the original")
-    before = examiner.file(examiner.original.path)
+    before = examiner.file(examiner.original)
     if not math.isfinite(before.value):
         raise UsageError(
             f"`max_drop` can't be measured by {before.metric}", why=f"the original's is {before.value}",

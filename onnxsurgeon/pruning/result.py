@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,12 @@ from onnxsurgeon.dependency.measure import Measure
 from onnxsurgeon.dependency.spaces import Spaces
 from onnxsurgeon.evaluation.score import Score
 from onnxsurgeon.model.model import Model
+from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.options.shared import SaveOptions
 from onnxsurgeon.proof.saving import Pending, pending
 from onnxsurgeon.solver.solve import Solution
+from onnxsurgeon.units import change
 
 if TYPE_CHECKING:
     from onnxsurgeon.proof.of_a_cut import Proof
@@ -42,8 +44,8 @@ class Scored:
     trials: tuple[Trial, ...] = ()
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Shown):
     """A pruned model, not yet written.
 
     bare: what the cut alone gives, which the proof is about. ir: that, with weights fitted anew where `fitted` says
@@ -65,6 +67,19 @@ class Result:
     rotated: int = 0
     score: Scored | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Model:
+        """The pruned model, as it would be written."""
+        return Model(self.source.path, self.ir, in_file=False)
+
+    def line(self) -> str:
+        told = (change(self.before.of(cost), self.after.of(cost)) + f" {cost}" for cost in ("params", "macs", "size"))
+        return f"{self.source.path}: {', '.join(told)}"
+
+    def table(self) -> Iterator[Sequence[object]]:
+        yield "node", "operator", "weight", "before", "after"
+        yield from self.changes()
 
     def changes(self) -> list[tuple[str, str, str, Shape, Shape]]:
         """(node, operator, weight, shape before, shape after) of every matrix that changed."""
