@@ -1,4 +1,4 @@
-"""What layers see on average, as far as batch normalisation tells it: known without any data."""
+"""Means of layer inputs that follow from batch normalisation, without data."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from onnxsurgeon.ops.nodes import constant, operator_of
 
 
 def expected(labels: Labels, found: Sequence[Consumer]) -> dict[str, Moments]:
-    """Means of inputs that follow from batch normalisation alone, by consumer key; there is no covariance to them.
+    """Means of inputs that follow from batch normalisation, by `Consumer.key`, with zero covariance.
 
-    A channel behind one is taken for normally distributed, with its shift as mean and its scale as deviation; bounds
-    of an activation clip it.
+    Assumes that a normalised channel is normally distributed, with its shift as mean and its scale as deviation, and
+    clipped by the bounds of the activation.
     """
     result = {}
     for consumer in found:
@@ -32,7 +32,7 @@ def expected(labels: Labels, found: Sequence[Consumer]) -> dict[str, Moments]:
 
 
 def _mean(labels: Labels, value: ir.Value | None) -> FloatArray | None:
-    """Of every channel of `value`, through nodes that keep it or clip it."""
+    """The mean of each channel of `value`, through nodes that preserve or clip it; None if it is unknown."""
     node = None if value is None else value.producer()
     if node is None or node not in labels.calls:
         return None
@@ -47,7 +47,7 @@ def _mean(labels: Labels, value: ir.Value | None) -> FloatArray | None:
 
 
 def _normal(norm: ir.Node, bounds: tuple[float, float]) -> FloatArray | None:
-    """Means of the channels behind a normalisation with fixed statistics, cut off at bounds; None behind others."""
+    """Means of the channels after a normalisation with fixed statistics, clipped to bounds; None for other nodes."""
     operator = operator_of(norm)
     held = None if operator is None else operator.statistics
     if held is None:
@@ -57,7 +57,7 @@ def _normal(norm: ir.Node, bounds: tuple[float, float]) -> FloatArray | None:
 
 
 def clipped(mean: FloatArray, deviation: FloatArray, lower: float, upper: float) -> FloatArray:
-    """The mean of normal numbers between bounds, which replace what lies beyond; shape as `mean`."""
+    """The mean of normally distributed values clipped to bounds, shape as `mean`."""
     mean, deviation = mean.astype(np.float64), np.abs(deviation.astype(np.float64)) + 1e-12
     above = mean if lower == -np.inf else lower + _over((mean - lower) / deviation) * deviation
     return above if upper == np.inf else above - _over((mean - upper) / deviation) * deviation

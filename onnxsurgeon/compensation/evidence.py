@@ -1,4 +1,4 @@
-"""What is known of a labelled model: what criteria weigh channels by, and what compensations fit layers to."""
+"""The data about a labelled model that criteria and compensations use: statistics, samples and fit targets."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MEMORY = 2e9
 
 @dataclass
 class Evidence:
-    """labels: of the model, or of a rotated one that computes the same. samples: to fit to, and `data` as they were
-    given; None where there are none. statistics: of what layers see. memory: bytes for all that, about. told: hears of
-    each stage."""
+    """labels: of the model or its rotated version. samples: the data to fit to, with mirror images; data: as the user
+    gave them; both None without data. statistics: of layer inputs. memory: approximate limit in bytes. told: called
+    with each stage."""
 
     labels: Labels
     seed: int = 0
@@ -42,7 +42,7 @@ class Evidence:
         return Targets(self.labels, self.samples, memory=self.memory, device=self.device, seed=self.seed)
 
     def moments(self, of: Sequence[Consumer], observer: Targets | None = None) -> Mapping[str, Moments]:
-        """Statistics of what these layers see, from a pass over the samples. observer: sees the activations, too."""
+        """Moments of the inputs of these layers, from a pass over the samples, which `observer` sees, too."""
         assert self.samples is not None  # a criterion says that it needs them
         return moments(
             self.labels, of, self.samples, memory=self.memory, device=self.device, seed=self.seed, observer=observer

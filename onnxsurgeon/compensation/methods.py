@@ -13,10 +13,10 @@ WITH_DATA, WITHOUT_DATA = "sequential", "none"  # the defaults
 
 @dataclass(frozen=True)
 class Compensation:
-    """A way to fit the weights behind a cut anew.
+    """A way to refit the weights behind a cut.
 
     function: `module:function` that takes the evidence (`compensation.evidence`), the mask of neurons that stay and the
-    cut model, fits that and returns what it changed; empty if nothing is done. from_statistics: it is fitted to
+    cut model, refits the model in place and returns the changes; empty for none. from_statistics: whether it fits to
     statistics of the original.
     """
 
@@ -32,27 +32,27 @@ class Compensation:
 
 
 COMPENSATIONS: Mapping[str, Compensation] = {
-    "none": Compensation("nothing is fitted", ""),
+    "none": Compensation("no refit", ""),
     "bias": Compensation(
-        "the mean of what is lost goes into the biases; without data, as far as normalisations tell it",
+        "adds the mean of the lost contributions to the biases; without data, means from batch normalisations",
         "compensation.layerwise:bias", from_statistics=True,
     ),
     "linear": Compensation(
-        "each layer reproduces its output from the inputs that are left, both of the original",
+        "each layer reproduces its original output from the remaining original inputs",
         "compensation.layerwise:linear", "data", from_statistics=True,
     ),
     "sequential": Compensation(
-        "the same in the graph's order, from the inputs that the cut model really has",
+        "the same layer by layer, from the inputs that the cut model computes",
         "compensation.layerwise:in_sequence", "samples",
     ),
     "distillation": Compensation(
-        "sequential, then gradient steps towards the outputs of the original: no labels, but minutes",
+        "sequential, then gradient steps towards the outputs of the original; needs no labels, but minutes",
         "compensation.distillation:distillation", "gradients",
     ),
 }  # fmt: skip
 
 
 def documented() -> str:
-    """The table of the documentation."""
+    """The table of compensations in the documentation, in Markdown."""
     rows = [(f"`{word}`", record.needs, record.help) for word, record in COMPENSATIONS.items()]
     return markdown(("compensation", "needs", "what it does"), rows)

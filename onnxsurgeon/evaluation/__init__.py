@@ -1,1 +1,1 @@
-"""How accurate a model is, and how sensitive to narrower layers."""
+"""Scores of models on data, and the sensitivity of their layers to cuts."""

@@ -16,7 +16,7 @@ DEFAULT = "top1"
 class Metric:
     """A metric. function: `module:function` that takes pairs of outputs and targets (`formulas.Pairs`).
 
-    targets: what the labels are: numbers of classes, or outputs. higher: whether more is better.
+    targets: the kind of labels: class numbers or outputs. higher: whether higher is better.
     """
 
     help: str
@@ -27,10 +27,10 @@ class Metric:
 
 METRICS: Mapping[str, Metric] = {
     "top1": Metric("share of samples whose most likely class is right", "evaluation.formulas:top1", "classes"),
-    "top5": Metric("share whose class is among the five most likely", "evaluation.formulas:top5", "classes"),
-    "mse": Metric("mean squared error; less is better", "evaluation.formulas:mse", higher=False),
+    "top5": Metric("share of samples whose class is among the five most likely", "evaluation.formulas:top5", "classes"),
+    "mse": Metric("mean squared error; lower is better", "evaluation.formulas:mse", higher=False),
     "cosine": Metric("mean cosine of outputs and targets", "evaluation.formulas:cosine"),
-    "psnr": Metric("peak signal to noise in dB, the peak being the targets' range", "evaluation.formulas:psnr"),
+    "psnr": Metric("peak signal-to-noise ratio in dB, with the targets' range as peak", "evaluation.formulas:psnr"),
     OWN: Metric("your own function of all outputs and the labels", "", "any"),
 }
 HELP = f"{', '.join(METRICS)}"
@@ -49,12 +49,12 @@ def metric(word: str, name: str = "metric") -> Metric:
 
 
 def read(value: Any, name: str) -> str:
-    """For an option that takes a metric's word."""
+    """The word, for an option that takes a metric. Raises UsageError if it is unknown."""
     metric(value, name)
     return str(value)
 
 
 def documented() -> str:
-    """The table of the documentation."""
+    """The table of metrics in the documentation, in Markdown."""
     rows = [(f"`{word}`", record.targets, record.help) for word, record in METRICS.items()]
     return markdown(("metric", "labels", "what it is"), rows)

@@ -1,4 +1,4 @@
-"""How well a model does on data: one number, by a metric of ours or the user's own."""
+"""Scores a model on data with a built-in metric or a function of the user."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from onnxsurgeon.options.readers import resolved
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.runtime.session import Session
 
-Run = tuple[Batch, Arrays, Arrays | None]  # a batch, what the model makes of it, and what the other one does
+Run = tuple[Batch, Arrays, Arrays | None]  # a batch, the model's outputs for it, and those of the other model
 Counted = Callable[[int, int], None]  # (samples done, samples in all)
 
 
 @dataclass(frozen=True, repr=False)
 class Score(Shown):
-    """What `evaluate` finds. higher: whether more is better. output: the one that was looked at, empty for all of
-    them. against: a model whose outputs were taken for right. provider: what really ran the model."""
+    """The result of `evaluate`. higher: whether higher is better. output: the scored output, empty for all of them.
+    against: the model whose outputs were the targets, if any. provider: the execution provider that ran the model."""
 
     metric: str
     value: float
@@ -50,7 +50,7 @@ class Score(Shown):
         yield tuple(vars(self).values())
 
     def loss(self, other: Score) -> float:
-        """By how much `other` is worse; negative where it is better, NaN where one of them is."""
+        """How much worse `other` is: negative if it is better, NaN if one of the values is."""
         return (self.value - other.value) if self.higher else (other.value - self.value)
 
 
@@ -63,7 +63,7 @@ def _named(source: Source | None) -> str:
 def evaluate(model: Source, data: Data | str | os.PathLike[str], options: EvaluateOptions) -> Score:
     """The score of `model` on `data`.
 
-    Raises UsageError where the metric and the data don't fit, ModelError where the model can't run.
+    Raises UsageError if the metric and the data don't fit together, ModelError if the model can't run.
     """
     with ExitStack() as stack:
         path = stack.enter_context(on_disk(model))
@@ -123,25 +123,25 @@ def _runs(session: Session, other: Session | None, data: Data, progress: Counted
 
 
 def _whole(runs: Iterator[Run]) -> Iterator[tuple[dict[str, Any], Any]]:
-    """What a metric of the user's own gets: all outputs by name, and labels (or all outputs of the other model)."""
+    """The arguments of a user's metric: all outputs by name, and labels (or all outputs of the other model)."""
     for batch, outputs, right in runs:
         yield parts(outputs, batch), batch.labels if right is None else parts(right, batch)
 
 
 def parts(outputs: Arrays, batch: Batch) -> dict[str, Any]:
-    """All outputs without padding; what is no tensor stays as it is."""
+    """All outputs without padding; outputs that are not tensors are unchanged."""
     return {n: _part(n, a, batch) if isinstance(a, np.ndarray) else a for n, a in outputs.items()}
 
 
 def _pairs(runs: Iterator[Run], name: str, classes: int | None) -> Pairs:
-    """classes: that the labels were counted from, where they were."""
+    """(output, targets) of each batch. classes: the number of class folders, if labels are positions in their list."""
     for batch, outputs, right in runs:
         said = _part(name, outputs[name], batch)
         wanted = batch.labels if right is None else _part(name, right[name], batch)
         assert wanted is not None
         if classes is not None and said.dtype.kind == "f" and classes != said[0].size:
             raise UsageError(
-                f"{classes} folders of images for {said[0].size} classes", why="their ranks can't be the classes",
+                f"{classes} folders of images for {said[0].size} classes", why="not by class number",
                 fix="name the folders by the numbers of the classes, or write labels.csv: file,number",
             )  # fmt: skip
         yield said, wanted
@@ -150,12 +150,12 @@ def _pairs(runs: Iterator[Run], name: str, classes: int | None) -> Pairs:
 def _part(name: str, array: Any, batch: Batch) -> np.ndarray:
     """The samples of an output, without padding; shape (samples, ...)."""
     if not isinstance(array, np.ndarray):
-        raise UsageError(f"output {name} is no tensor", why=f"it is a {type(array).__name__}", fix="choose another")
+        raise UsageError(f"output {name} is not a tensor", why=f"it is a {type(array).__name__}", fix="choose another")
     if array.shape[:1] == (batch.size,):
         return array[: batch.count]
     if batch.size == 1:
         return array[None]
     raise UsageError(
-        f"output {name} can't be told apart by samples", why=f"its shape is {array.shape} for {batch.size} samples",
+        f"output {name} can't be split into samples", why=f"its shape is {array.shape} for {batch.size} samples",
         fix="choose another with `output_name`, or `batch=1`",
     )  # fmt: skip

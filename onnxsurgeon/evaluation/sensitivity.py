@@ -1,4 +1,4 @@
-"""How far the outputs of a model move when one layer alone gets narrower: error against width, for every layer."""
+"""The sensitivity of a model to single layers: output error against width, for each layer."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from onnxsurgeon.runtime.session import Device, Session
 
 @dataclass(frozen=True)
 class Point:
-    """share: of the width that is left, as it was asked for; units: as it is. error: the norm of what changes in an
-    output, relative to the output's own; the largest of all outputs."""
+    """A measured width. share: the requested share of the width. units: the remaining units. error: the norm of an
+    output's change relative to the output's norm; the largest over all outputs."""
 
     share: float
     units: int
@@ -41,7 +41,7 @@ class Point:
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """A space of neurons: `nodes` whose outputs they are, in the graph's order, and the widths that were tried."""
+    """A space of neurons: the `nodes` whose outputs carry them, in graph order, and the measured widths."""
 
     nodes: tuple[str, ...]
     operator: str  # of the first one
@@ -51,7 +51,7 @@ class LayerSensitivity:
 
 @dataclass(frozen=True, repr=False)
 class Sensitivity(Shown):
-    """What `sensitivity` finds. provider: what really ran the models."""
+    """The result of `sensitivity`. provider: the execution provider that ran the models."""
 
     layers: tuple[LayerSensitivity, ...]
     shares: tuple[float, ...]
@@ -72,8 +72,8 @@ class Sensitivity(Shown):
 def sensitivity(model: Source, data: Data | str | os.PathLike[str], options: SensitivityOptions) -> Sensitivity:
     """Every space of neurons, cut alone to `shares` of its units, those of least importance first.
 
-    data: held in memory with the model's outputs; a few samples are enough. Raises InfeasibleError where there is
-    nothing to cut.
+    data: kept in memory together with the model's outputs; a few samples are enough. Raises InfeasibleError if nothing
+    can be cut.
     """
     model = as_model(model)
     data = opened(data, model.ir, options)
@@ -83,7 +83,7 @@ def sensitivity(model: Source, data: Data | str | os.PathLike[str], options: Sen
     found = {s: nodes for s, nodes in _layers(labels, built, options.only).items() if full[s] > 1}
     if not found:
         raise InfeasibleError(
-            "no layer can get narrower", why=f"`only` {', '.join(options.only)}: their outputs are frozen",
+            "no layer can be cut", why=f"`only` {', '.join(options.only)}: their outputs are frozen",
             fix="see what is free, and why the rest isn't, with onnxsurgeon inspect --why",
         )  # fmt: skip
     probe = _Probe(labels, built, list(data.batches()), options.device)
@@ -107,13 +107,13 @@ def sensitivity(model: Source, data: Data | str | os.PathLike[str], options: Sen
 
 
 def _widths(shares: Sequence[float], full: int) -> list[tuple[float, int]]:
-    """(share, units) of each width that is none of the ones before, widest first."""
+    """(share, units) of each distinct width, widest first."""
     found = {max(1, round(share * full)): share for share in sorted(shares)}
     return sorted(((share, n) for n, share in found.items() if n < full), reverse=True)
 
 
 def _layers(labels: Labels, built: Spaces, patterns: Sequence[str]) -> dict[int, list[ir.Node]]:
-    """Spaces in the graph's order, and the nodes that give their neurons values by multiplying with weights."""
+    """Spaces in graph order, each with the nodes that compute its neurons from weights."""
     space_of = np.full(labels.relations.count, -1)
     space_of[built.roots] = np.repeat(np.arange(len(built.starts) - 1), np.diff(built.starts))
     chosen = set(matching(labels, patterns, "`only`"))
@@ -132,7 +132,7 @@ def _layers(labels: Labels, built: Spaces, patterns: Sequence[str]) -> dict[int,
 
 @dataclass
 class _Probe:
-    """Runs the model with fewer neurons, and compares with the whole one."""
+    """Runs the model with fewer neurons and compares its outputs with those of the original."""
 
     labels: Labels
     built: Spaces
@@ -162,7 +162,7 @@ class _Probe:
 
 
 def _error(whole: Sequence[Arrays], narrow: Sequence[Arrays]) -> float:
-    """The largest relative error of an output, over all batches; infinite where it has another shape or no numbers."""
+    """The largest relative error of an output over all batches; infinite if its shape differs or it has no numbers."""
     gaps: dict[str, float] = {}
     norms: dict[str, float] = {}
     for before, after in zip(whole, narrow, strict=True):

@@ -1,1 +1,1 @@
-"""How much each neuron matters, by several criteria."""
+"""Importance of channels, by several criteria."""

@@ -20,8 +20,8 @@ WITH_DATA, WITHOUT_DATA = "output-error", "l2-norm"  # the defaults
 class Criterion:
     """A criterion. function: `module:function` that takes the evidence (`compensation.evidence`) and the word.
 
-    gives: what it returns. unit: an importance per neuron, shape (neurons,). space: such a one, and a `Judge` that
-    brings the order of a space's units and a table with the importance of each count.
+    gives: what the function returns. unit: importance per neuron, shape (neurons,). space: the same, and a `Judge` that
+    gives the order of a space's units and a table with the importance of each count.
     """
 
     help: str
@@ -31,24 +31,24 @@ class Criterion:
 
 
 CRITERIA: Mapping[str, Criterion] = {
-    "l1": Criterion("sum of |w| of the weights that make or read the channel", "importance.from_weights:l1"),
-    "l2": Criterion("2-norm of the same weights", "importance.from_weights:l2"),
+    "l1": Criterion("sum of |w| over the weights that write or read the channel", "importance.from_weights:l1"),
+    "l2": Criterion("L2 norm of the same weights", "importance.from_weights:l2"),
     "l2-norm": Criterion(
-        "the same, scaled to a mean of 1 in each weight, so that layers compare", "importance.from_weights:l2_norm"
+        "l2, scaled to a mean of 1 in each weight, so that layers are comparable", "importance.from_weights:l2_norm"
     ),
     "bn-scale": Criterion("|scale| of the normalisation, else l2-norm", "importance.from_weights:bn_scale"),
-    "random": Criterion("drawn by `seed`", "importance.from_weights:random"),
-    "uniform": Criterion("the same for all", "importance.from_weights:uniform"),
+    "random": Criterion("random, drawn with `seed`", "importance.from_weights:random"),
+    "uniform": Criterion("equal for all channels", "importance.from_weights:uniform"),
     "file:SCORES.npz": Criterion("your own numbers, an array per node", "importance.from_weights:from_file"),
     "activation": Criterion("mean |x| of the channel", "importance.from_activations:observed", "data"),
     "variance": Criterion("variance of the channel", "importance.from_activations:observed", "data"),
-    "wanda": Criterion("|w| * ||x||, summed over what reads it", "importance.from_activations:observed", "data"),
+    "wanda": Criterion("|w| * ||x||, summed over the reading layers", "importance.from_activations:observed", "data"),
     "reconstruction": Criterion(
-        "error of the layers that read it, when the best weights for the rest are known",
+        "error of the layers that read it, after refitting their remaining weights",
         "importance.optimal_brain_surgeon:reconstruction", "data", "space",
     ),
     "output-error": Criterion(
-        "reconstruction, scaled to the error of the outputs that cut models were measured to have",
+        "reconstruction, scaled to the measured output error of models that are cut in one space",
         "importance.output_error:output_error", "samples", "space",
     ),
 }  # fmt: skip
@@ -60,8 +60,8 @@ def words(*, data: bool) -> list[str]:
 
 
 def criterion(word: str, *, data: bool = True, name: str = "importance") -> Criterion:
-    """The record of a word. Raises UsageError for an unknown one, a file that isn't there, or, without `data`, for one
-    that needs data."""
+    """The record of a word. Raises UsageError if it is unknown, its file does not exist, or it needs data and there
+    are none (`data`)."""
     key = "file:SCORES.npz" if word.startswith(FILE) else word
     if key not in CRITERIA:
         raise unknown(word, words(data=data), name)
@@ -79,7 +79,7 @@ def criterion(word: str, *, data: bool = True, name: str = "importance") -> Crit
 
 
 def reader(*, data: bool) -> Reader:
-    """For an option that takes a criterion's word."""
+    """A reader for an option that takes a criterion's word."""
 
     def read(value: str, name: str) -> str:
         criterion(value, data=data, name=name)
@@ -89,13 +89,13 @@ def reader(*, data: bool) -> Reader:
 
 
 def help_text(*, data: bool) -> str:
-    """For an option that takes a criterion's word."""
+    """The help of an option that takes a criterion's word."""
     more = [word for word in words(data=True) if word not in words(data=False)]
-    text = f"What channels are worth: {', '.join(words(data=False))}"
+    text = f"Importance of channels: {', '.join(words(data=False))}"
     return text + (f"; with `data` also {', '.join(more)}." if data else ".")
 
 
 def documented() -> str:
-    """The table of the documentation."""
+    """The table of criteria in the documentation, in Markdown."""
     rows = [(f"`{word}`", record.needs, record.help) for word, record in CRITERIA.items()]
-    return markdown(("criterion", "needs", "what a channel is worth"), rows)
+    return markdown(("criterion", "needs", "importance of a channel"), rows)

@@ -1,4 +1,4 @@
-"""What neurons are worth by what their consumers see on data."""
+"""Importance of neurons from the activations that their consumers read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnxsurgeon.calibration.statistics import Moments
 if TYPE_CHECKING:
     from onnxsurgeon.compensation.evidence import Evidence
 
-Weigh = Callable[[Consumer, Moments], FloatArray]  # what each feature is worth, shape (groups, features)
+Weigh = Callable[[Consumer, Moments], FloatArray]  # -> importance of each feature, shape (groups, features)
 
 
 def _activation(consumer: Consumer, moments: Moments) -> FloatArray:
@@ -26,7 +26,7 @@ def _variance(consumer: Consumer, moments: Moments) -> FloatArray:
 
 
 def _wanda(consumer: Consumer, moments: Moments) -> FloatArray:
-    """sum of |w| * ||x||: Sun et al., A Simple and Effective Pruning Approach for Large Language Models (2024)."""
+    """Sum of |w| * ||x||: Sun et al., A Simple and Effective Pruning Approach for Large Language Models (2024)."""
     norm = np.sqrt(np.diagonal(moments.gram, axis1=1, axis2=2).clip(0))
     return np.asarray(norm * np.abs(consumer.matrix()).sum(axis=2))
 
@@ -35,7 +35,7 @@ OBSERVED: dict[str, Weigh] = {"activation": _activation, "variance": _variance, 
 
 
 def observed(evidence: Evidence, word: str) -> FloatArray:
-    """Importance of every neuron, shape (neurons,): summed over its consumers, each scaled to a mean of 1.
+    """Importance per neuron, shape (neurons,): the sum over its consumers, each scaled to a mean of 1.
 
     word: a key of `OBSERVED`.
     """

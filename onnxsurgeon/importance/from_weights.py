@@ -1,6 +1,6 @@
-"""What each neuron is worth keeping for. The literature calls it importance.
+"""Importance of neurons from weights.
 
-An importance is additive: a unit's is the sum over its neurons, in producers' rows and consumers' columns alike.
+Importance is additive: that of a unit is the sum over its neurons, in producers' rows and consumers' columns.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from onnxsurgeon.importance.criteria import FILE, criterion
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.options.readers import resolved
 
-CHUNK = 1 << 24  # bytes of a weight that are looked at together
+CHUNK = 1 << 24  # bytes of a weight that are processed at a time
 
 
 def scores(labels: Labels, given: str | Mapping[str, Any] = "l2-norm", *, seed: int = 0) -> FloatArray:
-    """Importance of every neuron, shape (neurons,).
+    """Importance per neuron, shape (neurons,).
 
-    given: a criterion that needs no data; or arrays by the name of a node, one number per channel of its first output.
-    Raises UsageError for another word, a file that can't be read or names that don't fit.
+    given: a criterion that needs no data; or arrays by node name, one number per channel of the node's first output.
+    Raises UsageError for another word or names that don't fit, ModelError if a file can't be read.
     """
     if not isinstance(given, str):
         return _given(labels, {name: np.asarray(values, np.float64) for name, values in given.items()})
@@ -47,18 +47,18 @@ def uniform(evidence: Evidence, word: str) -> FloatArray:
 
 
 def random(evidence: Evidence, word: str) -> FloatArray:
-    """One draw a class, whatever its size."""
+    """One random number per class of neurons, whatever its size."""
     return _one_each(evidence.labels, np.random.default_rng(evidence.seed).random(evidence.labels.relations.count))
 
 
 def _one_each(labels: Labels, values: FloatArray) -> FloatArray:
-    """The value of one neuron of each class, 0 for the others."""
+    """`values` of the first neuron of each class, 0 for all others."""
     root = labels.classes.root
     return np.where(root == np.arange(len(root)), values, 0.0)
 
 
 def _norms(labels: Labels, criterion: str) -> FloatArray:
-    """Norms of each weight's slices; `l2-norm` scales those of one axis to a mean of 1, so that layers compare."""
+    """Norms of each weight's slices; `l2-norm` scales the norms of an axis to mean 1, so that layers are comparable."""
     result = np.zeros(labels.relations.count)
     for weight, axes in _matrices(labels):
         for axis, total in zip(axes, _sums(weight, axes, power=1 if criterion == "l1" else 2), strict=True):
@@ -72,7 +72,7 @@ def _norms(labels: Labels, criterion: str) -> FloatArray:
 
 
 def _matrices(labels: Labels) -> Iterator[tuple[Weight, list[int]]]:
-    """Weights of two real axes at least, with those axes of each on which something is free."""
+    """Weights with at least two axes longer than 1, and their axes on which neurons are free."""
     frozen = labels.classes.frozen
     for weight in labels.weights():
         axes = [a for a, axis in enumerate(weight.axes) if axis is not None and not frozen[axis].all()]
@@ -81,7 +81,7 @@ def _matrices(labels: Labels) -> Iterator[tuple[Weight, list[int]]]:
 
 
 def _sums(weight: Weight, axes: list[int], *, power: int) -> list[FloatArray]:
-    """Sums of |w|^power over all but one axis, for each of `axes`; the weight is looked at in chunks of rows."""
+    """Sums of |w|^power over all other axes, for each of `axes`, computed in chunks of rows."""
     data: Any = weight.tensor.numpy()
     totals = [np.zeros(weight.shape[a]) for a in axes]
     letters = list(range(data.ndim))
@@ -92,7 +92,7 @@ def _sums(weight: Weight, axes: list[int], *, power: int) -> list[FloatArray]:
             rest = tuple(a for a in letters if a not in axes)
             energy = np.abs(block).sum(axis=rest, dtype=np.float64)
         else:
-            squares: Any = np.einsum  # its types know no lists of axes
+            squares: Any = np.einsum  # its type stubs don't allow lists of axes
             energy = squares(block, letters, block, letters, axes).astype(np.float64)
         for k, axis in enumerate(axes):
             part = energy.sum(axis=tuple(i for i in range(len(axes)) if i != k))
@@ -104,7 +104,7 @@ def _sums(weight: Weight, axes: list[int], *, power: int) -> list[FloatArray]:
 
 
 def bn_scale(evidence: Evidence, word: str) -> FloatArray:
-    """|scale| of the normalisations; what no normalisation scales counts by its norm."""
+    """|scale| of the normalisations; channels without one have their `l2-norm`."""
     labels = evidence.labels
     result, fallback = np.zeros(labels.relations.count), _norms(labels, "l2-norm")
     scaled = np.zeros(labels.relations.count, np.bool_)
@@ -137,7 +137,7 @@ def _given(labels: Labels, given: Mapping[str, FloatArray]) -> FloatArray:
         if not fitting:
             widths = [len(axis) for axis in axes if axis is not None]
             raise UsageError(
-                f"scores for {name!r} fit nothing",
+                f"the scores for {name!r} fit no output",
                 why=f"{values.shape} scores; " + (f"widths {widths}" if name in calls else "no node of that name"),
                 fix="name a node and give one number per channel of its first output (see onnxsurgeon inspect)",
             )

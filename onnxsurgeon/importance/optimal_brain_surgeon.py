@@ -1,12 +1,12 @@
-"""What it costs the consumers of a space to lose units, when their weights are fitted anew to what is left.
+"""The reconstruction error of a space's consumers after cutting units and refitting the remaining weights.
 
-A consumer computes Y = X W. Without the features S, the best weights for the others leave an error of
+A consumer computes Y = X W. Without the features S, the best weights for the other features leave an error per row of
 
     trace(W_S^T ([H]_SS)^-1 W_S),   H = (X^T X / rows + ridge)^-1
 
-in every row (Optimal Brain Surgeon: Hassibi and Stork 1992; in layers: Optimal Brain Compression, Frantar and Alistarh
-2022). Units are eliminated one by one, the cheapest first, W and H updated for what is gone: their order is nested, and
-the errors on the way are a table for every count.
+(Optimal Brain Surgeon: Hassibi and Stork 1992; by layers: Optimal Brain Compression, Frantar and Alistarh 2022). Units
+are eliminated one by one, the cheapest first, and W and H are updated each time. So the selections are nested, and the
+errors on the way form a table over all counts.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from onnxsurgeon.importance.from_weights import scores
 if TYPE_CHECKING:
     from onnxsurgeon.compensation.evidence import Evidence
 
-RIDGE = 1e-2  # of the mean variance of a feature
-LARGE = 512  # features above which several units are eliminated at a time
-STEPS = 48  # of a halving, there
+RIDGE = 1e-2  # relative to the mean variance of a feature
+LARGE = 512  # with more features, several units are eliminated at a time
+STEPS = 48  # 1/48 of the remaining units at a time
 
 
 @dataclass
 class ConsumerGroup:
-    """One group of one consumer while units are eliminated.
+    """One group of one consumer during the elimination.
 
-    inverse: shape (features, features). weights: shape (features, outputs). place: of each unit of the space its number
-    here, -1 where it has no feature here. features: of each unit here, shape (units here, m). own: 0 where an output
-    goes with the unit, shape (units here, outputs).
+    inverse: H, shape (features, features). weights: W, shape (features, outputs). place: the index of each unit of the
+    space in this group, -1 if it has no features here. features: those of each unit, shape (units here, m). own: 0 if
+    an output is dropped together with the unit, shape (units here, outputs).
     """
 
     inverse: FloatArray
@@ -50,7 +50,7 @@ class ConsumerGroup:
     scale: float
 
     def errors(self, left: IntArray) -> FloatArray:
-        """By unit in `left`: what its loss adds, shape (left,)."""
+        """The error that dropping each unit in `left` would add, shape (left,)."""
         here = self.place[left]
         present = here[here >= 0]
         at = self.features[present]
@@ -61,7 +61,7 @@ class ConsumerGroup:
         return result
 
     def drop(self, units: IntArray) -> float:
-        """Eliminates units together; what that adds to the error."""
+        """Eliminate units together; returns the error that this adds."""
         here = self.place[units][self.place[units] >= 0]
         if not len(here):
             return 0.0
@@ -77,15 +77,15 @@ class ConsumerGroup:
 
 
 def reconstruction(evidence: Evidence, word: str) -> tuple[FloatArray, Judge]:
-    """Importance of every neuron, for spaces without a linear consumer, and the judge of the others."""
+    """Importance per neuron for spaces without a linear consumer, and the judge of all other spaces."""
     worth = scores(evidence.labels, WITHOUT_DATA)
     return worth, Reconstruction(evidence.labels, evidence.layers, evidence.statistics.moments, worth)
 
 
 class Reconstruction:
-    """Order and table of a space, from the moments of its consumers' inputs.
+    """Judges a space by the moments of its consumers' inputs.
 
-    worth: per neuron; where a space has no linear consumer, it stands in, as the share of it that is lost.
+    worth: importance per neuron, whose lost share replaces the error of a space without a linear consumer.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Reconstruction:
         self.worth = np.bincount(root, weights=worth, minlength=len(root))
 
     def __call__(self, roots: IntArray) -> tuple[IntArray, FloatArray]:
-        """Positions in `roots`, best first; and how much less is lost by count that is kept, shape (units + 1,)."""
+        """(positions in `roots`, best first; importance of each kept count, shape (units + 1,))."""
         parts = list(self._parts(roots))
         if not parts:
             order = np.argsort(-self.worth[roots], kind="stable")
@@ -138,11 +138,11 @@ class Reconstruction:
 def _part(
     covariance: FloatArray, matrix: FloatArray, unit: IntArray, output: IntArray, count: int, scale: float
 ) -> ConsumerGroup | None:
-    """unit: of each feature, output: of each output; -1 where it is none of the space's `count`."""
+    """A group of a consumer. unit, output: the unit of each feature and output; -1: none of the space's `count`."""
     where = np.flatnonzero(unit >= 0)
     where = where[np.argsort(unit[where], kind="stable")]
     units, counts = np.unique(unit[where], return_counts=True)
-    if len(set(counts.tolist())) > 1:  # no space of this graph has such units: they would not be exchangeable
+    if len(set(counts.tolist())) > 1:  # can't happen: such units would not be exchangeable
         return None
     place = np.full(count, -1)
     place[units] = np.arange(len(units))

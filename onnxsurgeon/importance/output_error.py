@@ -1,9 +1,9 @@
-"""What the output of a network loses when one space loses units and the rest is fitted anew: measured, not estimated.
+"""The measured output error of a network that is cut in one space and refitted.
 
-The error of the consumers (`reconstruction`) says which units of a space matter, and how much faster things get
-worse the fewer stay. But a unit of error does not cost the same everywhere: later layers repair some of it. So for a
-few counts of every space the network is cut, compensated on some samples and run on others; the table of the space is
-scaled to what comes out.
+The error of the consumers (`reconstruction`) gives the order of a space's units and the shape of its table. But equal
+errors in two layers have different effects on the output, because later layers repair some of them. So for a few counts
+of each space, the network is cut, compensated on some samples and run on others, and the space's table is scaled to the
+measured errors.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.session import Device
 from onnxsurgeon.training.losses import loss_values, relative_error
 
-SHARES = (0.7, 0.4, 0.2)  # of a space's units that stay
-FIT, HELD = 256, 256  # samples to compensate on, and to measure on
-LEAST = 1e-6  # of the output's variance: what a loss is taken for at least
+SHARES = (0.7, 0.4, 0.2)  # shares of a space's units that stay in the measured cuts
+FIT, HELD = 256, 256  # samples for compensation, and for measurement
+LEAST = 1e-6  # smallest loss, relative to the output's variance
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Subset:
         return iter(self.chosen)
 
 
-def divided(data: Samples) -> tuple[Subset, Subset]:
-    """The first samples, to fit on, and others to measure on; the same ones where there is one batch alone."""
+def split(data: Samples) -> tuple[Subset, Subset]:
+    """(samples to fit on, samples to measure on); both are the same if there is only one batch."""
     seen, held, total = list[Batch](), list[Batch](), len(data)
     for batch in data.batches():
         fitting = sum(b.count for b in seen)
@@ -59,16 +59,16 @@ def divided(data: Samples) -> tuple[Subset, Subset]:
 
 
 class Loss:
-    """Measures what the outputs of a cut and compensated network lose."""
+    """Measures the output error of cut and compensated networks."""
 
     def __init__(self, labels: Labels, data: Samples, *, memory: float, device: Device = "auto", seed: int = 0) -> None:
         self.labels, self.device = labels, device
-        seen, self.held = divided(data)
+        seen, self.held = split(data)
         self.targets = Targets(labels, seen, memory=memory, device=device, seed=seed, rows=TRIAL_ROWS)
         self.expected = self._outputs(labels.model)
 
     def __call__(self, keep: Mask) -> float:
-        """The squared error of the outputs beside their variance, when `keep` stays."""
+        """The squared error of the outputs relative to their variance, after a cut to `keep`."""
         model = cut(self.labels, keep)
         sequential(self.targets, keep, model)
         return relative_error(self.expected, self._outputs(model))
@@ -83,11 +83,8 @@ class Loss:
         ]
 
 
-def scaled(table: FloatArray, points: dict[int, float]) -> FloatArray:
-    """An importance by count whose shape is that of `table` and whose losses are those that were measured.
-
-    table: importance by count, shape (units + 1,). points: the loss at some counts.
-    """
+def scale_to(table: FloatArray, points: dict[int, float]) -> FloatArray:
+    """`table` scaled to measured losses. table: importance of each count, shape (units + 1,). points: {count: loss}."""
     errors = table[-1] - table
     counts = np.array(sorted(points))
     losses = np.maximum.accumulate(np.array([points[n] for n in counts])[::-1])[::-1]
@@ -98,7 +95,7 @@ def scaled(table: FloatArray, points: dict[int, float]) -> FloatArray:
 
 
 def measuring(labels: Labels, judge: Judge, statistics: Statistics, loss: Callable[[Mask], float]) -> Judge:
-    """`judge`, its tables scaled to losses that are measured unless `statistics` know them."""
+    """`judge` with tables scaled to output errors, which are measured unless `statistics` has them."""
     root = labels.classes.root
 
     def measured(roots: IntArray) -> tuple[IntArray, FloatArray]:
@@ -108,13 +105,13 @@ def measuring(labels: Labels, judge: Judge, statistics: Statistics, loss: Callab
             dropped = np.zeros(len(root), np.bool_)
             dropped[roots[order[count:]]] = True
             points[count] = loss(~dropped[root])
-        return order, scaled(table, points)
+        return order, scale_to(table, points)
 
     return measured
 
 
 def output_error(evidence: Evidence, word: str) -> tuple[FloatArray, Judge]:
-    """Importance of every neuron, for spaces without a linear consumer, and the judge of the others."""
+    """Importance per neuron for spaces without a linear consumer, and the judge of all other spaces."""
     assert evidence.data is not None  # the criterion says that it needs them
     worth, judge = reconstruction(evidence, word)
     loss = cache(
@@ -123,7 +120,7 @@ def output_error(evidence: Evidence, word: str) -> tuple[FloatArray, Judge]:
     data = evidence.data
 
     def lost(keep: Mask) -> float:
-        evidence.told("weigh", f"{word}: {np.count_nonzero(~keep):,} neurons less")
+        evidence.told("weigh", f"{word}: without {np.count_nonzero(~keep):,} neurons")
         return loss()(keep)
 
     return worth, measuring(evidence.labels, judge, evidence.statistics, lost)

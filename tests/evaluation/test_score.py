@@ -127,13 +127,13 @@ def test_one_of_several_outputs_is_chosen(data: str, tmp_path: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[np.ndarray], np.ndarray | None], str, str]] = {
     "top1 needs labels": (lambda labels: None, "top1", ""),
-    "not numbers of classes": (lambda labels: labels + 1, "top1", ""),
+    "not class numbers": (lambda labels: labels + 1, "top1", ""),
     "values from -1": (lambda labels: labels - 1, "top5", ""),
     "type float64": (lambda labels: labels + 0.5, "top1", ""),
     "shape (23, 2)": (lambda labels: np.stack([labels, labels], axis=1), "top1", ""),
-    "can't be compared": (lambda labels: labels, "mse", ""),
+    "don't have the shape": (lambda labels: labels, "mse", ""),
     "is not known": (lambda labels: labels, "beauty", ""),
-    "told apart by samples": (lambda labels: labels, "top1", "ReduceMean"),
+    "can't be split into samples": (lambda labels: labels, "top1", "ReduceMean"),
 }
 
 
@@ -146,7 +146,7 @@ def test_what_can_not_be_scored_is_refused(words: str, data: str, tmp_path: Path
         np.savez(tmp_path / "bad.npz", x=archive["x"], **({} if changed is None else {"labels": changed}))
     with pytest.raises(osg.UsageError) as caught:
         osg.evaluate(net(tmp_path / "net.onnx", extra=extra), str(tmp_path / "bad.npz"), metric=metric)
-    assert words.replace("can't be compared", "can be compared with") in str(caught.value)
+    assert words in str(caught.value)
 
 
 def test_ranks_of_folders_are_no_classes_of_a_model_with_more(tmp_path: Path) -> None:

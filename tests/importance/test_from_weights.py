@@ -68,7 +68,7 @@ def test_scores_from_a_file_land_on_their_node(labels: Labels, tmp_path: Path) -
 @pytest.mark.parametrize("given", [{"nothing": np.ones(3)}, {"conv1": np.ones(3)}])
 def test_scores_that_fit_nothing_are_refused(labels: Labels, tmp_path: Path, given: dict[str, np.ndarray]) -> None:
     np.savez(tmp_path / "scores.npz", **given)
-    with pytest.raises(UsageError, match="fit nothing"):
+    with pytest.raises(UsageError, match="fit no output"):
         importance.scores(labels, f"file:{tmp_path / 'scores.npz'}")
 
 

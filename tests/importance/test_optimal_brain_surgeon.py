@@ -15,7 +15,7 @@ from onnxsurgeon.dependency.spaces import spaces
 from onnxsurgeon.importance import optimal_brain_surgeon as reconstruction
 from onnxsurgeon.importance.from_weights import scores
 from onnxsurgeon.importance.optimal_brain_surgeon import Reconstruction
-from onnxsurgeon.importance.output_error import scaled
+from onnxsurgeon.importance.output_error import scale_to
 from onnxsurgeon.model.read import read
 from paths import FIXTURES
 
@@ -81,7 +81,7 @@ def test_a_space_brings_its_order_and_its_table(labels: Labels, known: dict[str,
 
 def test_measured_losses_are_met_and_more_units_never_hurt() -> None:
     table = np.array([0.0, 5.0, 8.0, 9.5, 10.0])
-    found = scaled(table, {1: 0.3, 3: 0.02})
+    found = scale_to(table, {1: 0.3, 3: 0.02})
     assert found[-1] - found[[1, 3]] == pytest.approx([0.3, 0.02])
     assert (np.diff(found) >= 0).all()
 
