@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prunes all models of a folder and prints a table of the results.
 
-    scripts/zoo.py DIR --ratio 0.3 [--metric params] [--only GLOB] [--jobs 2] [--markdown docs/coverage.md]
+    scripts/zoo.py DIR --ratio 0.3 [--cost params] [--only GLOB] [--jobs 2] [--markdown docs/coverage.md]
 
 DIR holds .onnx files, in subfolders too. A file whose metadata has `weight_statistics` is a skeleton without weights:
 it is first filled by the folder's fill.py. Each model runs in its own process, whose peak memory is reported.
@@ -31,7 +31,7 @@ COLUMNS = {"status": 12, "free": 6, "params": 7, "MACs": 7, "error": 8, "gap": 7
 MARKS = "<!-- zoo -->", "<!-- /zoo -->"
 HEAD = """# Coverage
 
-Results of `onnxsurgeon prune --ratio {ratio} --metric {metric}` on a folder of networks.
+Results of `onnxsurgeon prune --ratio {ratio} --cost {cost}` on a folder of networks.
 
 {totals}.
 
@@ -41,7 +41,7 @@ Results of `onnxsurgeon prune --ratio {ratio} --metric {metric}` on a folder of 
   from the best selection.
 - \\* a skeleton: a published graph with random weights that have the statistics of the original ones.
 
-Made by `scripts/zoo.py DIR --ratio {ratio} --metric {metric} --markdown docs/coverage.md --readme README.md`.
+Made by `scripts/zoo.py DIR --ratio {ratio} --cost {cost} --markdown docs/coverage.md --readme README.md`.
 
 """
 
@@ -50,7 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--ratio", default="0.3")
-    parser.add_argument("--metric", default="params")
+    parser.add_argument("--cost", default="params")
     parser.add_argument("--only", default="*", help="glob over file names")
     parser.add_argument("--jobs", type=int, default=1, help="number of models to run in parallel")
     parser.add_argument("--markdown", type=Path, help="write the table here")
@@ -68,11 +68,11 @@ def main() -> int:
     said = totals(rows, float(options.ratio))
     print(said)
     if options.markdown:
-        head = HEAD.format(ratio=options.ratio, metric=options.metric, totals=said)
+        head = HEAD.format(ratio=options.ratio, cost=options.cost, totals=said)
         options.markdown.write_text(head + table(rows), encoding="utf-8")
     if options.readme:
         where = os.path.relpath(options.markdown, options.readme.parent) if options.markdown else "docs/coverage.md"
-        publish(options.readme, f"`--ratio {options.ratio} --metric {options.metric}`: {said}. [All of them]({where})")
+        publish(options.readme, f"`--ratio {options.ratio} --cost {options.cost}`: {said}. [All of them]({where})")
     return max((row["exit_code"] for row in rows if row["exit_code"] in (1, 5)), default=0)
 
 
@@ -83,7 +83,7 @@ def run(path: Path, options: argparse.Namespace) -> Row:
         if filler is not None and b"weight_statistics" in path.read_bytes():
             source, skeleton = Path(folder) / path.name, True
             subprocess.run([sys.executable, filler, path, source], check=True)
-        request = ["--ratio", options.ratio, "--metric", options.metric, "-o", f"{folder}/pruned.onnx"]
+        request = ["--ratio", options.ratio, "--cost", options.cost, "-o", f"{folder}/pruned.onnx"]
         found = command("prune", source, request, options.timeout)
         if "free" not in found and found["exit_code"] == 3:
             found["free"] = command("inspect", source, [], options.timeout).get("free", {}).get("share")
@@ -151,7 +151,7 @@ def totals(rows: list[Row], ratio: float) -> str:
     words = [outcome(row) for row in rows]
     order = dict.fromkeys(["passed", *OUTCOMES.values()])
     said = ", ".join(f"{words.count(word)} {word}" for word in order if word in words)
-    cuts = [row["ratio"][row["requested"]["metric"]] for row in rows if row["exit_code"] == 0]
+    cuts = [row["ratio"][row["requested"]["cost"]] for row in rows if row["exit_code"] == 0]
     near = sum(ratio <= cut <= ratio + 0.01 for cut in cuts)
     free = [row["free"] for row in rows if row.get("free") is not None]
     share = f"; free: median {statistics.median(free):.1%}, minimum {min(free):.1%}" if free else ""

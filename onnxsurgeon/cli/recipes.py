@@ -81,7 +81,7 @@ def _from_json(text: str, path: Path) -> Written:
         raise UsageError(
             f"{path.name}, line {problem.lineno}: this is not JSON",
             why=problem.msg,
-            fix="see the examples in the README",
+            fix="see onnxsurgeon edit --help",
         ) from None
     except RecursionError:
         _require_shallow(DEPTH + 1, f"{path.name}: ")

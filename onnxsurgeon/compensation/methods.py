@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onnxsurgeon.options.readers import markdown
 from onnxsurgeon.options.shared import Needs
 
 WITH_DATA, WITHOUT_DATA = "sequential", "none"  # the defaults
@@ -50,9 +49,3 @@ COMPENSATIONS: Mapping[str, Compensation] = {
         "compensation.distillation:distillation", "gradients",
     ),
 }  # fmt: skip
-
-
-def documented() -> str:
-    """The table of compensations in the documentation, in Markdown."""
-    rows = [(f"`{word}`", record.needs, record.help) for word, record in COMPENSATIONS.items()]
-    return markdown(("compensation", "needs", "what it does"), rows)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from onnxsurgeon.options.readers import markdown, unknown
+from onnxsurgeon.options.readers import unknown
 
 OWN = "MODULE:FUNCTION"
 DEFAULT = "top1"
@@ -52,9 +52,3 @@ def read(value: Any, name: str) -> str:
     """The word, for an option that takes a metric. Raises UsageError if it is unknown."""
     metric(value, name)
     return str(value)
-
-
-def documented() -> str:
-    """The table of metrics in the documentation, in Markdown."""
-    rows = [(f"`{word}`", record.targets, record.help) for word, record in METRICS.items()]
-    return markdown(("metric", "labels", "what it is"), rows)

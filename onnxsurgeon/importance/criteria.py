@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.options.readers import markdown, unknown
+from onnxsurgeon.options.readers import unknown
 from onnxsurgeon.options.record import Reader
 from onnxsurgeon.options.shared import Needs
 
@@ -93,9 +93,3 @@ def help_text(*, data: bool) -> str:
     more = [word for word in words(data=True) if word not in words(data=False)]
     text = f"Importance of channels: {', '.join(words(data=False))}"
     return text + (f"; with `data` also {', '.join(more)}." if data else ".")
-
-
-def documented() -> str:
-    """The table of criteria in the documentation, in Markdown."""
-    rows = [(f"`{word}`", record.needs, record.help) for word, record in CRITERIA.items()]
-    return markdown(("criterion", "needs", "importance of a channel"), rows)

@@ -21,9 +21,8 @@ from commands import environment, module
 from onnxsurgeon.cli import app
 from onnxsurgeon.cli.recipes import read
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.options.readers import markdown
 from onnxsurgeon.surgery.methods import OPERATIONS
-from paths import FIXTURES, ROOT
+from paths import FIXTURES
 
 Run = Callable[..., Result]
 MODELS = ("plain", "residual", "concat", "grouped")
@@ -147,9 +146,6 @@ def test_json_is_one_object_with_the_documented_keys(run: Run) -> None:
     assert {row["node"] for row in found["changes"]} > {"bn1", "relu1", "bn2", "relu2"}
     assert [step["what"] for step in found["steps"]] == ["resize conv2=-8 conv1~+1"]
     assert found["requested"]["operations"][0]["operation"] == "resize"
-    readme = (ROOT / "README.md").read_text()
-    for part in (found, found["widths"][0], found["changes"][0], found["steps"][0], found["proof"]):
-        assert all(f"`{key}`" in readme for key in part)
 
 
 def test_what_came_and_went_is_named(run: Run) -> None:
@@ -456,12 +452,6 @@ def test_what_help_and_documentation_say_is_the_record(run: Run) -> None:
             said = field.takes.off or field.takes.help
             assert said.split(":")[0] in text.replace("- ", "-"), field.word
             assert f"{field.name}: {field.takes.help}" in document
-
-
-def test_the_table_of_recipes_is_made_of_the_records() -> None:
-    table = markdown(["operation", "under its name", "further keys"], [o.row() for o in OPERATIONS.values()])
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    assert any(table in page.read_text(encoding="utf-8") for page in pages), table
 
 
 def test_the_api_has_the_same_names(folder: Path) -> None:
