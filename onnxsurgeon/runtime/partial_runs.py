@@ -61,7 +61,7 @@ def serialise(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: I
         size += value.const_value.nbytes
         if size >= 2**31 - 2**20:
             raise ModelError(
-                "a part of the model is too large to run", why="it has 2 GB of weights", fix="leave --data out"
+                "a part of the model is too large to run", why="it has 2 GB of weights", fix="leave `data` out"
             )
         tensor = value.const_value
         graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), value.name))
