@@ -80,7 +80,7 @@ def criteria() -> str:
 
 
 def compensations() -> str:
-    from onnxsurgeon.compensation.methods import COMPENSATIONS
+    from onnxsurgeon.compensation.compensations import COMPENSATIONS
 
     rows = [(f"`{word}`", NEEDS[record.needs], record.help) for word, record in COMPENSATIONS.items()]
     return table(("`--compensate`", "needs", "what it does"), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import onnx
@@ -121,6 +122,16 @@ def test_the_rooms_stand_on_few_levels() -> None:
         level[name] = 1 + max((level[below] for above, below in arrows if above == name), default=0)
     assert max(level.values()) <= LEVELS
     assert len(arrows) <= ARROWS
+
+
+def test_a_name_means_one_thing() -> None:
+    """No two modules and no two classes share a name; a command's module is called as what it runs, and a room's
+    options are always `options`."""
+    modules = Counter(path.stem for path in FILES if path.stem not in ("__init__", "options") and room(path) != "cli")
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in FILES]
+    classes = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    for counted in (modules, classes):
+        assert [name for name, count in counted.items() if count > 1] == []
 
 
 def test_every_room_exists() -> None:

@@ -87,7 +87,7 @@ class Consumer:
 
 
 @dataclass(frozen=True, eq=False)
-class Goal:
+class FitTarget:
     """The fit target of a consumer: `value` of the original, which is its output, plus `other` or `shift` if there.
 
     shift: a constant, shape (groups, outputs). bounds: the range that the only reader of `value` does not clip.
@@ -147,7 +147,7 @@ def kept(keep: Mask, neurons: Ids) -> Mask:
     return np.append(keep, True)[neurons]
 
 
-def goals(labels: Labels) -> list[Goal]:
+def goals(labels: Labels) -> list[FitTarget]:
     """The fit target of each consumer.
 
     If its output is only added to a term that is computed earlier (a residual), the target is the sum: so a block also
@@ -157,7 +157,7 @@ def goals(labels: Labels) -> list[Goal]:
     return [_goal(labels, consumer, order) for consumer in consumers(labels)]
 
 
-def _goal(labels: Labels, consumer: Consumer, order: dict[ir.Node, int]) -> Goal:
+def _goal(labels: Labels, consumer: Consumer, order: dict[ir.Node, int]) -> FitTarget:
     value, other, shift = consumer.node.outputs[0], None, None
     user = _only_reader(value)
     operator = None if user is None else operator_of(user)
@@ -174,7 +174,7 @@ def _goal(labels: Labels, consumer: Consumer, order: dict[ir.Node, int]) -> Goal
     user = _only_reader(value)
     operator = labels.operator(user) if user in labels.calls else None
     bounds = operator.bounds(labels.calls[user]) if user and operator and operator.bounds else None
-    return Goal(consumer, value, other, shift, bounds)
+    return FitTarget(consumer, value, other, shift, bounds)
 
 
 def _per_output(consumer: Consumer, term: ir.Value) -> FloatArray | None:

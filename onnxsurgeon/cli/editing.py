@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from onnxsurgeon.cli.answer import Answer
 from onnxsurgeon.cli.options import Given, Spoken, with_options
 from onnxsurgeon.errors import ProofError
-from onnxsurgeon.options.readers import path
+from onnxsurgeon.options.parsing import path
 from onnxsurgeon.options.record import OUTPUT, option
 from onnxsurgeon.options.shared import SaveOptions
 

@@ -14,7 +14,7 @@ import typer
 
 from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.options.readers import path
+from onnxsurgeon.options.parsing import path
 from onnxsurgeon.options.record import DATA, OUTPUT, RUN, Option, Options, option, option_of, spelled
 from onnxsurgeon.options.shared import OF_DATA, SPEC
 

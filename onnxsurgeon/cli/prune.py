@@ -14,7 +14,7 @@ from onnxsurgeon.cli.answer import Answer
 from onnxsurgeon.cli.options import Given, Spoken, read_model, with_options
 from onnxsurgeon.cli.tasks import Task, arguments, tasks
 from onnxsurgeon.errors import ProofError, UsageError
-from onnxsurgeon.options.readers import at_least, path
+from onnxsurgeon.options.parsing import at_least, path
 from onnxsurgeon.options.record import OUTPUT, Options, option
 from onnxsurgeon.options.shared import SaveOptions
 from onnxsurgeon.pruning.options import PruneOptions

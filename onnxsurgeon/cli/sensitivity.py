@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onnxsurgeon.cli.options import DataPath, Given, ModelPath, Spoken, read_model, with_options
 from onnxsurgeon.evaluation.options import SensitivityOptions
-from onnxsurgeon.options.readers import path
+from onnxsurgeon.options.parsing import path
 from onnxsurgeon.options.record import OUTPUT, Options, option
 from onnxsurgeon.report import json_report as report
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from onnxsurgeon import units
-from onnxsurgeon.options.readers import amount, share, word_of
+from onnxsurgeon.options.parsing import amount, share, word_of
 from onnxsurgeon.options.record import REMOVE, Options, option, option_of
 
 

@@ -16,7 +16,7 @@ from onnxsurgeon.model.model import Model
 from onnxsurgeon.model.write import size
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.ops.registry import Factors
-from onnxsurgeon.options.readers import resolved
+from onnxsurgeon.options.parsing import resolved
 
 if TYPE_CHECKING:
     from onnxsurgeon.dependency.spaces import Lengths, Spaces

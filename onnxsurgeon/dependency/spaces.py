@@ -19,7 +19,7 @@ from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.dependency.labels import Labels, Weight
 from onnxsurgeon.neurons.relations import Axis
 from onnxsurgeon.ops.registry import Factors
-from onnxsurgeon.options.readers import resolved
+from onnxsurgeon.options.parsing import resolved
 from onnxsurgeon.solver.problem import Cost, Problem
 
 Terms = dict[tuple[int, ...], float]  # axes -> coefficient

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from onnxsurgeon.options.readers import unknown
+from onnxsurgeon.options.parsing import unknown
 
 OWN = "MODULE:FUNCTION"
 DEFAULT = "top1"

@@ -9,7 +9,7 @@ from typing import Any
 
 from onnxsurgeon.evaluation import metrics
 from onnxsurgeon.importance import criteria
-from onnxsurgeon.options.readers import path, share, texts
+from onnxsurgeon.options.parsing import path, share, texts
 from onnxsurgeon.options.record import DATA, REMOVE, STAY, Options, option
 from onnxsurgeon.options.shared import OfAttention, OfData, RunsOn
 

@@ -21,7 +21,7 @@ from onnxsurgeon.evaluation.metrics import metric as known
 from onnxsurgeon.evaluation.options import EvaluateOptions
 from onnxsurgeon.model.model import Source, as_model, load, on_disk
 from onnxsurgeon.notebook import Shown
-from onnxsurgeon.options.readers import resolved
+from onnxsurgeon.options.parsing import resolved
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.runtime.session import Session
 

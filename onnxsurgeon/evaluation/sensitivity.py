@@ -176,7 +176,3 @@ def _error(whole: Sequence[Arrays], narrow: Sequence[Arrays]) -> float:
             norms[name] = norms.get(name, 0.0) + float(np.square(a[np.isfinite(a)]).sum())
     errors = [0.0 if gap == 0 else (gap / norms[n]) ** 0.5 if norms[n] else inf for n, gap in gaps.items()]
     return max(inf if np.isnan(error) else error for error in errors)
-
-
-def _names(labels: Labels, nodes: list[ir.Node]) -> tuple[str, ...]:
-    return tuple(labels.calls[node].name for node in nodes)

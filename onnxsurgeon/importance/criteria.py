@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.options.readers import unknown
+from onnxsurgeon.options.parsing import unknown
 from onnxsurgeon.options.record import Reader
 from onnxsurgeon.options.shared import Needs
 

@@ -18,7 +18,7 @@ from onnxsurgeon.dependency.labels import Labels, Weight
 from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.importance.criteria import FILE, criterion
 from onnxsurgeon.ops.nodes import constant
-from onnxsurgeon.options.readers import resolved
+from onnxsurgeon.options.parsing import resolved
 
 CHUNK = 1 << 24  # bytes of a weight that are processed at a time
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from onnxsurgeon.options.readers import at_least, positive_or_zero, shapes, word_of
+from onnxsurgeon.options.parsing import at_least, positive_or_zero, shapes, word_of
 from onnxsurgeon.options.record import DATA, OUTPUT, PROOF, RUN, STAY, Options, option
 
 Device = Literal["auto", "cuda", "cpu"]

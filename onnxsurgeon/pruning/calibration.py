@@ -19,7 +19,7 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import copied
 from onnxsurgeon.model.model import Model, on_disk
 from onnxsurgeon.ops.nodes import constant
-from onnxsurgeon.options.readers import resolved
+from onnxsurgeon.options.parsing import resolved
 from onnxsurgeon.pruning.options import PruneOptions
 
 SPELLING = 256  # bytes of the names and the node that a new bias may need

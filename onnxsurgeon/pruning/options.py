@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxsurgeon.compensation import methods
-from onnxsurgeon.compensation.methods import COMPENSATIONS, Compensation
+from onnxsurgeon.compensation import compensations
+from onnxsurgeon.compensation.compensations import COMPENSATIONS, Compensation
 from onnxsurgeon.dependency.costs import COSTS, Budgets
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.evaluation import metrics
 from onnxsurgeon.importance import criteria
 from onnxsurgeon.importance.criteria import Criterion, criterion
-from onnxsurgeon.options.readers import amount, at_least, path, positive_or_zero, share, texts, word_of
+from onnxsurgeon.options.parsing import amount, at_least, path, positive_or_zero, share, texts, word_of
 from onnxsurgeon.options.record import DATA, REMOVE, RUN, STAY, Options, option
 from onnxsurgeon.options.shared import OF_DATA, SPEC, Needs, OfAttention, OfData, Progress, RunsOn
 
@@ -57,7 +57,7 @@ class Fitting(OfData):
         None, "Fit the weights behind a cut anew: in closed form; distillation goes on with gradient steps towards the"
         " original's outputs, which need no labels but minutes.",
         panel=DATA, words=lambda: COMPENSATIONS, read=word_of(lambda: COMPENSATIONS),
-        shown=f"{methods.WITH_DATA} with `data`, else {methods.WITHOUT_DATA}",
+        shown=f"{compensations.WITH_DATA} with `data`, else {compensations.WITHOUT_DATA}",
     )  # fmt: skip
     rotate: bool | None = option(
         None, "Cut components of linear streams (residual bottlenecks), not their channels.", panel=DATA, kind=bool,
@@ -152,7 +152,9 @@ class PruneOptions(Progress, RunsOn, Solving, Kept, Fitting, Goal):
 
     @property
     def compensation(self) -> Compensation:
-        return COMPENSATIONS[self.compensate or (methods.WITHOUT_DATA if self.data is None else methods.WITH_DATA)]
+        return COMPENSATIONS[
+            self.compensate or (compensations.WITHOUT_DATA if self.data is None else compensations.WITH_DATA)
+        ]
 
     def at(self, ratio: float) -> PruneOptions:
         """For a candidate of a search."""

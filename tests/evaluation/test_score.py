@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper, save
 
 import onnxsurgeon as osg
 from onnxsurgeon.evaluation.metrics import METRICS
-from onnxsurgeon.options.readers import resolved
+from onnxsurgeon.options.parsing import resolved
 from paths import FIXTURES
 
 RNG = np.random.default_rng(0)
