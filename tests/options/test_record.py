@@ -7,13 +7,13 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
+from onnxsurgeon.options.readers import resolved
 
 import onnxsurgeon as osg
 from onnxsurgeon.compensation import methods
 from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.evaluation import metrics
 from onnxsurgeon.importance import criteria
-from onnxsurgeon.options.readers import resolved
 from onnxsurgeon.options.record import option_of, spelled
 from onnxsurgeon.pruning.options import PruneOptions
 from paths import FIXTURES

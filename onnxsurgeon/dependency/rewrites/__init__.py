@@ -6,7 +6,7 @@ module here recognises one such pattern and replaces it, before a graph is label
 
 from __future__ import annotations
 
-from onnxsurgeon.dependency.rewrites import branches, packed, shared_constants, shuffled, strided
+from onnxsurgeon.dependency.rewrites import branches, computed_weights, packed, shared_constants, shuffled, strided
 from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
 
 __all__ = ["KnownModel", "rewrite"]
@@ -16,13 +16,18 @@ def rewrite(known: KnownModel) -> KnownModel:
     """`known` itself if no rewrite applies, else a rewritten copy of its model with the facts about it."""
     graph = known.model.graph
     if not any(branches.find(known, node) for node in graph.all_nodes()) and not any(
-        form.find(known, node) for node in graph for form in (packed, strided, shuffled, shared_constants)
+        form.find(known, node)
+        for node in graph
+        for form in (computed_weights, packed, strided, shuffled, shared_constants)
     ):
         return known
     editor = FactEditor(known)
     for node in list(editor.model.graph.all_nodes()):
         if node.graph is not None:
             branches.inline(editor, node)
+    for node in list(editor.model.graph):
+        if node.graph is not None:
+            computed_weights.fold(editor, node)
     for node in list(editor.model.graph):
         if node.graph is not None:  # still there: no earlier rewrite has replaced it
             packed.unpack(editor, node)
