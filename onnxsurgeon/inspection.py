@@ -152,7 +152,7 @@ def _axed(labels: Labels, name: str, shape: Shape, dynamic: Sequence[bool], axes
 def inspect(model: Source, options: InspectOptions) -> Inspection:
     """What is in `model`, what can be cut and what can't."""
     model = as_model(model)
-    labels = label(model.ir, free=options.attention, shapes=options.shapes)
+    labels = label(model.ir, attention=options.attention, shapes=options.shapes)
     built = spaces(labels, np.zeros(labels.relations.count), overhead=overhead(model))
     whole = measure(model, built)
     lengths = built.problem.lengths(least(built.problem))

@@ -24,8 +24,8 @@ from onnxsurgeon.calibration.linear_layers import Consumer
 from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.errors import ModelError, UsageError
+from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import Segment
-from onnxsurgeon.runtime.session import Device
 
 FORMAT = "1"
 FLUSH_ROWS = 2048  # rows of a layer that are collected before they are multiplied

@@ -21,8 +21,9 @@ from onnxsurgeon.compensation.layerwise import TOGETHER, Change, Targets, sequen
 from onnxsurgeon.data import Batch, Mirrored
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.model.editor import Editor, copied
+from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import Segment
-from onnxsurgeon.runtime.session import Device, Session
+from onnxsurgeon.runtime.session import Session
 from onnxsurgeon.training.differentiate import EXPECTED, backward
 from onnxsurgeon.training.losses import loss_values, relative_error
 

@@ -26,8 +26,8 @@ from onnxsurgeon.compensation.norm_statistics import ChannelSums, norms, update_
 from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.model.editor import Editor
+from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import Segment, Store, Walk
-from onnxsurgeon.runtime.session import Device
 
 if TYPE_CHECKING:
     from onnxsurgeon.compensation.evidence import Evidence

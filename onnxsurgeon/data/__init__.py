@@ -18,14 +18,14 @@ from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.data.array_files import open_arrays
 from onnxsurgeon.data.augmentation import Mirrored, mirrored
 from onnxsurgeon.data.functions import Function, import_function, is_function
-from onnxsurgeon.data.images import ImageFolder, Preset, open_images
+from onnxsurgeon.data.images import ImageFolder, open_images
 from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, inputs_of, rebatch
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.model import Source as Model
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.shared import OfData
 
-__all__ = ["Batch", "Data", "Input", "Mirrored", "Preset", "Samples", "inputs_of", "mirrored", "open_data"]
+__all__ = ["Batch", "Data", "Input", "Mirrored", "Samples", "inputs_of", "mirrored", "open_data"]
 
 KINDS = "give an .npz or .npy file, a folder of images, or module:function"
 STEP = 32  # samples in a batch, if the model takes any number

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, choose
 from onnxsurgeon.errors import ModelError, UsageError, install_hint
 
-Preset = Literal["imagenet", "cifar", "unit"]
 SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
 
 

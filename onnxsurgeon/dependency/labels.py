@@ -20,10 +20,11 @@ from onnxsurgeon.dependency.dynamic_dims import Samples, samples
 from onnxsurgeon.dependency.facts import INDEX_TYPES, Evaluator, tensor
 from onnxsurgeon.dependency.rewrites import KnownModel, rewrite
 from onnxsurgeon.dependency.size_facts import AllFacts, all_facts
-from onnxsurgeon.neurons.relations import INPUT, OUTPUT, Axes, Classes, Free, Relations
+from onnxsurgeon.neurons.relations import INPUT, OUTPUT, Axes, Classes, Relations
 from onnxsurgeon.ops import Call, Operator, Tensor
 from onnxsurgeon.ops.nodes import constant, is_constant, operator_of
 from onnxsurgeon.ops.registry import Factors, run_rule
+from onnxsurgeon.options.shared import Attention
 
 Use = tuple[ir.Node, int]  # one input of one node
 
@@ -126,7 +127,7 @@ def without_gc() -> Iterator[None]:
 def label(
     model: ir.Model,
     *,
-    free: Free = "auto",
+    attention: Attention = "auto",
     shapes: Mapping[str, Shape] | None = None,
     unfrozen: Collection[str] = (),
     detached: Collection[ir.Value] = (),
@@ -135,7 +136,7 @@ def label(
 ) -> Labels:
     """The labels of all axes of `model`.
 
-    free: which factor of heads x head size is cut. shapes: stated input shapes. unfrozen: inputs and outputs whose
+    attention: which factor of heads x head size is cut. shapes: stated input shapes. unfrozen: inputs and outputs whose
     neurons are not frozen. detached: values whose readers see other neurons than their producer. rewritten: rewrite
     the model if that ties fewer neurons. original: the model that `model` computes the same as with other weights.
     """
@@ -161,7 +162,7 @@ def label(
         original or model, known.model, known.evaluator, best[1], known.facts, rotated=original is not None
     )  # fmt: skip
     _Labeller(labels, unfrozen, detached).run()
-    labels.classes = labels.relations.resolve(free)
+    labels.classes = labels.relations.resolve(attention)
     for node, call in labels.calls.items():
         call.label = partial(labels.known, node)
     return labels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 
 from onnxsurgeon.arrays import Mask
@@ -11,8 +13,8 @@ from onnxsurgeon.edit.apply import apply
 from onnxsurgeon.edit.growth import Growth
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import InfeasibleError
-from onnxsurgeon.neurons.relations import Free
 from onnxsurgeon.neurons.selection import Selection
+from onnxsurgeon.options.shared import Attention
 
 
 def placed(step: Step) -> tuple[Labels, Mask]:
@@ -25,10 +27,9 @@ def placed(step: Step) -> tuple[Labels, Mask]:
     after = step.after
     if step.growth.copies:  # a copy can't be silenced without its original, so only its position is checked
         after = apply(step.labels, step.selection, growth=Growth("zeros"))
-    choices: tuple[Free, ...] = ("auto", "heads", "head-size")
     for rewritten in (False, True):  # rewriting packed tensors ties fewer neurons
-        for free in choices:  # tries which factor of heads or groups grew
-            grown = label(after, free=free, rewritten=rewritten)
+        for attention in get_args(Attention):  # tries which factor of heads or groups grew
+            grown = label(after, attention=attention, rewritten=rewritten)
             keep = _old_ones(step.labels, step.selection, grown)
             if keep is not None:
                 return grown, keep

@@ -26,7 +26,8 @@ from onnxsurgeon.model.model import Source, as_model, on_disk
 from onnxsurgeon.model.write import write
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.record import takes
-from onnxsurgeon.runtime.session import Device, Session
+from onnxsurgeon.options.shared import Device
+from onnxsurgeon.runtime.session import Session
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def sensitivity(model: Source, data: Data | str | os.PathLike[str], options: Sen
     """
     model = as_model(model)
     data = opened(data, model.ir, options)
-    labels = label(model.ir, free=options.attention, shapes=options.shapes)
+    labels = label(model.ir, attention=options.attention, shapes=options.shapes)
     built = spaces(labels, scores(labels, options.importance, seed=options.seed))
     full = np.array([sizes[-1] for sizes in built.problem.sizes], np.int64)
     found = {s: nodes for s, nodes in _layers(labels, built, options.only).items() if full[s] > 1}

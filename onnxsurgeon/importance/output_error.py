@@ -24,8 +24,8 @@ from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.spaces import Judge
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.importance.optimal_brain_surgeon import reconstruction
+from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import Segment
-from onnxsurgeon.runtime.session import Device
 from onnxsurgeon.training.losses import loss_values, relative_error
 
 SHARES = (0.7, 0.4, 0.2)  # shares of a space's units that stay in the measured cuts

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from onnxsurgeon.arrays import Ids, Mask
+from onnxsurgeon.options.shared import Attention
 
 Axis = Ids | None  # None: an axis that carries no neurons (batch, spatial, unknown) and is never cut
 Axes = tuple[Axis, ...]
-Free = Literal["auto", "heads", "head-size"]
 
 
 LAYOUT = "fixed by the operator's layout"
@@ -118,9 +118,9 @@ class Relations:
         else:
             self.freeze(flat, "an axis of one neuron")
 
-    def resolve(self, free: Free = "auto") -> Classes:
-        """Classes of neurons, with all products resolved; `free` chooses the factor of an ambiguous product to cut."""
-        return _Resolver(self).run(free)
+    def resolve(self, attention: Attention = "auto") -> Classes:
+        """Classes of neurons, with all products resolved; `attention` chooses the factor to cut of an ambiguous one."""
+        return _Resolver(self).run(attention)
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,10 @@ class _Resolver:
         for index in range(len(relations.frozen) - 1, -1, -1):
             self.reasons[self.root[relations.frozen[index][0]]] = index
 
-    def run(self, free: Free) -> Classes:
+    def run(self, attention: Attention) -> Classes:
         while self.products:
             if not self._resolve_simple():
-                self._choose(free)
+                self._choose(attention)
         return Classes(self.root, self.reasons[self.root] >= 0, self.reasons[self.root], tuple(self.causes))
 
     def _resolve_simple(self) -> bool:
@@ -223,7 +223,7 @@ class _Resolver:
         self.root = merged[self.root]
         np.maximum.at(self.reasons, merged[is_frozen], self.reasons[is_frozen])
 
-    def _choose(self, free: Free) -> None:
+    def _choose(self, attention: Attention) -> None:
         """Cluster products that share a factor; in each cluster, cut one product along its best factor."""
         cluster = self._clusters()
         edges: list[tuple[Ids, Ids]] = []
@@ -231,7 +231,7 @@ class _Resolver:
         done: set[int] = set()
         for label in np.unique(cluster).tolist():
             members = [self.products[i] for i in np.flatnonzero(cluster == label)]
-            product, factor = self._best(members, free)
+            product, factor = self._best(members, attention)
             edges.append(self._cut_along(product, factor, frozen))
             done.add(id(product))
         self.products = [p for p in self.products if id(p) not in done]
@@ -247,7 +247,7 @@ class _Resolver:
                 b.append(index)
         return components(len(keys), np.array(a), np.array(b))
 
-    def _best(self, members: Sequence[Product], free: Free) -> tuple[Product, int]:
+    def _best(self, members: Sequence[Product], attention: Attention) -> tuple[Product, int]:
         """The factor that leaves the most units in the cluster; the first one in a tie.
 
         `heads` prefers the outermost free factor (whole heads or groups), `head-size` the innermost.
@@ -257,7 +257,7 @@ class _Resolver:
             options = [i for i in range(len(product.factors)) if self._is_free(product, i)]
             for factor in options:
                 units = len(np.unique(self.root[product.factors[factor]]))
-                score = {"auto": units, "heads": -factor, "head-size": factor}[free]
+                score = {"auto": units, "heads": -factor, "head-size": factor}[attention]
                 if best is None or score > best[0]:
                     best = (score, product, factor)
         assert best is not None  # products with fewer than two free factors are resolved already

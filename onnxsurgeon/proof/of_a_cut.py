@@ -24,11 +24,12 @@ from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.model.read import release
 from onnxsurgeon.model.write import write
 from onnxsurgeon.ops.size_expressions import Size
+from onnxsurgeon.options.shared import Device
 from onnxsurgeon.proof.comparison import COARSE, Comparison, Tolerance, compare
 from onnxsurgeon.proof.probes import at_kept, inner_values, with_outputs
 from onnxsurgeon.proof.reference import fixed_size, numbers, perturbed, reference
 from onnxsurgeon.runtime.random_inputs import random_inputs
-from onnxsurgeon.runtime.session import Device, Session
+from onnxsurgeon.runtime.session import Session
 
 Outcome = tuple[list[Arrays], str]  # the outputs for each set of inputs, and the execution provider
 REWRITTEN = "the rewritten model, uncut,"

@@ -26,11 +26,11 @@ from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.model.write import write
 from onnxsurgeon.neurons.selection import Selection
 from onnxsurgeon.notebook import Shown
+from onnxsurgeon.options.shared import Device
 from onnxsurgeon.proof.comparison import Comparison, Tolerance, compare, tolerance
 from onnxsurgeon.proof.of_a_cut import outputs as outputs_of
 from onnxsurgeon.proof.of_a_cut import runnable
 from onnxsurgeon.proof.reference import reference
-from onnxsurgeon.runtime.session import Device
 
 UNCHANGED = 1e-5  # relative to its scale: the function is the same
 

@@ -94,13 +94,13 @@ class Job:
         """The model pruned as the options say, but for `max_drop`."""
         clock, model = _Clock(), self.model
         options.told("label", model.path.name)
-        labels = label(model.ir, free=options.attention, shapes=options.shapes)
+        labels = label(model.ir, attention=options.attention, shapes=options.shapes)
         clock("label")
         named = [
             {labels.calls[node].name for node in matching(labels, patterns, f"`{name}`")}
             for name, patterns in (("exclude", options.exclude), ("only", options.only))
         ]
-        relabel = partial(label, free=options.attention, shapes=options.shapes, original=model.ir)
+        relabel = partial(label, attention=options.attention, shapes=options.shapes, original=model.ir)
         evidence = calibrated(options, model, labels, self.data, self.statistics, relabel)
         labels = evidence.labels
         pinned = _pinned(labels, *named)

@@ -12,9 +12,9 @@ from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.evaluation.metrics import metric
 from onnxsurgeon.evaluation.score import Score, evaluate
 from onnxsurgeon.model.model import Model, Source
+from onnxsurgeon.options.shared import Device
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.pruning.result import Result, Scored, Trial
-from onnxsurgeon.runtime.session import Device
 
 RESOLUTION = 0.005  # of the ratio
 LEAST = 1e-6  # a ratio that the smallest cut meets

@@ -16,7 +16,8 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.ops.nodes import constant, is_constant
-from onnxsurgeon.runtime.session import Device, Session
+from onnxsurgeon.options.shared import Device
+from onnxsurgeon.runtime.session import Session
 
 
 def reads(node: ir.Node) -> list[ir.Value]:

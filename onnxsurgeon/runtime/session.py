@@ -6,16 +6,15 @@ import os
 from contextlib import redirect_stderr, redirect_stdout
 from functools import lru_cache
 from io import StringIO
-from typing import Any, Literal
+from typing import Any
 
 import onnxruntime as ort
 
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.errors import ModelError, UsageError, install_hint
+from onnxsurgeon.options.shared import Device
 
 ort.set_default_logger_severity(4)  # no warnings about a missing GPU: the session reports what it runs on
-
-Device = Literal["auto", "cuda", "cpu"]
 
 
 @lru_cache(maxsize=1)

@@ -6,9 +6,10 @@ Nothing heavy is imported before an operation runs: `--help` shows what stands h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from onnxsurgeon.edit.inits import FRESH, SPLIT, told
+from onnxsurgeon.options.shared import Attention
 from onnxsurgeon.surgery import readers as form
 from onnxsurgeon.surgery.operation import OPERATIONS, Takes, operation
 from onnxsurgeon.surgery.parameters import (
@@ -74,8 +75,7 @@ class Operations:
         relax: Annotated[bool, Takes(form.flag, "Take the nearest widths if the exact ones can't be had.")] = False,
         init: Grown = "normal",
         attention: Annotated[
-            str,
-            Takes(form.word(("auto", "heads", "head-size")), "Change whole heads, or parts of each."),
+            str, Takes(form.word(get_args(Attention)), "Change whole heads, or parts of each.")
         ] = "auto",
         seed: Seed = 0,
     ) -> Resized:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from onnxsurgeon.edit.inits import GROWN, told
+from onnxsurgeon.importance.criteria import help_text
 from onnxsurgeon.surgery import readers
 from onnxsurgeon.surgery.operation import Takes
 
@@ -44,11 +45,7 @@ def made(op: str | Block | Separable, **options: Any) -> Block | Separable:
 Name = Annotated[str, Takes(readers.text, "The node.")]
 Importance = Annotated[
     str | Mapping[str, Any] | Callable[[str, int], Any],
-    Takes(
-        readers.importance,
-        "What neurons are worth: l1, l2, l2-norm, bn-scale, random, uniform, or file:scores.npz.",
-        objects=True,
-    ),
+    Takes(readers.importance, help_text(data=False), objects=True),
 ]
 Grown = Annotated[str, Takes(readers.word(GROWN), f"What new neurons start as: {told(*GROWN)}.")]
 Align = Annotated[

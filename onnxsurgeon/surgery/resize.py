@@ -33,11 +33,11 @@ def resize(
 ) -> tuple[Step, Resized]:
     """The step that gives a model the widths of `requests`, and the widths. The rest as in `Operations.resize`."""
     wanted = [parse(text) for text in requests]
-    labels = label(model, free=attention)
+    labels = label(model, attention=attention)
     wanted = expanded(labels, wanted)
     outs = opened(labels, asks(labels, wanted))
     if outs:
-        labels = label(model, free=attention, unfrozen=outs)
+        labels = label(model, attention=attention, unfrozen=outs)
     asked = asks(labels, wanted)
     bounds = limits(labels, keep, drop, max_new, round_to)
     try:

@@ -12,8 +12,9 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.ops.gradient import Emitter, GradientCall
 from onnxsurgeon.ops.nodes import attributes, constant, operator_of
+from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import nodes_for, serialise
-from onnxsurgeon.runtime.session import Device, Session
+from onnxsurgeon.runtime.session import Session
 
 FREE_CONSTANTS = 4  # the IR version since which an initializer need not be an input
 LOSS = "gradient loss"

@@ -90,7 +90,7 @@ def attributes(path: Path) -> dict[str, object]:
 def test_attention_is_cut_by_heads_or_by_their_size(name: str, free: str, tmp_path: Path) -> None:
     source, target = tmp_path / "in.onnx", tmp_path / "out.onnx"
     onnx.save(MODELS[name], source)
-    labels = label(read(source), free=free)  # type: ignore[arg-type]
+    labels = label(read(source), attention=free)  # type: ignore[arg-type]
     keep = without(labels, "w" if name == "fused" else "q", 1, [1])
     write(cut(labels, keep), target)
     proof = prove(labels, keep, source, target, allowed=tolerance(labels, None, None), device="cpu")

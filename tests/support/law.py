@@ -20,10 +20,11 @@ from onnx import numpy_helper
 
 from onnxsurgeon.arrays import Ids, Mask
 from onnxsurgeon.dependency.facts import Evaluator, tensor
-from onnxsurgeon.neurons.relations import Axes, Classes, Free, Relations
+from onnxsurgeon.neurons.relations import Axes, Classes, Relations
 from onnxsurgeon.neurons.selection import Selection, cutting
 from onnxsurgeon.ops import OPERATORS, Call, Operator
 from onnxsurgeon.ops.registry import run_rule
+from onnxsurgeon.options.shared import Attention
 from operator_case import Array, Case, Feed, NotRunnable, changed, execute, model_of
 
 Role = Literal["constants", "data", "weight first"]
@@ -162,7 +163,7 @@ def check(case: Case, found: Found) -> None:
     for role in ROLES[1:] if len(case.node.input) < 2 else ROLES:
         for number, draw in enumerate(DRAWS):
             rng = np.random.default_rng([seed, number])
-            free: Free = ("auto", "heads", "head-size")[int(rng.integers(3))] if draw != "soft" else "auto"
+            attention: Attention = ("auto", "heads", "head-size")[int(rng.integers(3))] if draw != "soft" else "auto"
             made = labelled(case, role)
             if made is None:
                 found.reasons["arithmetic on sizes"] = 1
@@ -177,7 +178,7 @@ def check(case: Case, found: Found) -> None:
             if draw != "soft":
                 for labels in soft:
                     call.relations.freeze(labels, "normalised along")
-            classes = call.relations.resolve(free)
+            classes = call.relations.resolve(attention)
             for text in {r.text for r in classes.causes}:
                 found.reasons[text] = found.reasons.get(text, 0) + 1
             every = [a for known in (*axes.values(), *call.results) for a in known or () if a is not None and a.size]
@@ -186,7 +187,7 @@ def check(case: Case, found: Found) -> None:
             if not every:
                 found.reasons["no axis is longer than 1"] = 1
             elif not all(keep[a].all() for a in every):
-                where = f"{case.name} [{role}, {draw}, {free}]"
+                where = f"{case.name} [{role}, {draw}, {attention}]"
                 _compare(case, found, call, operator, axes, cutting(classes, keep), outputs, where, draw)
 
 
