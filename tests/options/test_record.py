@@ -7,13 +7,13 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from onnxsurgeon.options.readers import resolved
 
 import onnxsurgeon as osg
-from onnxsurgeon.compensation import methods
+from onnxsurgeon.compensation import compensations
 from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.evaluation import metrics
 from onnxsurgeon.importance import criteria
+from onnxsurgeon.options.parsing import resolved
 from onnxsurgeon.options.record import option_of, spelled
 from onnxsurgeon.pruning.options import PruneOptions
 from paths import FIXTURES
@@ -72,7 +72,7 @@ def test_the_shell_writes_options_its_own_way() -> None:
 
 
 def test_every_record_names_a_function_that_is_there() -> None:
-    tables = [criteria.CRITERIA, methods.COMPENSATIONS, metrics.METRICS]
+    tables = [criteria.CRITERIA, compensations.COMPENSATIONS, metrics.METRICS]
     for record in (record for table in tables for record in table.values()):  # type: ignore[attr-defined]
         assert not record.function or callable(resolved(record.function))
     for kind in COSTS.values():
