@@ -20,12 +20,12 @@ def dynamic_dims(model: ir.Model) -> Iterator[tuple[str, int, str, str]]:
             inner = "index" if value.dtype in INDEX_TYPES else "space" if len(value.shape) > 2 else "time"
             for axis, n in enumerate(value.shape):
                 if not isinstance(n, int):
-                    symbol = n.value or f"{value.name}[{axis}]"
+                    symbol = n.value if n.value not in (None, "", "?") else f"{value.name}[{axis}]"
                     yield value.name or "", axis, symbol, "batch" if axis == 0 else inner
 
 
-# Sizes to try, best first: usual sizes of images, recordings and sentences, then sizes that unusual graphs accept. What
-# agrees between the first two is static. The third is only for proofs, so that no decision was based on it.
+# Sizes to try, best first: usual sizes of images, recordings and sentences, then sizes that unusual graphs accept. The
+# graph is evaluated at the first two. The third is only for proofs, so that no decision was based on it.
 SIZES: tuple[dict[str, tuple[int, int, int]], ...] = (
     {"batch": (2, 3, 1), "space": (224, 320, 256), "time": (4096, 6400, 9600), "index": (17, 23, 29)},
     {"batch": (2, 3, 1), "space": (64, 96, 160), "time": (512, 1280, 2560), "index": (16, 24, 32)},

@@ -77,7 +77,33 @@ def _read(path: Path, data: mmap.mmap | bytes) -> ir.Model:
     model.graph.meta[MAPPED] = tuple(maps.values())
     if model.functions:
         _inline(path, model)
+    for graph in graphs(model):
+        _forget_negative_dims(graph)
+    _sort(path, model)
     return model
+
+
+def _forget_negative_dims(graph: ir.Graph) -> None:
+    """Old exporters write -1 for a dim of any size; each is a dynamic dim of its own."""
+    for value in (*graph.inputs, *(value for node in graph for value in node.outputs)):
+        if value.shape is not None and any(isinstance(n, int) and n < 0 for n in value.shape):
+            value.shape = ir.Shape([None if isinstance(n, int) and n < 0 else n for n in value.shape])
+
+
+def _sort(path: Path, model: ir.Model) -> None:
+    """Sorts nodes topologically if they are not. Raises ModelError if they form a cycle."""
+    seen: set[ir.Node] = set()
+    for node in model.graph:
+        if any(v is not None and (p := v.producer()) is not None and p.graph is model.graph and p not in seen
+               for v in node.inputs):  # fmt: skip
+            break
+        seen.add(node)
+    else:
+        return
+    try:
+        model.graph.sort()
+    except ValueError as error:
+        raise ModelError(f"{path}: the nodes form a cycle", why=str(error), fix="export the model again") from error
 
 
 def release(model: ir.Model) -> None:

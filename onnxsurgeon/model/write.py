@@ -243,6 +243,10 @@ def _keep_graph_spelling(graph: onnx.GraphProto, source: onnx.GraphProto) -> Non
     ):
         for info, info_before in _pairs(infos, before, "name"):
             _keep_defaults(info, info_before, "doc_string", "type")
+            dims, dims_before = info.type.tensor_type.shape.dim, info_before.type.tensor_type.shape.dim
+            for dim, dim_before in zip(dims, dims_before, strict=False):
+                if dim_before.dim_value < 0 and dim.WhichOneof("value") is None:  # as old exporters write a dynamic dim
+                    dim.dim_value = dim_before.dim_value
     for tensor, tensor_before in _pairs(graph.initializer, source.initializer, "name"):
         _keep_tensor_spelling(tensor, tensor_before)
     nodes = {node.output[0]: node for node in source.node if node.output}

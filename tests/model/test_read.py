@@ -14,8 +14,10 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxsurgeon.dependency.dynamic_dims import dynamic_dims
 from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.model.read import read, skim
+from onnxsurgeon.model.write import write
 
 OPEN_FILES = Path("/proc/self/fd")
 DTYPES = [
@@ -297,3 +299,42 @@ def test_external_data_must_be_there(location: str, reason: str, tmp_path: Path)
     with pytest.raises(ModelError, match=reason) as caught:
         read(save(model, folder / "m.onnx"))
     assert caught.value.fix
+
+
+def three_nodes(path: Path, *, dims: list[int | str], order: tuple[int, ...] = (0, 1, 2), loop: bool = False) -> Path:
+    """x -> MatMul -> Relu -> MatMul -> y, its nodes written in this order."""
+    rng = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(rng.standard_normal(s).astype(np.float32), n) for n, s in (("a", (4, 8)), ("b", (8, 2)))
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["r" if loop else "x", "a"], ["h"], name="first"),
+        helper.make_node("Relu", ["h"], ["r"], name="relu"),
+        helper.make_node("MatMul", ["r", "b"], ["y"], name="last"),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, dims)]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [*dims[:-1], 2])]
+    graph = helper.make_graph([nodes[k] for k in order], "g", inputs, outputs, weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def test_negative_dims_are_dynamic_and_keep_their_spelling(tmp_path: Path) -> None:
+    """Old exporters write -1, and one name for several sizes that differ."""
+    model = read(three_nodes(tmp_path / "model.onnx", dims=[-1, "?", "?", 4]))
+    dims = list(dynamic_dims(model))
+    assert [axis for _, axis, _, _ in dims] == [0, 1, 2]
+    assert len({symbol for _, _, symbol, _ in dims}) == 3
+    write(model, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "model.onnx").read_bytes()
+
+
+def test_nodes_in_any_order_are_sorted(tmp_path: Path) -> None:
+    """onnxruntime runs such files, too."""
+    model = read(three_nodes(tmp_path / "model.onnx", dims=["n", 4], order=(2, 0, 1)))
+    assert [node.name for node in model.graph] == ["first", "relu", "last"]
+
+
+def test_a_cycle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cycle"):
+        read(three_nodes(tmp_path / "model.onnx", dims=["n", 4], loop=True))
