@@ -77,7 +77,7 @@ def prune(
         options, save = given.of(PruneOptions), given.of(SaveOptions)
         options.require_a_goal()
         if outputs.output_dir is None:
-            _prune(answer, found[0], options, save, dry_run=outputs.dry_run)
+            _prune(answer, found[0], options, save, dry_run=outputs.dry_run, copies=outputs.output is not None)
             return
         from onnxsurgeon.cli.batch import prune_all
 
@@ -92,7 +92,10 @@ def _requested(options: PruneOptions, save: SaveOptions) -> report.Report:
     return {**options.report(), **save.report()}
 
 
-def _prune(answer: Answer, task: Task, options: PruneOptions, save: SaveOptions, *, dry_run: bool) -> None:
+def _prune(
+    answer: Answer, task: Task, options: PruneOptions, save: SaveOptions, *, dry_run: bool, copies: bool
+) -> None:
+    """copies: whether a model that is within its budgets already is written all the same."""
     from onnxsurgeon.cli.progress import Stages
     from onnxsurgeon.dependency.frozen import frozen
     from onnxsurgeon.model.write import check_target
@@ -105,6 +108,8 @@ def _prune(answer: Answer, task: Task, options: PruneOptions, save: SaveOptions,
 
     answer.tables = tables
     path, target = task.model, task.target
+    if not path.exists():  # before the output is looked at: the first wrong thing is named
+        raise UsageError(f"{path} not found", fix="check the path")
     if not dry_run:
         check_target(target, overwrite=save.overwrite)
     seconds: dict[str, float] = {}
@@ -125,9 +130,10 @@ def _prune(answer: Answer, task: Task, options: PruneOptions, save: SaveOptions,
             result, output=target, requested=_requested(options, save), frozen=frozen(result.labels), score=score
         )
         proof = None
+        unchanged = bool(result.keep.all()) and result.ir is result.bare and not copies
         began = time.perf_counter()
         try:
-            if not dry_run:
+            if not dry_run and not unchanged:
                 proof = result.save(target, **replace(save, progress=progress).given())
         except ProofError as error:
             proof = error.proof
@@ -138,5 +144,5 @@ def _prune(answer: Answer, task: Task, options: PruneOptions, save: SaveOptions,
             answer.found["seconds"] = seconds
             if proof is not None:
                 answer.found["proof"] = proof_report(proof, tolerance(result.labels, save.atol, save.rtol))
-    status = "dry run" if dry_run else "passed" if proof is not None else "not proven"
+    status = "dry run" if dry_run else "unchanged" if unchanged else "passed" if proof is not None else "not proven"
     answer.give(status=status, exit_code=0)

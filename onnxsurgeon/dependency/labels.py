@@ -47,8 +47,11 @@ class Weight:
 
     @property
     def counts(self) -> bool:
-        """Whether its elements count as parameters: indices, sizes, masks and strings don't."""
-        return self.tensor.dtype not in INDEX_TYPES and self.tensor.dtype != ir.DataType.STRING
+        """Whether its elements count as parameters: indices, sizes, masks and strings don't, weights of layers do."""
+        if self.tensor.dtype not in (*INDEX_TYPES, ir.DataType.STRING):
+            return True
+        readers = [operator_of(use.node) for use in self.value.uses()] if len(self.tensor.shape) > 1 else []
+        return any(operator is not None and operator.macs is not None for operator in readers)
 
 
 @dataclass

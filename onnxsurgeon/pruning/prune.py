@@ -15,12 +15,13 @@ from onnxsurgeon.arrays import IntArray, Mask
 from onnxsurgeon.calibration.statistics import Statistics
 from onnxsurgeon.compensation.evidence import Evidence
 from onnxsurgeon.data import Data, Samples, opened
+from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.measure import Measure, measure, measured, overhead
 from onnxsurgeon.dependency.names import matching
 from onnxsurgeon.dependency.spaces import Spaces, spaces
 from onnxsurgeon.edit.apply import cut
-from onnxsurgeon.errors import InfeasibleError, UsageError
+from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
 from onnxsurgeon.model.model import Model, Source, as_model
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.pruning.budgets import Bound, bounds_of, solved, with_bounds
@@ -115,6 +116,10 @@ class Job:
             self.statistics.save(options.stats)
         clock("weigh")
         before = measure(model, built)
+        if options.ratio and not before.of(options.cost):
+            raise ModelError(
+                "nothing can be cut", why=f"the model has no {COSTS[options.cost].title}", fix="choose another `cost`"
+            )
         clock("problem")
         found = _within(model, evidence, built, before, options, clock)
         graph, fitted = compensated(evidence, options, found.bare, found.keep)

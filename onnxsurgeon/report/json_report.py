@@ -4,7 +4,7 @@ Numbers are exact (bytes, parameters, multiply-accumulates per sample); infinite
 every command:
 
     schema, command, version   2, the command's name, the version of onnxsurgeon
-    status                     passed, not proven, dry run, done, failed (a proof or a comparison), error
+    status                     passed, not proven, unchanged, dry run, done, failed (a proof or a comparison), error
     exit_code                  that of the process
     what, why, fix             the three parts of the error, where there is one
     seconds                    what each stage took, and `total` (prune and edits)

@@ -94,7 +94,7 @@ def reason(report: Report) -> str:
 
 def several(report: Report, *, verbose: bool) -> list[RenderableType]:
     """A row for each of several models."""
-    styles = {"passed": "green", "not proven": "yellow", "dry run": "yellow", "skipped": "dim"}
+    styles = {"passed": "green", "not proven": "yellow", "dry run": "yellow", "unchanged": "yellow", "skipped": "dim"}
     rows = []
     for row in report["models"]:
         known, proof = row["exit_code"] == 0, row.get("proof")
@@ -158,6 +158,7 @@ def verdict(report: Report, *, partly: bool = False) -> RenderableType:
         "failed": ("FAILED  ", "bold red", "model"),
         "not proven": ("WRITTEN, not proven  ", "bold yellow", "output"),
         "dry run": ("DRY RUN, nothing written", "bold yellow", ""),
+        "unchanged": ("UNCHANGED, nothing written: it is within its budgets  ", "bold yellow", "model"),
     }
     word, style, key = words[report["status"]]
     if (report.get("proof") or {}).get("weak") and report["status"] == "passed":

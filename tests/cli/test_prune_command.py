@@ -11,6 +11,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from typer.testing import CliRunner
 
@@ -338,3 +340,41 @@ def test_a_reader_that_leaves_early_changes_nothing(folder: Path, arguments: lis
     finally:
         os.close(writer)
     assert done.returncode == code
+
+
+def test_a_model_within_its_budgets_is_not_copied(run: Run, folder: Path) -> None:
+    result = run("prune", "net.onnx", "--max-params", "50M", "--json")
+    assert json.loads(result.stdout)["status"] == "unchanged"
+    assert [path.name for path in folder.iterdir()] == ["net.onnx"]
+    assert "UNCHANGED" in run("prune", "net.onnx", "--max-params", "50M").stderr
+    run("prune", "net.onnx", "--max-params", "50M", "-o", "copy.onnx")
+    assert (folder / "copy.onnx").exists()
+
+
+def test_a_model_without_parameters_is_refused(run: Run, folder: Path) -> None:
+    inputs = [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 4])]
+    outputs = [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 4])]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", inputs, outputs)
+    onnx.save(
+        onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)]), "relu.onnx"
+    )
+    assert "nothing can be cut" in run("prune", "relu.onnx", "--ratio", "0.3", code=4).stderr
+
+
+def test_integer_weights_are_parameters(run: Run, folder: Path) -> None:
+    weights = [
+        onnx.numpy_helper.from_array(np.arange(n * m, dtype=np.int32).reshape(n, m), name)
+        for name, n, m in (("a", 4, 16), ("b", 16, 2))
+    ]
+    nodes = [onnx.helper.make_node("MatMul", ["x", "a"], ["h"]), onnx.helper.make_node("MatMul", ["h", "b"], ["y"])]
+    inputs = [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.INT32, ["n", 4])]
+    outputs = [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.INT32, ["n", 2])]
+    graph = onnx.helper.make_graph(nodes, "g", inputs, outputs, weights)
+    onnx.save(onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)]), "int.onnx")
+    found = json.loads(run("prune", "int.onnx", "--ratio", "0.3", "-o", "out.onnx", "--json").stdout)
+    assert found["before"]["params"] == 96
+    assert 0.3 <= found["ratio"]["params"] <= 0.35
+
+
+def test_the_first_wrong_thing_is_named(run: Run) -> None:
+    assert "missing.onnx not found" in run("prune", "nofolder/missing.onnx", "--ratio", "0.3", code=2).stderr
