@@ -21,8 +21,8 @@ app = typer.Typer(cls=Group, context_settings=SETTINGS, rich_markup_mode=None, p
 def main() -> NoReturn:
     """The console script."""
     sys.stdout, sys.stderr = SafeStream(sys.stdout), SafeStream(sys.stderr)
-    gc.disable()  # a short process: the collector would walk all that was imported, again and again
-    atexit.register(gc.freeze)  # and once more at its end
+    gc.disable()  # a short process: the collector would visit all imported objects again and again
+    atexit.register(gc.freeze)  # or once more at the end
     for name in ("SIGTERM", "SIGHUP"):  # clean up as for Ctrl-C
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
@@ -45,24 +45,24 @@ def top(
         bool, typer.Option("-V", "--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Prunes and edits trained networks as .onnx files, and proves each result before it is written.
+    """Prunes and edits trained networks as .onnx files. Proves each result before writing it.
 
-    onnxsurgeon COMMAND -h shows what a command can do.
+    onnxsurgeon COMMAND -h shows the options of a command.
     """
 
 
-add(app, prune.prune, "Cut a model to a budget and prove the result.", *prune.EXAMPLES, panel=PRUNE)
+add(app, prune.prune, "Make a model smaller, down to a budget, and prove the result.", *prune.EXAMPLES, panel=PRUNE)
 add(
     app,
     inspect.inspect,
-    "Show what is in a model, what can be cut, and what can't and why.",
+    "Show what is in a model, what can be cut, and why the rest can't.",
     *inspect.EXAMPLES,
     panel=LOOK,
 )
 add(
     app,
     sensitivity.sensitivity,
-    "Show how far the outputs move when one layer gets narrower.",
+    "Show how much the outputs change when one layer gets narrower.",
     *sensitivity.EXAMPLES,
     panel=LOOK,
 )

@@ -1,4 +1,4 @@
-"""How a command speaks: what it found as JSON or tables, what went wrong in three parts, and an exit code."""
+"""How a command answers: its report as JSON or tables, errors in three parts, and an exit code."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.E
 
 
 class Tables(Protocol):
-    """A report as a person sees it: what rich prints, part by part."""
+    """A function that turns a report into parts that rich prints."""
 
     def __call__(self, found: report.Report, /, *, verbose: bool) -> Sequence[Any]: ...
 
 
 @dataclass
 class Answer:
-    """What a command says.
+    """The answer of a command.
 
-    found: the report as far as it is known. tables: how a person sees it; they go to stdout where that is a terminal,
-    or where the command is one of `SHOWS`, which are asked to show something.
+    found: the report so far. tables: make its tables, which go to stdout if that is a terminal or the command is one of
+    `SHOWS`, else to stderr.
     """
 
     command: str
@@ -47,13 +47,13 @@ class Answer:
     interrupted: str = "nothing was written"  # what Ctrl-C leaves
 
     def save_to(self, path: Path | None, *others: Path) -> None:
-        """The report goes to `path`, too. Raises UsageError where that is one of `others`, or was not a report."""
+        """Also saves the report to `path`. Raises UsageError if that is one of `others`, or not a report."""
         if path is not None:
             report.check_report(path, *others)
             self.file = path
 
     def give(self, **rest: Any) -> None:
-        """The report, completed by `rest`: to its file, and to stdout as JSON or to a person as tables."""
+        """Completes the report with `rest`, saves it if wanted, and prints it as JSON or tables."""
         self.found |= rest
         if self.file is not None:
             report.save(self.found, self.file)
@@ -62,7 +62,7 @@ class Answer:
         self.show()
 
     def fail(self, error: SurgeonError, code: int) -> None:
-        """The error on stderr, and in the report where one was asked for."""
+        """Prints the error to stderr, and adds it to the report."""
         self.found = {**report.head(self.command), **self.found, **report.failure(error, code)}
         if self.file is not None:
             with suppress(UsageError):  # the error itself matters more
@@ -77,7 +77,7 @@ class Answer:
             LOG.say(_printable(line))
 
     def show(self) -> None:
-        """The tables, where a person looks; whole ones into the log."""
+        """Prints the tables, and logs them in full."""
         if LOG.on:
             from onnxsurgeon.report.layout import as_text
 
@@ -93,7 +93,7 @@ class Answer:
 
 @contextmanager
 def answering(answer: Answer) -> Iterator[Answer]:
-    """Turns whatever goes wrong into words and an exit code (SystemExit)."""
+    """Turns any exception into an error message and an exit code (SystemExit)."""
     try:
         yield answer
     except KeyboardInterrupt:
@@ -115,7 +115,7 @@ def _interrupt(answer: Answer) -> NoReturn:
 
 
 def _was_interrupted(problem: BaseException | None) -> bool:
-    """Whether an interrupt is behind `problem`: a library that is being imported turns it into an error of its own."""
+    """Whether an interrupt caused `problem`: an import that is interrupted may raise another error."""
     while problem is not None:
         if isinstance(problem, KeyboardInterrupt):
             return True
@@ -124,7 +124,7 @@ def _was_interrupted(problem: BaseException | None) -> bool:
 
 
 def explained(problem: Exception) -> SurgeonError:
-    """`problem` in three parts."""
+    """`problem` as an error with what, why and fix."""
     if isinstance(problem, SurgeonError):
         problem.what, problem.why, problem.fix = map(spelled, (problem.what, problem.why, problem.fix))
         return problem
@@ -133,15 +133,15 @@ def explained(problem: Exception) -> SurgeonError:
     if isinstance(problem, OSError) and problem.errno in OF_THE_MACHINE:
         where = f": {problem.filename}" if problem.filename else ""
         return UsageError(
-            f"{problem.strerror}{where}", fix="make room, or choose another folder (TMPDIR is where proofs put theirs)"
+            f"{problem.strerror}{where}", fix="make room, or choose another folder (proofs write to TMPDIR)"
         )
     return SurgeonError(
         "internal error",
         why=f"{type(problem).__name__}: {problem}",
-        fix="run with -v for the traceback, and report it, with the model if you can",
+        fix="run with -v for the traceback, and report it, if you can with the model",
     )
 
 
 def _printable(line: str) -> str:
-    """`line` without anything that a terminal would obey."""
+    """`line` with control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -1,4 +1,4 @@
-"""Several models in one call: this very command on each, in a process of its own, so that none can harm another."""
+"""Several models in one call: the same command for each, in its own process, so that a crash stops no other."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from onnxsurgeon.cli.tasks import Task, recorded
 from onnxsurgeon.errors import SurgeonError
 from onnxsurgeon.report import json_report as report
 
-WORST = (1, 5, 4, 3, 2, 0)  # exit codes; the first that occurs is the exit code of all
-GRACE = 10.0  # seconds that a stopped process has to clean up
+WORST = (1, 5, 4, 3, 2, 0)  # exit codes; the first one that occurs is the exit code of the call
+GRACE = 10.0  # seconds for a stopped process to clean up
 
 
 @dataclass
 class Crew:
-    """The processes of the moment. `run` is called from many threads, `stop` ends them all."""
+    """The running processes. Many threads call `run`; `stop` ends all processes."""
 
     options: Sequence[str]
     children: set[subprocess.Popen[str]] = field(default_factory=set)
@@ -39,12 +39,12 @@ class Crew:
     stopped: bool = False
 
     def run(self, task: Task) -> tuple[report.Report, str]:
-        """The report of one model, whatever becomes of its process, and what that said on stderr."""
+        """The report of one model, even if its process crashes, and the stderr of the process."""
         began = time.perf_counter()
-        # as the parent finds its modules: a script does not look into the current folder, python -m does
+        # same module path as the parent's: a script does not search the current folder, python -m does
         safe = () if {"", str(Path.cwd())} & set(sys.path) else ("-P",)
         command = [sys.executable, *safe, "-m", "onnxsurgeon", "prune", "--json", *self.options]
-        with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:  # goes even if the process can't clean up
+        with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:  # removed even if the process can't clean up
             with self.lock:
                 if self.stopped:
                     raise InterruptedError
@@ -52,7 +52,7 @@ class Crew:
                     [*command, f"--output={task.target}", "--", str(task.model)],
                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
                     errors="replace", env={**os.environ, "TMPDIR": folder},
-                    process_group=0,  # Ctrl-C is for the parent, which stops each child once
+                    process_group=0,  # only the parent gets Ctrl-C, and stops each child once
                 )  # fmt: skip
                 self.children.add(child)
             said, errors = child.communicate()
@@ -91,22 +91,22 @@ def _failed(task: Task, error: SurgeonError) -> report.Report:
 
 
 def _death(code: int, errors: str) -> SurgeonError:
-    """Of a process that ended without a report."""
+    """The error for a process that ended without a report."""
     last = (errors.strip().splitlines() or [""])[-1].strip()
     how = f"ended early, with exit code {code}"
     if code < 0:
         with suppress(ValueError):
             how = f"was killed by {signal.Signals(-code).name}"
         if how.endswith("SIGKILL"):
-            last = "systems do so when memory runs out"
-    return SurgeonError(f"its process {how}", why=last, fix="prune it alone with -v, or with fewer --jobs")
+            last = "the system may have run out of memory"
+    return SurgeonError(f"its process {how}", why=last, fix="prune this model alone with -v, or use fewer --jobs")
 
 
 def prune_all(
     answer: Answer, tasks: Sequence[Task], options: Sequence[str], requested: Mapping[str, Any], *,
     at_once: int, resume: bool, writes: bool,
 ) -> None:  # fmt: skip
-    """Prunes every model and answers with a row for each. Raises SurgeonError with the worst exit code of all."""
+    """Prunes all models and answers with a row for each. Raises SurgeonError with the worst of their exit codes."""
     from onnxsurgeon.report.tables import reason, several
 
     wanted = _parsed(report.to_json(dict(requested)))
@@ -143,7 +143,7 @@ def prune_all(
                 answer.found = {**report.head("prune"), "models": [rows[task] for task in tasks if task in rows]}
                 answer.found["seconds"] = {"total": time.perf_counter() - began}
                 if rows:
-                    answer.interrupted = f"{len(rows)} of {len(tasks)} models were done; --resume goes on from there"
+                    answer.interrupted = f"{len(rows)} of {len(tasks)} models were done; --resume continues from there"
     failed = [row for row in answer.found["models"] if row["exit_code"]]
     if not failed:
         answer.give(status="done", exit_code=0)
@@ -151,7 +151,7 @@ def prune_all(
     error = SurgeonError(
         f"{len(failed)} of {len(tasks)} models failed",
         why="\n".join(f"{row['model']}: {reason(row)}" for row in failed),
-        fix="onnxsurgeon prune MODEL says more of each" + ("; --resume leaves out what passed" if writes else ""),
+        fix="see the details with onnxsurgeon prune MODEL" + ("; --resume skips what passed" if writes else ""),
     )
     error.exit_code = next(code for code in WORST if any(row["exit_code"] == code for row in failed))
     answer.show()

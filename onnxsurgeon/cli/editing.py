@@ -1,4 +1,4 @@
-"""From operations to a proven file: the options that all edits share, and what every edit does."""
+"""From operations to a proven file: the options and the steps that all edit commands share."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Common(SaveOptions, Spoken):
-    """The options of every edit."""
+    """The options of all edit commands."""
 
     output: Path | None = option(
-        None, "Where to write.", panel=OUTPUT, metavar="FILE", declared="-o --output", shown="MODEL.edited.onnx",
+        None, "The file to write.", panel=OUTPUT, metavar="FILE", declared="-o --output", shown="MODEL.edited.onnx",
         read=path,
     )  # fmt: skip
-    dry_run: bool = option(False, "Do everything but write and prove.", panel=OUTPUT)
+    dry_run: bool = option(False, "Do everything except the proof and the output.", panel=OUTPUT)
 
 
 def with_common(command: Callable[..., None], own: Sequence[inspect.Parameter]) -> Callable[..., None]:
-    """The command with its `own` parameters, and behind them the options of `Common`, which it gets as `common`."""
+    """The command with its `own` parameters, then the options of `Common`, which it receives as `common`."""
 
     @functools.wraps(command)
     def with_given(*, given: Given, **rest: Any) -> None:
@@ -46,7 +46,7 @@ def with_common(command: Callable[..., None], own: Sequence[inspect.Parameter]) 
 
 
 def edit(command: str, model: Path, given: Given, operations: Callable[[], Sequence[Request]], *files: Path) -> None:
-    """Reads the operations, does them all, and writes the result once it is proven. files: others that are read."""
+    """Reads and applies the operations, proves the result and writes it. files: other files that the command reads."""
     with given.of(Spoken).answering(command, model) as answer:
         common = given.of(Common)
         target = common.output or model.with_name(model.name.removesuffix(".onnx") + ".edited.onnx")
@@ -81,7 +81,7 @@ def _edit(answer: Answer, model: Path, target: Path, common: Common, todo: Seque
     if not common.dry_run and (common.external or network.data):
         _check_target(target, common, ".data")
     if common.device == "cuda" and proves:
-        Session(model, "cuda")  # refused now, not after the work
+        Session(model, "cuda")  # fails now, not after the work
     seconds = {"read": time.perf_counter() - answer.began}
     old = replace(network, steps=[])
     resized: list[Resized] = []
@@ -104,7 +104,7 @@ def _edit(answer: Answer, model: Path, target: Path, common: Common, todo: Seque
 
 
 def _save(answer: Answer, network: Network, target: Path, common: Common, progress: Stages) -> str:
-    """Proves and writes; the report's status."""
+    """The status for the report, after the network is proven and written."""
     from onnxsurgeon.report.edits import proven
 
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The command `evaluate`: how well a model does on data."""
+"""The command `evaluate`: the score of a model on data."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from onnxsurgeon.evaluation.options import EvaluateOptions
 
 EXAMPLES = (
     "onnxsurgeon evaluate model.onnx --data test.npz --metric top1",
-    "onnxsurgeon evaluate small.onnx --data pictures/ --preprocess imagenet --metric cosine --against model.onnx",
+    "onnxsurgeon evaluate small.onnx --data images/ --preprocess imagenet --metric cosine --against model.onnx",
 )
 
 
 @with_options(EvaluateOptions, Spoken)
 def evaluate(model: ModelPath, data: DataPath, given: Given) -> None:
-    """Score a model on data, by a metric of labels or of another model's outputs.
+    """Score a model on data, against labels or the outputs of another model.
 
-    A function of your own, MODULE:FUNCTION, gets the batches as an iterator of (outputs by name, labels) and returns
+    Your own metric MODULE:FUNCTION gets an iterator over batches, each a pair (outputs by name, labels), and returns
     one number.
     """
     spoken = given.of(Spoken)

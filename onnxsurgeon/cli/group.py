@@ -1,4 +1,4 @@
-"""The commands as a group: help in panels, every error told in the same way, every exit code known."""
+"""The group of commands: help in panels, one form for all errors, and the exit codes."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 10_000} 
 PRUNE, LOOK, EDIT = "Prune", "Look", "Edit"  # panels of commands
 EXIT_CODES = """\b
 Exit codes:
-  0    done, and proven where a proof was wanted
+  0    done, and proven unless --no-proof or --dry-run
   1    an internal error
-  2    wrong usage: bad options, an existing output, nowhere to write
-  3    infeasible: the network can't become as small as was asked for
-  4    the model or the data can't be read, isn't supported, or nothing can be cut
+  2    wrong usage: bad options, an existing output, an unwritable folder
+  3    infeasible: the network can't meet the budget or the widths
+  4    the model or the data can't be read or isn't supported, or nothing can be cut
   5    the proof or the comparison failed; no model was written
   130  interrupted; no model was written
 """
-HYPHEN = "\ue000"  # stands for - until lines are broken: names of options stay whole
-WIDEST = 30  # of the names of options; the help of longer ones begins on the next line
+HYPHEN = "\ue000"  # replaces - until lines are broken, so that option names are not split
+WIDEST = 30  # width of option names; the help of longer ones begins on the next line
 LogFile = Annotated[
     Path | None,
     typer.Option(
         "--log-file",
         metavar="FILE",
-        help="Add what -v shows, and tracebacks, to a file, with times.",
+        help="Append what -v shows, and tracebacks, to a file, with times.",
         rich_help_panel=RUN,
         show_default=False,
     ),
@@ -55,7 +55,7 @@ def examples(*lines: str) -> str:
 def add(
     app: typer.Typer, command: Callable[..., None], short: str, *lines: str, panel: str, name: str | None = None
 ) -> None:
-    """Adds a command, whose help ends with `lines` as examples; panel: where the top-level help lists it."""
+    """Adds a command. lines: examples at the end of its help. panel: where the top-level help lists it."""
     app.command(
         name,
         cls=Command,
@@ -77,13 +77,13 @@ def _logged(command: Callable[..., None]) -> Callable[..., None]:
             command(**given)
 
     parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.parameters.values()), log_file]
-    vars(logged)["__signature__"] = own.replace(parameters=parameters)  # what typer looks at
+    vars(logged)["__signature__"] = own.replace(parameters=parameters)  # read by typer
     logged.__annotations__ = {p.name: p.annotation for p in parameters}
     return logged
 
 
 def _sections(formatter: Any, rows: Iterable[tuple[str, tuple[str, str]]], order: Sequence[str]) -> None:
-    """Writes rows of help under their headings, aligned; headings stand in `order`, others behind."""
+    """Writes rows of help under their headings, aligned: first the headings in `order`, then all others."""
     rows = list(rows)
     width = min(max(len(name) for _, (name, _) in rows), WIDEST)
     found: Mapping[str, list[tuple[str, str]]] = defaultdict(list, {name: [] for name in order})
@@ -112,7 +112,7 @@ class Command(TyperCommand):
         found = misplaced(args, [name for param in self.params for name in _long(param)])
         if found is not None and not ctx.resilient_parsing:
             option, value, meant = found
-            raise UsageError(f"{option} can't be {value!r}", why=_help_of(self, option), fix=f"write {meant}")
+            raise UsageError(f"{option} can't be {value!r}", why=_help_of(self, option), fix=f"did you mean {meant}?")
         return super().parse_args(ctx, args)
 
     def get_help(self, ctx: Any) -> str:
@@ -143,7 +143,7 @@ def _help_of(command: Any, option: str) -> str:
 
 
 class Group(TyperGroup):
-    """The commands, with every error told in the same way."""
+    """The commands, with one form for all errors."""
 
     def main(
         self,
@@ -157,7 +157,7 @@ class Group(TyperGroup):
         args = list(sys.argv[1:] if args is None else args) or ["--help"]
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="backslashreplace")  # names in a model are more than this terminal may know
+                stream.reconfigure(errors="backslashreplace")  # names may hold characters that the terminal lacks
         try:
             code = super().main(args, prog_name or "onnxsurgeon", standalone_mode=False)
         except (SurgeonError, typer.TyperException) as problem:  # options that don't parse
@@ -188,7 +188,7 @@ class Group(TyperGroup):
 
 
 def _unparsed(problem: typer.TyperException, args: Sequence[str], command: str) -> UsageError:
-    """An error of typer in our words. args: the whole command line; command: the one that it names, if any."""
+    """An error of typer as ours. args: the whole command line. command: the command in it, if there is one."""
     context, param = getattr(problem, "ctx", None), getattr(problem, "param", None)
     text = problem.format_message().rstrip(".")
     if context is not None and hasattr(problem, "possibilities"):

@@ -1,4 +1,4 @@
-"""The command `inspect`: what is in a model, and what of it can be cut."""
+"""The command `inspect`: what is in a model, and what can be cut."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ EXAMPLES = ("onnxsurgeon inspect model.onnx", "onnxsurgeon inspect model.onnx --
 @dataclass(frozen=True, kw_only=True)
 class Why(Options):
     why: str | None = option(
-        None, "These nodes axis by axis: free, or what froze it. A name or a glob.", panel=SHOW, metavar="NAME"
+        None, "Show these nodes axis by axis: free, or why not. A name or a glob.", panel=SHOW, metavar="NAME"
     )
 
 
 @with_options(Why, InspectOptions, Spoken)
 def inspect(model: ModelPath, given: Given) -> None:
-    """Show what is in a model, what can be cut, what can't and why."""
+    """Show what is in a model, what can be cut, and why the rest can't."""
     spoken = given.of(Spoken)
     with spoken.answering("inspect", model) as answer:
         options, why = given.of(InspectOptions), given.of(Why).why

@@ -1,4 +1,4 @@
-"""The log file of a command: what --verbose would show, and tracebacks, each line with its time."""
+"""The log file of a command: what --verbose shows, and tracebacks, each line with its time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TextIO
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.report.json_report import check_report
 
-HEAD = "# onnxsurgeon"  # how a log starts: other files are never written to
+HEAD = "# onnxsurgeon"  # first line of a log; other files are never written to
 
 
 @dataclass
 class Log:
-    """What is said goes to `file`; without one it is lost."""
+    """Writes to `file`, or nowhere if that is None."""
 
     file: TextIO | None = None
 
@@ -34,7 +34,7 @@ class Log:
 
     @contextmanager
     def to(self, path: Path | None, title: str) -> Iterator[None]:
-        """Whatever is said inside is added to the file at `path`; raises UsageError where that is no log."""
+        """Appends what is logged in the block to the file at `path`. Raises UsageError if that is not a log."""
         if path is None:
             yield
             return

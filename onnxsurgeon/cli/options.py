@@ -29,35 +29,35 @@ ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.
 
 @dataclass(frozen=True, kw_only=True)
 class Spoken(Options):
-    """How a command answers."""
+    """What a command prints, and where."""
 
     report_to: Path | None = option(
-        None, "Write the report as JSON to a file.", panel=OUTPUT, metavar="FILE.json", declared="--report", read=path
+        None, "Also write the report to a JSON file.", panel=OUTPUT, metavar="FILE.json", declared="--report", read=path
     )
-    as_json: bool = option(False, "Print the report as one JSON object on stdout.", panel=OUTPUT, declared="--json")
-    quiet: bool = option(False, "Print nothing unless it fails.", panel=RUN, declared="-q --quiet")
-    verbose: bool = option(False, "Whole tables, progress as lines, tracebacks.", panel=RUN, declared="-v --verbose")
+    as_json: bool = option(False, "Print the report as JSON on stdout.", panel=OUTPUT, declared="--json")
+    quiet: bool = option(False, "Print only errors.", panel=RUN, declared="-q --quiet")
+    verbose: bool = option(False, "Print full tables, stages and tracebacks.", panel=RUN, declared="-v --verbose")
 
     def answering(self, command: str, model: Path | None = None) -> AbstractContextManager[Answer]:
-        """The command's answer; what goes wrong in the block becomes words and an exit code."""
+        """The command's answer; errors in the block become a message and an exit code."""
         found = {} if model is None else {"model": str(model)}
         return answering(Answer(command, self.as_json, self.quiet, self.verbose, found=found))
 
 
 @dataclass(frozen=True)
 class Given:
-    """What was given on the command line, by the names of fields."""
+    """The values from the command line, by the names of fields."""
 
     values: Mapping[str, Any]
 
     def of(self, record: type[R]) -> R:
-        """The record, its other options as by default. Raises UsageError where a value is bad."""
+        """The record with these values, others by default. Raises UsageError for a bad value."""
         names = {of.name for of in fields(record)}
         return record(**{name: value for name, value in self.values.items() if name in names})
 
 
 def with_options(*records: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command the options of records: it gets what was given as its parameter `given`."""
+    """Gives a command the options of records. It receives their values as its parameter `given`."""
     shared = {of.name: of for record in records for of in fields(record) if option_of(of).in_shell}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -72,7 +72,7 @@ def with_options(*records: type[Options]) -> Callable[[Callable[..., None]], Cal
 
         own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
         parameters = [*own, *(_parameter(of, option_of(of)) for of in shared.values())]
-        vars(merged)["__signature__"] = inspect.Signature(parameters)  # what typer looks at
+        vars(merged)["__signature__"] = inspect.Signature(parameters)  # read by typer
         merged.__annotations__ = {p.name: p.annotation for p in parameters}
         return merged
 
@@ -80,7 +80,7 @@ def with_options(*records: type[Options]) -> Callable[[Callable[..., None]], Cal
 
 
 def _parameter(of: Field[Any], about: Option) -> inspect.Parameter:
-    """An option whose default is None, for what the record has by default."""
+    """The option for typer. Its default None stands for the record's default."""
     words = tuple(about.words()) if about.words else ()
     info = typer.Option(
         *about.names(of.name).split(),
@@ -91,7 +91,7 @@ def _parameter(of: Field[Any], about: Option) -> inspect.Parameter:
         autocompletion=(lambda: list(words)) if words and about.metavar else None,
     )
     kind: Any = about.kind
-    if words and not about.metavar:  # these and no others
+    if words and not about.metavar:  # a closed list
         kind = Literal[words]
     elif about.many:
         kind = list[kind]
@@ -101,7 +101,7 @@ def _parameter(of: Field[Any], about: Option) -> inspect.Parameter:
 
 
 def read_model(path: Path, stated: Mapping[str, Sequence[int]]) -> Model:
-    """The model, whose inputs have the `stated` shapes; raises UsageError where they can't."""
+    """The model. Raises UsageError if its inputs can't have the `stated` shapes."""
     from onnxsurgeon.model.model import load
 
     model = load(path)
@@ -116,6 +116,6 @@ def read_model(path: Path, stated: Mapping[str, Sequence[int]]) -> Model:
             known = ", ".join(f"{v.name} {v.shape}" for v in inputs.values())
             raise UsageError(
                 f"`input_shape={name}:{','.join(map(str, shape))}` does not fit", why=f"inputs: {known}",
-                fix="name an input and give all its dims; only dynamic ones can be chosen",
+                fix="name an input and give all its dimensions; only dynamic ones may change",
             )  # fmt: skip
     return model

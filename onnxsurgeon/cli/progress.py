@@ -1,4 +1,4 @@
-"""What a person sees while a command works: on stderr, and only where that is a terminal or it was asked for."""
+"""Progress on stderr, if that is a terminal or --verbose asks for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onnxsurgeon.report.tables import outcome
 
 
 class Stages:
-    """Progress on stderr: a status line on a terminal, one line a stage with `verbose`, nothing otherwise."""
+    """Progress on stderr: a status line on a terminal, one line per stage with `verbose`, else nothing."""
 
     def __init__(self, *, verbose: bool, quiet: bool) -> None:
         self.console = console(sys.stderr)
@@ -43,7 +43,7 @@ class Stages:
 
 
 def _bar(screen: Console, *, live: bool) -> Progress:
-    """A bar with a number of a number, the time, and a text."""
+    """A progress bar with the count, the elapsed time and a text."""
     names = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
     return Progress(
         MofNCompleteColumn(), BarColumn(bar_width=24), TimeElapsedColumn(), names, console=screen, transient=True,
@@ -52,7 +52,7 @@ def _bar(screen: Console, *, live: bool) -> Progress:
 
 
 class Bar:
-    """Progress over samples or other steps: a bar on stderr, where that is a terminal."""
+    """Progress over samples or other steps: a bar on stderr, if that is a terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.bar = _bar(console(sys.stderr), live=not quiet)
@@ -70,7 +70,7 @@ class Bar:
 
 
 class Count:
-    """Progress over several models on stderr: a bar on a terminal, a line a model with `verbose`, nothing otherwise."""
+    """Progress over several models on stderr: a bar on a terminal, a line per model with `verbose`, else nothing."""
 
     def __init__(self, total: int, done: int, *, verbose: bool, quiet: bool) -> None:
         self.console = console(sys.stderr)
@@ -80,12 +80,12 @@ class Count:
         self.running: list[str] = []
 
     def begin(self, name: str) -> None:
-        """A model has its turn (said by any thread)."""
+        """A model begins. Any thread may call this."""
         self.running.append(name)
         self._say(0)
 
     def end(self, name: str, report: Report, said: str) -> None:
-        """A model is done; `said`: by its process, on stderr."""
+        """A model is done. said: the stderr of its process."""
         self.running.remove(name)
         self._say(1)
         for line in (f"{outcome(report):12s} {name}", *(f"  {line}" for line in said.splitlines())):

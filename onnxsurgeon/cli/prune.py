@@ -1,4 +1,4 @@
-"""The command `prune`: one model in this process, or several, each in one of its own."""
+"""The command `prune`: one model in this process, or several, each in its own process."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ EXAMPLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs(Options):
-    """Where the outputs of the command go."""
+    """Where the command writes its outputs."""
 
     output: Path | None = option(
-        None, "Where to write.", panel=OUTPUT, metavar="FILE", declared="-o --output", shown="MODEL.pruned.onnx",
+        None, "The file to write.", panel=OUTPUT, metavar="FILE", declared="-o --output", shown="MODEL.pruned.onnx",
         read=path,
     )  # fmt: skip
     output_dir: Path | None = option(
-        None, "Prune several models, each in a process of its own, to DIR/MODEL.onnx.", panel=OUTPUT, metavar="DIR",
+        None, "Prune several models, each in its own process, to DIR/MODEL.onnx.", panel=OUTPUT, metavar="DIR",
         read=path,
     )  # fmt: skip
     jobs: int | None = option(
-        None, "With `output_dir`: models at once.", panel=OUTPUT, metavar="N", kind=int, read=at_least(1),
-        shown="half of the cores",
+        None, "With `output_dir`: prune N models at once.", panel=OUTPUT, metavar="N", kind=int, read=at_least(1),
+        shown="half of the CPU cores",
     )  # fmt: skip
     resume: bool = option(
-        False, "With `output_dir`: skip what an earlier run has done with the same options.", panel=OUTPUT
+        False, "With `output_dir`: skip models that an earlier run finished with the same options.", panel=OUTPUT
     )
-    dry_run: bool = option(False, "Do everything but write and prove.", panel=OUTPUT)
+    dry_run: bool = option(False, "Do everything except the proof and the output.", panel=OUTPUT)
 
     def check(self) -> None:
         if self.output_dir is None and (self.jobs is not None or self.resume):
-            raise UsageError("`jobs` and `resume` go with `output_dir`", fix="give a folder for the outputs")
+            raise UsageError("`jobs` and `resume` need `output_dir`", fix="give a folder for the outputs")
 
 
 @with_options(PruneOptions, Outputs, SaveOptions, Spoken)
@@ -57,14 +57,14 @@ def prune(
     context: typer.Context,
     models: Annotated[
         list[Path],
-        typer.Argument(metavar="MODEL", help="An .onnx file; with --output-dir several, or globs.", show_default=False),
+        typer.Argument(metavar="MODEL", help="An .onnx file; with --output-dir, files or globs.", show_default=False),
     ],
     given: Given,
 ) -> None:
-    """Cut a model to a budget, keeping what is most useful, and prove the result.
+    """Make a model smaller, down to a budget: keep the most important channels, remove the rest, prove the result.
 
-    With --output-dir, do so for each of several models. Globs may be quoted. One that fails stops no other; the exit
-    code is the worst, in the order 1, 5, 4, 3, 2.
+    --output-dir prunes several models. Globs may be quoted. If one model fails, the others continue; the exit code is
+    the worst of all, in the order 1, 5, 4, 3, 2.
     """
     spoken = given.of(Spoken)
     with spoken.answering("prune") as answer:
@@ -119,7 +119,7 @@ def _prune(
         if not dry_run and (save.external or source.data):
             check_target(f"{target}.data", overwrite=save.overwrite)
         if save.device == "cuda" and save.proof and not dry_run:
-            Session(path, "cuda")  # refused now, not after the work
+            Session(path, "cuda")  # fails now, not after the work
         seconds["read"] = time.perf_counter() - answer.began
         result = run(source, **replace(options, progress=progress).given())
         if result.score is not None:

@@ -1,4 +1,4 @@
-"""Recipes: operations in a YAML or JSON file, read with the place of each, all checked before one runs."""
+"""Recipes: operations in a YAML or JSON file, read with their line numbers, all checked before the first one runs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from onnxsurgeon.surgery.readers import Written
 if TYPE_CHECKING:
     import yaml
 
-DEPTH = 6  # of lists and mappings; operations need four
+DEPTH = 6  # of nested lists and mappings; operations need four
 
 
 def read(path: Path) -> list[Request]:
-    """The operations of a recipe. Raises UsageError where it can't be read, or an operation is wrong."""
+    """The operations of a recipe. Raises UsageError if it can't be read, or an operation is wrong."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -29,14 +29,14 @@ def read(path: Path) -> list[Request]:
     if not isinstance(entries.value, list) or not entries.value:
         raise UsageError(
             f"{path} holds no operations",
-            why="wanted: a list of them",
-            fix="write each as an entry like - resize: {conv3: -16}",
+            why="a recipe is a list of operations",
+            fix="write each one like - resize: {conv3: -16}",
         )
     return [request for entry in entries.value for request in requests(entry)]
 
 
 def _from_yaml(text: str, path: Path) -> Written:
-    """Scalars stay as they are written: a number with a plus is a change, one without is a width."""
+    """Scalars stay text: +8 is a change, 8 is a width."""
     import yaml
 
     try:
@@ -110,4 +110,4 @@ def _require_key(name: Any, known: dict[str, Any], where: str) -> None:
     if not isinstance(name, str) or not name:
         raise UsageError(f"{where}a key is not a name", fix="write it like resize: {conv3: -16}")
     if name in known:
-        raise UsageError(f"{where}{name!r} stands twice in one mapping", fix="leave one of them out")
+        raise UsageError(f"{where}the key {name!r} appears twice", fix="remove one of them")

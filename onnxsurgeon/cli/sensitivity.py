@@ -1,4 +1,4 @@
-"""The command `sensitivity`: how far the outputs move when one layer alone gets narrower."""
+"""The command `sensitivity`: how much the outputs change when a single layer gets narrower."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from onnxsurgeon.report import json_report as report
 
 EXAMPLES = (
     "onnxsurgeon sensitivity model.onnx --data calib.npz --plot sensitivity.html",
-    "onnxsurgeon sensitivity model.onnx --data pictures/ --preprocess imagenet --only '/layer4/*' --samples 64",
+    "onnxsurgeon sensitivity model.onnx --data images/ --preprocess imagenet --only '/layer4/*' --samples 64",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plot(Options):
     plot: Path | None = option(
-        None, "Draw error against width for each layer.", panel=OUTPUT, metavar="FILE.html", read=path
+        None, "Plot error against width for each layer.", panel=OUTPUT, metavar="FILE.html", read=path
     )
 
 
 @with_options(SensitivityOptions, Plot, Spoken)
 def sensitivity(model: ModelPath, data: DataPath, given: Given) -> None:
-    """Narrow one layer at a time and show how far the outputs move, relative to their norm.
+    """Narrow one layer at a time and show how much the outputs change, relative to their norm.
 
-    A layer is a space of neurons: what an Add ties together gets narrower together.
+    Layers that an Add ties together get narrower together.
     """
     spoken = given.of(Spoken)
     with spoken.answering("sensitivity", model) as answer:

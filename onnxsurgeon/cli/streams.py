@@ -1,4 +1,4 @@
-"""Standard streams that outlive their readers."""
+"""Standard streams that survive a closed pipe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 
 class SafeStream:
-    """A standard stream whose reader may leave early: what it does not read is lost, and the work goes on."""
+    """A standard stream that ignores a closed pipe (as behind `| head`): further output is lost, the work continues."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream

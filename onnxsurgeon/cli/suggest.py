@@ -1,11 +1,11 @@
-"""Which word was meant: the nearest in meaning, else the nearest in spelling. A suggestion is no second name."""
+"""Suggestions for unknown words: the nearest in meaning, else in spelling. They are not accepted as names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-# what we call it: what others call it
+# our word: the words of other tools
 OPTIONS = {
     "--ratio": "percent percentage sparsity amount fraction rate reduction speedup target prune-ratio pruning-ratio",
     "--cost macs": "flops gflops mflops",
@@ -74,7 +74,7 @@ COMMANDS = {
     "edit": "recipe apply run script",
 }
 CHOICES = {"cuda": "gpu nvidia", "cpu": "host", "macs": "flops", "heads": "head"}  # values of options
-# values that are right behind another option
+# values that belong to another option
 VALUES = {
     "--metric": {word: f"--cost {word}" for word in ("params", "macs", "size", "flops")},
     "--cost": {word: f"--metric {word}" for word in ("top1", "top5", "mse", "cosine", "psnr")},
@@ -82,9 +82,9 @@ VALUES = {
 
 
 def nearest(word: str, known: Iterable[str], others: Mapping[str, str]) -> str:
-    """What `word` may mean: one of `known`, with a value behind it where that is meant, too; nothing if none is near.
+    """The word in `known` that is nearest to `word`, with a value if that is meant too; empty if none is near.
 
-    others: the words of other tools by ours.
+    others: the words of other tools, by ours.
     """
     from difflib import get_close_matches
 
@@ -100,7 +100,7 @@ def nearest(word: str, known: Iterable[str], others: Mapping[str, str]) -> str:
 
 
 def misplaced(arguments: Sequence[str], known: Iterable[str]) -> tuple[str, str, str] | None:
-    """An option, its value, and what was meant: where the value belongs to another option of the command."""
+    """An option, its value, and the option that was meant; None if no value belongs to another option."""
     known = set(known)
     for option, words in VALUES.items():
         values = [value for first, value in pairwise(arguments) if first == option]

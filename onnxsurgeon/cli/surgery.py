@@ -1,4 +1,4 @@
-"""The commands that edit a network: one for each operation, made of its record; `edit` reads several from a file."""
+"""The commands that edit a network: one per operation, made from its record; `edit` reads several from a file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _metavar(field: Field) -> str:
 
 
 def _parameter(field: Field) -> inspect.Parameter:
-    """A field as typer knows it; what is not given is None, what is given stays text."""
+    """The parameter for typer. A missing value is None; a given one stays text."""
     form = field.takes.form
     kind: Any = str
     if form.gather:
@@ -57,7 +57,7 @@ def _parameter(field: Field) -> inspect.Parameter:
 
 
 def _given(field: Field, value: Any) -> Written:
-    """What was written for a field."""
+    """The text that was given for a field."""
     form = field.takes.form
     if form is readers.flag:
         return written(not field.takes.off)
@@ -84,7 +84,7 @@ def _command(operation: Operation) -> Callable[..., None]:
 
 
 def _help(operation: Operation) -> str:
-    """The operation's documentation; what is laid out in columns stays so."""
+    """The operation's documentation; typer keeps the line breaks of indented parts."""
     parts = operation.help.split("\n\n")
     return "\n\n".join(f"\b\n{part}" if part.startswith("  ") else part for part in parts)
 
@@ -93,11 +93,12 @@ def recipe(
     *,
     model: ModelPath,
     path: Annotated[
-        Path, typer.Argument(metavar="RECIPE", help="A .yaml or .json file with a list.", show_default=False)
+        Path,
+        typer.Argument(metavar="RECIPE", help="A .yaml or .json file with operations.", show_default=False),
     ],
     common: Given,
 ) -> None:
-    """Do a list of operations: one load, one save, all or nothing.
+    """Apply the operations of a recipe: load once, save once, all or nothing.
 
     \b
     - resize: {conv3: -16, conv7: +8}      - connect: [conv1, add4]
@@ -105,7 +106,7 @@ def recipe(
     - remove: layer3.conv2                 - kernel: {conv1: 3x3}
     - insert: {after: conv2, op: Conv}     - activation: {relu3: Silu}
 
-    Options of the commands are keys beside or under the operation's name.
+    The options of a command are keys beside the operation's name, or under it.
     """
     from onnxsurgeon.cli.recipes import read
 
@@ -118,7 +119,7 @@ def register(app: typer.Typer) -> None:
         add(app, _command(operation), operation.summary, *operation.examples, panel=EDIT, name=operation.name)
     own = inspect.signature(recipe, eval_str=True).parameters
     add(
-        app, with_common(recipe, [own["model"], own["path"]]), "Do a list of operations: all or nothing.",
+        app, with_common(recipe, [own["model"], own["path"]]), "Apply the operations of a recipe: all or nothing.",
         "onnxsurgeon edit model.onnx recipe.yaml -o out.onnx",
         "onnxsurgeon edit model.onnx recipe.json --dry-run --json",
         panel=EDIT, name="edit",

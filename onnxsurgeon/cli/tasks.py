@@ -1,4 +1,4 @@
-"""What a call of `prune` is about: which models, where each output goes, and what an earlier call has done already."""
+"""The tasks of a call of `prune`: its models, their outputs, and what an earlier call has finished."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ OF_ALL = {
     "as_json",
     "quiet",
     "log_file",
-}  # no option of one model
+}  # options of the call, not of a model
 
 
 @dataclass(frozen=True)
 class Task:
-    """A model and where its output goes. The record beside that is the report of the run that made it."""
+    """A model and its output file. The record beside the output is the report of the run that made it."""
 
     model: Path
     target: Path
@@ -46,12 +46,12 @@ class Task:
 
 
 def tasks(given: Sequence[Path], output: Path | None, folder: Path | None) -> list[Task]:
-    """The tasks of a call: one, or with `folder` any number. Raises UsageError where the three don't fit together."""
+    """The tasks of a call: one, or any number with `folder`. Raises UsageError if these contradict each other."""
     models = _matched(given, folder)
     if folder is None:
         if len(models) > 1:
             raise UsageError(
-                f"{len(models)} models and no --output-dir", why=f"the first two: {models[0]}, {models[1]}",
+                f"{len(models)} models need --output-dir", why=f"the first two: {models[0]}, {models[1]}",
                 fix="give a folder for the outputs: --output-dir pruned/",
             )  # fmt: skip
         name = models[0].name.removesuffix(".onnx") + ".pruned.onnx"
@@ -62,9 +62,9 @@ def tasks(given: Sequence[Path], output: Path | None, folder: Path | None) -> li
 
 
 def _matched(given: Iterable[Path], folder: Path | None) -> list[Path]:
-    """The files that paths and globs mean, each once. Raises UsageError for a glob that matches none.
+    """The files that the paths and globs name, without duplicates. Raises UsageError for a glob without a match.
 
-    folder: of the outputs; a glob does not reach into it from outside.
+    folder: the output folder; globs from outside ignore its files.
     """
     found: dict[Path, Path] = {}
     for path in given:
@@ -73,7 +73,7 @@ def _matched(given: Iterable[Path], folder: Path | None) -> list[Path]:
             hits = _hits(path.expanduser(), folder)
             if not hits:
                 raise UsageError(
-                    f"{str(path)!r} matches no file", fix="check the pattern; ** stands for any subfolders"
+                    f"{str(path)!r} matches no file", fix="check the pattern; ** matches any number of folders"
                 )
         for hit in hits:
             found.setdefault(_place(hit), hit)
@@ -89,18 +89,18 @@ def _hits(pattern: Path, folder: Path | None) -> list[Path]:
 
 
 def _place(path: Path) -> Path:
-    """Absolute; a link is itself, not what it leads to."""
+    """The absolute path; a link is not followed."""
     return path.parent.resolve() / path.name
 
 
 def _plan(models: Sequence[Path], folder: Path) -> list[Task]:
-    """Where each output goes: into `folder` under its model's name.
+    """The tasks, with outputs in `folder` under the names of their models.
 
-    Where two have one name, all keep their folders below the deepest one that they share. Raises UsageError where an
-    output would take the place of a model.
+    If two models have the same name, all keep their folders below the deepest common one. Raises UsageError if an
+    output would replace a model.
     """
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output-dir {folder} is no folder", fix="choose another name")
+        raise UsageError(f"--output-dir {folder} is not a folder", fix="choose another name")
     parents = [model.parent.resolve() for model in models]
     if len({model.name.casefold() for model in models}) < len(models):
         shared = os.path.commonpath(parents)
@@ -111,15 +111,15 @@ def _plan(models: Sequence[Path], folder: Path) -> list[Task]:
     for task in tasks:
         if task.target.resolve() in taken:
             raise UsageError(
-                f"{task.target} is a model of this command",
-                why=f"the output of {task.model} would go there",
+                f"{task.target} would be replaced, but it is one of the models",
+                why=f"it is also the output of {task.model}",
                 fix="choose another --output-dir",
             )
     return tasks
 
 
 def arguments(context: typer.Context) -> list[str]:
-    """The options that were given and that are about each model, as on the command line."""
+    """The given options that apply to each model, as on the command line."""
     given: list[str] = []
     for option in context.command.params:
         source, value = context.get_parameter_source(option.name or ""), context.params.get(option.name or "")
@@ -133,7 +133,7 @@ def arguments(context: typer.Context) -> list[str]:
 
 
 def recorded(task: Task, requested: Mapping[str, Any]) -> report.Report | None:
-    """The record of an output that is newer than its model and was made from it with the same options."""
+    """The record of the output, if that is newer than its model and was made with the same options; else None."""
     try:
         times = [path.stat().st_mtime_ns for path in (task.model, task.target, task.record)]
         found = json.loads(task.record.read_text(encoding="utf-8"))

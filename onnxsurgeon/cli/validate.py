@@ -26,8 +26,8 @@ def validate(
 ) -> None:
     """Run two models on the same random inputs and compare names, types, shapes and values.
 
-    For files that should compute the same: saved again, optimised, converted. A pruned model does not compute what
-    its original does (prune proves it against a reference of its own): use --shapes-only there.
+    For files that should compute the same function, such as an optimised or converted copy. A pruned model computes
+    another function (prune proves it against its own reference): use --shapes-only for it.
     """
     spoken = given.of(Spoken)
     with spoken.answering("validate") as answer:

@@ -190,8 +190,8 @@ class Adam:
 
 def distillation(evidence: Evidence, keep: Mask, model: ir.Model) -> list[Change]:
     """The compensation `distillation`."""
-    told = partial(evidence.told, "compensate")
-    return distill(evidence.targets, keep, model, seed=evidence.seed, progress=told)
+    said = partial(evidence.announce, "compensate")
+    return distill(evidence.targets, keep, model, seed=evidence.seed, progress=said)
 
 
 def distill(

@@ -19,7 +19,7 @@ MEMORY = 2e9
 @dataclass
 class Evidence:
     """labels: of the model or its rotated version. samples: the data to fit to, with mirror images; data: as the user
-    gave them; both None without data. statistics: of layer inputs. memory: approximate limit in bytes. told: called
+    gave them; both None without data. statistics: of layer inputs. memory: approximate limit in bytes. announce: called
     with each stage."""
 
     labels: Labels
@@ -29,7 +29,7 @@ class Evidence:
     statistics: Statistics = field(default_factory=lambda: Statistics(""))
     memory: float = MEMORY
     device: Device = "auto"
-    told: Callable[[str, str], None] = lambda stage, detail: None
+    announce: Callable[[str, str], None] = lambda stage, detail: None
 
     @cached_property
     def layers(self) -> list[Consumer]:

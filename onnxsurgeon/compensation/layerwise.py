@@ -62,7 +62,7 @@ def linear(evidence: Evidence, keep: Mask, model: ir.Model) -> list[Change]:
 
 def in_sequence(evidence: Evidence, keep: Mask, model: ir.Model) -> list[Change]:
     """The compensation `sequential`."""
-    return sequential(evidence.targets, keep, model, progress=partial(evidence.told, "compensate"))
+    return sequential(evidence.targets, keep, model, progress=partial(evidence.announce, "compensate"))
 
 
 def from_moments(

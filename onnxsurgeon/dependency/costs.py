@@ -38,26 +38,26 @@ def _limit(help: str, kind: CostKind) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Budgets(Options):
-    """What a model may cost: a ratio of one cost, and limits on any."""
+    """What a model may cost: a ratio for one cost, and limits for any."""
 
     ratio: float | str | None = option(
-        None, "`cost` falls by this share at least, and hardly more: 0.3 or 30%.", panel=REMOVE, metavar="R",
+        None, "Reduce `cost` by at least this share, with little excess: 0.3 or 30%.", panel=REMOVE, metavar="R",
         read=share("0 <= ratio < 1", lambda x: 0 <= x < 1),
     )  # fmt: skip
     cost: str = option(
-        "params", "The cost that `ratio` is about, and that `max_drop` makes small.", panel=REMOVE,
+        "params", "The cost that `ratio` or `max_drop` reduces.", panel=REMOVE,
         words=lambda: COSTS, read=word_of(lambda: COSTS),
     )  # fmt: skip
     max_params: float | str | None = _limit(
-        "At most so many parameters, like 5M.",
+        "Largest number of parameters, like 5M.",
         CostKind("parameters", "dependency.measure:params_terms", "dependency.measure:params_of"),
     )
     max_macs: float | str | None = _limit(
-        "At most so many MACs per sample, like 1.2G.",
+        "Largest number of MACs per sample, like 1.2G.",
         CostKind("MACs", "dependency.measure:macs_terms", "dependency.measure:as_estimated"),
     )
     max_size: float | str | None = _limit(
-        "A file of at most so many bytes, like 18MB or 18MiB.",
+        "Largest file, like 18MB or 18MiB.",
         CostKind(
             "file", "dependency.measure:size_terms", "dependency.measure:size_of",
             rest="dependency.measure:size_of_the_rest", written=units.size,
@@ -71,7 +71,7 @@ class Budgets(Options):
 
     @property
     def limits(self) -> dict[str, float]:
-        """The limits that are given, by cost."""
+        """The given limits, by cost."""
         given = {word: getattr(self, f"max_{word}") for word in COSTS}
         return {word: float(value) for word, value in given.items() if value is not None}
 

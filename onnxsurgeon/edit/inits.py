@@ -1,4 +1,4 @@
-"""Initialisations of new weights, one record per word. Cheap to import, since `--help` shows the words."""
+"""Initialisations of new weights, one record per word. Cheap to import, because `--help` shows the words."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ INITS = {
     init.word: init
     for init in (
         Init("normal", "small and random", deviation=lambda count: 1 / count),
-        Init("identity", "changes nothing", fresh=_identity),
+        Init("identity", "leaves the function unchanged", fresh=_identity),
         Init("zeros", "all zero", deviation=lambda count: 0.0, fresh=_zeros),
-        Init("he", "random, with He's deviation", deviation=lambda count: sqrt(2 / count), fresh=_he, split=_split_he),
-        Init("duplicate", "copies of useful neurons, which share their work", copies=True),
-        Init("closest", "the best approximation of the old weights", split=_closest),
+        Init("he", "random, He initialisation", deviation=lambda count: sqrt(2 / count), fresh=_he, split=_split_he),
+        Init("duplicate", "copies of important neurons, which share their outgoing weights", copies=True),
+        Init("closest", "best approximation of the old weights", split=_closest),
     )
 }
 GROWN = tuple(word for word, init in INITS.items() if init.deviation or init.copies)  # of new neurons
@@ -82,6 +82,6 @@ FRESH = tuple(word for word, init in INITS.items() if init.fresh)  # of new laye
 SPLIT = tuple(word for word, init in INITS.items() if init.split)  # of the two layers that replace one
 
 
-def told(*words: str) -> str:
+def described(*words: str) -> str:
     """The words with their meanings, for help."""
     return ", ".join(f"{word} ({INITS[word].help})" for word in words)

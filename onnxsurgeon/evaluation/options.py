@@ -20,37 +20,33 @@ _share = share("a share above 0 and up to 1", lambda x: 0 < x <= 1)
 @dataclass(frozen=True, kw_only=True)
 class Steps(Options):
     progress: Callable[..., None] | None = option(
-        None,
-        "Called with (steps done, steps in all), and in `sensitivity` the next layer.",
-        panel=DATA,
-        in_shell=False,
+        None, "Called with (steps done, steps in total); `sensitivity` adds the next layer.", panel=DATA, in_shell=False
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(RunsOn, OfData, Steps):
     metric: str = option(
-        metrics.DEFAULT, f"How good a model is: {', '.join(metrics.METRICS)}.", panel=DATA, metavar="WORD",
+        metrics.DEFAULT, f"The score: {', '.join(metrics.METRICS)}.", panel=DATA, metavar="WORD",
         words=lambda: metrics.METRICS, read=metrics.read,
     )  # fmt: skip
     against: Any = option(
-        None, "Compare with the outputs of this model instead of with labels.", panel=DATA, metavar="MODEL",
+        None, "Use the outputs of this model as targets, instead of labels.", panel=DATA, metavar="MODEL",
         read=lambda value, name: path(value, name) if isinstance(value, str | os.PathLike) else value,
     )  # fmt: skip
-    output_name: str | None = option(None, "The output to score, where there are several.", panel=DATA, metavar="NAME")
+    output_name: str | None = option(None, "The output to score, if the model has several.", panel=DATA, metavar="NAME")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SensitivityOptions(RunsOn, OfAttention, OfData, Steps):
     samples: int | None = option(
-        32, "At most so many, drawn by `seed`.", panel=DATA, metavar="N", read=OfData.spellings["samples"].read
+        32, "Use at most N samples, drawn by `seed`.", panel=DATA, metavar="N", read=OfData.spellings["samples"].read
     )
     only: Sequence[str] | str = option(
-        ("*",), "Nodes whose outputs get narrower, one layer at a time. Repeatable.", panel=REMOVE, metavar="GLOB",
-        read=texts,
+        ("*",), "Narrow only the outputs of these nodes. Repeatable.", panel=REMOVE, metavar="GLOB", read=texts
     )  # fmt: skip
     shares: Sequence[float] = option(
-        SHARES, "Shares of a layer's width that stay.", panel=STAY, in_shell=False,
+        SHARES, "Shares of a layer's width to keep.", panel=STAY, in_shell=False,
         read=lambda values, name: tuple(_share(value, name) for value in values),
     )  # fmt: skip
     importance: str = option(

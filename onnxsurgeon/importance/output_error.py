@@ -120,7 +120,7 @@ def output_error(evidence: Evidence, word: str) -> tuple[FloatArray, Judge]:
     data = evidence.data
 
     def lost(keep: Mask) -> float:
-        evidence.told("weigh", f"{word}: without {np.count_nonzero(~keep):,} neurons")
+        evidence.announce("weigh", f"{word}: without {np.count_nonzero(~keep):,} neurons")
         return loss()(keep)
 
     return worth, measuring(evidence.labels, judge, evidence.statistics, lost)

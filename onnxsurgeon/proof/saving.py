@@ -31,7 +31,7 @@ class Pending:
         Raises ProofError where it is not valid; UsageError where it can't be written, or may not replace its weights.
         """
         require_valid(model)
-        self.options.told("write", str(self.target))
+        self.options.announce("write", str(self.target))
         try:
             write(model, self.path, overwrite=True, external=self.options.external)
         except UsageError as error:  # of the draft, which its user has not named

@@ -79,7 +79,7 @@ def solved(
         built.problem,
         time_limit=options.time_limit,
         gap=options.gap,
-        progress=lambda step: options.told("solve", f"importance {step.objective:.6g}, gap {step.gap:.2%}"),
+        progress=lambda step: options.announce("solve", f"importance {step.objective:.6g}, gap {step.gap:.2%}"),
     )
 
 

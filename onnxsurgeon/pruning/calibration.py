@@ -46,14 +46,14 @@ def calibrated(
     if options.mirror and data is not None:
         samples = mirrored(data, inputs_of(model.ir))
     found = Evidence(
-        labels, options.seed, samples, data, statistics, float(options.memory), options.device, options.told
+        labels, options.seed, samples, data, statistics, float(options.memory), options.device, options.announce
     )  # fmt: skip
     _rotate(found, options, relabel)
     from_statistics = data is not None and options.compensation.from_statistics
     if samples is not None and (options.criterion.needs != "nothing" or from_statistics):
         missing = [layer for layer in found.layers if layer.key not in statistics.moments]
         if missing:
-            options.told("calibrate", f"{len(samples)} samples")
+            options.announce("calibrate", f"{len(samples)} samples")
             observer = found.targets if options.compensation.runs_samples else None
             statistics.moments |= found.moments(missing, observer)
     return found
@@ -73,7 +73,7 @@ def _rotate(found: Evidence, options: PruneOptions, relabel: Callable[[ir.Model]
             fix="name another file, or leave `rotate` as it was",
         )
     if chosen and not known.rotations:
-        options.told("rotate", f"{len(chosen)} linear streams")
+        options.announce("rotate", f"{len(chosen)} linear streams")
         seen = found.moments([stream.linear[node] for stream in chosen for node in stream.readers])
         known.rotations = {stream.key: components(found.labels, stream, seen) for stream in chosen}
     if chosen:

@@ -28,21 +28,21 @@ NEEDS_DATA = "preprocess samples batch max_drop metric output_name mirror".split
 @dataclass(frozen=True, kw_only=True)
 class Goal(Budgets):
     max_drop: float | None = option(
-        None, "Instead of `ratio`: the smallest model whose `metric` on `data` is at most X worse.", panel=REMOVE,
+        None, "Instead of `ratio`: find the smallest model whose `metric` on `data` is at most X worse.", panel=REMOVE,
         metavar="X", kind=float, read=positive_or_zero,
     )  # fmt: skip
     metric: str | None = option(
-        None, f"How good a model is, before and after: {', '.join(metrics.METRICS)}.", panel=REMOVE, metavar="WORD",
+        None, f"Score the model before and after: {', '.join(metrics.METRICS)}.", panel=REMOVE, metavar="WORD",
         words=lambda: metrics.METRICS, read=metrics.read, shown="top1 with `max_drop`",
     )  # fmt: skip
     output_name: str | None = option(
-        None, "The output to score, where there are several.", panel=REMOVE, metavar="NAME"
+        None, "The output to score, if the model has several.", panel=REMOVE, metavar="NAME"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitting(OfData):
-    """What is done with data."""
+    """How data choose what to cut, and refit what remains."""
 
     importance: str | None = option(
         None, criteria.help_text(data=True), panel=REMOVE, metavar="WORD",
@@ -54,52 +54,54 @@ class Fitting(OfData):
         read=lambda value, name: os.fspath(value) if isinstance(value, os.PathLike) else value,
     )  # fmt: skip
     compensate: str | None = option(
-        None, "Fit the weights behind a cut anew: in closed form; distillation goes on with gradient steps towards the"
-        " original's outputs, which need no labels but minutes.",
+        None, "How to refit the layers that read cut channels. All but distillation are closed form; distillation adds"
+        " gradient steps towards the original's outputs: no labels, but minutes.",
         panel=DATA, words=lambda: COMPENSATIONS, read=word_of(lambda: COMPENSATIONS),
         shown=f"{compensations.WITH_DATA} with `data`, else {compensations.WITHOUT_DATA}",
     )  # fmt: skip
     rotate: bool | None = option(
-        None, "Cut components of linear streams (residual bottlenecks), not their channels.", panel=DATA, kind=bool,
+        None, "In linear streams (residual bottlenecks), cut components instead of channels.", panel=DATA, kind=bool,
         declared="--rotate/--no-rotate", shown="with sequential or distillation",
     )  # fmt: skip
     mirror: bool = option(
-        False, "`data` are pictures: fit to their mirror images, too; distillation also moves them.", panel=DATA
+        False, "`data` holds images: also fit to mirrored copies; distillation also shifts them.", panel=DATA
     )
     stats: str | os.PathLike[str] | None = option(
-        None, "Where to keep what `data` tell of this model: the next ratio costs no pass.", panel=DATA,
+        None, "Cache the statistics of `data` here, so that the next run on this model skips that pass.", panel=DATA,
         metavar="FILE", read=path,
     )  # fmt: skip
     memory: float | str = option(
-        2e9, "About so much for what `data` make, like 2GB.", panel=DATA, metavar="SIZE", kind=str,
+        2e9, "About how much memory statistics of `data` may take, like 2GB.", panel=DATA, metavar="SIZE", kind=str,
         read=amount(of_bytes=True, least=2**20), shown="2GB",
     )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kept(OfAttention):
-    round_to: int = option(1, "Widths become multiples of N.", panel=STAY, metavar="N", read=at_least(1))
+    round_to: int = option(1, "Round widths to multiples of N.", panel=STAY, metavar="N", read=at_least(1))
     min_keep: float | str = option(
-        0.0, "Share of each axis that must stay.", panel=STAY, metavar="SHARE", kind=str,
+        0.0, "Keep at least this share of each axis, like 0.25 or 25%.", panel=STAY, metavar="SHARE", kind=str,
         read=share("between 0 and 1", lambda x: 0 <= x <= 1),
     )  # fmt: skip
     exclude: Sequence[str] | str = option(
-        (), "Nodes whose outputs keep their width. Repeatable.", panel=STAY, metavar="GLOB", read=texts
+        (), "Don't cut the outputs of these nodes. Repeatable.", panel=STAY, metavar="GLOB", read=texts
     )
     only: Sequence[str] | str = option(
-        (), "Nodes that alone may lose outputs. Repeatable.", panel=STAY, metavar="GLOB", read=texts
+        (), "Only cut the outputs of these nodes. Repeatable.", panel=STAY, metavar="GLOB", read=texts
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Solving(Options):
-    time_limit: float = option(10.0, "For the solver.", panel=RUN, metavar="SECONDS", read=positive_or_zero)
-    gap: float = option(1e-3, "A proven gap that is good enough.", panel=RUN, metavar="SHARE", read=positive_or_zero)
+    time_limit: float = option(10.0, "Time limit of the solver.", panel=RUN, metavar="SECONDS", read=positive_or_zero)
+    gap: float = option(
+        1e-3, "Stop at this proven gap to the optimum.", panel=RUN, metavar="SHARE", read=positive_or_zero
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PruneOptions(Progress, RunsOn, Solving, Kept, Fitting, Goal):
-    """All that can be asked of a pruning. Raises UsageError for what does not fit together."""
+    """All options of `prune`. Raises UsageError if they do not fit together."""
 
     def __post_init__(self) -> None:
         if self.max_drop is not None and self.metric is None:
@@ -109,11 +111,13 @@ class PruneOptions(Progress, RunsOn, Solving, Kept, Fitting, Goal):
     def check(self) -> None:
         if self.ratio is not None and self.max_drop is not None:
             raise UsageError(
-                "`ratio` and `max_drop` exclude each other", why="both say how small the model gets", fix="give one"
+                "`ratio` and `max_drop` exclude each other",
+                why="both set the size of the model",
+                fix="give one of them",
             )
         for name in NEEDS_DATA:
             if getattr(self, name) not in (None, False) and self.data is None:
-                raise UsageError(f"`{name}` needs samples", why="there is no data", fix="give some with `data`")
+                raise UsageError(f"`{name}` needs samples", why="there is no data", fix="give samples with `data`")
         self._require("importance", self.criterion.needs)
         self._require("compensate", self.compensation.needs)
         self._require("rotate", "data" if self.rotate else "nothing")
@@ -122,14 +126,14 @@ class PruneOptions(Progress, RunsOn, Solving, Kept, Fitting, Goal):
         known = self.data is not None or (needs == "data" and self.knows_statistics)
         if needs != "nothing" and not known:
             given = getattr(self, name)
-            raise UsageError(f"`{name}={given}` needs samples", why="there is no data", fix="give some with `data`")
+            raise UsageError(f"`{name}={given}` needs samples", why="there is no data", fix="give samples with `data`")
 
     def require_a_goal(self) -> None:
-        """Raises UsageError where nothing says how small the model gets."""
+        """Raises UsageError if neither a ratio nor a budget is given."""
         if self.ratio is None and self.max_drop is None and not self.limits:
             limits = ", ".join(f"`max_{word}`" for word in COSTS)
             raise UsageError(
-                "nothing to prune for", why="no ratio and no budget", fix=f"give `ratio`, `max_drop` or one of {limits}"
+                "there is no goal", why="no ratio and no budget", fix=f"give `ratio`, `max_drop` or one of {limits}"
             )
 
     @property
@@ -138,12 +142,12 @@ class PruneOptions(Progress, RunsOn, Solving, Kept, Fitting, Goal):
 
     @property
     def knows_statistics(self) -> bool:
-        """Whether statistics of an earlier run can be read."""
+        """Whether the file with the statistics of an earlier run exists."""
         return self.stats_file is not None and self.stats_file.exists()
 
     @property
     def word(self) -> str:
-        """The criterion that is chosen, or what stands for it."""
+        """The word of the criterion: the given one, or the default."""
         return self.importance or (criteria.WITHOUT_DATA if self.data is None else criteria.WITH_DATA)
 
     @property
@@ -157,5 +161,5 @@ class PruneOptions(Progress, RunsOn, Solving, Kept, Fitting, Goal):
         ]
 
     def at(self, ratio: float) -> PruneOptions:
-        """For a candidate of a search."""
+        """The options for one candidate of the search for `max_drop`."""
         return replace(self, ratio=ratio, max_drop=None)

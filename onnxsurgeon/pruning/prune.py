@@ -45,7 +45,7 @@ def prune(model: Source, options: PruneOptions) -> Result:
     options.require_a_goal()
     model, data = as_model(model), options.data
     if isinstance(data, str | os.PathLike):
-        options.told("data", str(data))
+        options.announce("data", str(data))
         data = opened(data, model.ir, options)
     job = Job(model, options, data)
     if options.metric is None:
@@ -58,9 +58,9 @@ def prune(model: Source, options: PruneOptions) -> Result:
     if options.max_drop is not None:
         found = search(lambda ratio: job.result(options.at(ratio)), examiner, options)
         return found
-    options.told("score", model.path.name)
+    options.announce("score", model.path.name)
     before, result = examiner.file(model), job.result(options)
-    options.told("score", "the pruned model")
+    options.announce("score", "the pruned model")
     return replace(result, score=Scored(before, examiner.result(result)))
 
 
@@ -94,7 +94,7 @@ class Job:
     def result(self, options: PruneOptions) -> Result:
         """The model pruned as the options say, but for `max_drop`."""
         clock, model = _Clock(), self.model
-        options.told("label", model.path.name)
+        options.announce("label", model.path.name)
         labels = label(model.ir, attention=options.attention, shapes=options.shapes)
         clock("label")
         named = [
@@ -106,7 +106,7 @@ class Job:
         labels = evidence.labels
         pinned = _pinned(labels, *named)
         clock("calibrate")
-        options.told("weigh", options.word)
+        options.announce("weigh", options.word)
         values, judge = weighed(evidence, options)
         built = spaces(
             labels, values, round_to=options.round_to, min_keep=float(options.min_keep), pinned=pinned,
@@ -138,11 +138,11 @@ def _within(
     found: Result | None = None
     asked, drift = bounds, dict[str, list[float]]()
     for _ in range(ROUNDS):
-        options.told("solve", "")
+        options.announce("solve", "")
         built = with_bounds(built, asked)
         solution = solved(labels, built, before, asked, options)
         clock("solve")
-        options.told("cut", "")
+        options.announce("cut", "")
         keep = built.keep(solution.counts, labels.classes.root)
         graph = cut(labels, keep)
         after = _after(graph, solution, reserve(evidence, options))

@@ -58,7 +58,7 @@ def search(pruned: Callable[[float], Result], examiner: Examiner, options: Prune
     pruned: the candidate of a ratio. The score is taken to fall with the ratio; where it does not, a smaller one may
     exist. Raises InfeasibleError where no candidate is good enough.
     """
-    options.told("score", "the original")
+    options.announce("score", "the original")
     before = examiner.file(examiner.original)
     if not math.isfinite(before.value):
         raise UsageError(
@@ -87,17 +87,17 @@ class _Search:
 
     def good(self, ratio: float) -> bool:
         """Tries a ratio."""
-        self.options.told("try", f"candidate {len(self.trials) + 1}: ratio {ratio:.3g}")
+        self.options.announce("try", f"candidate {len(self.trials) + 1}: ratio {ratio:.3g}")
         try:
             result = self.pruned(ratio)
         except InfeasibleError:
             self.trials.append(Trial(ratio, math.inf))
             return False
-        self.options.told("score", f"candidate {len(self.trials) + 1}: ratio {ratio:.3g}")
+        self.options.announce("score", f"candidate {len(self.trials) + 1}: ratio {ratio:.3g}")
         after = self.examiner.result(result)
         drop = self.before.loss(after)
         self.trials.append(Trial(ratio, math.inf if math.isnan(drop) else drop))
-        self.options.told(
+        self.options.announce(
             "score", f"candidate {len(self.trials)}: {after.metric} {after.value:.4g}, worse by {drop:.4g}"
         )
         if self.trials[-1].drop > (self.options.max_drop or 0.0) + ROUNDING:

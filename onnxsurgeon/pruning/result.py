@@ -108,7 +108,7 @@ class Result(Shown):
         from onnxsurgeon.proof.comparison import tolerance
         from onnxsurgeon.proof.of_a_cut import prove, require, require_sound
 
-        options.told("prove", "")
+        options.announce("prove", "")
         allowed = tolerance(self.labels, options.atol, options.rtol)
         with on_disk(self.source) as original:
             result = prove(

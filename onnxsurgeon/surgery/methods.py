@@ -1,6 +1,6 @@
-"""The operations on a network. A method here is all that an operation needs: see `operation`.
+"""The operations on a network. One method here defines an operation completely: see `operation`.
 
-Nothing heavy is imported before an operation runs: `--help` shows what stands here.
+Operations import heavy modules when they run, because `--help` imports this module.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-from onnxsurgeon.edit.inits import FRESH, SPLIT, told
+from onnxsurgeon.edit.inits import FRESH, SPLIT, described
 from onnxsurgeon.options.shared import Attention
 from onnxsurgeon.surgery import readers as form
 from onnxsurgeon.surgery.operation import OPERATIONS, Takes, operation
@@ -45,7 +45,7 @@ __all__ = ["OPERATIONS", "Operations"]
 
 
 class Operations:
-    """What can be done to a network: each operation as a whole or not at all."""
+    """The operations on a network. Each one succeeds, or leaves the network as it was."""
 
     if TYPE_CHECKING:
         ir: onnx_ir.Model
@@ -63,35 +63,35 @@ class Operations:
         *widths: Annotated[str | Mapping[str, Any], Takes(form.widths, "Nodes and their new widths.")],
         keep: Annotated[
             Mapping[str, Any] | None,
-            Takes(form.positions, "Neurons that must stay, like fc:0,217,482 or fc:0-9. Repeatable."),
+            Takes(form.positions, "Channels to keep, like fc:0,217,482 or fc:0-9. Repeatable."),
         ] = None,
-        drop: Annotated[Mapping[str, Any] | None, Takes(form.positions, "Neurons that must go. Repeatable.")] = None,
+        drop: Annotated[Mapping[str, Any] | None, Takes(form.positions, "Channels to remove. Repeatable.")] = None,
         importance: Importance = "l2-norm",
-        round_to: Annotated[int, Takes(form.number(1), "The widths that are asked for become multiples of N.")] = 1,
+        round_to: Annotated[int, Takes(form.number(1), "Round the requested widths to multiples of N.")] = 1,
         max_new: Annotated[
             int | Mapping[str, int] | None,
-            Takes(form.bound, "At most N new neurons, on each axis or on a node's. Repeatable."),
+            Takes(form.bound, "Add at most N channels to each axis, or to that of a node. Repeatable."),
         ] = None,
-        relax: Annotated[bool, Takes(form.flag, "Take the nearest widths if the exact ones can't be had.")] = False,
+        relax: Annotated[bool, Takes(form.flag, "Take the nearest widths if the exact ones are impossible.")] = False,
         init: Grown = "normal",
         attention: Annotated[
-            str, Takes(form.word(get_args(Attention)), "Change whole heads, or parts of each.")
+            str, Takes(form.word(get_args(Attention)), "Change the number of heads, or their size.")
         ] = "auto",
         seed: Seed = 0,
     ) -> Resized:
-        """Change widths; what is tied to them follows, all else stays.
+        """Change the widths of layers; layers that must match follow, all others stay.
 
-          conv3=64         exactly 64 neurons        conv3=-16   16 fewer    conv3=-25%   a quarter fewer
-          conv3~64         as near as possible       conv3=+8    8 more      conv3=free   whatever is most useful
-          fc.in=512,free   what arrives at each of its inputs
+          conv3=64         exactly 64 channels       conv3=-16   16 fewer    conv3=-25%   a quarter fewer
+          conv3~64         as near as possible       conv3=+8    8 more      conv3=free   whatever is most important
+          fc.in=512,free   the widths of its inputs
           'layer1.*=-25%'  all layers that match (quote it on the shell)
 
-        All are met together, and then with the most important neurons. An output of the graph changes by its own name
-        alone. New neurons leave the function as it is.
+        All requests hold at once; among the ways to meet them, the most important channels stay. An output of the graph
+        changes only if you name it. New channels leave the function unchanged.
 
-        Raises UsageError for unknown nodes and words, InfeasibleError where the widths can't be had together.
-        In Python a mapping does, too: resize({"conv3": "-25%", "fc": 10}). Returns the widths before and after, and
-        which neurons were kept. importance may be a mapping of nodes to a number per neuron, shape (width,), or a
+        Raises UsageError for unknown nodes and words, InfeasibleError if the widths contradict each other.
+        Python also takes a mapping: resize({"conv3": "-25%", "fc": 10}). Returns the widths before and after, and
+        which channels were kept. importance may be a mapping of nodes to a number per channel, shape (width,), or a
         function of (node, width) that returns such numbers.
         """
         from onnxsurgeon.edit.growth import Growth
@@ -112,15 +112,15 @@ class Operations:
         self,
         name: Name,
         *,
-        through: Annotated[str | None, Takes(form.text, "Which of the nodes that feed it takes its place.")] = None,
+        through: Annotated[str | None, Takes(form.text, "The input node that takes its place.")] = None,
         align: Align = "auto",
         importance: Importance = "l2-norm",
         init: Grown = "normal",
         seed: Seed = 0,
     ) -> None:
-        """Take a node out: what fed it feeds its readers, made equally wide first where that is needed.
+        """Remove a node and connect its input to its readers; if their widths differ, make them equal first.
 
-        Raises UsageError where the node can't be bypassed, InfeasibleError where widths can't be made equal.
+        Raises UsageError if the node can't be bypassed, InfeasibleError if the widths can't be made equal.
         """
         from onnxsurgeon.surgery import rewire
 
@@ -144,18 +144,18 @@ class Operations:
         bias: Bias = None,
         init: Annotated[
             str | None,
-            Takes(form.word(FRESH), f"What the weights start as: {told(*FRESH)}.", unless="identity"),
+            Takes(form.word(FRESH), f"Initial weights: {described(*FRESH)}.", unless="identity"),
         ] = None,
         readers: Annotated[
             str | Sequence[str] | None,
-            Takes(form.texts, "Only in front of this node. Repeatable.", "READER", "for", unless="all"),
+            Takes(form.texts, "Insert only before this reader. Repeatable.", "READER", "for", unless="all"),
         ] = None,
         name: Annotated[str | None, Takes(form.text, "The name of the new node.")] = None,
         seed: Seed = 0,
     ) -> Node:
-        """Put a fresh node behind another; as wide as that.
+        """Insert a new node after another, with the same width.
 
-        Raises UsageError where it does not fit there.
+        Raises UsageError if it does not fit there.
         In Python, op may also be a block like osg.Conv(kernel=5). Returns the new node.
         """
         from onnxsurgeon.surgery.insert import insert
@@ -176,18 +176,18 @@ class Operations:
         target: Annotated[str, Takes(form.text, "A node that adds or concatenates.", "TO", "to")],
         *,
         position: Annotated[
-            int | None, Takes(form.number(0), "Which of its inputs, from 0.", unless="the last")
+            int | None, Takes(form.number(0), "Position among its inputs, from 0.", unless="the last")
         ] = None,
         align: Align = "auto",
         importance: Importance = "l2-norm",
         init: Grown = "normal",
         seed: Seed = 0,
     ) -> None:
-        """Feed a node into one that adds or concatenates.
+        """Connect a node to one that adds or concatenates.
 
-        What reads a longer concatenation multiplies what is new by zero: the function stays.
+        Readers of a longer concatenation get zero weights for its new channels, so the function stays.
 
-        Raises UsageError where the node takes no further input, InfeasibleError where widths can't be made equal.
+        Raises UsageError if the node takes no further input, InfeasibleError if the widths can't be made equal.
         """
         from onnxsurgeon.surgery import rewire
 
@@ -203,9 +203,9 @@ class Operations:
         source: From,
         target: Annotated[str, Takes(form.text, "The node that loses this input.", "TO", "to")],
     ) -> None:
-        """Take an input from a node that adds or concatenates; what nothing reads any more goes, too.
+        """Remove an input of a node that adds or concatenates, and all nodes that nothing reads then.
 
-        Raises UsageError where the one does not feed the other, or the other does not add or concatenate.
+        Raises UsageError if the first node does not feed the second, or the second does not add or concatenate.
         """
         from onnxsurgeon.surgery import rewire
 
@@ -219,13 +219,13 @@ class Operations:
     def kernel(
         self,
         name: Annotated[str, Takes(form.text, "A Conv or ConvTranspose.")],
-        size: Annotated[int | str | Sequence[int], Takes(form.kernel, "Its new size, like 3 or 3x5.")],
+        size: Annotated[int | str | Sequence[int], Takes(form.kernel, "The new kernel size, like 3 or 3x5.")],
     ) -> None:
-        """Change the kernel of a convolution; pads follow, so that the output's size stays.
+        """Change the kernel size of a convolution, and its padding, so that the output's shape stays.
 
-        What is new is zero: the function stays. What goes is farthest from the centre, on the side that weighs less.
+        New weights are zero, so the function stays. A smaller kernel loses the outer weights with the smaller norm.
 
-        Raises UsageError where the node is not a convolution with constant weights, or has other axes.
+        Raises UsageError if the node is not a convolution with constant weights, or has other axes.
         """
         from onnxsurgeon.surgery.kernel import kernel
 
@@ -238,15 +238,15 @@ class Operations:
     )
     def activation(
         self,
-        name: Annotated[str, Takes(form.text, "An activation.")],
+        name: Annotated[str, Takes(form.text, "The activation to replace.")],
         kind: Annotated[
             str,
             Takes(form.word(activations, "KIND"), "Relu, Relu6, LeakyRelu, Silu, Gelu, Mish, Tanh, ..."),
         ],
     ) -> None:
-        """Put another activation in the place of one.
+        """Replace an activation by another one.
 
-        Raises UsageError where the node is not an activation.
+        Raises UsageError if the node is not an activation.
         """
         from onnxsurgeon.surgery.insert import activation
 
@@ -259,7 +259,7 @@ class Operations:
     )
     def replace(
         self,
-        name: Annotated[str, Takes(form.text, "The node whose place it takes.")],
+        name: Annotated[str, Takes(form.text, "The node to replace.")],
         op: Annotated[
             str | Block | Separable,
             Takes(
@@ -277,15 +277,15 @@ class Operations:
             str | None,
             Takes(
                 form.word(tuple(dict.fromkeys((*FRESH, *SPLIT)))),
-                f"What the weights start as: {told(*dict.fromkeys((*FRESH, *SPLIT)))}.",
-                unless="he; of Separable closest",
+                f"Initial weights: {described(*dict.fromkeys((*FRESH, *SPLIT)))}.",
+                unless="he; closest for Separable",
             ),
         ] = None,
         seed: Seed = 0,
     ) -> None:
-        """Put a fresh node in the place of one; its output must have the same shape.
+        """Replace a node by a new one whose output has the same shape.
 
-        Raises UsageError where the node can't be replaced, InfeasibleError where the shapes differ.
+        Raises UsageError if the node can't be replaced, InfeasibleError if the shapes differ.
         """
         from onnxsurgeon.surgery import insert
         from onnxsurgeon.surgery.blocks import Separable
@@ -313,16 +313,16 @@ class Operations:
             str | None,
             Takes(form.text, "The value or node where it ends.", "VALUE", unless="its only output"),
         ] = None,
-        prefix: Annotated[str, Takes(form.text, "What its nodes' names begin with.", "TEXT")] = "spliced.",
+        prefix: Annotated[str, Takes(form.text, "Prefix for the names of its nodes.", "TEXT")] = "spliced.",
         align: Align = "auto",
         importance: Importance = "l2-norm",
         init: Grown = "normal",
         seed: Seed = 0,
     ) -> None:
-        """Put a sub-graph of another model between a node and all that reads it.
+        """Insert a sub-graph of another model between a node and its readers.
 
-        Raises UsageError where it does not fit there, InfeasibleError where widths can't be made equal.
-        In Python, other is a path, an onnx.ModelProto or a model of ours.
+        Raises UsageError if it does not fit there, InfeasibleError if the widths can't be made equal.
+        In Python, other is a path, an onnx.ModelProto or a model of onnxsurgeon.
         """
         from onnxsurgeon.model.model import as_model
         from onnxsurgeon.surgery.splice import splice

@@ -212,7 +212,7 @@ class Network(Operations, Model):
             if options.proof:
                 found = self.prove(
                     device=options.device, atol=options.atol, rtol=options.rtol, seed=options.seed,
-                    progress=options.told,
+                    progress=options.announce,
                 )  # fmt: skip
             file.write(self.ir)
         return found

@@ -1,11 +1,11 @@
-"""What several operations take, described once."""
+"""Parameters that several operations share, described once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from onnxsurgeon.edit.inits import GROWN, told
+from onnxsurgeon.edit.inits import GROWN, described
 from onnxsurgeon.importance.criteria import help_text
 from onnxsurgeon.surgery import readers
 from onnxsurgeon.surgery.operation import Takes
@@ -47,26 +47,26 @@ Importance = Annotated[
     str | Mapping[str, Any] | Callable[[str, int], Any],
     Takes(readers.importance, help_text(data=False), objects=True),
 ]
-Grown = Annotated[str, Takes(readers.word(GROWN), f"What new neurons start as: {told(*GROWN)}.")]
+Grown = Annotated[str, Takes(readers.word(GROWN), f"Weights of new channels: {described(*GROWN)}.")]
 Align = Annotated[
     str,
     Takes(
         readers.word(("auto", "grow", "shrink", "both")),
-        "Where widths differ: grow the smaller, shrink the larger, or both; auto takes the first that can be.",
+        "If widths differ: grow the smaller, shrink the larger, or both; auto takes the first that works.",
     ),
 ]
-Seed = Annotated[int, Takes(readers.number(0), "Of what is drawn.", shared=True)]
-After = Annotated[str, Takes(readers.text, "The node, or input of the graph, to stand behind.")]
+Seed = Annotated[int, Takes(readers.number(0), "Random seed.", shared=True)]
+After = Annotated[str, Takes(readers.text, "The node or graph input to put it after.")]
 Kernel = Annotated[
-    int | str | Sequence[int] | None, Takes(readers.kernel, "Kernel size of a Conv or pooling.", unless="3")
+    int | str | Sequence[int] | None, Takes(readers.kernel, "Kernel size of a Conv or a pooling.", unless="3")
 ]
 Groups = Annotated[int | None, Takes(readers.number(1), "Groups of a Conv.", unless="1")]
 Bias = Annotated[bool | None, Takes(readers.flag, "Whether a Conv or Linear has a bias.", off="Leave the bias out.")]
-From = Annotated[str, Takes(readers.text, "The node, or input of the graph, that feeds the other.", "FROM", "from")]
+From = Annotated[str, Takes(readers.text, "The node or graph input that feeds the other node.", "FROM", "from")]
 
 
 def choices(align: str, importance: Any, init: str, seed: int) -> Choices:
-    """How widths are made equal."""
+    """The choices that make widths equal."""
     from onnxsurgeon.edit.growth import Growth
     from onnxsurgeon.surgery.rewire import Choices
 

@@ -37,7 +37,7 @@ def test_each_command_shows_panels_and_two_examples(command: str, run: Run) -> N
 
 
 def test_an_option_is_whole_at_the_start_of_a_text(run: Run) -> None:
-    assert re.search(r"^  --mirror +--data are", run("prune", "--help").stdout, re.MULTILINE)
+    assert re.search(r"^  --mirror +--data holds", run("prune", "--help").stdout, re.MULTILINE)
 
 
 def test_the_top_lists_each_command_and_exit_code(run: Run) -> None:

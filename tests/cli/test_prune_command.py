@@ -103,7 +103,7 @@ def test_external_data_lies_beside_the_model(run: Run, folder: Path) -> None:
     [
         (("prune",), "MODEL"),
         (("frobnicate",), "frobnicate"),
-        (("prune", "net.onnx"), "nothing to prune for"),
+        (("prune", "net.onnx"), "there is no goal"),
         ((*PRUNE, "--rato", "1"), "--rato"),
         (("prune", "net.onnx", "--ratio", "much"), "--ratio"),
         (("prune", "net.onnx", "--ratio", "1.5"), "--ratio"),

@@ -175,8 +175,8 @@ def test_people_see_a_row_each(folder: Path) -> None:
         (("zoo/*.onnx",), "--output-dir"),
         (("zoo/*.onnx", "--output-dir", "out", "-o", "x.onnx"), "exclude each other"),
         (("zoo/*.onxn", "--output-dir", "out"), "matches no file"),
-        (("zoo/*.onnx", "--output-dir", "zoo"), "zoo/plain.onnx is a model of this command"),
-        (("zoo/*.onnx", "--output-dir", "zoo/xor.onnx"), "no folder"),
+        (("zoo/*.onnx", "--output-dir", "zoo"), "zoo/plain.onnx would be replaced"),
+        (("zoo/*.onnx", "--output-dir", "zoo/xor.onnx"), "is not a folder"),
         (("zoo/*.onnx", "--output-dir", "out", "--report", "zoo/xor.onnx"), "--report"),
         (("zoo/*.onnx", "--output-dir", "out", "--max-size", "5X"), "5X"),
         (("zoo/xor.onnx", "--jobs", "2"), "--output-dir"),
@@ -202,7 +202,7 @@ def test_outputs_are_flat_unless_names_clash(folder: Path) -> None:
     assert targets("a/**/*.onnx") == ["out/b/x.onnx", "out/b/y.onnx", "out/x.onnx"]
     assert {Path(t).parts[1] for t in targets("**/*.onnx")} == {"a", "c", "zoo"}, "not out/ itself, nothing hidden"
     assert tasks([Path("out/*.onnx")], None, Path("out/more")) == [Task(Path("out/x.onnx"), Path("out/more/x.onnx"))]
-    with pytest.raises(UsageError, match="is a model of this command"):
+    with pytest.raises(UsageError, match="would be replaced, but it is one of the models"):
         tasks(
             [Path("x.onnx"), Path("out/x.onnx")], None, Path("out")
         )  # as a shell expands **/*.onnx when it is run again

@@ -53,7 +53,7 @@ def test_human_units_are_taken_in_python_too() -> None:
         ({"metric": "top1"}, "`metric` needs samples"),
         ({"device": "tpu"}, "known: auto, cuda, cpu"),
         ({"ratio": 0.1, "max_drop": 0.1, "data": "x.npz"}, "exclude each other"),
-        ({}, "nothing to prune for"),
+        ({}, "there is no goal"),
     ],
     ids=str,
 )
