@@ -6,7 +6,7 @@ so small integers and all that is computed from a Shape have values; other tenso
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import zip_longest
 from math import prod
 from typing import Any, NamedTuple
@@ -21,9 +21,10 @@ from onnxsurgeon.ops.nodes import attributes, constant, domain_of, is_constant, 
 from onnxsurgeon.ops.registry import Flow
 from onnxsurgeon.ops.shape_inference import Refused, ShapeRule, inferred
 from onnxsurgeon.ops.size_arrays import key_of, static
-from onnxsurgeon.ops.size_expressions import is_static
+from onnxsurgeon.ops.size_expressions import Number, is_static
 
 LARGEST_VALUE = 4096  # elements of the largest integer tensor whose value is kept
+PICKED = (11, 13)  # sizes that stand for those that depend on data, at the two samples
 INDEX_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
 
 Facts = dict[ir.Value, Fact]
@@ -49,6 +50,7 @@ class Evaluator:
         self.versions = {domain or "": v for domain, v in model.opset_imports.items()}
         self.versions.setdefault("", self.versions.get("ai.onnx", 1))
         self._inferred: dict[Any, list[Fact]] = {}
+        self.picked: Callable[[], Number] = lambda: PICKED[0]  # a size that depends on data
         self._nodes: dict[ir.Node, NodeInfo] = {}
         self._constants: Facts = {}
 
@@ -84,8 +86,12 @@ class Evaluator:
     def forget(self, value: ir.Value) -> None:
         self._constants.pop(value, None)
 
-    def run(self, sizes: Sizes) -> Facts:
-        """Facts about all values of the main graph and its subgraphs, with dynamic dims set to `sizes`."""
+    def run(self, sizes: Sizes, picked: int = PICKED[0]) -> Facts:
+        """Facts about all values of the main graph and its subgraphs, with dynamic dims set to `sizes`.
+
+        picked: a size for each dim that depends on data.
+        """
+        self.picked = lambda: picked
         facts = self.input_facts(self.model, sizes)
         self.evaluate(self.model.graph, facts)
         return facts
@@ -211,13 +217,15 @@ class Evaluator:
             return [Fact()] * count
         values = tuple(None if f is None or f.value is None else f.value.tobytes() for f in inputs)
         types = tuple(None if f is None else (f.dtype, key_of(f.shape)) for f in inputs)
-        memo = (*key, described.comparable, types, values, count)
-        if memo not in self._inferred:
+        memo, picks = (*key, described.comparable, types, values, count), operator is not None and operator.counts
+        if picks or memo not in self._inferred:
             given = [None if f is None else (f.dtype, f.shape or (), f.value) for f in inputs]
             protos = [
                 ir.serde.serialize_attribute(a) for name, a in node.attributes.items() if name in definition.attributes
             ]
-            self._inferred[memo] = [Fact(*f) for f in inferred(definition, protos, given, count, self.versions)]
+            unknown = self.picked if picks else None
+            found = inferred(definition, protos, given, count, self.versions, unknown)
+            self._inferred[memo] = [Fact(*f) for f in found]
         return self._inferred[memo]
 
     def _ruled(self, rule: ShapeRule, described: NodeInfo, inputs: list[Fact | None], count: int) -> list[Fact] | None:

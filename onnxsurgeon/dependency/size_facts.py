@@ -7,31 +7,40 @@ tell a size, nothing is known of it, so it is not static. Whether two samples ag
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array
-from onnxsurgeon.dependency.facts import UNKNOWN, Evaluator, Facts, NodeInfo, Sizes
+from onnxsurgeon.dependency.facts import PICKED, UNKNOWN, Evaluator, Facts, NodeInfo, Sizes
 from onnxsurgeon.ops.call import Fact, SizeCall, ValueCall
 from onnxsurgeon.ops.nodes import is_constant
 from onnxsurgeon.ops.size_arrays import is_symbolic, unknown
 from onnxsurgeon.ops.size_expressions import Size, opaque, symbol
 
+# what numpy and Python raise where a rule for numbers meets an expression
+UNCOMPUTABLE = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 AllFacts = tuple[Facts, Facts, Facts]  # at two samples of the dynamic dims, and as expressions over these
 
 
 def all_facts(evaluator: Evaluator, first: Sizes, second: Sizes) -> AllFacts:
     """The facts of a model. Raises ValueError if it does not accept one of the samples."""
+    others = evaluator.run(second, PICKED[1])
     numbers = evaluator.run(first)
-    return numbers, evaluator.run(second), SizeEvaluator(evaluator, numbers).run({})
+    evaluated = SizeEvaluator(evaluator, numbers)
+    facts = evaluated.input_facts(evaluator.model, {})
+    evaluated.evaluate(evaluator.model.graph, facts)
+    return numbers, others, facts
 
 
 def visit(node: ir.Node, evaluator: Evaluator, facts: AllFacts) -> None:
     """Add the facts of the node's outputs to `facts`."""
-    for numbers in facts[:2]:
+    for numbers, picked in zip(facts[:2], PICKED, strict=True):
+        evaluator.picked = partial(int, picked)
         evaluator.visit(node, numbers)
+    evaluator.picked = partial(int, PICKED[0])
     SizeEvaluator(evaluator, facts[0]).visit(node, facts[2])
 
 
@@ -41,6 +50,7 @@ class SizeEvaluator(Evaluator):
     def __init__(self, evaluator: Evaluator, numbers: Facts) -> None:
         super().__init__(evaluator.model)
         self._nodes, self._constants, self.numbers = evaluator._nodes, evaluator._constants, numbers
+        self.picked = partial(opaque, 0)
 
     def input_fact(self, value: ir.Value, sizes: Sizes) -> Fact:
         """Each dynamic dim of each input is a symbol of its own: names are not always used for one size only."""
@@ -61,7 +71,7 @@ class SizeEvaluator(Evaluator):
         outputs: Sequence[Fact] = numbers
         if info.bodies:
             outputs = self._through_bodies(node, info, inputs, facts)
-        elif any(_depends(fact) for fact in inputs):
+        elif any(_depends(fact) for fact in inputs) or (info.operator is not None and info.operator.counts):
             outputs = self._expressed(node, info, inputs)
         for k, (value, number) in enumerate(zip(node.outputs, numbers, strict=True)):
             facts[value] = _reconciled(outputs[k] if k < len(outputs) else UNKNOWN, number)
@@ -69,14 +79,7 @@ class SizeEvaluator(Evaluator):
     def _through_bodies(self, node: ir.Node, info: NodeInfo, inputs: list[Fact | None], facts: Facts) -> Sequence[Fact]:
         try:
             return self._visit_bodies(node, info, inputs, facts)
-        except (
-            ArithmeticError,
-            AttributeError,
-            IndexError,
-            KeyError,
-            TypeError,
-            ValueError,
-        ):  # expressions for numbers
+        except UNCOMPUTABLE:
             for body in info.bodies.values():
                 for value in body.inputs:
                     facts[value] = _reconciled(UNKNOWN, self.numbers.get(value, UNKNOWN))
@@ -114,7 +117,7 @@ class SizeEvaluator(Evaluator):
         assert info.operator.sizes is not None
         try:
             return info.operator.sizes(SizeCall(info.attributes, values, 1, shapes))
-        except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError):
+        except UNCOMPUTABLE:
             return None
 
 

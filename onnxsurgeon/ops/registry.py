@@ -106,6 +106,7 @@ class Operator:
     from_shape: Callable[[Mapping[str, Any], Shape], Array] | None = None  # the output, from the first input's shape
     spells: Mapping[str, Any] = field(default_factory=dict)  # of Constant: attributes that hold numbers -> their type
     flow: Flow | None = None
+    counts: bool = False  # how long its output is depends on data: how many elements it picks
     inferred: int | None = None  # the input in which -1 stands for a size that the operator works out
     # It only reorders the elements of its first input, takes part of them, or joins those of all inputs.
     moves: Moves = "no"

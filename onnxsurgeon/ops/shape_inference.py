@@ -76,10 +76,12 @@ def inferred(
     inputs: Sequence[tuple[int, Shape, Array | None] | None],
     count: int,
     versions: Mapping[str, int],
+    unknown: Callable[[], Number] | None = None,
 ) -> list[tuple[int, Shape | None]]:
     """The element types and shapes of `count` outputs, as onnx infers them for one operator; (0, None) where it can't.
 
-    inputs: element type, shape and, where it is known, the value of each.
+    inputs: element type, shape and, where it is known, the value of each. unknown: what stands for a size that
+    depends on data; None: then the shape is unknown.
     """
     names = ["" if given is None else f"i{k}" for k, given in enumerate(inputs)]
     outputs = [f"o{k}" for k in range(count)]
@@ -97,7 +99,7 @@ def inferred(
         result = onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=imports)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         return [(0, None)] * count
-    return [_read_type(result.get(name), symbols) for name in outputs]
+    return [_read_type(result.get(name), symbols, unknown) for name in outputs]
 
 
 def _named(size: Number, symbols: dict[str, Size]) -> Any:
@@ -109,13 +111,17 @@ def _named(size: Number, symbols: dict[str, Size]) -> Any:
     return name
 
 
-def _read_type(proto: onnx.TypeProto | None, symbols: Mapping[str, Size]) -> tuple[int, Any]:
+def _read_type(
+    proto: onnx.TypeProto | None, symbols: Mapping[str, Size], unknown: Callable[[], Number] | None
+) -> tuple[int, Any]:
     if proto is None or not proto.HasField("tensor_type"):
         return 0, None
     tensor = proto.tensor_type
     known = all(d.HasField("dim_value") for d in tensor.shape.dim)
-    if not tensor.HasField("shape") or not (known or symbols):
+    if not tensor.HasField("shape") or not (known or symbols or unknown):
         return tensor.elem_type, None
+    other = unknown or (lambda: opaque(0))
     return tensor.elem_type, tuple(
-        d.dim_value if d.HasField("dim_value") else symbols.get(d.dim_param, opaque(0)) for d in tensor.shape.dim
+        d.dim_value if d.HasField("dim_value") else symbols[d.dim_param] if d.dim_param in symbols else other()
+        for d in tensor.shape.dim
     )

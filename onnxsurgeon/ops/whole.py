@@ -29,8 +29,10 @@ def _nonzero(call: ValueCall) -> Array:
     return np.asarray(np.nonzero(call.inputs[0]), np.int64)
 
 
+COUNTS = ("Compress", "NonMaxSuppression", "NonZero", "Unique")
+
 for _name, _why in WHOLE.items():
-    add(_name, frozen(_why), value=_nonzero if _name == "NonZero" else None)
+    add(_name, frozen(_why), value=_nonzero if _name == "NonZero" else None, counts=_name in COUNTS)
 
 
 # What onnxruntime writes for the processor that it runs on: weights in blocks of as many channels as that takes at

@@ -35,7 +35,7 @@ def test_an_empty_edit_changes_no_byte(path: Path, tmp_path: Path) -> None:
 @each
 @pytest.mark.parametrize("free", ["auto", "heads"])
 def test_a_random_cut_computes_what_its_reference_does(path: Path, free: str, tmp_path: Path) -> None:
-    labels = label(read(path), free=free)  # type: ignore[arg-type]
+    labels = label(read(path), attention=free)  # type: ignore[arg-type]
     for seed, share in enumerate((0.2, 0.6)):
         keep = random_selection(labels, share, seed)
         target = tmp_path / f"cut{seed}.onnx"
