@@ -63,7 +63,8 @@ class Crew:
             found = _failed(task, _death(child.returncode, errors))
             for draft in task.target.parent.glob(f".onnxsurgeon-{child.pid}-*"):
                 shutil.rmtree(draft, ignore_errors=True)
-        return {**found, "seconds": found.get("seconds") or {"total": time.perf_counter() - began}}, errors
+        spent = found.get("seconds") or {"total": time.perf_counter() - began}
+        return {**_row(task), **found, "seconds": spent}, errors  # a request that was refused names no model
 
     def stop(self) -> None:
         with self.lock:
@@ -85,9 +86,12 @@ def _parsed(text: str) -> report.Report:
     return {}
 
 
+def _row(task: Task) -> report.Report:
+    return {**report.head("prune"), "model": str(task.model), "output": str(task.target)}
+
+
 def _failed(task: Task, error: SurgeonError) -> report.Report:
-    row = {**report.head("prune"), "model": str(task.model), "output": str(task.target)}
-    return {**row, **report.failure(error, error.exit_code)}
+    return {**_row(task), **report.failure(error, error.exit_code)}
 
 
 def _death(code: int, errors: str) -> SurgeonError:

@@ -124,6 +124,17 @@ def test_a_process_without_a_report_is_an_internal_error(folder: Path, monkeypat
     assert row["what"] == "its process ended early, with exit code 0"
 
 
+def test_a_process_that_refuses_its_options_is_a_row_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = json.dumps({"exit_code": 2, "status": "error", "what": "--ratio is 3", "why": "wanted: less", "fix": ""})
+    monkeypatch.setattr(sys, "executable", str(stub(folder / "python", f"echo '{said}'; exit 2")))
+    result = prune("zoo/*.onnx", *CUT, "--json", code=2)
+    rows = json.loads(result.stdout)["models"]
+    assert [(row["model"], row["output"]) for row in rows] == [
+        ("zoo/plain.onnx", "out/plain.onnx"), ("zoo/xor.onnx", "out/xor.onnx"),
+    ]  # fmt: skip
+    assert "zoo/xor.onnx: --ratio is 3; wanted: less" in result.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_ends_all_and_leaves_nothing(number: signal.Signals, folder: Path) -> None:
     work = "import pathlib, signal, tempfile, time; signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
