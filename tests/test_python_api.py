@@ -102,7 +102,7 @@ def test_every_function_takes_every_model(source: str, tmp_path: Path) -> None:
 
 
 def test_what_is_not_a_model_is_refused() -> None:
-    with pytest.raises(UsageError, match="a list is not a model"):
+    with pytest.raises(UsageError, match="list is not a kind of model"):
         osg.load([])  # type: ignore[arg-type]
 
 
@@ -157,6 +157,9 @@ WRONG = {
     "`init` 'hee'.*did you mean he": lambda n: n.resize("conv2=+1", init="hee"),
     "`op` 'Reelu'.*did you mean": lambda n: n.insert("Reelu", after="conv1"),
     "`importance` 'l2norm'.*did you mean l2-norm": lambda n: n.resize("conv2=8", importance="l2norm"),
+    "`importance` 'l3'.*did you mean l2": lambda n: n.resize("conv2=8", importance="l3"),
+    "`name` 'conv2' is taken": lambda n: n.insert("Relu", after="conv1", name="conv2"),
+    "too wide.*10,000,000": lambda n: n.resize("conv2=99999999999"),
     "`round_to` '0'": lambda n: n.resize("conv2=8", round_to=0),
     "`kind` 'Silo'.*did you mean Silu": lambda n: n.activation("relu1", "Silo"),
     "`keep` of conv2 'x'": lambda n: n.resize("conv2=8", keep={"conv2": "x"}),
@@ -191,3 +194,9 @@ def test_what_new_weights_start_as_is_used(word: str) -> None:
 def test_every_home_is_a_module() -> None:
     for name, home in osg._HOMES.items():
         assert hasattr(importlib.import_module(home), name)
+
+
+def test_a_network_of_edited_weights_is_shown_by_onnx_ir_too() -> None:
+    network = osg.load(PLAIN)
+    network.resize("conv1=5")
+    assert len(repr(network.ir)) < 20_000

@@ -65,6 +65,9 @@ class EditedWeight(ir.LazyTensor):
         super().__init__(self._gather, dtype=base.dtype, shape=ir.Shape(shape), name=name or base.name)
         self.base, self.recipe = base, recipe
 
+    def __repr__(self) -> str:  # that of a LazyTensor shows its function, which is bound to this very object
+        return f"{self._repr_base()}(base={self.base.name!r}, name={self.name!r})"
+
     def _gather(self) -> ir.TensorProtocol:
         array: Any = self.base.numpy()
         before = array.shape
