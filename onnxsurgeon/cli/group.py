@@ -18,8 +18,9 @@ from typer.core import TyperCommand, TyperGroup
 
 from onnxsurgeon.cli.answer import INTERRUPTED, Answer
 from onnxsurgeon.cli.log import LOG
-from onnxsurgeon.cli.suggest import CHOICES, COMMANDS, OPTIONS, misplaced, nearest
+from onnxsurgeon.cli.suggest import COMMANDS, OPTIONS, misplaced, nearest
 from onnxsurgeon.errors import SurgeonError, UsageError
+from onnxsurgeon.options.parsing import CHOICES
 from onnxsurgeon.options.record import PANELS, RUN
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 10_000}  # as wide as the terminal

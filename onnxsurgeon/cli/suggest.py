@@ -73,7 +73,6 @@ COMMANDS = {
     "splice": "graft paste merge embed",
     "edit": "recipe apply run script",
 }
-CHOICES = {"cuda": "gpu nvidia", "cpu": "host", "macs": "flops", "heads": "head"}  # values of options
 # values that belong to another option
 VALUES = {
     "--metric": {word: f"--cost {word}" for word in ("params", "macs", "size", "flops")},

@@ -50,6 +50,10 @@ def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[Samples]:
                 why=f"the inputs are {', '.join(f'{v.name} {v.shape}' for v in model.graph.inputs)}",
                 fix="name an input and give all its dims",
             )
+        if shape[:1] == (0,):
+            raise UsageError(
+                f"`input_shape` gives {name} no samples", why="its first dim is 0", fix="make it 1 or more"
+            )
     pinned = {symbol: given[name][axis] for name, axis, symbol, _ in dims if name in given}
     for choice in SIZES if dims else SIZES[:1]:
         yield _sample(dims, choice, pinned, 0), _sample(dims, choice, pinned, 1), _sample(dims, choice, pinned, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
 import onnx_ir as ir
@@ -21,14 +21,19 @@ def matching(labels: Labels, patterns: Sequence[str], option: str) -> list[ir.No
         exact = {pattern, *(f"{pattern}.{part}" for part in range(MOST))}  # parts of a node that a rewrite split
         hits = [n for n, name in names.items() if name in exact or fnmatch.fnmatchcase(name, pattern)]
         if not hits:
-            near = get_close_matches(pattern, names.values(), n=3)
-            raise UsageError(
-                f"{option} {pattern!r} matches no node",
-                why=f"nearest names: {', '.join(near)}" if near else f"none of {len(names)} nodes has a similar name",
-                fix="see the names with onnxsurgeon inspect -v",
-            )
+            raise unknown(f"{option} {pattern!r} matches no node", pattern, names.values())
         matches += hits
     return matches
+
+
+def unknown(what: str, name: str, known: Collection[str]) -> UsageError:
+    """The error for a name that nothing has."""
+    near = get_close_matches(name, known, n=3)
+    return UsageError(
+        what,
+        why=f"nearest names: {', '.join(near)}" if near else f"none of {len(known)} names is similar",
+        fix="see the names with onnxsurgeon inspect -v",
+    )
 
 
 def name_of(node: ir.Node) -> str:

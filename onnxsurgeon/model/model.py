@@ -82,7 +82,7 @@ def as_model(source: Source) -> Model:
     if isinstance(model, Model):
         return model
     raise UsageError(
-        f"a {type(source).__name__} is not a model",
+        f"{type(source).__name__} is not a kind of model",
         why="wanted: a path, an onnx.ModelProto, or a Model, Network or Result of onnxsurgeon",
         fix="give one of these",
     )

@@ -14,15 +14,24 @@ from onnxsurgeon import units
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.options.record import Reader
 
+# values of options by what others call them
+CHOICES = {"cuda": "gpu nvidia", "cpu": "host", "macs": "flops", "heads": "head", "top1": "accuracy acc"}
+
+
+def near(word: object, known: Iterable[str]) -> str:
+    """Words for the fix of an error: those of `known` that `word` may mean, by meaning, then by spelling."""
+    names, text = list(known), str(word)
+    meant = [name for name in names if text.lower() in (name.lower(), *CHOICES.get(name, "").split())]
+    begun = [name for name in names if len(text) > 1 and name.startswith(text)]
+    found = meant or begun or get_close_matches(text, names, 3) or get_close_matches(text, names, 1, 0.5)
+    return f"did you mean {' or '.join(found)}?" if found else ""
+
 
 def unknown(word: object, known: Iterable[str], name: str) -> UsageError:
     """The error for a word that an option does not know: it names all that it does, and the nearest."""
     known = list(known)
-    near = get_close_matches(str(word), known, n=1, cutoff=0.5)
-    return UsageError(
-        f"`{name}` {word!r} is not known", why=f"known: {', '.join(known)}",
-        fix=f"did you mean {near[0]}?" if near else "choose one of these",
-    )  # fmt: skip
+    fix = near(word, known) or "choose one of these"
+    return UsageError(f"`{name}` {word!r} is not known", why=f"known: {', '.join(known)}", fix=fix)
 
 
 def word_of(known: Callable[[], Iterable[str]]) -> Reader:
@@ -90,11 +99,24 @@ def amount(*, of_bytes: bool = False, least: float = 0.0) -> Reader:
 
 def texts(value: Any, name: str) -> tuple[str, ...]:
     """Several texts; one alone is a list of one."""
-    return (value,) if isinstance(value, str) else tuple(value)
+    found = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+    if not all(isinstance(text, str) for text in found):
+        raise UsageError(f"`{name}` is {value!r}", why="wanted: a text, or a list of texts", fix=f"change `{name}`")
+    return found
 
 
 def path(value: Any, name: str) -> Path:
     return Path(os.fspath(value))
+
+
+def data_or_path(value: Any, name: str) -> Any:
+    """A path or `module:function` as a text, or opened samples as they are."""
+    if not isinstance(value, str | os.PathLike) and not hasattr(value, "batches"):
+        raise UsageError(
+            f"`{name}` is {value!r}", why="wanted: a path, module:function or opened data",
+            fix="write arrays to an .npz file, or give a function that yields them",
+        )  # fmt: skip
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def shapes(value: Any, name: str) -> dict[str, tuple[int, ...]]:

@@ -15,7 +15,7 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.evaluation import metrics
 from onnxsurgeon.importance import criteria
 from onnxsurgeon.importance.criteria import Criterion, criterion
-from onnxsurgeon.options.parsing import amount, at_least, path, positive_or_zero, share, texts, word_of
+from onnxsurgeon.options.parsing import amount, at_least, data_or_path, path, positive_or_zero, share, texts, word_of
 from onnxsurgeon.options.record import DATA, REMOVE, RUN, STAY, Options, option
 from onnxsurgeon.options.shared import OF_DATA, SPEC, Needs, OfAttention, OfData, Progress, RunsOn
 
@@ -49,10 +49,7 @@ class Fitting(OfData):
         words=lambda: criteria.words(data=True), read=criteria.reader(data=True),
         shown=f"{criteria.WITH_DATA} with `data`, else {criteria.WITHOUT_DATA}",
     )  # fmt: skip
-    data: str | os.PathLike[str] | Samples | None = option(
-        None, OF_DATA, panel=DATA, metavar=SPEC,
-        read=lambda value, name: os.fspath(value) if isinstance(value, os.PathLike) else value,
-    )  # fmt: skip
+    data: str | os.PathLike[str] | Samples | None = option(None, OF_DATA, panel=DATA, metavar=SPEC, read=data_or_path)
     compensate: str | None = option(
         None, "How to refit the layers that read cut channels. All but distillation are closed form; distillation adds"
         " gradient steps towards the original's outputs: no labels, but minutes.",
@@ -118,6 +115,7 @@ class PruneOptions(Progress, RunsOn, Solving, Kept, Fitting, Goal):
         for name in NEEDS_DATA:
             if getattr(self, name) not in (None, False) and self.data is None:
                 raise UsageError(f"`{name}` needs samples", why="there is no data", fix="give samples with `data`")
+        self._require("stats", "nothing" if self.stats is None else "data")
         self._require("importance", self.criterion.needs)
         self._require("compensate", self.compensation.needs)
         self._require("rotate", "data" if self.rotate else "nothing")

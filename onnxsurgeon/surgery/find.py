@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from difflib import get_close_matches
-
 import onnx_ir as ir
 
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.dependency.names import name_of, result_of
+from onnxsurgeon.dependency.names import name_of, result_of, unknown
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.ops.size_expressions import is_static
@@ -20,7 +17,7 @@ def find(model: ir.Model, name: str) -> ir.Node:
     for node in model.graph:
         named.setdefault(name_of(node), node)
     if name not in named:
-        raise unknown("node", name, named)
+        raise unknown(f"there is no node {name!r}", name, named)
     return named[name]
 
 
@@ -39,16 +36,6 @@ def value_called(model: ir.Model, name: str | None) -> ir.Value:
         if value.name == name:
             return value
     raise UsageError(f"there is no value {name!r}", fix="see the names with onnxsurgeon inspect -v")
-
-
-def unknown(kind: str, name: str, known: Collection[str]) -> UsageError:
-    """The error for a name that nothing of this kind has."""
-    near = get_close_matches(name, known, n=3)
-    return UsageError(
-        f"there is no {kind} {name!r}",
-        why=f"nearest names: {', '.join(near)}" if near else f"{len(known)} names, none like it",
-        fix="see the names with onnxsurgeon inspect -v",
-    )
 
 
 def dynamic_axes(labels: Labels, value: ir.Value) -> list[bool] | None:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 from onnxsurgeon.errors import SurgeonError, UsageError
+from onnxsurgeon.options.parsing import near
 from onnxsurgeon.options.record import Option, Options
-from onnxsurgeon.surgery.readers import Form, Written, near, written
+from onnxsurgeon.surgery.readers import Form, Written, written
 
 if TYPE_CHECKING:
     from onnxsurgeon.surgery.network import Network

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.importance.criteria import FILE
 from onnxsurgeon.importance.criteria import words as criteria
+from onnxsurgeon.options.parsing import near
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,6 @@ def wrong(given: Written, name: str, wanted: str, fix: str) -> UsageError:
     return UsageError(f"{given.where}{name} {str(given)!r} is not valid", why=f"wanted: {wanted}", fix=fix)
 
 
-def near(name: str, names: Iterable[str]) -> str:
-    """Words for the fix of an error about `name`."""
-    names = list(names)
-    same = [known for known in names if known.lower() == name.lower()]
-    found = same or get_close_matches(name, names, n=3)
-    return f"did you mean {' or '.join(found)}?" if found else ""
-
-
 def _text(given: Written, name: str) -> str:
     if not isinstance(given.value, str) or not given.value:
         raise wrong(given, name, "a name", f"write it like {name}: conv3")
@@ -86,7 +78,7 @@ def number(least: int) -> Form:
 
     def read(given: Written, name: str) -> int:
         if not re.fullmatch(r"\+?\d+", str(given)) or int(str(given)) < least:
-            raise wrong(given, name, f"a whole number, {least} or more", f"write it like {name}: {least}")
+            raise wrong(given, name, f"a whole number, {least} or more", f"write it like {name}: {max(least, 8)}")
         return int(str(given))
 
     return Form(read, "N")

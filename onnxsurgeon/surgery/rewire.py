@@ -21,7 +21,7 @@ from onnxsurgeon.neurons.selection import Selection
 from onnxsurgeon.ops.call import ValueCall
 from onnxsurgeon.ops.elementwise import ADDITION
 from onnxsurgeon.ops.joining import joined_axis
-from onnxsurgeon.ops.nodes import kind_of
+from onnxsurgeon.ops.nodes import constant, kind_of
 from onnxsurgeon.ops.registry import of_kind
 from onnxsurgeon.surgery.find import data_inputs, find, find_value, value_called
 from onnxsurgeon.surgery.fit_check import checked, require_type
@@ -244,7 +244,7 @@ def disconnect(model: ir.Model, source: str, target: str) -> list[Step]:
     joint = find(model, target)
     places = [i for i, value in enumerate(joint.inputs) if value is not None and _maker(value) == source]
     if not places:
-        feeding = ", ".join(_maker(v) for v in joint.inputs if v is not None)
+        feeding = ", ".join(_maker(v) for v in joint.inputs if v is not None and constant(v) is None)
         raise UsageError(f"{source} does not feed {target}", why=f"these do: {feeding}", fix="name one of these")
     if len(joint.inputs) < 2:
         raise UsageError(f"{source} is all that feeds {target}", fix=f"remove {target} instead")

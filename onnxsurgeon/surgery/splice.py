@@ -5,12 +5,12 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxsurgeon.dependency.labels import label
-from onnxsurgeon.dependency.names import name_of
+from onnxsurgeon.dependency.names import name_of, unknown
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import Editor, copied, feed
 from onnxsurgeon.ops.nodes import constant
-from onnxsurgeon.surgery.find import dynamic_axes, find_value, unknown, value_called
+from onnxsurgeon.surgery.find import dynamic_axes, find_value, value_called
 from onnxsurgeon.surgery.fit_check import checked
 from onnxsurgeon.surgery.rewire import DEFAULT, Choices, align
 from onnxsurgeon.surgery.widths import value_axis
@@ -119,7 +119,7 @@ def _end(ends: list[ir.Value], graph: ir.Graph, name: str | None, kind: str) -> 
     named |= {v.name or "": v for v in (*graph.inputs, *(v for node in graph for v in node.outputs))}
     if name in named:
         return named[name]
-    raise unknown("value or node in the other model", name, named)
+    raise unknown(f"there is no value or node {name!r} in the other model", name, named)
 
 
 def _between(begin: ir.Value, end: ir.Value) -> set[ir.Node]:

@@ -18,6 +18,7 @@ from onnxsurgeon.neurons.relations import OUTPUT
 from onnxsurgeon.surgery.find import data_inputs, find
 from onnxsurgeon.surgery.widths import Ask, Limits, known_axis, makers, value_axis
 
+WIDEST = 10_000_000  # more is a typing error, and memory runs out
 _AMOUNT = re.compile(r"(~?)(?:(free)|([+-]?)(\d+)(%?))")
 
 
@@ -118,6 +119,12 @@ def asks(labels: Labels, requests: Sequence[WidthRequest]) -> list[Ask]:
                     f"{request.text!r} leaves nothing",
                     why=f"{request.name} is {len(axis)} wide",
                     fix="leave one at least",
+                )
+            if size is not None and size > WIDEST:
+                raise UsageError(
+                    f"{request.text!r} is too wide",
+                    why=f"{request.name} is {len(axis)} wide",
+                    fix=f"ask for {WIDEST:,} at most",
                 )
             text = request.text if len(values) == 1 else f"{request.text} ({value.name})"
             found.append(Ask(text, axis, size, amount.exact))

@@ -213,6 +213,7 @@ WRONG = [
     (("connect", "concat.onnx", "mixed1.one.relu", "mixed1.concat", "--position", "9"), "position 9"),
     (("disconnect", "residual.onnx", "conv1", "layer2.0.add"), "layer2.0.bn2"),
     (("disconnect", "plain.onnx", "conv1", "bn1"), "bn1"),
+    (("disconnect", "plain.onnx", "conv1", "conv2"), "these do: relu1\n"),
     (("kernel", "plain.onnx", "conv1", "3y3"), "SIZE '3y3'"),
     (("kernel", "plain.onnx", "conv1", "3x3x3"), "3x3"),
     (("kernel", "plain.onnx", "relu1", "3"), "not a convolution"),

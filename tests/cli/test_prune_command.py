@@ -121,6 +121,7 @@ def test_external_data_lies_beside_the_model(run: Run, folder: Path) -> None:
         ((*PRUNE, "--input-shape", "input"), "--input-shape"),
         ((*PRUNE, "--input-shape", "input:1,x"), "--input-shape"),
         ((*PRUNE, "--input-shape", "other:1,3,32,32"), "other"),
+        ((*PRUNE, "--input-shape", "input:0,3,16,16"), "no samples"),
         ((*PRUNE, "--input-shape", "input:1,3,7,7"), "input"),
         ((*PRUNE, "-o", "none/x.onnx"), "none"),
         ((*PRUNE, "-o", "."), "can't write"),
