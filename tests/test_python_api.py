@@ -160,7 +160,7 @@ WRONG = {
     "`importance` 'l3'.*did you mean l2": lambda n: n.resize("conv2=8", importance="l3"),
     "`name` 'conv2' is taken": lambda n: n.insert("Relu", after="conv1", name="conv2"),
     "too wide.*10,000,000": lambda n: n.resize("conv2=99999999999"),
-    "`round_to` '0'": lambda n: n.resize("conv2=8", round_to=0),
+    "`round_to` 0 is": lambda n: n.resize("conv2=8", round_to=0),
     "`kind` 'Silo'.*did you mean Silu": lambda n: n.activation("relu1", "Silo"),
     "`keep` of conv2 'x'": lambda n: n.resize("conv2=8", keep={"conv2": "x"}),
     "Relu takes no kernel": lambda n: n.insert("Relu", after="conv1", kernel=3),

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import Field, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -58,20 +58,18 @@ class Given:
 
 def with_options(*records: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command the options of records. It receives their values as its parameter `given`."""
-    shared = {of.name: of for record in records for of in fields(record) if option_of(of).in_shell}
+    shared = {of.name: option_of(of) for record in records for of in fields(record) if option_of(of).in_shell}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
 
         @functools.wraps(command)
         def merged(**values: Any) -> None:
-            given = {name: values.pop(name) for name in shared}
-            given = {name: value for name, value in given.items() if value not in (None, [])}
-            turned = {name: not value for name, value in given.items() if option_of(shared[name]).off}
-            command(**values, given=Given(given | turned))
+            given = given_values({name: values.pop(name) for name in shared}, shared)
+            command(**values, given=Given(given))
 
         own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-        parameters = [*own, *(_parameter(of, option_of(of)) for of in shared.values())]
+        parameters = [*own, *(parameter(name, about) for name, about in shared.items())]
         vars(merged)["__signature__"] = inspect.Signature(parameters)  # read by typer
         merged.__annotations__ = {p.name: p.annotation for p in parameters}
         return merged
@@ -79,25 +77,30 @@ def with_options(*records: type[Options]) -> Callable[[Callable[..., None]], Cal
     return decorate
 
 
-def _parameter(of: Field[Any], about: Option) -> inspect.Parameter:
-    """The option for typer. Its default None stands for the record's default."""
+def given_values(values: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
+    """The values that were given on the command line."""
+    given = {name: value for name, value in values.items() if value not in (None, [])}
+    return {name: not value if options[name].off else value for name, value in given.items()}
+
+
+def parameter(name: str, about: Option, *, argument: str = "", needed: bool = False) -> inspect.Parameter:
+    """The option for typer, or an argument of that name. Its default None stands for the record's default."""
     words = tuple(about.words()) if about.words else ()
-    info = typer.Option(
-        *about.names(of.name).split(),
-        metavar=about.metavar or None,
-        help=spelled(about.off or about.help) + (spelled(f" [default: {about.default}]") if about.default else ""),
-        show_default=False,
-        rich_help_panel=about.panel,
-        autocompletion=(lambda: list(words)) if words and about.metavar else None,
-    )
+    more: dict[str, Any] = {
+        "help": spelled(about.off or about.help) + (spelled(f" [default: {about.default}]") if about.default else ""),
+        "show_default": False,
+        "rich_help_panel": about.panel,
+        "metavar": argument or about.metavar or None,
+        "autocompletion": (lambda: list(words)) if words and about.metavar else None,
+    }
+    info = typer.Argument(**more) if argument else typer.Option(*about.names(name).split(), **more)
     kind: Any = about.kind
     if words and not about.metavar:  # a closed list
         kind = Literal[words]
     elif about.many:
         kind = list[kind]
-    return inspect.Parameter(
-        of.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info]
-    )  # fmt: skip
+    place = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info])
+    return place if needed else place.replace(default=None, annotation=Annotated[kind | None, info])
 
 
 def read_model(path: Path, stated: Mapping[str, Sequence[int]]) -> Model:

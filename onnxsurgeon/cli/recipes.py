@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.options.parsing import placed
 from onnxsurgeon.surgery.operation import Request, requests
-from onnxsurgeon.surgery.readers import Written
 
 if TYPE_CHECKING:
     import yaml
@@ -26,16 +26,16 @@ def read(path: Path) -> list[Request]:
     except (OSError, UnicodeDecodeError) as problem:
         raise UsageError(f"{path} can't be read", why=str(problem), fix="give a YAML or JSON file") from None
     entries = _from_json(text, path) if path.suffix == ".json" else _from_yaml(text, path)
-    if not isinstance(entries.value, list) or not entries.value:
+    if not isinstance(entries, list) or not entries:
         raise UsageError(
             f"{path} holds no operations",
             why="a recipe is a list of operations",
             fix="write each one like - resize: {conv3: -16}",
         )
-    return [request for entry in entries.value for request in requests(entry)]
+    return [request for entry in entries for request in requests(entry)]
 
 
-def _from_yaml(text: str, path: Path) -> Written:
+def _from_yaml(text: str, path: Path) -> Any:
     """Scalars stay text: +8 is a change, 8 is a width."""
     import yaml
 
@@ -49,25 +49,25 @@ def _from_yaml(text: str, path: Path) -> Written:
             why=getattr(problem, "problem", None) or str(problem),
             fix="see the examples in onnxsurgeon edit --help",
         ) from None
-    return Written([], folder=path.parent) if node is None else _of_node(node, path, 0)
+    return [] if node is None else _of_node(node, path, 0)
 
 
-def _of_node(node: yaml.Node, path: Path, depth: int) -> Written:
+def _of_node(node: yaml.Node, path: Path, depth: int) -> Any:
     where = f"{path.name}, line {node.start_mark.line + 1}: "
     _require_shallow(depth, where)
     if isinstance(node.value, str):
-        return Written(node.value, where, path.parent)
+        return placed(node.value, where, path.parent)
     if node.id == "sequence":
-        return Written([_of_node(entry, path, depth + 1) for entry in node.value], where, path.parent)
-    found: dict[str, Written] = {}
+        return placed([_of_node(entry, path, depth + 1) for entry in node.value], where, path.parent)
+    found: dict[str, Any] = {}
     for key, entry in node.value:
         name, place = key.value, f"{path.name}, line {key.start_mark.line + 1}: "
         _require_key(name, found, place)
         found[name] = _of_node(entry, path, depth + 1)
-    return Written(found, where, path.parent)
+    return placed(found, where, path.parent)
 
 
-def _from_json(text: str, path: Path) -> Written:
+def _from_json(text: str, path: Path) -> Any:
     def mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in pairs:
@@ -86,19 +86,17 @@ def _from_json(text: str, path: Path) -> Written:
     except RecursionError:
         _require_shallow(DEPTH + 1, f"{path.name}: ")
     if not isinstance(entries, list):
-        return Written([], folder=path.parent)
-    return Written([_of_value(e, path, f"{path.name}, operation {n}: ", 0) for n, e in enumerate(entries, 1)])
+        return []
+    return [_of_value(e, path, f"{path.name}, operation {n}: ", 0) for n, e in enumerate(entries, 1)]
 
 
-def _of_value(value: Any, path: Path, where: str, depth: int) -> Written:
+def _of_value(value: Any, path: Path, where: str, depth: int) -> Any:
     _require_shallow(depth, where)
     if isinstance(value, list):
-        return Written([_of_value(entry, path, where, depth + 1) for entry in value], where, path.parent)
+        return placed([_of_value(entry, path, where, depth + 1) for entry in value], where, path.parent)
     if isinstance(value, dict):
-        return Written({k: _of_value(v, path, where, depth + 1) for k, v in value.items()}, where, path.parent)
-    return Written(
-        "" if value is None else str(value).lower() if isinstance(value, bool) else value, where, path.parent
-    )
+        return placed({k: _of_value(v, path, where, depth + 1) for k, v in value.items()}, where, path.parent)
+    return placed("" if value is None else str(value).lower() if isinstance(value, bool) else value, where, path.parent)
 
 
 def _require_shallow(depth: int, where: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,75 +13,28 @@ import typer
 
 from onnxsurgeon.cli.editing import edit, with_common
 from onnxsurgeon.cli.group import EDIT, add
-from onnxsurgeon.cli.options import Given, ModelPath
-from onnxsurgeon.options.record import CHANGE
-from onnxsurgeon.surgery import readers
+from onnxsurgeon.cli.options import Given, ModelPath, given_values, parameter
 from onnxsurgeon.surgery.methods import OPERATIONS
-from onnxsurgeon.surgery.operation import Field, Operation, Request
-from onnxsurgeon.surgery.readers import Written, written
-
-
-def _spelled(field: Field) -> str:
-    """What errors call a field."""
-    return _metavar(field) if field.argument else f"--{field.word}"
-
-
-def _metavar(field: Field) -> str:
-    form, own = field.takes.form, field.takes.metavar
-    return own or (field.word.upper() if field.argument and not field.several else form.metavar)
-
-
-def _parameter(field: Field) -> inspect.Parameter:
-    """The parameter for typer. A missing value is None; a given one stays text."""
-    form = field.takes.form
-    kind: Any = str
-    if form.gather:
-        kind = list[str]
-    elif form is readers.flag:
-        kind = bool
-    metavar = _metavar(field)
-    more: dict[str, Any] = {"help": field.help, "show_default": False, "rich_help_panel": CHANGE}
-    if field.argument:
-        about = typer.Argument(metavar=metavar, **more)
-    elif field.takes.off:
-        about = typer.Option(f"--no-{field.word}", **{**more, "help": field.takes.off})
-    elif kind is bool:
-        about = typer.Option(f"--{field.word}", **more)
-    else:
-        about = typer.Option(f"--{field.word}", metavar=metavar, **more)
-    needed = field.needed
-    return inspect.Parameter(
-        field.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if needed else False if kind is bool else None,
-        annotation=Annotated[kind if needed or kind is bool else kind | None, about],
-    )
-
-
-def _given(field: Field, value: Any) -> Written:
-    """The text that was given for a field."""
-    form = field.takes.form
-    if form is readers.flag:
-        return written(not field.takes.off)
-    return written(form.gather(value, _spelled(field)) if form.gather else value)
+from onnxsurgeon.surgery.operation import Operation
 
 
 def _command(operation: Operation) -> Callable[..., None]:
     """The function of a command."""
+    options = {field.name: field.about for field in operation.fields.values()}
 
-    def run(*, model: Path, common: Given, **given: Any) -> None:
-        words = {word: given[field.name] for word, field in operation.fields.items() if given[field.name]}
-
-        def requests() -> list[Request]:
-            texts = {word: _given(operation.fields[word], value) for word, value in words.items()}
-            return [operation.request(texts, "", _spelled)]
-
-        named = [text.removeprefix("file:") for text in words.values() if isinstance(text, str)]
-        edit(operation.name, model, common, requests, *map(Path, named))
+    def run(*, model: Path, common: Given, **values: Any) -> None:
+        found = given_values(values, options)
+        given = {word: found[field.name] for word, field in operation.fields.items() if field.name in found}
+        named = [text.removeprefix("file:") for text in given.values() if isinstance(text, str)]
+        requests = functools.partial(operation.request, given, "", attrgetter("spelled"))
+        edit(operation.name, model, common, lambda: [requests()], *map(Path, named))
 
     run.__doc__ = _help(operation)
-    own = [_parameter(field) for field in operation.fields.values()]
     place = inspect.Parameter("model", inspect.Parameter.KEYWORD_ONLY, annotation=ModelPath)
+    own = [
+        parameter(field.name, field.about, argument=field.spelled if field.argument else "", needed=field.needed)
+        for field in operation.fields.values()
+    ]
     return with_common(run, [place, *own])
 
 

@@ -40,7 +40,7 @@ def is_own(word: str) -> bool:
     return ":" in word
 
 
-def metric(word: str, name: str = "metric") -> Metric:
+def metric(word: str, name: str = "`metric`") -> Metric:
     """The record of a word. Raises UsageError for an unknown one."""
     key = OWN if is_own(word) else word
     if key not in METRICS:

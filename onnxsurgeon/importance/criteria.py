@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.options.parsing import unknown
+from onnxsurgeon.options.parsing import file, place, unknown
 from onnxsurgeon.options.record import Reader
 from onnxsurgeon.options.shared import Needs
 
@@ -59,19 +58,14 @@ def words(*, data: bool) -> list[str]:
     return [word for word, record in CRITERIA.items() if data or record.needs == "nothing"]
 
 
-def criterion(word: str, *, data: bool = True, name: str = "importance") -> Criterion:
-    """The record of a word. Raises UsageError if it is unknown, its file does not exist, or it needs data and there
-    are none (`data`)."""
-    key = "file:SCORES.npz" if word.startswith(FILE) else word
+def criterion(word: str, *, data: bool = True, name: str = "`importance`") -> Criterion:
+    """The record of a word. Raises UsageError if it is unknown, or it needs data and there are none (`data`)."""
+    key = "file:SCORES.npz" if str(word).startswith(FILE) else word
     if key not in CRITERIA:
         raise unknown(word, words(data=data), name)
-    if word.startswith(FILE) and not Path(word.removeprefix(FILE)).is_file():
-        raise UsageError(
-            f"{word.removeprefix(FILE)} does not exist", fix=f"give the path of an .npz file: `{name}=file:SCORES.npz`"
-        )
     if CRITERIA[key].needs != "nothing" and not data:
         raise UsageError(
-            f"`{name}={word}` needs samples",
+            f"{place(word)}{name} {word!r} needs samples",
             why="there is no data",
             fix=f"choose one of {', '.join(words(data=False))}",
         )
@@ -79,11 +73,11 @@ def criterion(word: str, *, data: bool = True, name: str = "importance") -> Crit
 
 
 def reader(*, data: bool) -> Reader:
-    """A reader for an option that takes a criterion's word."""
+    """A reader for an option that takes a criterion's word; a file must be there."""
 
     def read(value: str, name: str) -> str:
         criterion(value, data=data, name=name)
-        return value
+        return FILE + file(value, name, prefix=FILE) if value.startswith(FILE) else str(value)
 
     return read
 

@@ -1,11 +1,17 @@
-"""What the values of options mean: words, numbers, units, lists. A reader raises UsageError for what it can't take."""
+"""What the values of options mean: words, numbers, units, lists, files.
+
+A reader takes a value of Python, or the text of one from the shell or a recipe, and what errors call the option. It
+raises UsageError for what it can't take.
+"""
 
 from __future__ import annotations
 
 import importlib
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -27,20 +33,55 @@ def near(word: object, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(found)}?" if found else ""
 
 
+class Placed:
+    """A value of a recipe. where: its place there; folder: where its paths start."""
+
+    where: str = ""
+    folder: Path = Path()
+
+
+class Text(str, Placed): ...
+
+
+class Entries(list[Any], Placed): ...
+
+
+class Table(dict[str, Any], Placed): ...
+
+
+def placed(value: str | list[Any] | dict[str, Any], where: str, folder: Path) -> Any:
+    """The value, as one that knows its place."""
+    found = Text(value) if isinstance(value, str) else Entries(value) if isinstance(value, list) else Table(value)
+    found.where, found.folder = where, folder
+    return found
+
+
+def place(value: object) -> str:
+    """The beginning of an error about a value."""
+    return value.where if isinstance(value, Placed) else ""
+
+
+def wrong(value: object, name: str, wanted: str, fix: str = "") -> UsageError:
+    """The error for a value that an option can't take."""
+    fix = fix or f"change {name}, or leave it out"
+    return UsageError(f"{place(value)}{name} {value!r} is not valid", why=f"wanted: {wanted}", fix=fix)
+
+
 def unknown(word: object, known: Iterable[str], name: str) -> UsageError:
     """The error for a word that an option does not know: it names all that it does, and the nearest."""
     known = list(known)
     fix = near(word, known) or "choose one of these"
-    return UsageError(f"`{name}` {word!r} is not known", why=f"known: {', '.join(known)}", fix=fix)
+    return UsageError(f"{place(word)}{name} {word!r} is not known", why=f"known: {', '.join(known)}", fix=fix)
 
 
-def word_of(known: Callable[[], Iterable[str]]) -> Reader:
-    """One of some words."""
+def word_of(known: Iterable[str] | Callable[[], Iterable[str]]) -> Reader:
+    """One of some words, or of those that a function gives when they are needed."""
 
-    def read(value: Any, name: str) -> Any:
-        if value not in tuple(known()):
-            raise unknown(value, known(), name)
-        return value
+    def read(value: Any, name: str) -> str:
+        words = list(known() if callable(known) else known)
+        if value not in words:
+            raise unknown(value, words, name)
+        return str(value)
 
     return read
 
@@ -51,11 +92,11 @@ def number(wanted: str, good: Callable[[float], bool], *, kind: type = float) ->
     def read(value: Any, name: str) -> Any:
         try:
             found = kind(value)
-            fits = found == float(value) and good(found)
+            fits = not isinstance(value, bool) and found == float(value) and good(found)
         except (TypeError, ValueError, OverflowError):
             fits = False
         if not fits:
-            raise UsageError(f"`{name}` is {value!r}", why=f"wanted: {wanted}", fix=f"change `{name}`, or leave it out")
+            raise wrong(value, name, wanted)
         return found
 
     return read
@@ -74,12 +115,9 @@ def share(wanted: str, good: Callable[[float], bool]) -> Reader:
     plain = number(f'{wanted}, like 0.3 or "30%"', good)
 
     def read(value: Any, name: str) -> Any:
-        text = value.strip() if isinstance(value, str) else ""
-        if text.endswith("%"):
-            try:
-                value = float(text[:-1]) / 100
-            except ValueError:
-                value = text
+        if isinstance(value, str) and value.strip().endswith("%"):
+            with suppress(ValueError):
+                value = float(value.strip()[:-1]) / 100
         return plain(value, name)
 
     return read
@@ -90,19 +128,73 @@ def amount(*, of_bytes: bool = False, least: float = 0.0) -> Reader:
     plain = number(f"more than {least:g}" + " bytes" * of_bytes, lambda x: least < x < math.inf)
 
     def read(value: Any, name: str) -> Any:
-        return plain(
-            units.parse(value, option=f"`{name}`", of_bytes=of_bytes) if isinstance(value, str) else value, name
-        )
+        return plain(units.parse(value, option=name, of_bytes=of_bytes) if isinstance(value, str) else value, name)
 
     return read
 
 
+def text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise wrong(value, name, "a name", f"write it like {name}: conv3")
+    return str(value)
+
+
+def entries(value: Any) -> list[Any]:
+    """Several values; one alone is a list of one."""
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str | Mapping) else [value]
+
+
 def texts(value: Any, name: str) -> tuple[str, ...]:
-    """Several texts; one alone is a list of one."""
-    found = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
-    if not all(isinstance(text, str) for text in found):
-        raise UsageError(f"`{name}` is {value!r}", why="wanted: a text, or a list of texts", fix=f"change `{name}`")
+    return tuple(text(entry, name) for entry in entries(value))
+
+
+def flag(value: Any, name: str) -> bool:
+    known = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    if str(value).lower() not in known:
+        raise wrong(value, name, "true or false")
+    return known[str(value).lower()]
+
+
+def positions(value: Any, name: str) -> list[int]:
+    """Numbers and ranges: 0,217,482 or 0-99."""
+    found: list[int] = []
+    for entry in entries(value):
+        for part in (part.strip() for part in str(entry).split(",")):
+            first, _, last = part.partition("-")
+            if not re.fullmatch(r"\d{1,9}(-\d{1,9})?", part) or int(last or first) < int(first):
+                fix = "write it like 0,217,482 or 0-99"
+                raise UsageError(
+                    f"{place(entry)}{name} {part!r} is not valid",
+                    why="wanted: positions from 0, and ranges of them",
+                    fix=fix,
+                )
+            found += range(int(first), int(last or first) + 1)
     return found
+
+
+def by_node(read_one: Reader, example: str) -> Reader:
+    """A mapping of nodes to what `read_one` makes of a value; of texts NAME:VALUE it gets all of a node."""
+
+    def read(value: Any, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if isinstance(value, Mapping):
+            found.update(value)
+        for entry in () if found else entries(value):
+            node, colon, rest = str(entry).rpartition(":")
+            if not (node and colon and rest):
+                raise wrong(entry, name, "NAME:VALUE, or a mapping", f"write it like {example}")
+            found.setdefault(node, []).append(rest)
+        return {node: read_one(given, f"{name} of {node}") for node, given in found.items()}
+
+    return read
+
+
+def file(value: Any, name: str, *, prefix: str = "") -> str:
+    """The path of a file that is there, behind `prefix`; in a recipe it starts at the recipe's folder."""
+    found = (value.folder if isinstance(value, Placed) else Path()) / text(value, name).removeprefix(prefix)
+    if not found.is_file():
+        raise UsageError(f"{place(value)}{name}: {found} not found", fix="check the path")
+    return str(found)
 
 
 def path(value: Any, name: str) -> Path:
@@ -112,10 +204,8 @@ def path(value: Any, name: str) -> Path:
 def data_or_path(value: Any, name: str) -> Any:
     """A path or `module:function` as a text, or opened samples as they are."""
     if not isinstance(value, str | os.PathLike) and not hasattr(value, "batches"):
-        raise UsageError(
-            f"`{name}` is {value!r}", why="wanted: a path, module:function or opened data",
-            fix="write arrays to an .npz file, or give a function that yields them",
-        )  # fmt: skip
+        fix = "write arrays to an .npz file, or give a function that yields them"
+        raise wrong(value, name, "a path, module:function or opened data", fix)
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
@@ -124,11 +214,11 @@ def shapes(value: Any, name: str) -> dict[str, tuple[int, ...]]:
     if isinstance(value, Mapping):
         return {str(key): tuple(int(n) for n in shape) for key, shape in value.items()}
     found = {}
-    for text in texts(value, name):
-        key, colon, dims = text.rpartition(":")
+    for entry in texts(value, name):
+        key, colon, dims = entry.rpartition(":")
         if not (key and colon and all(n.strip().isdecimal() for n in dims.split(","))):
             raise UsageError(
-                f"`{name}` {text!r} is not a name and a shape", why="wanted: name:dim,dim,...",
+                f"{name} {entry!r} is not a name and a shape", why="wanted: name:dim,dim,...",
                 fix="write it like input:1,3,224,224",
             )  # fmt: skip
         found[key] = tuple(int(n) for n in dims.split(","))

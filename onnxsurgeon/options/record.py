@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, over
 REMOVE, CHANGE, SHOW, STAY = "What to remove", "What to change", "What to show", "What must stay"
 DATA, OUTPUT, PROOF, RUN = "Data", "Output", "Proof", "Run"
 PANELS = (REMOVE, CHANGE, SHOW, STAY, DATA, OUTPUT, PROOF, RUN)
-Reader = Callable[[Any, str], Any]  # (value, name of the option) -> the value as it is used; raises UsageError
+Reader = Callable[[Any, str], Any]  # (value, what errors call the option) -> the value as it is used; raises UsageError
 _NAMED = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
 
 P = ParamSpec("P")
@@ -41,7 +41,8 @@ class Option:
     there, where these are few. read: checks a value and makes it what it is used as. declared: its names on the command
     line, where these don't follow from the field's. off: help of the switch that turns it off, where that is all that
     the command line has. reported: whether the JSON report repeats it. in_shell: whether the command line has it.
-    about: a record of what it is about.
+    keyword: an option on the command line, though Python takes it by its place. objects: Python may give something else
+    than words, which is not read. about: a record of what it is about.
     """
 
     help: str
@@ -56,6 +57,8 @@ class Option:
     off: str = ""
     reported: bool = True
     in_shell: bool = True
+    keyword: bool = False
+    objects: bool = False
     about: Any = None
 
     def names(self, name: str) -> str:
@@ -93,7 +96,7 @@ class Options:
         for of in fields(self):
             read, value = option_of(of).read, getattr(self, of.name)
             if read is not None and value is not None:
-                object.__setattr__(self, of.name, read(value, of.name))
+                object.__setattr__(self, of.name, read(value, f"`{of.name}`"))
         self.check()
 
     def check(self) -> None:
@@ -160,7 +163,8 @@ class Taking(Generic[P, R]):
         *before, last = inspect.signature(function).parameters
         positional = set(before)
         vars(with_options)["__signature__"] = _signature(function, record)
-        with_options.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n{described(record)}"
+        text = described({of.name: option_of(of) for of in fields(record)})
+        with_options.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n{text}"
         return with_options
 
 
@@ -177,11 +181,7 @@ def _signature(function: Callable[..., Any], record: Any) -> inspect.Signature:
     return own.replace(parameters=[*list(own.parameters.values())[:-1], *keywords])
 
 
-def described(record: type[Options]) -> str:
+def described(options: Mapping[str, Option]) -> str:
     """A line for each option, for a docstring."""
-    lines = ["Options:"]
-    for of in fields(record):
-        about = option_of(of)
-        default = f" Default: {about.default}." if about.default else ""
-        lines.append(f"    {of.name}: {about.help}{default}")
-    return "\n".join(lines)
+    defaults = {name: f" Default: {about.default}." if about.default else "" for name, about in options.items()}
+    return "\n".join(["Options:", *(f"    {name}: {about.help}{defaults[name]}" for name, about in options.items())])

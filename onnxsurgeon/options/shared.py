@@ -61,7 +61,7 @@ class InputShape(Options):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The given shapes, by input."""
-        return shapes(self.input_shape, "input_shape")
+        return shapes(self.input_shape, "`input_shape`")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from onnxsurgeon.edit.inits import FRESH, SPLIT, described
+from onnxsurgeon.options.parsing import at_least, by_node, file, flag, positions, text, texts, word_of
 from onnxsurgeon.options.shared import Attention
-from onnxsurgeon.surgery import readers as form
-from onnxsurgeon.surgery.operation import OPERATIONS, Takes, operation
+from onnxsurgeon.surgery.operation import OPERATIONS, operation
 from onnxsurgeon.surgery.parameters import (
     LAYERS,
     After,
@@ -26,9 +26,14 @@ from onnxsurgeon.surgery.parameters import (
     Seed,
     activations,
     blocks,
+    choice,
     choices,
+    kernel_size,
     layers,
     made,
+    most_new,
+    new_widths,
+    takes,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +47,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["OPERATIONS", "Operations"]
+NEURONS = by_node(positions, "fc:0,217,482")
+REPLACING = tuple(dict.fromkeys((*FRESH, *SPLIT)))
 
 
 class Operations:
@@ -60,23 +67,32 @@ class Operations:
     )
     def resize(
         self,
-        *widths: Annotated[str | Mapping[str, Any], Takes(form.widths, "Nodes and their new widths.")],
+        *widths: Annotated[
+            str | Mapping[str, Any], takes(new_widths, "Nodes and their new widths.", "NAME=WIDTH", many=True)
+        ],
         keep: Annotated[
             Mapping[str, Any] | None,
-            Takes(form.positions, "Channels to keep, like fc:0,217,482 or fc:0-9. Repeatable."),
+            takes(NEURONS, "Channels to keep, like fc:0,217,482 or fc:0-9. Repeatable.", "NAME:LIST", many=True),
         ] = None,
-        drop: Annotated[Mapping[str, Any] | None, Takes(form.positions, "Channels to remove. Repeatable.")] = None,
+        drop: Annotated[
+            Mapping[str, Any] | None, takes(NEURONS, "Channels to remove. Repeatable.", "NAME:LIST", many=True)
+        ] = None,
         importance: Importance = "l2-norm",
-        round_to: Annotated[int, Takes(form.number(1), "Round the requested widths to multiples of N.")] = 1,
+        round_to: Annotated[int, takes(at_least(1), "Round the requested widths to multiples of N.", "N")] = 1,
         max_new: Annotated[
             int | Mapping[str, int] | None,
-            Takes(form.bound, "Add at most N channels to each axis, or to that of a node. Repeatable."),
+            takes(
+                most_new,
+                "Add at most N channels to each axis, or to that of a node. Repeatable.",
+                "N|NAME:N",
+                many=True,
+            ),
         ] = None,
-        relax: Annotated[bool, Takes(form.flag, "Take the nearest widths if the exact ones are impossible.")] = False,
+        relax: Annotated[
+            bool, takes(flag, "Take the nearest widths if the exact ones are impossible.", kind=bool)
+        ] = False,
         init: Grown = "normal",
-        attention: Annotated[
-            str, Takes(form.word(get_args(Attention)), "Change the number of heads, or their size.")
-        ] = "auto",
+        attention: Annotated[str, choice(get_args(Attention), "Change the number of heads, or their size.")] = "auto",
         seed: Seed = 0,
     ) -> Resized:
         """Change the widths of layers; layers that must match follow, all others stay.
@@ -112,7 +128,7 @@ class Operations:
         self,
         name: Name,
         *,
-        through: Annotated[str | None, Takes(form.text, "The input node that takes its place.")] = None,
+        through: Annotated[str | None, takes(text, "The input node that takes its place.", "NAME")] = None,
         align: Align = "auto",
         importance: Importance = "l2-norm",
         init: Grown = "normal",
@@ -133,24 +149,25 @@ class Operations:
     )
     def insert(
         self,
-        op: Annotated[
-            str | Block,
-            Takes(form.word(layers, "OP"), f"{LAYERS}.", option=True, objects=True),
-        ],
+        op: Annotated[str | Block, takes(word_of(layers), f"{LAYERS}.", "OP", keyword=True, objects=True)],
         *,
         after: After,
         kernel: Kernel = None,
         groups: Groups = None,
         bias: Bias = None,
-        init: Annotated[
-            str | None,
-            Takes(form.word(FRESH), f"Initial weights: {described(*FRESH)}.", unless="identity"),
-        ] = None,
+        init: Annotated[str | None, choice(FRESH, f"Initial weights: {described(*FRESH)}.", default="identity")] = None,
         readers: Annotated[
             str | Sequence[str] | None,
-            Takes(form.texts, "Insert only before this reader. Repeatable.", "READER", "for", unless="all"),
+            takes(
+                texts,
+                "Insert only before this reader. Repeatable.",
+                "READER",
+                many=True,
+                declared="--for",
+                default="all",
+            ),
         ] = None,
-        name: Annotated[str | None, Takes(form.text, "The name of the new node.")] = None,
+        name: Annotated[str | None, takes(text, "The name of the new node.", "NAME")] = None,
         seed: Seed = 0,
     ) -> Node:
         """Insert a new node after another, with the same width.
@@ -173,10 +190,10 @@ class Operations:
     def connect(
         self,
         source: From,
-        target: Annotated[str, Takes(form.text, "A node that adds or concatenates.", "TO", "to")],
+        target: Annotated[str, takes(text, "A node that adds or concatenates.", declared="--to")],
         *,
         position: Annotated[
-            int | None, Takes(form.number(0), "Position among its inputs, from 0.", unless="the last")
+            int | None, takes(at_least(0), "Position among its inputs, from 0.", "N", default="the last")
         ] = None,
         align: Align = "auto",
         importance: Importance = "l2-norm",
@@ -201,7 +218,7 @@ class Operations:
     def disconnect(
         self,
         source: From,
-        target: Annotated[str, Takes(form.text, "The node that loses this input.", "TO", "to")],
+        target: Annotated[str, takes(text, "The node that loses this input.", declared="--to")],
     ) -> None:
         """Remove an input of a node that adds or concatenates, and all nodes that nothing reads then.
 
@@ -218,8 +235,8 @@ class Operations:
     )
     def kernel(
         self,
-        name: Annotated[str, Takes(form.text, "A Conv or ConvTranspose.")],
-        size: Annotated[int | str | Sequence[int], Takes(form.kernel, "The new kernel size, like 3 or 3x5.")],
+        name: Annotated[str, takes(text, "A Conv or ConvTranspose.")],
+        size: Annotated[int | str | Sequence[int], takes(kernel_size, "The new kernel size, like 3 or 3x5.")],
     ) -> None:
         """Change the kernel size of a convolution, and its padding, so that the output's shape stays.
 
@@ -238,11 +255,8 @@ class Operations:
     )
     def activation(
         self,
-        name: Annotated[str, Takes(form.text, "The activation to replace.")],
-        kind: Annotated[
-            str,
-            Takes(form.word(activations, "KIND"), "Relu, Relu6, LeakyRelu, Silu, Gelu, Mish, Tanh, ..."),
-        ],
+        name: Annotated[str, takes(text, "The activation to replace.")],
+        kind: Annotated[str, takes(word_of(activations), "Relu, Relu6, LeakyRelu, Silu, Gelu, Mish, Tanh, ...")],
     ) -> None:
         """Replace an activation by another one.
 
@@ -259,15 +273,10 @@ class Operations:
     )
     def replace(
         self,
-        name: Annotated[str, Takes(form.text, "The node to replace.")],
+        name: Annotated[str, takes(text, "The node to replace.")],
         op: Annotated[
             str | Block | Separable,
-            Takes(
-                form.word(blocks, "OP"),
-                f"{LAYERS}; or Separable, for a Conv.",
-                option=True,
-                objects=True,
-            ),
+            takes(word_of(blocks), f"{LAYERS}; or Separable, for a Conv.", "OP", keyword=True, objects=True),
         ],
         *,
         kernel: Kernel = None,
@@ -275,11 +284,7 @@ class Operations:
         bias: Bias = None,
         init: Annotated[
             str | None,
-            Takes(
-                form.word(tuple(dict.fromkeys((*FRESH, *SPLIT)))),
-                f"Initial weights: {described(*dict.fromkeys((*FRESH, *SPLIT)))}.",
-                unless="he; closest for Separable",
-            ),
+            choice(REPLACING, f"Initial weights: {described(*REPLACING)}.", default="he; closest for Separable"),
         ] = None,
         seed: Seed = 0,
     ) -> None:
@@ -302,18 +307,18 @@ class Operations:
     )
     def splice(
         self,
-        other: Annotated[Source, Takes(form.file, "The model with the sub-graph.", "OTHER", "file", objects=True)],
+        other: Annotated[
+            Source, takes(file, "The model with the sub-graph.", "OTHER", declared="--file", objects=True)
+        ],
         *,
         after: After,
         entry: Annotated[
-            str | None,
-            Takes(form.text, "The value or node where it begins.", "VALUE", unless="its only input"),
+            str | None, takes(text, "The value or node where it begins.", "VALUE", default="its only input")
         ] = None,
         exit: Annotated[
-            str | None,
-            Takes(form.text, "The value or node where it ends.", "VALUE", unless="its only output"),
+            str | None, takes(text, "The value or node where it ends.", "VALUE", default="its only output")
         ] = None,
-        prefix: Annotated[str, Takes(form.text, "Prefix for the names of its nodes.", "TEXT")] = "spliced.",
+        prefix: Annotated[str, takes(text, "Prefix for the names of its nodes.", "TEXT")] = "spliced.",
         align: Align = "auto",
         importance: Importance = "l2-norm",
         init: Grown = "normal",

@@ -10,13 +10,13 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 from onnxsurgeon.errors import SurgeonError, UsageError
-from onnxsurgeon.options.parsing import near
-from onnxsurgeon.options.record import Option, Options
-from onnxsurgeon.surgery.readers import Form, Written, written
+from onnxsurgeon.options.parsing import entries, near, place, placed
+from onnxsurgeon.options.record import Option, Options, described
 
 if TYPE_CHECKING:
     from onnxsurgeon.surgery.network import Network
@@ -27,43 +27,20 @@ OPERATIONS: dict[str, Operation] = {}
 
 
 @dataclass(frozen=True)
-class Takes:
-    """What an operation takes.
-
-    word: in recipes and on the shell, where it isn't the name in Python. unless: what happens by default, in words.
-    off: help of the switch that turns it off. option: an option on the shell, though Python takes it by its place.
-    objects: Python may give something else than words. shared: of all operations of a command or recipe, like the seed.
-    """
-
-    form: Form
-    help: str
-    metavar: str = ""
-    word: str = ""
-    unless: str = ""
-    off: str = ""
-    option: bool = False
-    objects: bool = False
-    shared: bool = False
-
-    def taken(self, value: Any, name: str) -> Any:
-        """The value that Python gave, checked."""
-        nothing = value is None or (isinstance(value, Mapping) and not value)
-        if nothing or (self.objects and not isinstance(value, str)):
-            return value
-        return self.form.read(written(value), name)
-
-
-@dataclass(frozen=True)
 class Field:
-    """A parameter in its place. word: what it is called outside of Python."""
+    """A parameter of an operation, and what is known of it."""
 
-    word: str
-    takes: Takes
     place: inspect.Parameter
+    about: Option
 
     @property
     def name(self) -> str:
         return self.place.name
+
+    @property
+    def word(self) -> str:
+        """What it is called outside of Python."""
+        return self.name.replace("_", "-") if self.about.off else self.about.names(self.name).removeprefix("--")
 
     @property
     def several(self) -> bool:
@@ -73,18 +50,27 @@ class Field:
     @property
     def argument(self) -> bool:
         """Whether the shell tells it by its place."""
-        return self.place.kind is not self.place.KEYWORD_ONLY and not self.takes.option
+        return self.place.kind is not self.place.KEYWORD_ONLY and not self.about.keyword
 
     @property
     def needed(self) -> bool:
         return self.place.default is self.place.empty
 
     @property
-    def help(self) -> str:
-        """With the default in brackets."""
-        default = self.place.default
-        shown = self.takes.unless or (str(default) if isinstance(default, str | int) and default is not False else "")
-        return self.takes.help + (f" [default: {shown}]" if shown else "")
+    def spelled(self) -> str:
+        """What errors call it on the shell."""
+        return (self.about.metavar or self.word.upper()) if self.argument else f"--{self.word}"
+
+    def read(self, given: Any, name: str) -> Any:
+        assert self.about.read is not None
+        return self.about.read(given, name)
+
+    def taken(self, value: Any) -> Any:
+        """The value that Python gave, checked."""
+        nothing = value is None or (isinstance(value, Mapping) and not value)
+        if nothing or (self.about.objects and not isinstance(value, str)):
+            return value
+        return self.read(value, f"`{self.name}`")
 
 
 @dataclass(frozen=True)
@@ -134,20 +120,18 @@ class Operation:
             under = f"a mapping of names to {arguments[0]}, or a list as on the shell"
         return f"`{self.name}`", under, ", ".join(f"`{word}`" for word in self.fields if word not in self.needs)
 
-    def request(self, given: Mapping[str, Written], where: str, spelled: Callable[[Field], str]) -> Request:
+    def request(self, given: Mapping[str, Any], where: str, spelled: Callable[[Field], str]) -> Request:
         """What a person wrote for each field. spelled: what errors call it. Raises UsageError."""
         for word, value in given.items():
             if word not in self.fields:
                 known = [w for w, field in self.fields.items() if not field.several]
                 fix = near(word, known) or "leave it out"
-                raise UsageError(f"{value.where or where}{self.name} knows no {word!r}", why=_known(known), fix=fix)
+                raise UsageError(f"{place(value) or where}{self.name} knows no {word!r}", why=_known(known), fix=fix)
         for word in self.needs:
             if word not in given:
                 raise UsageError(f"{where}{self.name} needs {word}", why=_known(self.fields), fix=f"add {word}: ...")
         values = {
-            field.name: field.takes.form.read(given[word], spelled(field))
-            for word, field in self.fields.items()
-            if word in given
+            field.name: field.read(given[word], spelled(field)) for word, field in self.fields.items() if word in given
         }
         try:
             self.check(**values)
@@ -155,44 +139,44 @@ class Operation:
             raise UsageError(f"{where}{error.what}", why=error.why, fix=error.fix) from None
         return Request(self, values, where)
 
-    def requests(self, content: Written, beside: Mapping[str, Written], where: str) -> list[Request]:
+    def requests(self, content: Any, beside: Mapping[str, Any], where: str) -> list[Request]:
         """What an entry of a recipe asks for: `content` under the operation's name, other keys beside it."""
         beside = {key.replace("_", "-"): value for key, value in beside.items()}
-        entries = [self._under(content)]
-        if self.pairs and isinstance(content.value, dict):
+        under = [self._under(content)]
+        if self.pairs and isinstance(content, dict):
             one, other = (field.word for field in self.arguments)
-            entries = [{one: Written(k, v.where), other: v} for k, v in content.value.items()] or [{}]
+            under = [{one: placed(k, place(v), Path()), other: v} for k, v in content.items()] or [{}]
         found = []
-        for entry in entries:
+        for entry in under:
             twice = [key for key in entry if key in beside]
             if twice:
                 raise UsageError(f"{where}{self.name} gets {twice[0]} twice", fix="leave one of them out")
             found.append(self.request({**entry, **beside}, where, functools.partial(self._spelled, entry)))
         return found
 
-    def _spelled(self, entry: Mapping[str, Written], field: Field) -> str:
+    def _spelled(self, entry: Mapping[str, Any], field: Field) -> str:
         """What errors about a recipe call a field."""
         if self.pairs and field.argument and field.word in list(entry)[1:]:
             return f"{self.name} of {next(iter(entry.values()))}"
         return field.word
 
-    def _under(self, content: Written) -> dict[str, Written]:
+    def _under(self, content: Any) -> dict[str, Any]:
         """The fields that stand under the operation's name."""
         arguments = self.arguments
         if arguments and arguments[0].several:
             return {arguments[0].word: content}
-        if isinstance(content.value, dict):
-            return {key.replace("_", "-"): value for key, value in content.value.items()}
-        entries = content.value if isinstance(content.value, list) else [content]
+        if isinstance(content, dict):
+            return {key.replace("_", "-"): value for key, value in content.items()}
+        values = entries(content)
         words = [field.word for field in arguments]
-        if len(entries) != len(words) or words != self.needs:
+        if len(values) != len(words) or words != self.needs:
             listed = f"[{', '.join(words)}], or " if words == self.needs else ""
             raise UsageError(
-                f"{content.where}{self.name} {str(content)!r} is not valid",
+                f"{place(content)}{self.name} {content!r} is not valid",
                 why=f"wanted: {listed}a mapping of {', '.join(self.fields)}",
                 fix=f"write it like {self.name}: {{{', '.join(f'{word}: ...' for word in self.needs)}}}",
             )
-        return dict(zip(words, entries, strict=True))
+        return dict(zip(words, values, strict=True))
 
 
 @dataclass(frozen=True)
@@ -232,28 +216,23 @@ def operation(
     """Makes a method an operation: its arguments are read and checked before it runs. examples: two commands."""
 
     def register(method: Callable[P, R]) -> Callable[P, R]:
-        signature = inspect.signature(method)
-        name = method.__name__
-        parameters = _described(method)
-        named = {}
-        for key, takes in parameters.items():
-            word = takes.word or key.replace("_", "-")
-            if not takes.shared:
-                named[word] = Field(word, takes, signature.parameters[key])
-            declared = f" /--no-{word}" if takes.off else f"--{word}"
-            Options.spellings.setdefault(key, Option(takes.help, "", declared=declared))
-        OPERATIONS[name] = Operation(name, method, signature, named, examples, pairs, check)
+        signature, name = inspect.signature(method), method.__name__
+        fields = _fields(method, signature)
+        shown = {field.word: field for field in fields.values() if field.about.in_shell}
+        OPERATIONS[name] = Operation(name, method, signature, shown, examples, pairs, check)
+        for key, field in fields.items():
+            Options.spellings.setdefault(key, field.about)
 
         @functools.wraps(method)
         def checked(*args: P.args, **options: P.kwargs) -> R:
             bound = signature.bind(*args, **options)
-            given = {key: value for key, value in bound.arguments.items() if key in parameters}
-            bound.arguments |= {key: parameters[key].taken(value, f"`{key}`") for key, value in given.items()}
+            given = {key: value for key, value in bound.arguments.items() if key in fields}
+            bound.arguments |= {key: fields[key].taken(value) for key, value in given.items()}
             result: R = method(*bound.args, **bound.kwargs)
             return result
 
-        told = [f"{key}: {p.help}" + (f" By default {p.unless}." if p.unless else "") for key, p in parameters.items()]
-        checked.__doc__ = f"{inspect.cleandoc(method.__doc__ or '')}\n\n" + "\n".join(told)
+        options_text = described({key: field.about for key, field in fields.items()})
+        checked.__doc__ = f"{inspect.cleandoc(method.__doc__ or '')}\n\n{options_text}"
         return checked
 
     return register
@@ -266,35 +245,37 @@ class _Names(dict[str, Any]):
         return getattr(builtins, name, Any)
 
 
-def _described(method: Callable[..., Any]) -> dict[str, Takes]:
+def _fields(method: Callable[..., Any], signature: inspect.Signature) -> dict[str, Field]:
     hints = get_type_hints(method, localns=_Names(vars(sys.modules[method.__module__])), include_extras=True)
-    return {
-        name: next(extra for extra in get_args(hint) if isinstance(extra, Takes))
-        for name, hint in hints.items()
-        if get_origin(hint) is Annotated
-    }
+    found = {}
+    for name, hint in hints.items():
+        for about in (extra for extra in get_args(hint) if isinstance(extra, Option)):
+            place = signature.parameters[name]
+            own = str(place.default) if isinstance(place.default, str | int) and place.default is not False else ""
+            found[name] = Field(place, replace(about, default=about.default or own))
+    return found
 
 
-def requests(entry: Written) -> list[Request]:
+def requests(entry: Any) -> list[Request]:
     """What an entry of a recipe asks for. Raises UsageError where it describes no operation."""
-    if not isinstance(entry.value, dict) or not entry.value:
+    if not isinstance(entry, dict) or not entry:
         raise UsageError(
-            f"{entry.where}{str(entry)!r} is not an operation",
+            f"{place(entry)}{entry!r} is not an operation",
             why=_known(OPERATIONS),
             fix="write it like remove: conv3",
         )
-    named = [key for key in entry.value if key in OPERATIONS]
+    named = [key for key in entry if key in OPERATIONS]
     if len(named) != 1:
-        first = next(iter(entry.value))
+        first = next(iter(entry))
         raise UsageError(
-            f"{entry.where}{' and '.join(named)} stand in one entry"
+            f"{place(entry)}{' and '.join(named)} stand in one entry"
             if named
-            else f"{entry.where}unknown operation {first!r}",
+            else f"{place(entry)}unknown operation {first!r}",
             why=_known(OPERATIONS),
             fix="write each as an entry of its own" if named else near(first, OPERATIONS) or "choose one of these",
         )
-    beside = {key: value for key, value in entry.value.items() if key != named[0]}
-    return OPERATIONS[named[0]].requests(entry.value[named[0]], beside, entry.where)
+    beside = {key: value for key, value in entry.items() if key != named[0]}
+    return OPERATIONS[named[0]].requests(entry[named[0]], beside, place(entry))
 
 
 def _known(names: Mapping[str, Any] | Sequence[str]) -> str:

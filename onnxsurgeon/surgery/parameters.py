@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from onnxsurgeon.edit.inits import GROWN, described
-from onnxsurgeon.importance.criteria import help_text
-from onnxsurgeon.surgery import readers
-from onnxsurgeon.surgery.operation import Takes
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.importance.criteria import help_text, reader
+from onnxsurgeon.options.parsing import at_least, by_node, entries, flag, place, text, word_of, wrong
+from onnxsurgeon.options.record import CHANGE, Option, Reader
 
 if TYPE_CHECKING:
     from onnxsurgeon.surgery.blocks import Block, Separable
@@ -38,31 +40,85 @@ def activations() -> list[str]:
 def made(op: str | Block | Separable, **options: Any) -> Block | Separable:
     from onnxsurgeon.surgery.blocks import block
 
-    takes = ("init", "kernel", "groups", "bias")
-    return block(op, **{key: value for key, value in options.items() if key in takes})
+    own = ("init", "kernel", "groups", "bias")
+    return block(op, **{key: value for key, value in options.items() if key in own})
 
 
-Name = Annotated[str, Takes(readers.text, "The node.")]
+def kernel_size(value: Any, name: str) -> int | tuple[int, ...]:
+    """3, 3x3 or [3, 3]."""
+    parts = value.split("x") if isinstance(value, str) else [*map(str, entries(value))]
+    if not all(re.fullmatch(r"[1-9]\d{0,3}", part) for part in parts) or not parts:
+        raise wrong(value, name, "the size of a kernel", "write it like 3, 3x3 or 1x5")
+    sizes = tuple(int(part) for part in parts)
+    return sizes[0] if len(sizes) == 1 else sizes
+
+
+def new_widths(value: Any, name: str) -> list[str]:
+    """Requests as on the shell, or {name: what follows it}."""
+    from onnxsurgeon.surgery.width_requests import parse
+
+    found: list[tuple[str, Any]] = []
+    for entry in entries(value):
+        if isinstance(entry, Mapping):
+            found += [(_request(node, amount), amount) for node, amount in entry.items()]
+        else:
+            found.append((text(entry, name), entry))
+    for request, entry in found:
+        try:
+            parse(request)
+        except UsageError as error:
+            raise UsageError(f"{place(entry)}{error.what}", why=error.why, fix=error.fix) from None
+    return [request for request, _ in found]
+
+
+def _request(node: str, amount: Any) -> str:
+    amount = ",".join(map(str, entries(amount)))
+    return f"{node}{amount}" if amount.startswith("~") and "," not in amount else f"{node}={amount}"
+
+
+def most_new(value: Any, name: str) -> Any:
+    """A number, or one for each of some nodes."""
+    one = at_least(0)
+    if isinstance(value, Mapping) or any(":" in str(entry) for entry in entries(value)):
+        return by_node(lambda given, name: one(entries(given)[-1], name), "conv3:8")(value, name)
+    return one(entries(value)[-1], name)
+
+
+def takes(read: Reader, help: str, metavar: str = "", **more: Any) -> Option:
+    """What an operation takes."""
+    return Option(help, CHANGE, metavar, read=read, **more)
+
+
+def choice(words: Sequence[str], help: str, **more: Any) -> Option:
+    """One of some words."""
+    return takes(word_of(words), help, "|".join(words), **more)
+
+
+Name = Annotated[str, takes(text, "The node.")]
 Importance = Annotated[
     str | Mapping[str, Any] | Callable[[str, int], Any],
-    Takes(readers.importance, help_text(data=False), objects=True),
+    takes(reader(data=False), help_text(data=False), "WORD", objects=True),
 ]
-Grown = Annotated[str, Takes(readers.word(GROWN), f"Weights of new channels: {described(*GROWN)}.")]
+Grown = Annotated[str, choice(GROWN, f"Weights of new channels: {described(*GROWN)}.")]
 Align = Annotated[
     str,
-    Takes(
-        readers.word(("auto", "grow", "shrink", "both")),
+    choice(
+        ("auto", "grow", "shrink", "both"),
         "If widths differ: grow the smaller, shrink the larger, or both; auto takes the first that works.",
     ),
 ]
-Seed = Annotated[int, Takes(readers.number(0), "Random seed.", shared=True)]
-After = Annotated[str, Takes(readers.text, "The node or graph input to put it after.")]
+Seed = Annotated[int, takes(at_least(0), "Random seed.", in_shell=False)]
+After = Annotated[str, takes(text, "The node or graph input to put it after.", "NAME")]
 Kernel = Annotated[
-    int | str | Sequence[int] | None, Takes(readers.kernel, "Kernel size of a Conv or a pooling.", unless="3")
+    int | str | Sequence[int] | None,
+    takes(kernel_size, "Kernel size of a Conv or a pooling.", "N|NxM", default="3"),
 ]
-Groups = Annotated[int | None, Takes(readers.number(1), "Groups of a Conv.", unless="1")]
-Bias = Annotated[bool | None, Takes(readers.flag, "Whether a Conv or Linear has a bias.", off="Leave the bias out.")]
-From = Annotated[str, Takes(readers.text, "The node or graph input that feeds the other node.", "FROM", "from")]
+Groups = Annotated[int | None, takes(at_least(1), "Groups of a Conv.", "N", default="1")]
+Bias = Annotated[
+    bool | None,
+    takes(flag, "Whether a Conv or Linear has a bias.", kind=bool, declared="--no-bias", off="Leave the bias out."),
+]
+From = Annotated[str, takes(text, "The node or graph input that feeds the other node.", declared="--from")]
 
 
 def choices(align: str, importance: Any, init: str, seed: int) -> Choices:

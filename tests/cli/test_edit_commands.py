@@ -187,7 +187,7 @@ WRONG = [
     (("resize", "plain.onnx", "conv2=-24"), "24 wide"),
     (("resize", "plain.onnx", "fc.in=3,free"), "1 input"),
     (("resize", "plain.onnx", "x*=+8"), "x*"),
-    (("resize", "plain.onnx", "conv2=8", "--keep", "3"), "NAME:LIST"),
+    (("resize", "plain.onnx", "conv2=8", "--keep", "3"), "NAME:VALUE"),
     (("resize", "plain.onnx", "conv2=8", "--keep", "conv2:x"), "keep of conv2 'x'"),
     (("resize", "plain.onnx", "conv2=8", "--keep", "conv2:9-3"), "9-3"),
     (("resize", "plain.onnx", "conv2=8", "--keep", "conv2:24"), "no neuron 24"),
@@ -370,7 +370,7 @@ def test_a_recipe_in_json_means_the_same(run: Run, folder: Path) -> None:
         ("- {kernel: {conv1: 3}, remove: conv1}\n", "kernel and remove stand in one entry"),
         ("- remove: bn1\n- resize: {conv1: x}\n", "line 2: 'conv1=x' is not a width"),
         ("- resize: {conv1: +8}\n  utilty: l1\n", "line 2: resize knows no 'utilty'"),
-        ("- resize: {conv1: +8}\n  importance: l7\n", "line 2: importance 'l7' is not valid"),
+        ("- resize: {conv1: +8}\n  importance: l7\n", "line 2: importance 'l7' is not known"),
         ("- resize: {conv1: +8}\n  relax: perhaps\n", "line 2: relax 'perhaps'"),
         ("- resize: {conv1: +8}\n  keep: conv1\n", "line 2: keep 'conv1'"),
         ("- insert: {after: conv1, kernel: 3}\n", "insert needs op"),
@@ -450,9 +450,9 @@ def test_what_help_and_documentation_say_is_the_record(run: Run) -> None:
         text = " ".join(run(name, "--help").stdout.split())
         document = getattr(osg.Network, name).__doc__
         for field in operation.fields.values():
-            said = field.takes.off or field.takes.help
+            said = field.about.off or field.about.help
             assert said.split(":")[0] in text.replace("- ", "-"), field.word
-            assert f"{field.name}: {field.takes.help}" in document
+            assert f"{field.name}: {field.about.help}" in document
 
 
 def test_the_api_has_the_same_names(folder: Path) -> None:

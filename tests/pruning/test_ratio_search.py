@@ -71,7 +71,7 @@ def test_where_none_is_good_enough_it_says_so(model: Model, data: Data) -> None:
         search(
             lambda ratio: osg.prune(model, ratio=ratio), Strict(model, data), PruneOptions(data=data, max_drop=0.5)
         )  # fmt: skip
-    with pytest.raises(osg.UsageError, match="`max_drop` is -1"):
+    with pytest.raises(osg.UsageError, match="`max_drop` -1 is not valid"):
         osg.smallest(model, data=data, max_drop=-1)
     with pytest.raises(osg.UsageError, match="`max_drop` is missing"):
         osg.smallest(model, data=data)
