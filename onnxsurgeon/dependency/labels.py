@@ -20,6 +20,7 @@ from onnxsurgeon.dependency.dynamic_dims import Samples, samples
 from onnxsurgeon.dependency.facts import INDEX_TYPES, Evaluator, tensor
 from onnxsurgeon.dependency.rewrites import KnownModel, rewrite
 from onnxsurgeon.dependency.size_facts import AllFacts, all_facts
+from onnxsurgeon.errors import ModelError
 from onnxsurgeon.neurons.relations import INPUT, OUTPUT, Axes, Classes, Relations
 from onnxsurgeon.ops import Call, Operator, Tensor
 from onnxsurgeon.ops.nodes import constant, is_constant, operator_of
@@ -122,8 +123,7 @@ def without_gc() -> Iterator[None]:
     try:
         yield
     finally:
-        if collecting:
-            gc.enable()
+        (gc.enable if collecting else gc.disable)()
 
 
 @without_gc()
@@ -142,12 +142,27 @@ def label(
     attention: which factor of heads x head size is cut. shapes: stated input shapes. unfrozen: inputs and outputs whose
     neurons are not frozen. detached: values whose readers see other neurons than their producer. rewritten: rewrite
     the model if that ties fewer neurons. original: the model that `model` computes the same as with other weights.
+    Raises ModelError if the model is not valid.
     """
+    try:
+        return _label(model, attention, shapes or {}, unfrozen, detached, original, rewritten=rewritten)
+    except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            "the model is not valid: its nodes do not fit together",
+            why=f"{type(error).__name__}: {error}",
+            fix="check it with onnx.checker and in onnxruntime; if it is valid, report it",
+        ) from error
+
+
+def _label(
+    model: ir.Model, attention: Attention, shapes: Mapping[str, Shape], unfrozen: Collection[str],
+    detached: Collection[ir.Value], original: ir.Model | None, *, rewritten: bool,
+) -> Labels:  # fmt: skip
     evaluator = Evaluator(model)
     best: tuple[int, Samples, AllFacts] | None = None
-    for sizes in samples(model, shapes or {}):
+    for sizes in samples(model, shapes):
         try:
-            facts = all_facts(evaluator, sizes[0], sizes[1])
+            facts = all_facts(evaluator, *sizes[:2])
         except ValueError:  # the graph does not accept these sizes (broadcasting)
             continue
         missing = sum(f.shape is None for f in facts[0].values())
@@ -156,14 +171,13 @@ def label(
         if missing == 0:
             break
     if best is None:
-        sizes = next(samples(model, shapes or {}))
+        sizes = next(samples(model, shapes))
         best = 0, sizes, ({}, {}, {})
     known = KnownModel(model, evaluator, best[2])
     if rewritten:
         known = rewrite(known)
-    labels = Labels(
-        original or model, known.model, known.evaluator, best[1], known.facts, rotated=original is not None
-    )  # fmt: skip
+    rotated = original is not None
+    labels = Labels(original or model, known.model, known.evaluator, best[1], known.facts, rotated=rotated)
     _Labeller(labels, unfrozen, detached).run()
     labels.classes = labels.relations.resolve(attention)
     for node, call in labels.calls.items():

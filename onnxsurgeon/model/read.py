@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,8 +23,11 @@ from onnx_ir.passes.common import InlinePass
 
 from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.model import wire
+from onnxsurgeon.model.refusals import (
+    invalid,
+    refuse,
+)
 
-OLDEST_OPSET = 7
 IN_MEMORY = Path("ModelProto")  # what stands for a path where there is no file
 # Keys of graph.meta:
 SOURCE = "onnxsurgeon.source"  # the ModelProto that was read, without its large weights
@@ -67,7 +70,7 @@ def parse(proto: onnx.ModelProto) -> ir.Model:
 
 def _read(path: Path, data: mmap.mmap | bytes) -> ir.Model:
     proto = _parse(path, data)
-    _refuse(path, proto)
+    refuse(path, proto)
     model = _deserialize(path, proto)
     maps: Maps = {path.name: data}
     for graph in graphs(model):
@@ -154,100 +157,15 @@ def _not_onnx(path: Path, data: mmap.mmap | bytes, why: str) -> ModelError:
     return ModelError(f"{path} is not an ONNX model", why=why, fix="name an .onnx file")
 
 
-def _refuse(path: Path, proto: onnx.ModelProto) -> None:
-    """Raise ModelError if the model has a part that can't be preserved or isn't supported."""
-    _refuse_versions(path, proto)
-    if proto.training_info:
-        raise ModelError(
-            f"{path} is a training graph",
-            why=f"it has {len(proto.training_info)} training_info entries, which would be lost",
-            fix="export the model for inference",
-        )
-    if not proto.graph.output:
-        raise ModelError(f"{path} has no outputs", why=f"graph {proto.graph.name!r} lists none", fix="export it again")
-    _refuse_graph(path, proto.graph)
-    for function in proto.functions:
-        _refuse_nodes(path, function.node)
-
-
-def _refuse_versions(path: Path, proto: onnx.ModelProto) -> None:
-    newest = onnx.defs.onnx_opset_version()
-    versions = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
-    if proto.ir_version > onnx.IR_VERSION:
-        raise ModelError(
-            f"{path} has IR version {proto.ir_version}",
-            why=f"the installed onnx {onnx.__version__} supports IR versions up to {onnx.IR_VERSION}",
-            fix="install a newer onnx",
-        )
-    if not proto.opset_import:
-        raise ModelError(f"{path} names no opset", why="opset_import is empty", fix="export it again")
-    if versions and not OLDEST_OPSET <= versions[0] <= newest:
-        raise ModelError(
-            f"{path} uses opset {versions[0]}",
-            why=f"supported are {OLDEST_OPSET} to {newest} (the newest in the installed onnx {onnx.__version__})",
-            fix="install a newer onnx" if versions[0] > newest else "convert it with onnx.version_converter",
-        )
-
-
-def _refuse_graph(path: Path, graph: onnx.GraphProto) -> None:
-    if graph.sparse_initializer:
-        first = graph.sparse_initializer[0].values.name
-        raise _sparse(path, f"{len(graph.sparse_initializer)} in graph {graph.name!r}, the first is {first!r}")
-    names = {tensor.name for tensor in graph.initializer}
-    if "" in names or len(names) < len(graph.initializer):
-        raise _invalid(path, f"graph {graph.name!r} has weights without a name or with the same one")
-    for info in (*graph.input, *graph.output, *graph.value_info):
-        if kind := _unsupported_type(info.type):
-            raise ModelError(
-                f"{path}: the type of {info.name!r} is not supported",
-                why=f"{kind} in graph {graph.name!r}",
-                fix="export without it (from scikit-learn: option zipmap=False)",
-            )
-    _refuse_nodes(path, graph.node)
-
-
-def _refuse_nodes(path: Path, nodes: Iterable[onnx.NodeProto]) -> None:
-    kinds = onnx.AttributeProto
-    for node in nodes:
-        for text in (node.name, node.op_type, node.domain, *node.input, *node.output):
-            if isinstance(text, bytes):  # protobuf returns a string that is not UTF-8 as bytes
-                raise _invalid(path, f"{text!r} at node {node.name!r} ({node.op_type!r}) is not UTF-8")
-        for attribute in node.attribute:
-            if attribute.type == kinds.UNDEFINED and not attribute.ref_attr_name:
-                raise _invalid(path, f"attribute {attribute.name!r} of {node.op_type} {node.name!r} has no type")
-            if attribute.type == kinds.GRAPH:
-                _refuse_graph(path, attribute.g)
-            elif attribute.type == kinds.GRAPHS:
-                for graph in attribute.graphs:
-                    _refuse_graph(path, graph)
-            elif attribute.type in (kinds.SPARSE_TENSOR, kinds.SPARSE_TENSORS):
-                raise _sparse(path, f"attribute {attribute.name!r} of {node.op_type} {node.name!r}")
-
-
-def _invalid(path: Path, why: str) -> ModelError:
-    return ModelError(f"{path} is not a valid model", why=why, fix="run onnx.checker on it, and export it again")
-
-
-def _sparse(path: Path, where: str) -> ModelError:
-    return ModelError(f"{path} has sparse weights, which are not supported", why=where, fix="make them dense")
-
-
-def _unsupported_type(proto: onnx.TypeProto) -> str | None:
-    kind = proto.WhichOneof("value")
-    if kind in ("sequence_type", "optional_type"):
-        return _unsupported_type(getattr(proto, kind).elem_type)
-    return kind if kind in ("map_type", "opaque_type") else None
-
-
 def _deserialize(path: Path, proto: onnx.ModelProto) -> ir.Model:
     try:
         model = ir.from_proto(proto)
     except Exception as error:  # of any class
-        raise _invalid(path, str(root_cause(error))) from error
+        raise invalid(path, str(root_cause(error))) from error
     for graph in graphs(model):
         for value in (*graph.outputs, *(value for node in graph for value in node.inputs if value is not None)):
             if value.producer() is None and not value.is_graph_input() and not value.is_initializer():
-                raise _invalid(path, f"{value.name!r} is used in graph {graph.name!r}, but nothing computes it")
+                raise invalid(path, f"{value.name!r} is used in graph {graph.name!r}, but nothing computes it")
     return model
 
 
@@ -303,11 +221,11 @@ def _window(path: Path, reference: ir.ExternalTensor, maps: Maps) -> memoryview:
         maps[location] = _map_external(path, location, reference.name)
     data, begin = maps[location], reference.offset or 0
     if reference.dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
-        raise _invalid(path, f"the weight {reference.name!r} is raw data, but {reference.dtype} can't be")
+        raise invalid(path, f"the weight {reference.name!r} is raw data, but {reference.dtype} can't be")
     length = reference.nbytes if reference.length is None else reference.length
     if length != reference.nbytes:
         kind = f"{reference.dtype} {reference.shape}"
-        raise _invalid(path, f"the weight {reference.name!r} has {length} bytes, but {kind} takes {reference.nbytes}")
+        raise invalid(path, f"the weight {reference.name!r} has {length} bytes, but {kind} takes {reference.nbytes}")
     if begin + length > len(data):
         raise ModelError(
             f"{path}: the file {location!r} is too short",

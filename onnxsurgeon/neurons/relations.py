@@ -12,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from onnxsurgeon.arrays import Ids, Mask
+from onnxsurgeon.errors import ModelError
 from onnxsurgeon.options.shared import Attention
 
+LARGEST = 2**27  # neurons of a model
 Axis = Ids | None  # None: an axis that carries no neurons (batch, spatial, unknown) and is never cut
 Axes = tuple[Axis, ...]
 
@@ -91,7 +93,12 @@ class Relations:
     operator: str = ""
 
     def fresh(self, size: int) -> Ids:
-        """Ids of `size` new neurons, shape (size,)."""
+        """Ids of `size` new neurons, shape (size,). Raises ModelError for more than any machine holds."""
+        if self.count + size > LARGEST:
+            raise ModelError(
+                f"{self.node} has an axis of {size:,} elements", why=f"all axes together may have {LARGEST:,}",
+                fix="if the size is assumed for a dynamic dim, give one with `shapes`",
+            )  # fmt: skip
         self.count += size
         return np.arange(self.count - size, self.count, dtype=np.int64)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import onnx_ir as ir
 
@@ -9,6 +11,8 @@ from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.dependency.facts import Sizes
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.errors import ModelError
+
+LARGEST = 2**27  # elements of an input
 
 
 def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = False) -> Arrays:
@@ -28,6 +32,12 @@ def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = F
                 f"input {value.name} is not a tensor of known rank",
                 why=f"its type is {value.type}",
                 fix="use `proof=False`",
+            )
+        if prod(fact.shape) > LARGEST:
+            raise ModelError(
+                f"input {value.name} would have the shape {list(fact.shape)}",
+                why="these sizes are assumed for its dynamic dims, and take too much memory",
+                fix="give sizes with `shapes`, or use `proof=False`",
             )
         dtype = ir.DataType(fact.dtype).numpy()
         if np.issubdtype(dtype, np.integer):

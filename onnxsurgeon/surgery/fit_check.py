@@ -13,7 +13,7 @@ from onnxsurgeon.dependency.facts import Facts, Sizes
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.names import name_of
 from onnxsurgeon.edit.step import Step
-from onnxsurgeon.errors import InfeasibleError, UsageError
+from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
 from onnxsurgeon.surgery.find import dynamic_axes
 
 
@@ -41,7 +41,15 @@ def checked(before: Labels, after: ir.Model, what: str, *, same: bool = False) -
         problems = (
             [refused] if refused else [p for find in (_misfits, _at_sizes, _parted) for p in find(before, labels)]
         )
-    except (AssertionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:  # of some rule
+    except (
+        AssertionError,
+        ModelError,
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+    ) as error:  # of some rule
         problems = [str(error)]
     if problems:
         raise InfeasibleError(

@@ -299,7 +299,7 @@ def test_a_read_only_folder_is_noticed(tmp_path: Path) -> None:
 MEASURE = """
 import sys
 import onnx_ir as ir
-from onnxsurgeon.model.read import read
+from onnxsurgeon.model.read import (read)
 from onnxsurgeon.model.write import write
 
 def peak():

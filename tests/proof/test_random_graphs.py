@@ -761,7 +761,7 @@ def attempt(seed: int, folder: Path, size: int = 14) -> int:
     onnx.save(model, path)
     rng, cuts = np.random.default_rng(seed), 0
     free = ("auto", "heads", "head-size")[seed % 3]
-    labels = label(read(path), free=free)  # type: ignore[arg-type]
+    labels = label(read(path), attention=free)  # type: ignore[arg-type]
     if labels.model is not labels.original:
         original, rewritten = session(path), session(ir.to_proto(labels.model))
         inputs = feed(original, 2)

@@ -1,0 +1,19 @@
+"""Broken models end with an exit code of the command's own, in little time and memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from fuzz import fuzz, mutant
+
+
+@pytest.mark.slow
+def test_no_mutant_is_an_internal_error() -> None:
+    codes, faults = fuzz(120, seed=0, seconds=30.0)
+    assert not faults, "\n".join(faults)
+    assert codes["4"] > 60
+
+
+def test_mutants_are_those_of_the_seed() -> None:
+    assert mutant(7) == mutant(7)
+    assert len({mutant(seed) for seed in range(20)}) > 15
