@@ -163,7 +163,7 @@ WRONG = {
     "`round_to` 0 is": lambda n: n.resize("conv2=8", round_to=0),
     "`kind` 'Silo'.*did you mean Silu": lambda n: n.activation("relu1", "Silo"),
     "`keep` of conv2 'x'": lambda n: n.resize("conv2=8", keep={"conv2": "x"}),
-    "Relu takes no kernel": lambda n: n.insert("Relu", after="conv1", kernel=3),
+    "Relu has no option kernel": lambda n: n.insert("Relu", after="conv1", kernel=3),
 }
 
 

@@ -1,6 +1,6 @@
-"""Fresh nodes to insert, or to put in the place of others: what they are, and the weights that they start with.
+"""New nodes to insert, or to replace others: their operators and their initial weights.
 
-A block with `init="identity"` changes nothing: its output equals its input.
+The output of a block with `init="identity"` equals its input.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from onnxsurgeon.ops.registry import of_kind
 
 @dataclass(frozen=True)
 class Site:
-    """Where a block goes: behind `value`, whose shape and element type are known; axis: of its neurons.
+    """The place of a block: after `value`, of known shape and element type. axis: the axis of its neurons.
 
-    opset: of the standard operators. seed: of what is drawn.
+    opset: version of the standard operators. seed: random seed.
     """
 
     editor: Editor
@@ -44,7 +44,7 @@ class Site:
 
     @property
     def behind(self) -> str:
-        """The node, or input of the graph, that gives `value`."""
+        """Name of the node or graph input that gives `value`."""
         producer = self.value.producer()
         return (self.value.name if producer is None else name_of(producer)) or ""
 
@@ -53,13 +53,13 @@ class Site:
         return self.shape[self.axis]
 
     def add(self, operator: str, inputs: Sequence[ir.Value | None], *attributes: ir.Attr, part: str = "") -> ir.Value:
-        """The output of a node behind what was added last."""
+        """The output of a node that is added after the last one."""
         try:
             onnx.defs.get_schema(operator, self.opset)
         except onnx.defs.SchemaError:
             raise UsageError(
                 f"{self.name} needs {operator}, which opset {self.opset} does not have",
-                fix="convert the model with onnx.version_converter, or choose another",
+                fix="convert the model with onnx.version_converter, or choose another operator",
             ) from None
         last = inputs[0].producer() if inputs and inputs[0] is not None else None
         name = f"{self.name}.{part}" if part else self.name
@@ -69,7 +69,7 @@ class Site:
         return self.editor.weight(f"{self.name}.{name}", np.atleast_1d(array).astype(self.dtype.numpy()), self.dtype)
 
     def fresh(self, shape: Shape) -> ir.Value:
-        """A layer's weight, shape (out, in, *kernel), that starts as `init` says."""
+        """A layer's weight, shape (out, in, *kernel), initialised by `init`."""
         fresh = INITS[self.init].fresh
         assert fresh is not None, "`block` lets no other word through"
         return self.weight(
@@ -79,7 +79,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution as wide as its input. kernel: along each axis of space; odd where it starts as the identity."""
+    """A convolution as wide as its input. kernel: size along each spatial axis; odd for the identity."""
 
     starts: ClassVar = FRESH
     kernel: int | tuple[int, ...] = 3
@@ -90,16 +90,16 @@ class Conv:
         space = len(site.shape) - 2
         if space < 1 or site.axis != 1:
             raise UsageError(
-                f"a Conv can't stand behind {site.behind}",
+                f"a Conv can't follow {site.behind}",
                 why=f"its output has the shape {list(site.shape)}",
-                fix="choose a node that gives pictures or sequences of channels, or insert a Linear",
+                fix="choose a node whose output has channels and spatial axes, or insert a Linear",
             )
         kernel = (self.kernel,) * space if isinstance(self.kernel, int) else tuple(self.kernel)
         if len(kernel) != space or any(k < 1 for k in kernel) or site.width % self.groups:
             raise UsageError(
                 f"a Conv of kernel {kernel} and {self.groups} groups does not fit",
-                why=f"{space} axes of space, {site.width} channels",
-                fix="choose one size, or one for each axis of space, and groups that divide the channels",
+                why=f"the input has {space} spatial axes and {site.width} channels",
+                fix="give one size, or one for each spatial axis, and groups that divide the channels",
             )
         inputs = [site.value, site.fresh((site.width, site.width // self.groups, *kernel))]
         if self.bias:
@@ -121,9 +121,9 @@ class Linear:
     def build(self, site: Site) -> ir.Value:
         if site.axis != len(site.shape) - 1:
             raise UsageError(
-                f"a Linear can't stand behind {site.behind}",
-                why=f"axis {site.axis} of {list(site.shape)} is not the last",
-                fix="choose a node whose last axis carries neurons, or insert a Conv",
+                f"a Linear can't follow {site.behind}",
+                why=f"its channels are on axis {site.axis} of {list(site.shape)}, not on the last",
+                fix="choose a node with channels on the last axis, or insert a Conv",
             )
         weight = site.fresh((site.width, site.width))
         result = site.add("MatMul", [site.value, weight], part="matmul" if self.bias else "")
@@ -132,15 +132,15 @@ class Linear:
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """A normalisation by fixed statistics that starts neutral."""
+    """A BatchNormalization that starts as the identity."""
 
     epsilon: float = 1e-5
 
     def build(self, site: Site) -> ir.Value:
         if site.axis != 1:
             raise UsageError(
-                f"a BatchNormalization can't stand behind {site.behind}",
-                why="its neurons are not on axis 1",
+                f"a BatchNormalization can't follow {site.behind}",
+                why=f"its channels are on axis {site.axis}, not on axis 1",
                 fix="choose a node with channels on axis 1",
             )
         ones, zeros = np.ones(site.width), np.zeros(site.width)
@@ -151,7 +151,7 @@ class BatchNorm:
 
 @dataclass(frozen=True)
 class Activation:
-    """A function of each element; see `ACTIVATIONS`."""
+    """An activation; see `ACTIVATIONS`."""
 
     kind: str = "Relu"
 
@@ -167,7 +167,7 @@ class Activation:
 
 @dataclass(frozen=True)
 class Pool:
-    """A pooling that keeps sizes."""
+    """A pooling that keeps the shape."""
 
     kind: Literal["Max", "Average"] = "Max"
     kernel: int = 3
@@ -176,9 +176,9 @@ class Pool:
         space = len(site.shape) - 2
         if space < 1:
             raise UsageError(
-                f"a pooling can't stand behind {site.behind}",
+                f"a pooling can't follow {site.behind}",
                 why=f"its output has the shape {list(site.shape)}",
-                fix="choose a node that gives pictures or sequences of channels",
+                fix="choose a node whose output has channels and spatial axes",
             )
         k = self.kernel
         sizes = [ir.AttrInt64s("kernel_shape", [k] * space)]
@@ -188,7 +188,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Separable:
-    """A depthwise and a pointwise convolution, which take the place of a Conv of one group."""
+    """A depthwise and a pointwise convolution that replace a Conv with one group."""
 
     starts: ClassVar = SPLIT
 
@@ -256,9 +256,9 @@ BLOCKS: dict[str, Callable[..., Block | Separable]] = {
 
 
 def block(op: str | Block | Separable, *, init: str | None = None, **options: Any) -> Block | Separable:
-    """The block that `op` names, with those of its options that aren't None.
+    """The block that `op` names, with the given options (None: by default).
 
-    Raises UsageError where it does not take one of them, or can't start as `init`.
+    Raises UsageError if it does not take one of them, or not this `init`.
     """
     given = {key: value for key, value in options.items() if value is not None}
     takes = list(signature(BLOCKS[op]).parameters) if isinstance(op, str) else []
@@ -269,12 +269,12 @@ def block(op: str | Block | Separable, *, init: str | None = None, **options: An
     if extra or (init is not None and not starts):
         takes += ["init"] * bool(starts)
         raise UsageError(
-            f"{name} takes no {(extra or ['init'])[0]}",
-            why=f"it takes {', '.join(takes)}" if takes else "it takes nothing",
+            f"{name} has no option {(extra or ['init'])[0]}",
+            why=f"it takes {', '.join(takes)}" if takes else "it has no options",
             fix="leave it out",
         )
     if isinstance(made, Pool) and not isinstance(made.kernel, int):
-        raise UsageError(f"the kernel of a {name} is one number", fix="write kernel 3 in place of 3x3")
+        raise UsageError(f"the kernel of a {name} must be one number", fix="write 3 instead of 3x3")
     if init is not None and init not in starts:
         raise UsageError(f"{name} can't start as {init}", why=f"known: {', '.join(starts)}", fix="choose one of these")
     return made

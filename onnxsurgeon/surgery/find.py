@@ -1,4 +1,4 @@
-"""Finds nodes and values by name, and what an edit asks about them."""
+"""Finds nodes and values by name, and answers what edits ask about them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnxsurgeon.ops.size_expressions import is_static
 
 
 def find(model: ir.Model, name: str) -> ir.Node:
-    """The node of the main graph called `name`. Raises UsageError where there is none."""
+    """The node of the main graph called `name`. Raises UsageError if there is none."""
     named: dict[str, ir.Node] = {}
     for node in model.graph:
         named.setdefault(name_of(node), node)
@@ -22,7 +22,7 @@ def find(model: ir.Model, name: str) -> ir.Node:
 
 
 def find_value(model: ir.Model, name: str) -> ir.Value:
-    """The graph's input called `name`, or the result of the node called so. Raises UsageError where neither is."""
+    """The graph input called `name`, or the result of the node of that name. Raises UsageError if there is neither."""
     for value in model.graph.inputs:
         if value.name == name:
             return value
@@ -30,7 +30,7 @@ def find_value(model: ir.Model, name: str) -> ir.Value:
 
 
 def value_called(model: ir.Model, name: str | None) -> ir.Value:
-    """The value of the main graph called `name`. Raises UsageError where there is none."""
+    """The value of the main graph called `name`. Raises UsageError if there is none."""
     graph = model.graph
     for value in (*graph.inputs, *(v for node in graph for v in node.outputs)):
         if value.name == name:
@@ -39,13 +39,13 @@ def value_called(model: ir.Model, name: str | None) -> ir.Value:
 
 
 def dynamic_axes(labels: Labels, value: ir.Value) -> list[bool] | None:
-    """For each axis, whether its length depends on a dynamic dim; None where the shape is unknown."""
+    """For each axis, whether its length depends on a dynamic dim; None if the shape is unknown."""
     sizes = labels.facts[2][value].shape if value in labels.facts[2] else None
     return None if sizes is None else [not is_static(size) for size in sizes]
 
 
 def data_inputs(labels: Labels, node: ir.Node) -> list[tuple[int, ir.Value]]:
-    """The inputs that hold data, not weights or sizes: index and value of each."""
+    """Index and value of each input that holds data (not weights or sizes)."""
     found = []
     for index, value in enumerate(node.inputs):
         fact = None if value is None or constant(value) is not None else labels.facts[0].get(value)

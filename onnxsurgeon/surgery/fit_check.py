@@ -1,4 +1,4 @@
-"""Whether an edited structure still fits together: types, shapes at several sizes, outputs as they were."""
+"""Checks that an edited graph fits together: types, shapes at several sizes, shapes of the outputs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from onnxsurgeon.surgery.find import dynamic_axes
 
 
 def require_type(labels: Labels, source: ir.Value, target: ir.Value, what: str) -> None:
-    """Raises UsageError where two values are not tensors of data of one element type."""
+    """Raises UsageError unless two values are data tensors of the same element type."""
     facts = [labels.facts[0].get(value) for value in (source, target)]
     if any(f is None or f.value is not None for f in facts) or len({f.dtype for f in facts if f}) > 1:
         types = [str(ir.DataType(f.dtype)) if f else "unknown" for f in facts]
         raise UsageError(
-            f"{what}: the two don't hold data of one type",
+            f"{what}: the element types differ",
             why=f"{source.name} is {types[0]}, {target.name} is {types[1]}",
-            fix="choose two whose element types are equal",
+            fix="choose nodes with the same element type",
         )
 
 
@@ -55,13 +55,13 @@ def checked(before: Labels, after: ir.Model, what: str, *, same: bool = False) -
         raise InfeasibleError(
             f"{what}: the shapes would not fit; nothing was changed",
             why="\n".join(problems[:5]),
-            fix="choose nodes whose outputs have the same shape, widths apart",
+            fix="choose nodes whose outputs have the same shape; only their widths may differ",
         )
     return Step(what, before.model, after, same=same)
 
 
 def _forget_stated(before: ir.Model, model: ir.Model) -> None:
-    """Forgets the shapes that the file states behind what changed: they may be wrong now, and would be believed."""
+    """Forgets the shapes in the file for all values after the change, because they may be wrong now."""
     old = {name_of(node): [v and v.name for v in node.inputs] for node in before.graph}
     touched: set[ir.Value] = set()
     for node in model.graph:
@@ -80,7 +80,7 @@ def _bodies(node: ir.Node) -> list[ir.Graph]:
 
 
 def _refused(before: Labels, labels: Labels) -> str:
-    """The first node that can't work on its inputs' shapes, as text; empty where all can."""
+    """A text about the first node that can't take its inputs' shapes; empty if all can."""
     evaluator, model = labels.evaluator, labels.model
     facts = evaluator.input_facts(model, before.sizes[0])
     for node in model.graph:
@@ -113,11 +113,11 @@ def _misfits(before: Labels, labels: Labels) -> Iterator[str]:
 
 
 def _at_sizes(before: Labels, labels: Labels) -> Iterator[str]:
-    """Values that would be empty, or have another rank, at some sizes of the dynamic dims."""
+    """Texts about values that would be empty, or have another rank, at some sizes of the dynamic dims."""
     for sizes in _sizes(before):
         try:
             old = {v.name: f.shape for v, f in _facts(before, sizes).items()}
-        except ValueError:  # it has never worked on these
+        except ValueError:  # the original does not work on these sizes either
             continue
         said = f" where dims of the inputs are {', '.join(map(str, dict.fromkeys(sizes.values())))}" if sizes else ""
         try:
@@ -151,7 +151,7 @@ def _sizes(before: Labels) -> Iterator[Sizes]:
 
 
 def _parted(before: Labels, labels: Labels) -> Iterator[str]:
-    """Axes that an operator needs to be equally long, and that no longer are."""
+    """Texts about axes that an operator needs equally long, and that no longer are."""
     old = {call.name: node for node, call in before.calls.items()}
     for call in labels.calls.values():
         node = old.get(call.name)

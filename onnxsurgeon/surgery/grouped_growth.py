@@ -19,7 +19,7 @@ from onnxsurgeon.surgery.rewire import applied
 
 
 def multiply(model: ir.Model, name: str, added: int, growth: Growth) -> Step | None:
-    """Adds `added` outputs, equally many to each group; None where the node can't have them.
+    """Adds `added` outputs, the same number to each group; None if that is impossible.
 
     The weights of the nodes that read them start at zero.
     """
@@ -40,7 +40,7 @@ def multiply(model: ir.Model, name: str, added: int, growth: Growth) -> Step | N
     assert positions is not None
     wider = copied(model)
     _lengthen(find(wider, name), place.weight, positions, growth)
-    after = applied(labels, selection, wider, growth, f"{name} can't have {added} outputs more")
+    after = applied(labels, selection, wider, growth, f"{name} can't have {added} more outputs")
     return Step(f"resize {name}=+{added}", model, after, labels, selection, growth)
 
 

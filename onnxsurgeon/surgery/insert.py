@@ -1,4 +1,4 @@
-"""Inserts new nodes behind others, or puts them in the place of others."""
+"""Inserts new nodes after others, or replaces nodes by new ones."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def insert(
 
 
 def _uses(value: ir.Value, name: str, readers: Sequence[str] | None) -> list[tuple[ir.Node, int]]:
-    """The inputs of nodes that read `value`, called `name`: of all nodes, or of those that are named."""
+    """The uses of `value`, called `name`: by all nodes, or by the named ones."""
     uses = [(node, index) for node, index in value.uses() if readers is None or name_of(node) in readers]
     if missing := set(readers or ()) - {name_of(node) for node, _ in uses}:
         raise UsageError(f"{', '.join(sorted(missing))} does not read {name}", fix="see onnxsurgeon inspect -v")
@@ -68,7 +68,7 @@ def _site(labels: Labels, editor: Editor, value: ir.Value, name: str, init: str,
     require_type(labels, original, original, name)
     if fact is None or fact.shape is None or not ir.DataType(fact.dtype).is_floating_point():
         raise UsageError(
-            f"no block can be inserted at {name}",
+            f"no block can follow {name}",
             why="the shape there is unknown, or the elements are not floats",
             fix="choose a node whose output holds floats",
         )
@@ -77,7 +77,7 @@ def _site(labels: Labels, editor: Editor, value: ir.Value, name: str, init: str,
     again = labels.facts[1].get(original)
     if not fact.shape or again is None or again.shape is None or again.shape[axis] != fact.shape[axis]:
         raise UsageError(
-            f"no block can be inserted at {name}: there is no channel axis",
+            f"no block can follow {name}: its output has no channel axis",
             why=f"the shape there is {list(fact.shape)}",
             fix="choose a node with channels: onnxsurgeon inspect shows them",
         )
@@ -98,8 +98,8 @@ def replace(
     if len(given) != 1 or any(v is not result_of(node) and (v.uses() or v.is_graph_output()) for v in node.outputs):
         raise UsageError(
             f"{name} can't be replaced",
-            why=f"it has {len(given)} data inputs, or several outputs in use; it must have one of each",
-            fix="remove it, and insert the new node",
+            why=f"it has {len(given)} data inputs, or several outputs in use; it may only have one of each",
+            fix="remove it, then insert the new node",
         )
     require_type(labels, given[0][1], result_of(node), f"replacing {name}")
     editor = Editor(copied(model))
@@ -156,7 +156,7 @@ def separate(model: ir.Model, name: str, *, init: str = "closest", seed: int = 0
         raise UsageError(
             f"{name} ({node.op_type}) can't be made separable",
             why="it is not a Conv of one group with constant weights",
-            fix="choose another node",
+            fix="choose a Conv with one group",
         )
     editor = Editor(copied(model))
     twin = find(editor.model, name)
@@ -174,7 +174,7 @@ def separate(model: ir.Model, name: str, *, init: str = "closest", seed: int = 0
 
 
 def _factors(weight: FloatArray, init: str, seed: int) -> tuple[FloatArray, FloatArray]:
-    """Weights of a depthwise and a pointwise convolution in the place of one, shape (out, channels, ...)."""
+    """Weights of the depthwise and the pointwise convolution for a weight of shape (out, channels, ...)."""
     out, channels, *kernel = weight.shape
     split = INITS[init].split
     assert split is not None, "`blocks.block` lets no other word through"

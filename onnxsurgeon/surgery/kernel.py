@@ -1,4 +1,4 @@
-"""Resizes kernels of convolutions. The output keeps its shape; where the kernel grows, it keeps its values too."""
+"""Resizes kernels of convolutions. The output keeps its shape; if the kernel grows, also its values."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ MAX = 255  # along one axis
 def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
     """Gives a Conv or ConvTranspose a kernel of another size: one number, or one for each spatial axis.
 
-    New elements are zeros around the old kernel. Elements go from the border, on the side with the smaller weights.
-    Pads follow. Raises UsageError where the node is not a convolution, or can't have this size.
+    New elements are zeros around the old kernel. A smaller kernel loses the borders with the smaller weights. The
+    padding follows. Raises UsageError if the node is not a convolution, or can't have this size.
     """
     node = find(model, name)
     place = convolution_of(node)
@@ -45,19 +45,19 @@ def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
 
 
 def _require_size(name: str, old: Sequence[int], new: Sequence[int], given: dict[str, Any]) -> None:
-    """Raises UsageError where a kernel of size `old` can't become one of size `new`. given: the node's attributes."""
+    """Raises UsageError if a kernel of size `old` can't become one of size `new`. given: the node's attributes."""
     if len(new) != len(old) or any(not 1 <= k <= MAX for k in new):
         raise UsageError(
             f"{name} can't have a kernel of {_text(new)}",
-            why=f"it has one of {_text(old)}; sizes along an axis go from 1 to {MAX}",
+            why=f"its kernel is {_text(old)}; sizes along an axis are 1 to {MAX}",
             fix="give one size, or one for each spatial axis",
         )
     odd = any((b - a) % 2 for a, b in zip(old, new, strict=True))
     if odd and str(given.get("auto_pad") or "NOTSET").startswith("SAME"):
         raise UsageError(
             f"a kernel of {_text(new)} would shift the output of {name}",
-            why=f"it has one of {_text(old)}, and its pads depend on the input's size (auto_pad)",
-            fix="change the kernel by an even number",
+            why=f"its kernel is {_text(old)}, and auto_pad depends on the input's size",
+            fix="change each size by an even number",
         )
 
 
@@ -114,9 +114,9 @@ def _crop(editor: Editor, node: ir.Node, place: Convolution, crop: Sequence[int]
     """Crops the input for a smaller kernel that has no pads left to give up."""
     if place.transposed:
         raise UsageError(
-            f"the kernel of {node.name} can't shrink so far",
-            why="its output would get smaller, and there are no pads to remove instead",
-            fix="shrink it by less",
+            f"the kernel of {node.name} can't become that small",
+            why="its output would change shape, and there is no padding to adjust",
+            fix="choose a larger kernel",
         )
     space = len(crop) // 2
     amounts = [0, 0, *crop[:space], 0, 0, *crop[space:]]

@@ -1,7 +1,6 @@
-"""A network to edit: nodes by name, edits that are done as a whole or not at all, one proof when it is saved.
+"""A network to edit: nodes by name, edits that succeed or change nothing, one proof when it is saved.
 
-Nothing touches a weight before it is needed: edits change lists of positions, and weights are gathered when they are
-written.
+Edits change lists of positions. The weights are read and gathered only when the network is written.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from onnxsurgeon.surgery.widths import Resized, value_axis
 
 @dataclass(frozen=True)
 class Node:
-    """A node of a network, by its name: what `network["conv1"]` gives."""
+    """A node of a network, by its name, as `network["conv1"]` returns it."""
 
     network: Network
     name: str
@@ -46,7 +45,7 @@ class Node:
 
     @property
     def node(self) -> ir.Node:
-        """The node in the graph, as it is now. Raises UsageError where it is gone."""
+        """The node in the present graph. Raises UsageError if it was removed."""
         return find(self.network.ir, self.name)
 
     @property
@@ -56,7 +55,7 @@ class Node:
 
     @property
     def inputs(self) -> list[str]:
-        """Names of the nodes and inputs of the graph that feed it."""
+        """Names of the nodes and graph inputs that feed it."""
         made = [v for v in self.node.inputs if v is not None and not v.is_initializer()]
         return [name_of(p) if (p := v.producer()) is not None else v.name or "" for v in made]
 
@@ -67,7 +66,7 @@ class Node:
 
     @property
     def width(self) -> int | None:
-        """Number of channels (or neurons) of its first output; None where it has none."""
+        """Number of channels (or neurons) of its first output; None if it has none."""
         found = value_axis(self.network.labels, result_of(find(self.network.labels.model, self.name)))
         return None if found is None else len(found[1])
 
@@ -77,7 +76,7 @@ class Node:
         options: as in `Network.resize`, and raises as that does.
         """
         if (by is None) == (to is None):
-            raise UsageError("a resize needs either a change or a width", fix="write resize(-16) or resize(to=64)")
+            raise UsageError("resize needs either a change or a width", fix="write resize(-16) or resize(to=64)")
         change = by if isinstance(by, str) else f"{by:+d}" if by is not None else str(to)
         found: Resized = self.network.resize(f"{self.name}={change}", **options)
         return found
@@ -89,10 +88,10 @@ class Node:
 
 @dataclass(eq=False, repr=False)
 class Network(Operations, Model):
-    """A model that can be edited, a collection of its nodes.
+    """A model that can be edited, and a collection of its nodes.
 
-    Each edit is done as a whole or not at all, and touches no weight before the network is saved.
-    steps: what was done to it.
+    An edit succeeds or changes nothing. Weights are read only when the network is saved.
+    steps: the edits so far.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -103,14 +102,14 @@ class Network(Operations, Model):
         return super().line() + edits
 
     def table(self) -> Iterator[tuple[str, str, str, str]]:
-        """A row per node, heads first: name, operator, width, what feeds it."""
+        """Rows: the headings, then name, operator, width and inputs of each node."""
         yield "node", "operator", "width", "inputs"
         yield from ((v.name, v.operator, str(v.width or ""), ", ".join(v.inputs)) for v in self)
 
     # --- looking ---
 
     def __getitem__(self, name: str) -> Node:
-        """The node of this name. Raises UsageError with the nearest names where there is none."""
+        """The node of this name. Raises UsageError with the nearest names if there is none."""
         find(self.ir, name)
         return Node(self, name)
 
@@ -140,7 +139,7 @@ class Network(Operations, Model):
         return [v.name for v in self if fnmatch.fnmatchcase(v.name, pattern)]
 
     def ancestors(self, name: str) -> list[str]:
-        """Names of all nodes that `name` depends on, in the graph's order. Raises UsageError where it isn't there."""
+        """Names of all nodes that `name` depends on, in the graph's order. Raises UsageError for an unknown one."""
         seen: set[ir.Node] = set()
         waiting = [find(self.ir, name)]
         while waiting:
@@ -151,7 +150,7 @@ class Network(Operations, Model):
         return [name_of(node) for node in self.ir.graph if node in seen]
 
     def summary(self) -> str:
-        """A text with a line per node: name, operator, width, what feeds it."""
+        """A text with a line per node: name, operator, width, inputs."""
         rows = list(self.table())
         sizes = [max(len(row[k]) for row in rows) for k in range(3)]
         lines = ["  ".join((*(cell.ljust(n) for cell, n in zip(row, sizes, strict=False)), row[3])) for row in rows]
@@ -169,7 +168,7 @@ class Network(Operations, Model):
     # --- all or nothing ---
 
     def copy(self) -> Network:
-        """A network that can be edited on its own; it shares the weights."""
+        """An independent copy to edit; it shares the weights."""
         return Network(self.path, copied(self.ir), self.in_file, list(self.steps))
 
     @contextmanager
@@ -183,7 +182,7 @@ class Network(Operations, Model):
             raise
 
     def do(self, steps: Sequence[Step]) -> None:
-        """Makes the network what the steps lead to."""
+        """Applies steps to the network."""
         for step in steps:
             if step.selection is not None and step.selection.grows:
                 placed(step)
@@ -194,9 +193,9 @@ class Network(Operations, Model):
     # --- writing ---
 
     def prove(self, **options: Any) -> Proofs | None:
-        """The proof of all edits, from random inputs in onnxruntime; None where nothing was edited.
+        """The proof of all edits on random inputs in onnxruntime; None without edits.
 
-        options: device, atol, rtol, seed, progress as in `save`. Raises ProofError where an edit is not what it says.
+        options: device, atol, rtol, seed, progress as in `save`. Raises ProofError if an edit is not what it states.
         """
         return prove(self.steps, **options) if self.steps else None
 
@@ -204,8 +203,8 @@ class Network(Operations, Model):
     def save(self, path: str | os.PathLike[str], options: SaveOptions) -> Proofs | None:
         """The proof of all edits, once the network is written to `path`; None without edits, or without `proof`.
 
-        Raises ProofError where an edit is not what it says; then nothing appears at `path`. Raises UsageError where
-        `path` exists and may not be overwritten, or can't be written.
+        Raises ProofError if an edit does something else than it states; then `path` is not written. Raises UsageError
+        if `path` exists and may not be overwritten, or can't be written.
         """
         with pending(path, options) as file:
             found = None
@@ -219,10 +218,9 @@ class Network(Operations, Model):
 
 
 def load(model: Source) -> Network:
-    """The network of a file, an onnx.ModelProto or a model of ours; the weights of a file stay there.
+    """The network of a file, an onnx.ModelProto or a model of onnxsurgeon; a file's weights are read later.
 
-    A model of ours is not changed by what is done to the network. Raises UsageError or ModelError where it can't be
-    read.
+    Edits of the network do not change the given model. Raises UsageError or ModelError if the model can't be read.
     """
     found = as_model(model)
     return Network(found.path, found.ir, found.written)

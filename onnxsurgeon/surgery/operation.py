@@ -1,6 +1,6 @@
-"""An operation on a network as one record, made of the signature of its method.
+"""An operation on a network as one record, made from the signature of its method.
 
-From it come the method's checks and documentation, the command and its help, and the key of recipes.
+The method's checks and documentation, the command with its help, and the recipe key follow from the record.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OPERATIONS: dict[str, Operation] = {}
 
 @dataclass(frozen=True)
 class Field:
-    """A parameter of an operation, and what is known of it."""
+    """A parameter of an operation, and the record of its option."""
 
     place: inspect.Parameter
     about: Option
@@ -39,17 +39,17 @@ class Field:
 
     @property
     def word(self) -> str:
-        """What it is called outside of Python."""
+        """Its name outside of Python."""
         return self.name.replace("_", "-") if self.about.off else self.about.names(self.name).removeprefix("--")
 
     @property
     def several(self) -> bool:
-        """Whether it stands for any number of values."""
+        """Whether it takes any number of values."""
         return self.place.kind is self.place.VAR_POSITIONAL
 
     @property
     def argument(self) -> bool:
-        """Whether the shell tells it by its place."""
+        """Whether it is positional on the shell."""
         return self.place.kind is not self.place.KEYWORD_ONLY and not self.about.keyword
 
     @property
@@ -58,7 +58,7 @@ class Field:
 
     @property
     def spelled(self) -> str:
-        """What errors call it on the shell."""
+        """Its name in errors on the shell."""
         return (self.about.metavar or self.word.upper()) if self.argument else f"--{self.word}"
 
     def read(self, given: Any, name: str) -> Any:
@@ -66,7 +66,7 @@ class Field:
         return self.about.read(given, name)
 
     def taken(self, value: Any) -> Any:
-        """The value that Python gave, checked."""
+        """The checked value of an argument from Python."""
         nothing = value is None or (isinstance(value, Mapping) and not value)
         if nothing or (self.about.objects and not isinstance(value, str)):
             return value
@@ -75,10 +75,10 @@ class Field:
 
 @dataclass(frozen=True)
 class Operation:
-    """method: does it, with values that were read. fields: by their words.
+    """method: runs the operation with checked values. fields: its parameters, by their words.
 
-    pairs: a mapping under its name gives its two arguments, one time or several. check: raises UsageError where values
-    do not go together.
+    pairs: in recipes, a mapping gives its two arguments, once or several times. check: raises UsageError if values
+    contradict each other.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Operation:
 
     @property
     def arguments(self) -> list[Field]:
-        """What stands directly under its name in a recipe, and has no name of its own on the shell."""
+        """The positional arguments: in a recipe, they follow directly under the operation's name."""
         return [field for field in self.fields.values() if field.argument]
 
     @property
@@ -105,11 +105,11 @@ class Operation:
 
     @property
     def help(self) -> str:
-        """Its documentation, but for what is about Python alone."""
+        """Its documentation, without the part about Python."""
         return inspect.cleandoc(self.method.__doc__ or "").partition("\n\nRaises ")[0]
 
     def row(self) -> tuple[str, str, str]:
-        """Its line in the table of recipes: name, what stands under it, keys that may be there, too."""
+        """Its row in the table of recipes: name, content, optional keys."""
         arguments = [field.word for field in self.arguments]
         under = f"`[{', '.join(arguments)}]`" if len(arguments) > 1 else f"`{', '.join(arguments)}`"
         if arguments != self.needs:
@@ -121,12 +121,12 @@ class Operation:
         return f"`{self.name}`", under, ", ".join(f"`{word}`" for word in self.fields if word not in self.needs)
 
     def request(self, given: Mapping[str, Any], where: str, spelled: Callable[[Field], str]) -> Request:
-        """What a person wrote for each field. spelled: what errors call it. Raises UsageError."""
+        """The request for the given values. spelled: the name of a field in errors. Raises UsageError."""
         for word, value in given.items():
             if word not in self.fields:
                 known = [w for w, field in self.fields.items() if not field.several]
                 fix = near(word, known) or "leave it out"
-                raise UsageError(f"{place(value) or where}{self.name} knows no {word!r}", why=_known(known), fix=fix)
+                raise UsageError(f"{place(value) or where}{self.name} has no key {word!r}", why=_known(known), fix=fix)
         for word in self.needs:
             if word not in given:
                 raise UsageError(f"{where}{self.name} needs {word}", why=_known(self.fields), fix=f"add {word}: ...")
@@ -140,7 +140,7 @@ class Operation:
         return Request(self, values, where)
 
     def requests(self, content: Any, beside: Mapping[str, Any], where: str) -> list[Request]:
-        """What an entry of a recipe asks for: `content` under the operation's name, other keys beside it."""
+        """The requests of a recipe entry: `content` under the operation's name, other keys beside it."""
         beside = {key.replace("_", "-"): value for key, value in beside.items()}
         under = [self._under(content)]
         if self.pairs and isinstance(content, dict):
@@ -150,18 +150,18 @@ class Operation:
         for entry in under:
             twice = [key for key in entry if key in beside]
             if twice:
-                raise UsageError(f"{where}{self.name} gets {twice[0]} twice", fix="leave one of them out")
+                raise UsageError(f"{where}{self.name} gets {twice[0]} twice", fix="remove one of them")
             found.append(self.request({**entry, **beside}, where, functools.partial(self._spelled, entry)))
         return found
 
     def _spelled(self, entry: Mapping[str, Any], field: Field) -> str:
-        """What errors about a recipe call a field."""
+        """The name of a field in errors about a recipe."""
         if self.pairs and field.argument and field.word in list(entry)[1:]:
             return f"{self.name} of {next(iter(entry.values()))}"
         return field.word
 
     def _under(self, content: Any) -> dict[str, Any]:
-        """The fields that stand under the operation's name."""
+        """The fields under the operation's name."""
         arguments = self.arguments
         if arguments and arguments[0].several:
             return {arguments[0].word: content}
@@ -181,14 +181,14 @@ class Operation:
 
 @dataclass(frozen=True)
 class Request:
-    """An operation that was asked for. values: by the names of Python. where: its place in a recipe, or nothing."""
+    """A requested operation. values: by the names of Python. where: its place in a recipe, or empty."""
 
     operation: Operation
     values: Mapping[str, Any]
     where: str = ""
 
     def run(self, network: Network, **shared: Any) -> Any:
-        """What the method returns; shared: parameters of all operations. Raises SurgeonError, and changes nothing."""
+        """The method's result. shared: parameters of all operations. Raises SurgeonError, and then changes nothing."""
         signature = self.operation.signature
         given = {"self": network, **self.values, **{k: v for k, v in shared.items() if k in signature.parameters}}
         bound = inspect.BoundArguments(signature, given)
@@ -201,7 +201,7 @@ class Request:
             raise type(error)(f"{self.where}{named}{error.what}", why=error.why, fix=error.fix) from error
 
     def record(self) -> dict[str, Any]:
-        """For reports."""
+        """The request as reports show it."""
         words = {field.name: field.word for field in self.operation.fields.values()}
         return {
             "operation": self.operation.name,
@@ -213,7 +213,7 @@ class Request:
 def operation(
     *examples: str, pairs: bool = False, check: Callable[..., object] = lambda **values: None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Makes a method an operation: its arguments are read and checked before it runs. examples: two commands."""
+    """Makes a method an operation: reads and checks its arguments before it runs. examples: two commands."""
 
     def register(method: Callable[P, R]) -> Callable[P, R]:
         signature, name = inspect.signature(method), method.__name__
@@ -239,7 +239,7 @@ def operation(
 
 
 class _Names(dict[str, Any]):
-    """What annotations speak of; what is imported for type checkers alone is anything."""
+    """The names in annotations; a name that only type checkers import is Any."""
 
     def __missing__(self, name: str) -> Any:
         return getattr(builtins, name, Any)
@@ -257,7 +257,7 @@ def _fields(method: Callable[..., Any], signature: inspect.Signature) -> dict[st
 
 
 def requests(entry: Any) -> list[Request]:
-    """What an entry of a recipe asks for. Raises UsageError where it describes no operation."""
+    """The requests of a recipe entry. Raises UsageError if it describes no operation."""
     if not isinstance(entry, dict) or not entry:
         raise UsageError(
             f"{place(entry)}{entry!r} is not an operation",
@@ -272,7 +272,7 @@ def requests(entry: Any) -> list[Request]:
             if named
             else f"{place(entry)}unknown operation {first!r}",
             why=_known(OPERATIONS),
-            fix="write each as an entry of its own" if named else near(first, OPERATIONS) or "choose one of these",
+            fix="write each one as its own entry" if named else near(first, OPERATIONS) or "choose one of these",
         )
     beside = {key: value for key, value in entry.items() if key != named[0]}
     return OPERATIONS[named[0]].requests(entry[named[0]], beside, place(entry))

@@ -1,4 +1,4 @@
-"""A resize from end to end: what is asked for becomes a selection, and that a model."""
+"""A resize from end to end: requests become a selection, the selection a model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def resize(
     attention: Any,
     seed: int,
 ) -> tuple[Step, Resized]:
-    """The step that gives a model the widths of `requests`, and the widths. The rest as in `Operations.resize`."""
+    """The step that gives a model the requested widths, and these widths. The rest as in `Operations.resize`."""
     wanted = [parse(text) for text in requests]
     labels = label(model, attention=attention)
     wanted = expanded(labels, wanted)
@@ -54,7 +54,7 @@ def resize(
 
 
 def _multiplied(model: ir.Model, wanted: Sequence[WidthRequest], asked: Sequence[Ask], growth: Growth) -> Step | None:
-    """More outputs for each group, where that is all that is asked for."""
+    """The step that adds outputs to each group of a convolution, if that is the only request; else None."""
     by_input = wanted[0].inputs or any(v.name == wanted[0].name for v in model.graph.inputs)
     if len(wanted) != 1 or by_input or asked[0].size is None or growth.copies:
         return None

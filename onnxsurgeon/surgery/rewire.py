@@ -32,9 +32,9 @@ Align = Literal["auto", "grow", "shrink", "both"]
 
 @dataclass(frozen=True)
 class Choices:
-    """How two nodes get equally many channels: which go, by importance, and how new ones start.
+    """How two nodes get the same number of channels: which ones go, by importance, and the weights of new ones.
 
-    align: grow the smaller side, shrink the larger one, change both, or the first of these that works.
+    align: grow the smaller side, shrink the larger one, change both, or (auto) the first of these that works.
     """
 
     align: Align = "auto"
@@ -46,7 +46,7 @@ DEFAULT = Choices()
 
 
 def align(labels: Labels, pairs: Sequence[tuple[Ids, Ids]], names: tuple[str, str], choices: Choices) -> Step | None:
-    """The resize that makes the axes of each pair equally long; None where they are. Raises InfeasibleError."""
+    """The resize that makes the axes of each pair equally long; None if they already are. Raises InfeasibleError."""
     if all(len(a) == len(b) for a, b in pairs):
         return None
     ways = {
@@ -68,14 +68,14 @@ def align(labels: Labels, pairs: Sequence[tuple[Ids, Ids]], names: tuple[str, st
     a, b = next(pair for pair in pairs if len(pair[0]) != len(pair[1]))
     shared = np.intersect1d(labels.classes.root[a], labels.classes.root[b])
     raise InfeasibleError(
-        f"{names[0]} ({len(a)} channels) and {names[1]} ({len(b)}) can't get equally many; nothing was changed",
-        why="a size cycle: one has the channels of the other and more" if shared.size else _frozen(labels, a, b),
-        fix="choose other nodes" if choices.align == "auto" else "allow other ways with `align=auto`",
+        f"{names[0]} ({len(a)} channels) and {names[1]} ({len(b)}) can't get the same width; nothing was changed",
+        why="the channels of one include those of the other (a size cycle)" if shared.size else _frozen(labels, a, b),
+        fix="choose other nodes" if choices.align == "auto" else "allow all ways with `align=auto`",
     )
 
 
 def _frozen(labels: Labels, *axes: Ids) -> str:
-    """What froze the first frozen neuron on each axis; empty where none is frozen."""
+    """What froze the first frozen neuron on each axis; empty if none is frozen."""
     causes = [labels.classes.cause(axis) for axis in axes]
     return "\n".join(f"frozen by {c.operator} {c.node}: {c.text}" for c in causes if c)
 
@@ -90,7 +90,7 @@ def _require_free(labels: Labels, roots: Ids, what: str) -> None:
 def _aligned(
     labels: Labels, first: ir.Value, second: ir.Value, names: tuple[str, str], choices: Choices
 ) -> tuple[list[Step], Labels]:
-    """Gives two values of a labelled model equally many channels; the steps, and the labels after them."""
+    """The steps that give two values the same number of channels, and the labels after them."""
     a, b = value_axis(labels, first), value_axis(labels, second)
     step = align(labels, [(a[1], b[1])], names, choices) if a is not None and b is not None else None
     return ([step], label(step.after, rewritten=False)) if step is not None else ([], labels)
@@ -99,8 +99,8 @@ def _aligned(
 def remove(model: ir.Model, name: str, *, through: str | None = None, choices: Choices = DEFAULT) -> list[Step]:
     """Removes a node: the nodes that read it read its input instead.
 
-    through: the node that feeds the chosen input, where there are several. Raises UsageError where the input or the
-    output is not unique, InfeasibleError where shapes can't fit.
+    through: the node that feeds the chosen input, if there are several. Raises UsageError if the input or the output
+    is not unique, InfeasibleError if the shapes can't fit.
     """
     labels, node = label(model, rewritten=False), find(model, name)
     source, result = _passage(labels, node, through), result_of(node)
@@ -121,18 +121,18 @@ def _passage(labels: Labels, node: ir.Node, through: str | None) -> ir.Value:
     if len(used) != 1:
         raise UsageError(
             f"{name_of(node)} can't be removed",
-            why=f"{len(used)} of its outputs are used",
-            fix="remove its readers first",
+            why=f"{len(used)} of its outputs are in use, not 1",
+            fix="remove or disconnect the nodes that read it first",
         )
     names = [_maker(value) for value in given]
     if through is not None and through not in names:
         raise UsageError(
-            f"{through} does not feed {name_of(node)}", why=f"these do: {', '.join(names)}", fix="name one of these"
+            f"{through} does not feed {name_of(node)}", why=f"its inputs: {', '.join(names)}", fix="name one of these"
         )
     if through is None and len(set(names)) != 1:
         raise UsageError(
-            f"{name_of(node)} has {len(given)} inputs; name the one that replaces it",
-            why=f"they come from {', '.join(names) or 'weights alone'}",
+            f"{name_of(node)} has {len(given)} inputs, and it is unclear which one replaces it",
+            why=f"they come from {', '.join(names) or 'weights only'}",
             fix="name one with `through`, or disconnect the others first",
         )
     return given[0 if through is None else names.index(through)]
@@ -148,8 +148,8 @@ def connect(
 ) -> list[Step]:
     """Makes a node that adds or concatenates read `source` too, as input number `position` (by default the last).
 
-    Readers of a longer concatenation get new columns of zeros, so the function stays. Raises UsageError where `target`
-    takes no more inputs, InfeasibleError where shapes can't fit.
+    Readers of a longer concatenation get new columns of zeros, so the function stays. Raises UsageError if `target`
+    takes no more inputs, InfeasibleError if the shapes can't fit.
     """
     joint = find(model, target)
     at = len(joint.inputs) if position is None else position
@@ -165,8 +165,8 @@ def connect(
     if kind not in ("sum", "combination"):
         raise UsageError(
             f"{target} ({joint.op_type}) takes no further input",
-            why=f"these do: {', '.join(of_kind('stack', 'sum', 'combination'))}",
-            fix="insert one of them first",
+            why=f"these operators do: {', '.join(of_kind('stack', 'sum', 'combination'))}",
+            fix="choose a node with one of these operators",
         )
     steps, labels = _aligned(labels, given, joint.outputs[0], (source, target), choices)
     editor = Editor(copied(labels.model))
@@ -181,11 +181,11 @@ def _widen(joint: ir.Node, at: int, value: ir.Value) -> None:
 
 
 def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choices) -> Step:
-    """Adds an input to a Concat; its readers get new neurons in that place."""
+    """Adds an input to a Concat. Its readers get new neurons at that position."""
     editor = Editor(copied(model))
     _widen(find(editor.model, target), at, find_value(editor.model, source))
     wide = editor.finished()
-    narrow = copied(wide)  # of the same order
+    narrow = copied(wide)  # in the same order
     joint = find(narrow, target)
     _narrow(joint, at)
     result, given = joint.outputs[0], find_value(narrow, source)
@@ -196,8 +196,8 @@ def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choic
     if shape is None or inner is None or axes is None or len(shape) != len(axes):
         raise InfeasibleError(
             f"{source} can't be concatenated in {target}; nothing was changed",
-            why="their ranks differ, or it does not join neurons",
-            fix="choose one whose output has as many axes",
+            why="their ranks differ, or the node does not join channels",
+            fix="choose a concatenation of channels whose inputs have the same rank",
         )
     before = sum((labels.facts[0][v].shape or ())[axis] for v in joint.inputs[:at] if v is not None)
     selection = _gap(labels, inner, before, shape[axis])
@@ -207,7 +207,7 @@ def _extended(model: ir.Model, source: str, target: str, at: int, choices: Choic
 
 
 def applied(labels: Labels, selection: Selection, source: ir.Model, growth: Growth, what: str) -> ir.Model:
-    """`source` after the selection. Raises InfeasibleError where a node depends on the size of its own readers."""
+    """`source` after the selection. Raises InfeasibleError if a node depends on the size of its own readers."""
     try:
         return apply(labels, selection, source, growth)
     except InfeasibleError:
@@ -216,7 +216,7 @@ def applied(labels: Labels, selection: Selection, source: ir.Model, growth: Grow
         raise InfeasibleError(
             f"{what}; nothing was changed",
             why=f"a size cycle: {error.why}",
-            fix="choose nodes of which one does not make the other",
+            fix="choose two nodes where one does not depend on the other",
         ) from error
 
 
@@ -230,7 +230,7 @@ def _gap(labels: Labels, axis: Ids, before: int, count: int) -> Selection:
     root, total = labels.classes.root, labels.relations.count
     new = np.zeros(total, np.int64)
     anchor = root[axis[max(before - 1, 0)]]
-    _require_free(labels, np.array([anchor]), "the readers of the concatenation can't take more neurons")
+    _require_free(labels, np.array([anchor]), "the readers of the concatenation can't take more channels")
     new[anchor] = count
     keep, none = np.ones(total, np.bool_), np.zeros(total, np.int64)
     return Selection(root, keep, new[root]) if before else Selection(root, keep, none, front=new[root])
@@ -239,20 +239,20 @@ def _gap(labels: Labels, axis: Ids, before: int, count: int) -> Selection:
 def disconnect(model: ir.Model, source: str, target: str) -> list[Step]:
     """Removes an input of a node that adds or concatenates; the other inputs keep their neurons.
 
-    Raises UsageError where `source` does not feed `target`, InfeasibleError where shapes can't fit.
+    Raises UsageError if `source` does not feed `target`, InfeasibleError if the shapes can't fit.
     """
     joint = find(model, target)
     places = [i for i, value in enumerate(joint.inputs) if value is not None and _maker(value) == source]
     if not places:
         feeding = ", ".join(_maker(v) for v in joint.inputs if v is not None and constant(v) is None)
-        raise UsageError(f"{source} does not feed {target}", why=f"these do: {feeding}", fix="name one of these")
+        raise UsageError(f"{source} does not feed {target}", why=f"its inputs: {feeding}", fix="name one of these")
     if len(joint.inputs) < 2:
-        raise UsageError(f"{source} is all that feeds {target}", fix=f"remove {target} instead")
+        raise UsageError(f"{source} is the only input of {target}", fix=f"remove {target} instead")
     kind = kind_of(joint)
     if kind == "stack":
         return [_shortened(model, source, target, places[-1])]
     if kind not in ("sum", "combination"):
-        raise UsageError(f"{target} ({joint.op_type}) needs all of its inputs", fix=f"remove {target} instead")
+        raise UsageError(f"{target} ({joint.op_type}) needs all its inputs", fix=f"remove {target} instead")
     editor = Editor(copied(model))
     twin = find(editor.model, target)
     gone, rest = twin.inputs[places[-1]], [v for i, v in enumerate(twin.inputs) if i != places[-1]]
@@ -277,7 +277,7 @@ def _shortened(model: ir.Model, source: str, target: str, place: int) -> Step:
     if inner is None:
         raise InfeasibleError(
             f"{what}; nothing was changed",
-            why="it is not joined along neurons",
+            why="the node does not join channels",
             fix="choose a concatenation along channels",
         )
     sizes = [0 if v is None else (labels.facts[0][v].shape or ())[axis] for v in joint.inputs]

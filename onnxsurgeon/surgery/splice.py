@@ -29,9 +29,9 @@ def splice(
     """Inserts a sub-graph of another model between a node and all nodes that read it.
 
     entry: the value of the other model that the node's output replaces, by default its only input. exit: the value
-    that the readers read then, by default its only output. A node's name means its first output. If the two models
+    that the readers then read, by default its only output. A node's name means its first output. If the two models
     differ in channels there, they are resized first.
-    Raises UsageError where a name or an opset is wrong, InfeasibleError where shapes can't fit.
+    Raises UsageError if a name or an opset is wrong, InfeasibleError if the shapes can't fit.
     """
     _require_same_opset(model, other)
     joined = copied(model)
@@ -60,13 +60,13 @@ def _require_same_opset(model: ir.Model, other: ir.Model) -> None:
     if versions[0] != versions[1]:
         raise UsageError(
             "the models have different opsets",
-            why=f"{versions[0]} and {versions[1]}",
+            why=f"opset {versions[0]} and opset {versions[1]}",
             fix="convert one with onnx.version_converter",
         )
 
 
 def _transplant(editor: Editor, other: ir.Model, entry: str | None, exit: str | None, prefix: str) -> tuple[str, str]:
-    """Moves what computes `exit` from `entry` into the model, as an input and an output of its own; their names."""
+    """Moves the nodes between `entry` and `exit` into the model, with a new input and output; returns their names."""
     graph = other.clone().graph
     begin, end = _end(list(graph.inputs), graph, entry, "input"), _end(list(graph.outputs), graph, exit, "output")
     shape, type_ = _looks(other, begin)
@@ -102,7 +102,7 @@ def _looks(other: ir.Model, value: ir.Value) -> tuple[ir.Shape, ir.TypeProtocol]
     known = value_called(labels.model, value.name)
     fact, moving = labels.facts[0].get(known), dynamic_axes(labels, known)
     if fact is None or fact.shape is None or moving is None:
-        raise UsageError(f"the shape of {value.name} is unknown", fix="choose a value whose shape the file states")
+        raise UsageError(f"the shape of {value.name} is unknown", fix="choose a value whose shape is in the file")
     sizes = [None if moves else size for size, moves in zip(fact.shape, moving, strict=True)]
     return ir.Shape(sizes), ir.TensorType(ir.DataType(fact.dtype))
 
@@ -123,7 +123,7 @@ def _end(ends: list[ir.Value], graph: ir.Graph, name: str | None, kind: str) -> 
 
 
 def _between(begin: ir.Value, end: ir.Value) -> set[ir.Node]:
-    """The nodes that compute `end` from `begin`. Raises UsageError where they need another input."""
+    """The nodes that compute `end` from `begin`. Raises UsageError if they need another input."""
     needed: set[ir.Node] = set()
     waiting = [end]
     while waiting:
@@ -133,7 +133,7 @@ def _between(begin: ir.Value, end: ir.Value) -> set[ir.Node]:
             continue
         if producer is None:
             raise UsageError(
-                f"the sub-graph also needs {value.name}", why="an input of the other model", fix="choose others"
+                f"the sub-graph also needs {value.name}", why="it is another input", fix="change `entry` or `exit`"
             )
         if producer not in needed:
             needed.add(producer)

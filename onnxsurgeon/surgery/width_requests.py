@@ -1,4 +1,4 @@
-"""Widths as people ask for them: conv3=-16, conv3~-16, fc=10, conv3=-25%, fc.in=512,free."""
+"""Requests for widths: conv3=-16, conv3~-16, fc=10, conv3=-25%, fc.in=512,free."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AMOUNT = re.compile(r"(~?)(?:(free)|([+-]?)(\d+)(%?))")
 
 @dataclass(frozen=True)
 class Amount:
-    """exact: else as near as possible. sign: + or - of the present width, or neither. share: in percent of it."""
+    """exact: or as near as possible. sign: + or - for a change of the width, or empty. share: in percent of it."""
 
     exact: bool = True
     free: bool = False
@@ -33,7 +33,7 @@ class Amount:
     share: bool = False
 
     def size(self, width: int) -> int | None:
-        """What a width becomes; None: any."""
+        """The new width; None for any."""
         if self.free:
             return None
         number = round(width * self.number / 100) if self.share else self.number
@@ -42,7 +42,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class WidthRequest:
-    """Widths for the output of a node, or for what arrives at its inputs."""
+    """Widths for the output of a node, or for its inputs."""
 
     text: str
     name: str
@@ -51,7 +51,7 @@ class WidthRequest:
 
 
 def parse(text: str) -> WidthRequest:
-    """Raises UsageError where `text` does not ask for a width."""
+    """The request that `text` states. Raises UsageError if it states none."""
     place = max(text.rfind("="), text.find("~") if "=" not in text else -1)
     name, rest = text[:place], text[place + (text[place : place + 1] == "=") :]
     inputs = name.endswith(".in")
@@ -59,18 +59,18 @@ def parse(text: str) -> WidthRequest:
     if place < 1 or not name or any(f is None for f in found) or (len(found) > 1 and not inputs):
         raise UsageError(
             f"{text!r} is not a width",
-            why="wanted: NAME=WIDTH, NAME=+N, NAME=-N, NAME=-N% (~ in place of = for as near as possible), "
+            why="wanted: NAME=WIDTH, NAME=+N, NAME=-N, NAME=-N% (~ instead of = for as near as possible), "
             "or NAME.in=WIDTH,free,...",
-            fix="for example conv3=-16, conv3~-16, fc=10 or fc.in=512,free",
+            fix="write it like conv3=-16, conv3~-16, fc=10 or fc.in=512,free",
         )
     amounts = tuple(Amount(not f[1], bool(f[2]), f[3] or "", int(f[4] or 0), bool(f[5])) for f in found if f)
     return WidthRequest(text, name.removesuffix(".in") if inputs else name, inputs, amounts)
 
 
 def expanded(labels: Labels, requests: Sequence[WidthRequest]) -> list[WidthRequest]:
-    """The requests, one with a glob as one for each layer that it matches and whose width can change.
+    """The requests, each glob replaced by one request per matching layer whose width can change.
 
-    An output of the graph changes by its own name alone. Raises UsageError where a glob matches nothing.
+    An output of the graph changes only if it is named. Raises UsageError if a glob matches nothing.
     """
     names = {name_of(node) for node in labels.model.graph} | {v.name for v in labels.model.graph.inputs}
     found: list[WidthRequest] = []
@@ -83,7 +83,7 @@ def expanded(labels: Labels, requests: Sequence[WidthRequest]) -> list[WidthRequ
             raise UsageError(
                 f"{request.text!r} matches no layer whose width can change",
                 why=f"{sum(fnmatch.fnmatchcase(name or '', request.name) for name in names)} nodes match the name",
-                fix="see the names with onnxsurgeon inspect -v, and name outputs of the graph in full",
+                fix="see the names with onnxsurgeon inspect -v; outputs of the graph need their full name",
             )
         rest = request.text[len(request.name) :]
         found += [replace(request, text=name_of(node) + rest, name=name_of(node)) for node in hits]
@@ -99,7 +99,7 @@ def _changes(labels: Labels, node: ir.Node) -> bool:
 
 
 def asks(labels: Labels, requests: Sequence[WidthRequest]) -> list[Ask]:
-    """The axes that requests are about. Raises UsageError for names that are not there, or have no width."""
+    """The requested axes and widths. Raises UsageError for names that do not exist or have no width."""
     found: list[Ask] = []
     for request in requests:
         values = _values(labels, request)
@@ -107,7 +107,7 @@ def asks(labels: Labels, requests: Sequence[WidthRequest]) -> list[Ask]:
             raise UsageError(
                 f"{request.text!r} gives {len(request.amounts)} widths",
                 why=f"{request.name} has {len(values)} input{'s' * (len(values) != 1)}",
-                fix="give one for each, or free",
+                fix="give a width or free for each input",
             )
         for value, amount in zip(values, request.amounts, strict=True):
             if request.inputs and amount.free:
@@ -116,9 +116,9 @@ def asks(labels: Labels, requests: Sequence[WidthRequest]) -> list[Ask]:
             size = amount.size(len(axis))
             if size is not None and size < 1:
                 raise UsageError(
-                    f"{request.text!r} leaves nothing",
+                    f"{request.text!r} leaves no channel",
                     why=f"{request.name} is {len(axis)} wide",
-                    fix="leave one at least",
+                    fix="leave at least one",
                 )
             if size is not None and size > WIDEST:
                 raise UsageError(
@@ -140,7 +140,7 @@ def _values(labels: Labels, request: WidthRequest) -> list[ir.Value]:
 
 
 def opened(labels: Labels, wanted: Sequence[Ask]) -> set[str]:
-    """The graph's outputs whose width is asked to change by name: those that alone freeze what is asked for."""
+    """Names of the graph's outputs that a request changes: those that freeze a requested axis."""
     names: set[str] = set()
     root = labels.classes.root
     for ask in wanted:
@@ -162,9 +162,9 @@ def limits(
     max_new: int | Mapping[str, int] | None,
     round_to: int,
 ) -> Limits:
-    """What bounds a resize, by the names of nodes; see `Network.resize`.
+    """The limits of a resize, given by the names of nodes; see `Network.resize`.
 
-    Raises UsageError where a neuron must both stay and go.
+    Raises UsageError if a neuron is in both `keep` and `drop`.
     """
     by_node = max_new if isinstance(max_new, Mapping) else {}
     stay, go = ([_chosen(labels, name, places) for name, places in given.items()] for given in (keep, drop))
@@ -172,9 +172,9 @@ def limits(
         both = np.isin(labels.classes.root[chosen], labels.classes.root[np.concatenate([chosen[:0], *go])])
         if both.any():
             raise UsageError(
-                f"neuron {places[int(np.argmax(both))]} of {name} can't both stay and go",
-                why=f"it is kept, and dropped by {', '.join(drop)}",
-                fix="leave it out of one of the lists",
+                f"channel {places[int(np.argmax(both))]} of {name} can't both stay and go",
+                why=f"`keep` names it, and so does `drop` of {', '.join(drop)}",
+                fix="remove it from one of the lists",
             )
     return Limits(
         keep=stay,
@@ -194,8 +194,8 @@ def _chosen(labels: Labels, name: str, places: Sequence[int]) -> Ids:
     wrong = [p for p in places if not 0 <= p < len(axis)]
     if wrong:
         raise UsageError(
-            f"{name} has no neuron {wrong[0]}",
-            why=f"it is {len(axis)} wide, from 0 to {len(axis) - 1}",
-            fix="count from 0, and name neurons that are there",
+            f"{name} has no channel {wrong[0]}",
+            why=f"it has {len(axis)} channels, from 0 to {len(axis) - 1}",
+            fix="choose a number in this range",
         )
     return axis[list(places)]

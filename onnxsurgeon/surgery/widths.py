@@ -1,7 +1,7 @@
-"""Widths that are asked for become a selection: as exactly as asked, with the most importance, changing little else.
+"""Turns requested widths into the selection that meets them, keeps the most importance and changes little else.
 
-The width of a node is the length of the axis of its first output that carries its neurons. Whatever is tied to an
-axis that is asked for follows; what isn't tied does not move.
+The width of a node is the length of the axis of its first output that carries its neurons. Axes that are tied to a
+requested axis follow; all others stay.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from onnxsurgeon.solver.lengths import Sizes, resize
 from onnxsurgeon.solver.problem import Resizing, Wish
 
 Importance = str | Mapping[str, Any] | Callable[[str, int], Any]
-LARGEST = 10  # times an axis may grow, unless more is asked for
+LARGEST = 10  # factor by which an axis may grow, unless more is requested
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A width that is asked for.
+    """A requested width.
 
-    text: how the user wrote it. axis: neurons, shape (width,). size: None for any. exact: it or nothing.
+    text: how the user wrote it. axis: neurons, shape (width,). size: None for any. exact: fail if it is impossible.
     """
 
     text: str
@@ -44,10 +44,11 @@ class Ask:
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds a resize.
+    """The limits of a resize.
 
-    keep, drop: neurons that must stay, or go. new: new neurons on one axis at most; None: no bound; by node: see
-    `Asked`. round_to: widths that are asked for are multiples of it. equal: pairs of axes that end equally long.
+    keep, drop: neurons that must stay, or go. new: largest number of new neurons on any axis; None: no limit. new_on:
+    the same for single axes. round_to: requested widths become multiples of it. equal: pairs of axes to make equally
+    long. may_drop: whether axes may shrink.
     """
 
     keep: Sequence[Ids] = ()
@@ -60,10 +61,10 @@ class Limits:
 
 
 def value_axis(labels: Labels, value: ir.Value) -> tuple[int, Ids] | None:
-    """The axis of a value that carries its neurons, and these; None where none does.
+    """The index of the axis that carries a value's neurons, and these neurons; None if no axis does.
 
-    The one along which a layer's weights make it, else one that is free to change, of several the channels' (1) of a
-    picture or the last.
+    It is the output axis of a layer's weights, else an axis that can change: axis 1 of an image if it can, else the
+    last one.
     """
     axes = labels.axes.get(value) or ()
     known = {a: axis for a, axis in enumerate(axes) if axis is not None}
@@ -79,7 +80,7 @@ def value_axis(labels: Labels, value: ir.Value) -> tuple[int, Ids] | None:
 
 
 def makers(labels: Labels, value: ir.Value) -> Ids | None:
-    """The neurons of the weights that a layer makes `value` with; None where no layer makes it."""
+    """The neurons of the weights of the layer that computes `value`; None if no layer does."""
     node = value.producer()
     operator = None if node is None or node not in labels.calls else labels.operator(node)
     if node is None or operator is None or operator.macs is None:
@@ -91,7 +92,7 @@ def makers(labels: Labels, value: ir.Value) -> Ids | None:
 
 @dataclass(frozen=True, repr=False)
 class Resized(Shown):
-    """A selection and what it does to the widths that were asked for. relaxed: not all are as asked."""
+    """A selection and the requested widths that it leads to. relaxed: not all are as requested."""
 
     selection: Selection
     asks: tuple[Ask, ...]
@@ -122,8 +123,8 @@ def select(
 ) -> Resized:
     """The selection that gives the widths of `asks`.
 
-    Raises InfeasibleError where exact ones can't be had together: it names those that conflict, and the nearest widths.
-    With `relax`, the nearest are taken instead. spread: new neurons are copies of as many different ones as can be.
+    Raises InfeasibleError if the exact widths contradict each other; it names these and the nearest possible widths.
+    relax: take the nearest widths instead. spread: copy as many different neurons as possible.
     """
     problem = _Asked(labels, asks, limits)
     problem.weigh(importance, seed)
@@ -139,7 +140,7 @@ def select(
 
 
 def _conflict(problem: _Asked, asks: Sequence[Ask], nearest: Sizes | None) -> InfeasibleError:
-    """Names a least set of requests that can't be had together: each of it can be had when one other is left out."""
+    """The error that names a minimal set of requests that contradict each other."""
     core = list(asks)
     for ask in asks:
         rest = [other for other in core if other is not ask]
@@ -150,17 +151,17 @@ def _conflict(problem: _Asked, asks: Sequence[Ask], nearest: Sizes | None) -> In
     if nearest is not None:
         selection = problem.selection(nearest, spread=False)
         widths = ", ".join(f"{a.text}: {selection.width(len(a.axis), a.axis)}" for a in asks if a.size is not None)
-        lines.append(f"the nearest widths: {widths}")
-    together = "can't be had" if len(core) == 1 else "can't be had together"
+        lines.append(f"the nearest possible widths: {widths}")
+    together = "is impossible" if len(core) == 1 else "are impossible together"
     return InfeasibleError(
         f"{names} {together}; nothing was changed",
         why="\n".join(lines) or "no widths of the nodes that are tied to it fit",
-        fix="ask for the nearest widths, or allow them with `relax=True`",
+        fix="request the nearest widths, or allow them with `relax=True`",
     )
 
 
 class _Asked:
-    """The arrays of one problem: the spaces on the axes that are asked for, and every axis that these are on."""
+    """The arrays of one problem: the spaces on the requested axes, and every axis of these spaces."""
 
     def __init__(self, labels: Labels, asks: Sequence[Ask], limits: Limits) -> None:
         self.labels, self.limits = labels, limits
@@ -183,12 +184,12 @@ class _Asked:
         self.values: list[FloatArray] = [np.zeros(len(u)) for u in self.units]
 
     def weigh(self, importance: Importance, seed: int) -> None:
-        """Sorts the units of each space by importance; those that must stay come first, those that must go last."""
+        """Sorts the units of each space by importance: first those that must stay, last those that must go."""
         root = self.labels.classes.root
         within = np.zeros(len(root), np.bool_)
         for units in self.units:
             within[units] = True
-        held = copy.copy(self.labels)  # only weights of the units in question are read
+        held = copy.copy(self.labels)  # so that only the weights of these units are read
         held.classes = replace(self.labels.classes, frozen=~within[root])
         if callable(importance):
             importance = _called(self.labels, importance, within)
@@ -235,7 +236,7 @@ class _Asked:
         asked = max([wish.length for wish in wishes], default=0)
         bound = np.maximum(LARGEST * sizes, asked + int(sizes.max(initial=0)))
         sized = [wish.axis for wish in wishes] + [axis for pair in equal for axis in pair]
-        needed = np.isin(np.arange(len(sizes)), self.space[np.isin(self.axis, sized)])  # what is free only shrinks
+        needed = np.isin(np.arange(len(sizes)), self.space[np.isin(self.axis, sized)])  # free axes only shrink
         new = np.where(needed, bound if self.limits.new is None else np.minimum(bound, self.limits.new), 0)
         for axis, number in self.limits.new_on:
             roots = np.unique(self.labels.classes.root[axis])
@@ -252,22 +253,22 @@ class _Asked:
         dropped, new = np.zeros(len(root), np.bool_), np.zeros(len(root), np.int64)
         for units, kept, added in zip(self.units, sizes.kept.tolist(), sizes.new.tolist(), strict=True):
             dropped[units[kept:]] = True
-            if added and spread:  # copies of different neurons, the most useful first
+            if added and spread:  # copies of different neurons, the most important first
                 np.add.at(new, units[np.arange(added) % max(kept, 1)], 1)
             elif added:
                 new[units.max()] += added
         return Selection(root, ~dropped[root], new[root])
 
     def held(self, ask: Ask) -> str:
-        """Why an axis can't change at all."""
+        """Why an axis can't change; empty if it can."""
         if self.built.axes.index(ask.axis) >= 0:
             return ""
         cause = self.labels.classes.cause(ask.axis)
-        return f"frozen by {cause.operator} {cause.node}: {cause.text}" if cause else "it carries no neurons"
+        return f"frozen by {cause.operator} {cause.node}: {cause.text}" if cause else "it has no channel axis"
 
 
 def _finite(values: FloatArray) -> FloatArray:
-    """What is not finite (or stands for it) is the least useful, by no more than the others differ."""
+    """The values, with those that are not finite (or stand for it) below all others, by the range of these."""
     wrong = ~np.isfinite(values) | (values < -1e29)
     rest = values[~wrong]
     low, high = (float(rest.min()), float(rest.max())) if rest.size else (0.0, 0.0)
@@ -275,7 +276,7 @@ def _finite(values: FloatArray) -> FloatArray:
 
 
 def _called(labels: Labels, importance: Callable[[str, int], Any], within: np.ndarray) -> dict[str, Any]:
-    """What the callable says of each node whose neurons are in question."""
+    """The importance that the function gives to each node whose neurons may change."""
     given: dict[str, Any] = {}
     for node, call in labels.calls.items():
         found = next((f for v in node.outputs if (f := value_axis(labels, v))), None)
@@ -287,13 +288,13 @@ def _called(labels: Labels, importance: Callable[[str, int], Any], within: np.nd
 
 
 def known_axis(labels: Labels, value: ir.Value, name: str) -> Ids:
-    """The neurons of a value. Raises UsageError where it has none."""
+    """The neurons of a value. Raises UsageError if it has none."""
     found = value_axis(labels, value)
     if found is None:
         shape = labels.facts[0][value].shape if value in labels.facts[0] else None
         raise UsageError(
-            f"{name} has no width that could change",
-            why=f"its output {value.name} of shape {list(shape or ())} carries no neurons",
-            fix="name a node with channels; see onnxsurgeon inspect",
+            f"{name} has no width to change",
+            why=f"its output {value.name} of shape {list(shape or ())} has no channel axis",
+            fix="name a node with channels: onnxsurgeon inspect shows them",
         )
     return found[1]
