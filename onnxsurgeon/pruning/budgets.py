@@ -1,4 +1,4 @@
-"""Budgets of a pruning: what was asked for, the selection within it, and what holds a model back."""
+"""Budgets of a pruning: their bounds, the best selection within them, and what keeps a model larger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onnxsurgeon.errors import InfeasibleError, ModelError
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.solver.solve import Solution, least, solve
 
-SLACK = 0.01  # of the original: how far below its budget a cost may fall where the widths allow better
+SLACK = 0.01  # share of the original: how far a cost may fall below its budget if the widths allow better
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def solved(
         start = before.of(m)
         raise InfeasibleError(
             f"{m} can't fall to {bounds[m].upper:,.0f}",
-            why=f"the least that the graph can give is {reached[m]:,.0f} of {start:,.0f}: "
+            why=f"the smallest possible value is {reached[m]:,.0f} of {start:,.0f}: "
             f"the largest feasible ratio is {max(0.0, 1 - reached[m] / start) if start else 0:.4f}\n{held}",
-            fix="ask for less, lower `min_keep` or `round_to`, or leave out `exclude`",
+            fix="choose a larger budget, lower `min_keep` or `round_to`, or leave out `exclude`",
         )
     return solve(
         built.problem,
@@ -84,7 +84,7 @@ def solved(
 
 
 def _held_back(labels: Labels, built: Spaces, smallest: IntArray, most: int = 5) -> list[str]:
-    """The largest weights that are left at the smallest selection, and why."""
+    """Lines about the largest weights of the smallest possible model, and why they remain."""
     keep = built.keep(smallest, labels.classes.root)
     left = sorted(
         ((prod(kept_shape(w.axes, keep, w.shape)), w) for w in labels.weights() if w.counts), key=lambda pair: -pair[0]
@@ -99,7 +99,7 @@ def _held_back(labels: Labels, built: Spaces, smallest: IntArray, most: int = 5)
 
 
 def _asked(labels: Labels, built: Spaces, weight: Weight, keep: Mask) -> str:
-    """Which options hold a weight that could be smaller without them; empty where none do."""
+    """The options that keep a weight larger than the graph requires; empty if none does."""
     axes = [axis for axis in weight.axes if axis is not None]
     if any((built.frozen[axis] & ~labels.classes.frozen[axis]).any() for axis in axes):
         return "kept by `exclude` or `only`"

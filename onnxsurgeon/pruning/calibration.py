@@ -1,4 +1,4 @@
-"""What a pruning takes from calibration data: the worth of units, and the fit of what is left."""
+"""What a pruning computes from calibration data: importance of units, and compensation."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.options.parsing import resolved
 from onnxsurgeon.pruning.options import PruneOptions
 
-SPELLING = 256  # bytes of the names and the node that a new bias may need
+SPELLING = 256  # bytes for the names and the node of a new bias
 
 
 def statistics_of(model: Model, options: PruneOptions) -> Statistics:
-    """What an earlier run has kept of this model, or nothing yet."""
+    """The statistics that an earlier run saved for this model; empty if there are none."""
     if options.stats_file is None:
         return Statistics("")
     with on_disk(model) as path:
@@ -38,9 +38,9 @@ def calibrated(
     options: PruneOptions, model: Model, labels: Labels, data: Samples | None, statistics: Statistics,
     relabel: Callable[[ir.Model], Labels],
 ) -> Evidence:  # fmt: skip
-    """What the options need to know of a labelled model. `statistics` learn what they lack.
+    """The evidence that the options need about a labelled model. Adds what is missing to `statistics`.
 
-    relabel: labels a rotated model that computes the same.
+    relabel: labels the rotated model, which computes the same function.
     """
     samples = data
     if options.mirror and data is not None:
@@ -60,7 +60,7 @@ def calibrated(
 
 
 def _rotate(found: Evidence, options: PruneOptions, relabel: Callable[[ir.Model], Labels]) -> None:
-    """Rotates the streams where that is wanted. Raises UsageError where the statistics are of other ones."""
+    """Rotates the streams if wanted. Raises UsageError if the statistics belong to other rotations."""
     known = found.statistics
     wanted = options.rotate
     if wanted is None:
@@ -68,9 +68,9 @@ def _rotate(found: Evidence, options: PruneOptions, relabel: Callable[[ir.Model]
     chosen = streams(found.labels) if wanted else []
     if known.moments and known.rotations.keys() != {stream.key for stream in chosen}:
         raise UsageError(
-            f"`stats` {options.stats} is of this model with other streams rotated",
-            why=f"{len(known.rotations)} of its streams were rotated; {len(chosen)} are to be rotated now",
-            fix="name another file, or leave `rotate` as it was",
+            f"`stats` {options.stats} belongs to other rotations of this model",
+            why=f"{len(known.rotations)} streams were rotated then; {len(chosen)} would be now",
+            fix="name another file, or use `rotate` as in that run",
         )
     if chosen and not known.rotations:
         options.announce("rotate", f"{len(chosen)} linear streams")
@@ -81,13 +81,13 @@ def _rotate(found: Evidence, options: PruneOptions, relabel: Callable[[ir.Model]
 
 
 def weighed(evidence: Evidence, options: PruneOptions) -> tuple[FloatArray, Judge | None]:
-    """Importance of every neuron, shape (neurons,); and what brings the tables of spaces, where that is not all."""
+    """Importance of every neuron, shape (neurons,); and the judge that adds tables of spaces, or None."""
     found = resolved(options.criterion.function)(evidence, options.word)
     return found if options.criterion.gives == "space" else (found, None)
 
 
 def reserve(evidence: Evidence, options: PruneOptions) -> dict[str, float]:
-    """What compensation may add to costs, at most: biases where there were none."""
+    """Upper bounds on what compensation adds to each cost: biases of layers without one."""
     if not options.compensation.function:
         return {}
     extra = sum(layer.outputs.size for layer in evidence.layers if not _has_bias(layer))
@@ -102,7 +102,7 @@ def _has_bias(layer: Consumer) -> bool:
 def compensated(
     evidence: Evidence, options: PruneOptions, graph: ir.Model, keep: Mask
 ) -> tuple[ir.Model, tuple[Change, ...]]:
-    """`graph`, which `keep` was cut out of, fitted anew; and what that changed."""
+    """`graph`, a model that was cut to `keep`, after compensation; and the changes."""
     if keep.all() or not options.compensation.function:
         return graph, ()
     graph = copied(graph)

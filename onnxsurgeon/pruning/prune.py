@@ -31,16 +31,16 @@ from onnxsurgeon.pruning.ratio_search import Examiner, search
 from onnxsurgeon.pruning.result import Result, Scored
 from onnxsurgeon.solver.solve import Solution
 
-ROUNDS = 8  # of solving, until what is written keeps the budgets
+ROUNDS = 8  # of solving, until the written model keeps the budgets
 
 
 @takes(PruneOptions)
 def prune(model: Source, options: PruneOptions) -> Result:
-    """The selection of most importance within the budgets, cut out of `model`: a result to save.
+    """A smaller model, as a result to save: the most important selection within the budgets, cut out of `model`.
 
-    Budgets may be several: `ratio` of one cost, limits on any, and with `max_drop` the smallest model that is still
-    good enough. Raises UsageError where the options don't fit together or the model, before any work; InfeasibleError
-    where no selection fits; ModelError where the model or the data can't be read.
+    Budgets combine: a `ratio` for one cost, limits on any; with `max_drop`, the smallest model that is still good
+    enough. Raises UsageError if the options don't fit together or don't fit the model, before any work; InfeasibleError
+    if no selection meets the budgets; ModelError if the model or the data can't be read.
     """
     options.require_a_goal()
     model, data = as_model(model), options.data
@@ -51,9 +51,7 @@ def prune(model: Source, options: PruneOptions) -> Result:
     if options.metric is None:
         return job.result(options)
     if not isinstance(job.data, Data):
-        raise UsageError(
-            "`metric` needs data that were opened", fix="give `data` as a path, or as open_data returns it"
-        )
+        raise UsageError("`metric` can't read these `data`", fix="give `data` as a path, or open it with open_data")
     examiner = Examiner(model, job.data, options.metric, options.output_name, options.device)
     if options.max_drop is not None:
         found = search(lambda ratio: job.result(options.at(ratio)), examiner, options)
@@ -66,22 +64,22 @@ def prune(model: Source, options: PruneOptions) -> Result:
 
 @takes(PruneOptions)
 def smallest(model: Source, options: PruneOptions) -> Result:
-    """The smallest model that is at most `max_drop` worse by `metric` on `data`: `prune`, which must be given these.
+    """The smallest model that is at most `max_drop` worse by `metric` on `data`; the same as `prune` with `max_drop`.
 
-    Candidates share what the data tell; `result.score` has the scores and all that was tried. The score is taken to
-    fall with the ratio; where it does not, a smaller model may exist. Raises as `prune` does, and InfeasibleError where
-    no candidate is good enough.
+    Candidates share the statistics of the data; `result.score` holds the scores and all trials. The search assumes that
+    the score falls as the ratio rises; otherwise a smaller model may exist. Raises as `prune` does, and InfeasibleError
+    if no candidate is good enough.
     """
     if options.max_drop is None:
         raise UsageError(
-            "`max_drop` is missing", why="it says how much worse the model may get", fix="0.01 is one point"
+            "`max_drop` is missing", why="smallest needs the accepted loss", fix="give it: 0.01 is one point"
         )
     return prune(model, **options.given())
 
 
 @dataclass
 class Job:
-    """A model to prune, perhaps more than once: what its data tell is found once."""
+    """A model to prune, perhaps several times: the statistics of its data are collected once."""
 
     model: Model
     options: PruneOptions
@@ -92,7 +90,7 @@ class Job:
         self.statistics = statistics_of(self.model, self.options)
 
     def result(self, options: PruneOptions) -> Result:
-        """The model pruned as the options say, but for `max_drop`."""
+        """The pruned model for these options, without `max_drop`."""
         clock, model = _Clock(), self.model
         options.announce("label", model.path.name)
         labels = label(model.ir, attention=options.attention, shapes=options.shapes)
@@ -133,7 +131,7 @@ class Job:
 def _within(
     model: Model, evidence: Evidence, built: Spaces, before: Measure, options: PruneOptions, clock: _Clock
 ) -> Result:
-    """The best selection that keeps the budgets once it is cut. Raises InfeasibleError where there is none."""
+    """The best selection whose cut model meets the budgets. Raises InfeasibleError if there is none."""
     labels, bounds = evidence.labels, bounds_of(before, options)
     found: Result | None = None
     asked, drift = bounds, dict[str, list[float]]()
@@ -153,7 +151,7 @@ def _within(
                 found = Result(model, labels, built, solution.counts, keep, graph, graph, solution, before, after)
             if near:
                 break
-        # Constants that unrelated nodes share are counted for each, but written once where they are cut alike.
+        # Constants that unrelated nodes share count for each of them, but are written once if they are cut alike.
         for m in bounds:
             drift.setdefault(m, []).append(solution.costs[m] - after.of(m))
         again = {m: Bound(m, b.upper + min(drift[m]), b.lower + max(drift[m])) for m, b in bounds.items()}
@@ -162,15 +160,15 @@ def _within(
         asked = again
     if found is None:
         raise InfeasibleError(
-            "no selection was found that keeps its budgets once it is written",
+            "no selection was found whose file meets the budgets",
             why=", ".join(f"{m} is {after.of(m):,.0f}, wanted {b.upper:,.0f}" for m, b in bounds.items()),
-            fix="ask for slightly less",
+            fix="choose slightly larger budgets",
         )
     return found
 
 
 def _after(graph: ir.Model, solution: Solution, reserved: dict[str, float]) -> Measure:
-    """A cut model, with what compensation may still add to it."""
+    """The costs of a cut model, with what compensation may add."""
     found = measured(graph, solution.costs)
     return replace(found, costs={word: cost + reserved.get(word, 0) for word, cost in found.costs.items()})
 
@@ -189,7 +187,7 @@ class _Clock:
 
 
 def _pinned(labels: Labels, exclude: Collection[str], only: Collection[str]) -> Mask | None:
-    """Neurons that the user wants to stay: those on outputs of excluded nodes, or on none of the chosen ones."""
+    """Mask of neurons that `exclude` and `only` protect, shape (neurons,); None without these options."""
     if not exclude and not only:
         return None
     pinned = np.zeros(labels.relations.count, np.bool_)
@@ -206,7 +204,7 @@ def _pinned(labels: Labels, exclude: Collection[str], only: Collection[str]) -> 
 
 
 def _output_roots(labels: Labels, names: Collection[str]) -> IntArray:
-    """Of the nodes of these names, as far as they are there."""
+    """The roots of the neurons on the outputs of the named nodes."""
     calls = (call for call in labels.calls.values() if call.name in names)
     axes = [axis for call in calls for result in call.results for axis in result or () if axis is not None]
     return labels.classes.root[np.concatenate(axes)] if axes else np.empty(0, np.int64)

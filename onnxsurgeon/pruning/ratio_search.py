@@ -1,4 +1,4 @@
-"""The smallest model that is still good enough: bisection over the ratio, each candidate pruned and scored."""
+"""Finds the smallest model that is good enough: bisects the ratio, prunes and scores each candidate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.pruning.result import Result, Scored, Trial
 
 RESOLUTION = 0.005  # of the ratio
-LEAST = 1e-6  # a ratio that the smallest cut meets
+LEAST = 1e-6  # a ratio that any cut meets
 ROUNDING = 1e-9  # of a drop
 
 
@@ -25,7 +25,7 @@ ROUNDING = 1e-9  # of a drop
 class Examiner:
     """Scores models on the same data by the same metric; see `evaluate`.
 
-    Where the data have no targets (no labels, or numbers of classes), differences are taken from what `original` says.
+    If the data have no targets (no labels, or class numbers), the outputs of `original` are the targets.
     """
 
     original: Model
@@ -48,21 +48,21 @@ class Examiner:
         )  # fmt: skip
 
     def result(self, result: Result) -> Score:
-        """Of a pruned model, as it will be written."""
+        """The score of a pruned model, as it will be written."""
         return self.file(result.model)
 
 
 def search(pruned: Callable[[float], Result], examiner: Examiner, options: PruneOptions) -> Result:
-    """The candidate of the largest ratio found whose score is worse than the original's by `max_drop` at most.
+    """The candidate with the largest ratio whose score is at most `max_drop` worse than the original's.
 
-    pruned: the candidate of a ratio. The score is taken to fall with the ratio; where it does not, a smaller one may
-    exist. Raises InfeasibleError where no candidate is good enough.
+    pruned: returns the candidate for a ratio. The search assumes that the score falls as the ratio rises; otherwise a
+    smaller model may exist. Raises InfeasibleError if no candidate is good enough.
     """
     options.announce("score", "the original")
     before = examiner.file(examiner.original)
     if not math.isfinite(before.value):
         raise UsageError(
-            f"`max_drop` can't be measured by {before.metric}", why=f"the original's is {before.value}",
+            f"`max_drop` can't be measured by {before.metric}", why=f"the original scores {before.value}",
             fix="choose another `metric`",
         )  # fmt: skip
     trials = _Search(pruned, examiner, before, options)
@@ -83,10 +83,10 @@ class _Search:
     before: Score
     options: PruneOptions
     trials: list[Trial] = field(default_factory=list)
-    best: list[tuple[Result, Score]] = field(default_factory=list)  # the last one that was good, if any
+    best: list[tuple[Result, Score]] = field(default_factory=list)  # the last good one, if any
 
     def good(self, ratio: float) -> bool:
-        """Tries a ratio."""
+        """Whether the candidate of a ratio is good enough."""
         self.options.announce("try", f"candidate {len(self.trials) + 1}: ratio {ratio:.3g}")
         try:
             result = self.pruned(ratio)
@@ -111,8 +111,8 @@ class _Search:
         if math.isfinite(nearest.drop):
             why += f"the best of {len(self.trials)} candidates, at ratio {nearest.ratio:.3g}, loses {nearest.drop:.4g}"
         else:
-            why += "no selection meets the budgets, or its score is no number"
+            why += "no selection meets the budgets, or its score is not a number"
         return InfeasibleError(
             f"no smaller model was found that loses at most {self.options.max_drop:g}", why=why,
-            fix="allow more with `max_drop`, or choose another `importance`",
+            fix="allow a larger `max_drop`, or choose another `importance`",
         )  # fmt: skip

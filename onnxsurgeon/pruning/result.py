@@ -1,4 +1,4 @@
-"""What a pruning gives: a model that is cut, not yet written."""
+"""The result of a pruning: a cut model, not yet written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate. drop: how much worse it is than the original; infinite where no selection has that ratio."""
+    """A candidate. drop: how much worse it scores than the original; infinite if no selection has that ratio."""
 
     ratio: float
     drop: float
@@ -37,7 +37,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Scored:
-    """How good a model is before and after; trials: what was tried on the way to it."""
+    """The scores before and after. trials: the candidates of the search."""
 
     before: Score
     after: Score
@@ -48,9 +48,9 @@ class Scored:
 class Result(Shown):
     """A pruned model, not yet written.
 
-    bare: what the cut alone gives, which the proof is about. ir: that, with weights fitted anew where `fitted` says
-    so. rotated: linear streams whose components were cut, not their channels. score: how good it is, where that was
-    asked for. seconds: by stage.
+    bare: the cut model before compensation, which the proof covers. ir: the model after compensation. fitted: the
+    changes of compensation. rotated: number of linear streams whose components were cut. score: before and after, if
+    requested. seconds: by stage.
     """
 
     source: Model
@@ -74,8 +74,8 @@ class Result(Shown):
         return Model(self.source.path, self.ir, in_file=False)
 
     def line(self) -> str:
-        told = (change(self.before.of(cost), self.after.of(cost)) + f" {cost}" for cost in ("params", "macs", "size"))
-        return f"{self.source.path}: {', '.join(told)}"
+        cuts = (change(self.before.of(cost), self.after.of(cost)) + f" {cost}" for cost in ("params", "macs", "size"))
+        return f"{self.source.path}: {', '.join(cuts)}"
 
     def table(self) -> Iterator[Sequence[object]]:
         yield "node", "operator", "weight", "before", "after"
@@ -93,11 +93,11 @@ class Result(Shown):
 
     @takes(SaveOptions)
     def save(self, path: str | os.PathLike[str], options: SaveOptions) -> Proof | None:
-        """Writes the pruned model to `path`, once it is proven; returns the proof.
+        """The proof, after the pruned model is proven and written to `path`; None without `proof`.
 
-        The file is written beside its target and proven there: nothing appears at `path` where the proof fails
-        (ProofError). What was fitted anew is written over what was proven, and run again. Raises UsageError where
-        `path` exists and may not be overwritten.
+        The cut model is written beside `path` and proven there; a compensated model then replaces it and is run
+        again. Raises ProofError if the proof fails, and then does not write `path`; UsageError if `path` exists and may
+        not be overwritten.
         """
         with pending(path, options) as file:
             file.write(self.bare if options.proof else self.ir)

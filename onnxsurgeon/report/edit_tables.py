@@ -11,13 +11,13 @@ from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import plain, said, sized, table
 from onnxsurgeon.report.tables import ROWS, compared, counts, verdict
 
-NAMED = 8  # nodes that come or go, without --verbose
+NAMED = 8  # names of added or removed nodes without --verbose
 
 
 def edited(report: Report, *, verbose: bool) -> list[RenderableType]:
-    """The summary that an edit ends with."""
+    """The summary at the end of an edit."""
     parts = [*counts(report), *_changes(report["changes"], verbose=verbose)]
-    for word, key in (("came", "after"), ("went", "before")):
+    for word, key in (("added", "after"), ("removed", "before")):
         names = [
             f"{row['node']} ({row[key]['operator']})"
             for row in report["changes"]
@@ -53,11 +53,11 @@ def _text(value: Any) -> str:
 
 
 def _off(row: Report) -> str:
-    """A width that isn't what was asked for; empty where it is."""
+    """A text about a width that differs from the request; empty if it does not."""
     if row["wanted"] is None or row["after"] == row["wanted"]:
         return ""
     change = f"{row['before']} -> {row['after']}" if row["after"] != row["before"] else f"stays {row['before']}"
-    return f"{row['request']}: {change}; {row['wanted']} can't be had"
+    return f"{row['request']}: {change}; {row['wanted']} is impossible"
 
 
 def _steps(report: Report) -> list[RenderableType]:
@@ -72,7 +72,7 @@ def _steps(report: Report) -> list[RenderableType]:
 
 
 def _ran(report: Report) -> bool:
-    """Whether a step only ran: it changes the function, so that there is nothing to compare with."""
+    """Whether a step was only run: it changes the function, so there is nothing to compare with."""
     return any(row["error"] is None and not row["unchanged"] for row in report["steps"])
 
 
@@ -80,7 +80,7 @@ def _outcome(row: Report) -> str:
     error, change = row["error"], row["change"]
     if row["unchanged"]:
         return f"function unchanged, proven {_to(max(error or 0.0, change or 0.0))}"
-    moved = "the outputs have other shapes" if change is None else f"the outputs moved by {change:.2g}, as asked"
+    moved = "the outputs have other shapes" if change is None else f"the outputs change by {change:.2g}, as requested"
     return f"proven {_to(error)}; {moved}" if error is not None else f"runs; {moved}"
 
 

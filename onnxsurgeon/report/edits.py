@@ -1,4 +1,4 @@
-"""What edits did to a network, as one plain object: counts, nodes, widths that were asked for, steps and proofs."""
+"""Reports of edits: costs, changed nodes, requested widths, steps and proofs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from onnxsurgeon.surgery.widths import Resized, value_axis
 def edited(
     command: str, old: Network, new: Network, resized: Sequence[Resized], *, output: Path, requested: Mapping[str, Any]
 ) -> Report:
-    """The report of edits that made `new` of `old`; proofs, status and seconds are still to come."""
+    """The report of the edits from `old` to `new`, still without proofs, status and seconds."""
     return {
         **head(command),
         "model": str(old.path),
@@ -39,7 +39,7 @@ def edited(
 
 
 def proven(report: Report, found: Proofs, *, passed: bool) -> Report:
-    """The report with what is known of its steps; where it failed, the first step without a proof is at fault."""
+    """The report with the proofs of its steps. After a failure, the first step without a proof is the failed one."""
     steps = [_with_proof(row, proof) for row, proof in zip(report["steps"], found.steps, strict=False)]
     proof = {
         "passed": passed,
@@ -76,16 +76,16 @@ def _with_proof(row: Report, proof: Proven) -> Report:
 
 
 def nodes(before: Labels, after: Labels) -> Iterator[Report]:
-    """A row for each node that came, went, or looks different: what it was and what it is.
+    """A row for each node that was added, removed or changed: before and after.
 
-    follows: it is as wide as what feeds it, and nothing else of it changed.
+    follows: it is as wide as its input, and nothing else changed.
     """
     old, new = _looks(before), _looks(after)
     followers = _followers(before)
     for name in dict.fromkeys([*old, *new]):
         was, now = old.get(name), new.get(name)
         if was is not None and now is not None:
-            now = {**now, "width": now["width"] or (1 if was["width"] else None)}  # what is 1 wide carries no neurons
+            now = {**now, "width": now["width"] or (1 if was["width"] else None)}  # an axis of size 1 has no neurons
         if was != now:
             rest = was is not None and now is not None and {**was, "width": 0} == {**now, "width": 0}
             yield {"node": name, "before": was, "after": now, "follows": rest and name in followers}
@@ -105,7 +105,7 @@ def _look(labels: Labels, node: ir.Node) -> Report:
 
 
 def _followers(labels: Labels) -> set[str]:
-    """Nodes whose neurons are those of what feeds them."""
+    """Names of the nodes that have the same neurons as one of their inputs."""
     root, found = labels.classes.root, set[str]()
     for node in labels.model.graph:
         own = value_axis(labels, node.outputs[0]) if node.outputs else None

@@ -1,4 +1,4 @@
-"""A sensitivity report as one page: a small chart of error against width for each layer, and the numbers below."""
+"""A sensitivity report as an HTML page: a chart of error against width for each layer, and a table."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from math import ceil, floor, log10
 from onnxsurgeon.report.json_report import Report
 
 BEGIN = "<!doctype html>"
-WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 250, 150, 46, 14, 22, 8  # of a chart, in pixels; the margins around its area
-DECADES = 4  # at most, of relative error
+WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 250, 150, 46, 14, 22, 8  # size and margins of a chart, in pixels
+DECADES = 4  # of relative error, at most
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1f2328; --faint: #6e7781; --line: #d8dee4; --mark: #0969da; }
 @media (prefers-color-scheme: dark) {
@@ -29,7 +29,7 @@ td:first-child, th:first-child { text-align: left; }
 
 
 def page(report: Report) -> str:
-    """The page, which needs nothing from outside."""
+    """The page, without external resources."""
     layers, shares = report["layers"], report["shares"]
     low, high = _decades([point["error"] for layer in layers for point in layer["points"]])
     title = f"Sensitivity of {escape(report['model'])}"
@@ -38,9 +38,9 @@ def page(report: Report) -> str:
         BEGIN,
         f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head><body>',
         f"<h1>{title}</h1>",
-        f"<p>How far the outputs move, relative to their norm, when one layer alone gets narrower; "
+        f"<p>How much the outputs change, relative to their norm, when a single layer gets narrower; "
         f"{report['samples']:,} samples, the least important channels ({escape(report['importance'])}) are cut first. "
-        "All charts have the same scale of errors; what is below it lies on the bottom line.</p>",
+        "All charts have the same error scale; smaller errors are drawn on the bottom line.</p>",
         "<section>", *(_card(layer, low, high) for layer in layers), "</section>",
         f"<table><tr><th>layer</th><th>width</th>{heads}</tr>", *(_row(layer, shares) for layer in layers), "</table>",
         "</body></html>", "",
@@ -53,7 +53,7 @@ def percent(error: float) -> str:
 
 
 def _decades(errors: list[float]) -> tuple[int, int]:
-    """Powers of ten that the errors lie between."""
+    """The powers of ten that enclose the errors."""
     finite = [error for error in errors if 0 < error < float("inf")] or [1.0]
     high = min(ceil(log10(max(finite))), 2)
     return max(min(floor(log10(min(finite))), high - 1), high - DECADES), high

@@ -1,16 +1,16 @@
-"""The JSON report: one object for each command, from which its tables are made, too.
+"""The JSON report: one object for each command. The tables are made from it.
 
 Numbers are exact (bytes, parameters, multiply-accumulates per sample); infinite numbers are null. Schema 2 has, for
 every command:
 
     schema, command, version   2, the command's name, the version of onnxsurgeon
     status                     passed, not proven, unchanged, dry run, done, failed (a proof or a comparison), error
-    exit_code                  that of the process
-    what, why, fix             the three parts of the error, where there is one
-    seconds                    what each stage took, and `total` (prune and edits)
+    exit_code                  the exit code of the process
+    what, why, fix             the three parts of the error, if there is one
+    seconds                    seconds of each stage, and `total` (prune and edits)
 
 `results` adds the keys of prune, inspect, validate, evaluate and sensitivity, `edits` those of the commands that edit.
-With several models, `prune` gives `models`: the list of their reports. `schema` changes when a key does.
+With several models, `prune` gives `models`, the list of their reports. `schema` changes with the keys.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ def head(command: str) -> Report:
 
 
 def picked(record: object, names: str) -> Report:
-    """Attributes of a record, by their names."""
+    """The named attributes of a record."""
     return {name: getattr(record, name) for name in names.split()}
 
 
 def failure(error: SurgeonError, exit_code: int) -> Report:
-    """What an error adds to a report."""
+    """The keys that an error adds to a report."""
     status = "failed" if isinstance(error, ProofError) else "error"
     return {"status": status, "exit_code": exit_code, "what": error.what, "why": error.why, "fix": error.fix}
 
 
 def to_json(report: Report) -> str:
-    """One JSON object; numbers that JSON has no word for (infinity) become null."""
+    """One JSON object; numbers that JSON can't express (infinity) become null."""
     return json.dumps(_plain(report), indent=2, allow_nan=False)
 
 
@@ -61,15 +61,15 @@ def _plain(value: Any) -> Any:
 
 
 def check_report(path: Path, *others: Path, option: str = "--report", begins: str = "{") -> None:
-    """Raises UsageError where `save` could not write to `path`, or would destroy something else.
+    """Raises UsageError if `save` can't write to `path`, or would replace another kind of file.
 
-    begins: how a file starts that was written for the same option, and may be replaced.
+    begins: the start of files that the same option wrote, which may be replaced.
     """
     if any(path.absolute() == other.absolute() or (path.exists() and _same(path, other)) for other in others):
-        why = "the command reads or writes it as something else"
+        why = "the command uses this file for something else"
         raise UsageError(f"{option} can't be {path}", why=why, fix="choose another name")
     if path.exists() and not (path.is_file() and _start(path, len(begins)) in (b"", begins.encode())):
-        why = f"{option} did not write it, and leaves it as it is"
+        why = f"it was not written by {option}"
         raise UsageError(f"{path} exists", why=why, fix="choose another name")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise UsageError(f"can't write {path}", why=f"there is no writable folder {path.parent}", fix="create it first")
@@ -90,7 +90,7 @@ def save(report: Report, path: Path) -> None:
 
 
 def save_text(text: str, path: Path) -> None:
-    """Writes a file; one of that name is replaced at once or not at all."""
+    """Writes a file; an existing one is replaced atomically."""
     draft = path.with_name(f".onnxsurgeon-{secrets.token_hex(8)}.tmp")
     try:
         draft.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How reports are laid out: tables whose names stay whole, words with text behind them, text that is no markup."""
+"""The layout of reports: tables that never break names, labelled lines, and text without markup."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-ENDLESS = 100_000  # columns where there is no terminal: nothing is wrapped
-PROSE = 20  # columns that a text needs, whose lines may break
+ENDLESS = 100_000  # columns without a terminal: nothing is wrapped
+PROSE = 20  # narrowest column of a text that may wrap
 
 
 def console(stream: TextIO) -> Console:
-    """A console on `stream`: where that is no terminal without colours and line breaks; never with markup."""
+    """A console on `stream`, without markup; if that is not a terminal, also without colours and line breaks."""
     terminal = stream.isatty()
     return Console(
         file=stream,
@@ -31,7 +31,7 @@ def console(stream: TextIO) -> Console:
 
 
 def as_text(parts: Iterable[RenderableType]) -> str:
-    """`parts` as a pipe gets them."""
+    """`parts` as text, as a pipe gets them."""
     stream = io.StringIO()
     for part in parts:
         console(stream).print(part)
@@ -39,7 +39,7 @@ def as_text(parts: Iterable[RenderableType]) -> str:
 
 
 def plain(text: Any, style: str = "") -> Text:
-    """`text` without anything that a terminal would obey."""
+    """`text` with control characters escaped."""
     printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
     return Text(printable, style=style, overflow="fold")
 
@@ -61,10 +61,10 @@ def said(word: str, text: str, *, width: int = 7) -> RenderableType:
 def table(
     *columns: str, rows: Iterable[Sequence[Any]], title: str = "", most: int | None = None, what: str = "rows"
 ) -> RenderableType:
-    """A table of the first `most` rows, and a line that says how many of `what` there are more.
+    """A table of the first `most` rows, and a line with the number of further ones. what: the word for rows.
 
-    columns: headings. Numbers, whose heading starts with >, stand to the right; a text, whose heading starts with ~,
-    may be wrapped; all else are names, which stay whole.
+    columns: headings. A > in front aligns numbers to the right; a ~ in front lets text wrap; all other columns hold
+    names, which never break.
     """
     cells = [[cell if isinstance(cell, Text) else plain(cell) for cell in row] for row in rows]
     left = 0 if most is None else len(cells) - most
@@ -75,7 +75,7 @@ def table(
 
 @dataclass(frozen=True)
 class Columns:
-    """Rows of cells below headings: side by side where the screen is wide enough, else below each other."""
+    """Rows of cells below headings: as a table if the screen is wide enough, else below each other."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[Text]]
@@ -94,8 +94,8 @@ class Columns:
             yield [heading.lstrip("~>"), *(row[number].plain for row in self.rows)]
 
     def _narrowest(self) -> int:
-        """The width below which a name would be cut, or a text be in tatters."""
-        least = 3 * (len(self.headings) - 1)  # between columns
+        """The width below which a name would break, or a text would get too narrow."""
+        least = 3 * (len(self.headings) - 1)  # space between columns
         for heading, column in zip(self.headings, self._columns(), strict=True):
             width = max(map(cell_len, column))
             if heading.startswith("~"):
@@ -114,7 +114,7 @@ class Columns:
         return table
 
     def _lines(self, widths: Sequence[int]) -> Iterator[Text]:
-        """One line a row, for other programs: two spaces or more between cells, none of which is empty."""
+        """One line per row, for other programs: at least two spaces between cells, and no empty cell."""
         for row in zip(*self._columns(), strict=True):
             line = ""
             for cell, heading, width in zip(row, self.headings, widths, strict=True):
@@ -124,7 +124,7 @@ class Columns:
             yield Text(line[2:].rstrip(), no_wrap=True)
 
     def _stacked(self, screen: Console, width: int) -> Iterator[Text]:
-        """The first cell of a row, and below it the others behind their headings."""
+        """The first cell of each row, and below it the others with their headings."""
         for row in self.rows:
             if row[0].plain:
                 word = f"{self.headings[0][1:]} " if self.headings[0].startswith(">") else ""  # a number needs its word

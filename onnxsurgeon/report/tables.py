@@ -12,14 +12,14 @@ from onnxsurgeon.report.html import percent
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import plain, said, sized, table
 
-ROWS = 20  # of a table without --verbose
-CAUSES = 5  # of frozen parameters without --verbose
+ROWS = 20  # rows of a table without --verbose
+CAUSES = 5  # rows about frozen parameters without --verbose
 OUTCOMES = {1: "CRASHED", 2: "wrong usage", 3: "infeasible", 4: "refused", 5: "PROOF FAILED"}  # by exit code
 NAMES = {**{word: kind.title for word, kind in COSTS.items()}, "nodes": "nodes"}
 
 
 def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
-    """The summary that a pruning ends with."""
+    """The summary at the end of a pruning."""
     parts = counts(report)
     if report["changes"]:
         rows = (
@@ -32,14 +32,14 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
         ]
     if verbose and report["compensation"]:
         errors = ((c["node"], f"{c['before']:.4f}", f"{c['after']:.4f}") for c in report["compensation"])
-        parts += [table("node", ">error before", ">after", rows=errors, title="Layers that were fitted anew"), ""]
-    told = [_scored(report["score"])] if report["score"] else []
-    rotated = said("rotated", f"linear streams whose components were cut, not their channels: {report['rotated']}")
-    told += [rotated] if report["rotated"] else []
-    told += [_compensated(report["compensation"], report["distillation"])] if report["compensation"] else []
+        parts += [table("node", ">error before", ">after", rows=errors, title="Layers that were refitted"), ""]
+    lines = [_scored(report["score"])] if report["score"] else []
+    rotated = said("rotated", f"{report['rotated']} linear streams: components were cut instead of channels")
+    lines += [rotated] if report["rotated"] else []
+    lines += [_compensated(report["compensation"], report["distillation"])] if report["compensation"] else []
     return [
         *parts,
-        *told,
+        *lines,
         _solver(report["solver"]),
         *_frozen(report, verbose=verbose),
         *_proof(report),
@@ -56,21 +56,19 @@ def _scored(score: Report) -> RenderableType:
 
 def _compensated(layers: list[Report], distilled: Report | None) -> RenderableType:
     before, after = (sum(layer[key] for layer in layers) / len(layers) for key in ("before", "after"))
-    more = (
-        f"; distillation: outputs held out {distilled['before']:.3g} -> {distilled['after']:.3g}" if distilled else ""
-    )
-    return said("refit", f"{len(layers)} layers fitted anew: mean relative error {before:.3g} -> {after:.3g}{more}")
+    more = f"; distillation: {distilled['before']:.3g} -> {distilled['after']:.3g} held out" if distilled else ""
+    return said("refit", f"{len(layers)} layers refitted: mean relative error {before:.3g} -> {after:.3g}{more}")
 
 
 def evaluated(report: Report, *, verbose: bool) -> list[RenderableType]:
-    """A score, in a row."""
+    """A table with one row: the score."""
     name = report["metric"] + (f" against {report['against']}" if report["against"] else "")
     row = (report["model"], name, f"{report['score']:.4f}", f"{report['samples']:,}", report["output_name"] or "all")
     return [table("model", "metric", ">score", ">samples", "output", "ran on", rows=[(*row, report["provider"])])]
 
 
 def counts(report: Report) -> list[RenderableType]:
-    """What became of the model's counts."""
+    """The costs and the number of nodes, before and after."""
     before, after = report["before"], report["after"]
     rows = [
         (word, form(before[key]), form(after[key]), units.change(before[key], after[key]))
@@ -82,7 +80,7 @@ def counts(report: Report) -> list[RenderableType]:
 
 
 def outcome(report: Report) -> str:
-    """What became of a model, in a word."""
+    """The outcome for a model, in a few words."""
     return str(OUTCOMES.get(report["exit_code"], report["status"]))
 
 
@@ -135,24 +133,24 @@ def _proof(report: Report) -> list[RenderableType]:
     if proof is None:
         return []
     text = (
-        f"error {proof['error']:.2g} against the reference, {proof['margin']:.2g} of what is allowed "
-        f"(atol {proof['atol']:g}, rtol {proof['rtol']:g}); the reference moved {proof['moved']:.2g} from the original"
-        + (", tiny tensors made visible" if proof["perturbed"] else "")
-        + (": so little that the proof shows little" if proof["weak"] else "")
+        f"error {proof['error']:.2g} against the reference, {proof['margin']:.2g} of the tolerance "
+        f"(atol {proof['atol']:g}, rtol {proof['rtol']:g}); reference and original differ by {proof['moved']:.2g}"
+        + (", tiny tensors enlarged" if proof["perturbed"] else "")
+        + (": too little for a strong proof" if proof["weak"] else "")
         + f"; {compared(proof)}"
     )
     return [said("proof", text)]
 
 
 def compared(proof: Report) -> str:
-    """What a proof ran."""
+    """The runs of a proof."""
     count = proof["samples"]
     sizes = f"{count} sets of inputs" if count > 1 else "1 set of inputs"
     return f"{sizes}, ran on {proof['provider']}"
 
 
 def verdict(report: Report, *, partly: bool = False) -> RenderableType:
-    """The last line: green where all of it was proven, and not only `partly`."""
+    """The last line: green if everything was proven, not only `partly`."""
     words = {
         "passed": ("PASSED  ", "bold green", "output"),
         "failed": ("FAILED  ", "bold red", "model"),
@@ -169,7 +167,7 @@ def verdict(report: Report, *, partly: bool = False) -> RenderableType:
 
 
 def inspected(report: Report, *, verbose: bool, pattern: str | None) -> list[RenderableType]:
-    """What is in a model; with a pattern only the nodes that match it, axis by axis."""
+    """What is in a model; with a pattern, only the matching nodes, axis by axis."""
     if pattern is not None:
         return [part for layer in report["layers"] for part in (_axes(layer), "")]
     rows = (
@@ -185,7 +183,7 @@ def inspected(report: Report, *, verbose: bool, pattern: str | None) -> list[Ren
     parts += [_free(report), *_frozen(report, verbose=verbose)]
     if report["unknown"]:
         names = ", ".join(f"{name} ({n})" for name, n in sorted(report["unknown"].items()))
-        parts.append(said("no rule", f"nothing that these operators touch is cut: {names}"))
+        parts.append(said("no rule", f"these operators freeze the tensors that they read and write: {names}"))
     return [*parts, "", *_layers(report)] if verbose else parts
 
 
@@ -220,7 +218,7 @@ def _free(report: Report) -> RenderableType:
 
 
 def _percent(share: float) -> str:
-    """Never rounded to nothing or all."""
+    """In percent, with enough digits that it is not rounded to 0 or 100."""
     near = min(share, 1 - share)
     places = 0 if near <= 0 else 1 if near >= 0.005 else 2 if near >= 0.0001 else 4
     return f"{100 * share:.{places}f} %"
@@ -239,7 +237,7 @@ def _layers(report: Report) -> list[RenderableType]:
             )
             shape = sized([a["size"] for a in output["axes"]])
             rows.append((layer["node"], layer["operator"], output["name"], shape, units))
-    note = "units: -: an axis without channels (batch, space, size 1); !: none of them is free"
+    note = "units: - for an axis without channels (batch, spatial, size 1); ! if none of them is free"
     return [table("node", "operator", "output", "shape", "units", rows=rows, title="Nodes"), plain(note)]
 
 
@@ -258,8 +256,8 @@ def _axes(layer: Report) -> RenderableType:
 def _cause(axis: Report) -> str:
     why = axis["why"]
     if why is None:
-        return "free" if axis["units"] else "no channels: batch, space or size 1"
-    part = "" if axis["free"] == 0 else "in part: "
+        return "free" if axis["units"] else "no channels: batch, spatial or size 1"
+    part = "" if axis["free"] == 0 else "partly: "
     return f"{part}{why['reason']}" + (f" ({why['operator']} {why['node']})" if why["node"] else "")
 
 
@@ -292,5 +290,5 @@ def validated(report: Report, *, verbose: bool) -> list[RenderableType]:
         values = () if only else (">error", ">of tolerance")
         parts += [table("output", ">original", ">edited", *values, "", rows=rows), said("ran", ran)]
     word, style = ("PASSED", "bold green") if report["status"] == "passed" else ("FAILED", "bold red")
-    what = ": names, types and shapes alone were compared" * only
+    what = ": only names, types and shapes were compared" * only
     return [*parts, plain(word, style).append_text(plain(f"  {report['edited']}{what}"))]

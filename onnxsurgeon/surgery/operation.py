@@ -268,7 +268,7 @@ def requests(entry: Any) -> list[Request]:
     if len(named) != 1:
         first = next(iter(entry))
         raise UsageError(
-            f"{place(entry)}{' and '.join(named)} stand in one entry"
+            f"{place(entry)}{' and '.join(named)} are in one entry"
             if named
             else f"{place(entry)}unknown operation {first!r}",
             why=_known(OPERATIONS),

@@ -154,9 +154,9 @@ def test_what_came_and_went_is_named(run: Run) -> None:
     assert (found["relu3"][0]["operator"], found["relu3"][1]["operator"]) == ("Relu", "Mul")
     assert changed(data(run(*EXAMPLES["remove"], "--json", "--dry-run")))["layer1.1.conv2"][1] is None
     text = run(*EXAMPLES["activation"], "--dry-run").stderr
-    assert "came    relu3.gate (Sigmoid)" in text
+    assert "added   relu3.gate (Sigmoid)" in text
     assert "Relu -> Mul" in text
-    assert "went    layer1.1.conv2 (Conv)" in run(*EXAMPLES["remove"], "--dry-run").stderr
+    assert "removed layer1.1.conv2 (Conv)" in run(*EXAMPLES["remove"], "--dry-run").stderr
 
 
 def test_what_follows_is_shown_when_asked_for(run: Run) -> None:
@@ -170,14 +170,14 @@ def test_what_follows_is_shown_when_asked_for(run: Run) -> None:
 def test_a_width_that_can_not_be_had_is_infeasible_or_relaxed_aloud(run: Run) -> None:
     args = ("resize", "plain.onnx", "conv2=-16", "bn2=12")
     found = run(*args, code=3).stderr
-    assert "conv2=-16 and bn2=12 can't be had together" in found
-    assert "the nearest widths: conv2=-16: 12, bn2=12: 12" in found
+    assert "conv2=-16 and bn2=12 are impossible together" in found
+    assert "the nearest possible widths: conv2=-16: 12, bn2=12: 12" in found
     assert data(run(*args, "--json", code=3))["exit_code"] == 3
     relaxed = run(*args, "--relax", "--dry-run")
-    assert "relaxed conv2=-16: 24 -> 12; 8 can't be had" in relaxed.stderr
+    assert "relaxed conv2=-16: 24 -> 12; 8 is impossible" in relaxed.stderr
     assert data(run(*args, "--relax", "--json"))["widths"][0]["relaxed"]
     near = run("resize", "plain.onnx", "conv2~-15", "--round-to", "8", "--dry-run").stderr
-    assert "nearest conv2~-15: 24 -> 8; 9 can't be had" in near
+    assert "nearest conv2~-15: 24 -> 8; 9 is impossible" in near
 
 
 WRONG = [
@@ -190,7 +190,7 @@ WRONG = [
     (("resize", "plain.onnx", "conv2=8", "--keep", "3"), "NAME:VALUE"),
     (("resize", "plain.onnx", "conv2=8", "--keep", "conv2:x"), "keep of conv2 'x'"),
     (("resize", "plain.onnx", "conv2=8", "--keep", "conv2:9-3"), "9-3"),
-    (("resize", "plain.onnx", "conv2=8", "--keep", "conv2:24"), "no neuron 24"),
+    (("resize", "plain.onnx", "conv2=8", "--keep", "conv2:24"), "no channel 24"),
     (("resize", "plain.onnx", "conv2=8", "--drop", "conv9:1"), "conv9"),
     (("resize", "plain.onnx", "conv2=8", "--max-new", "few"), "max-new"),
     (("resize", "plain.onnx", "conv2=8", "--round-to", "0"), "--round-to"),
@@ -202,9 +202,9 @@ WRONG = [
     (("remove", "residual.onnx", "layer1.0.add", "--through", "relu2"), "relu1"),
     (("insert", "plain.onnx", "--op", "Conv"), "--after"),
     (("insert", "plain.onnx", "--after", "conv2", "--op", "conv"), "did you mean Conv?"),
-    (("insert", "plain.onnx", "--after", "conv2", "--op", "Relu", "--kernel", "3"), "Relu takes no kernel"),
+    (("insert", "plain.onnx", "--after", "conv2", "--op", "Relu", "--kernel", "3"), "Relu has no option kernel"),
     (("insert", "plain.onnx", "--after", "conv2", "--op", "MaxPool", "--kernel", "3x3"), "one number"),
-    (("insert", "plain.onnx", "--after", "conv2", "--op", "Linear"), "behind conv2"),
+    (("insert", "plain.onnx", "--after", "conv2", "--op", "Linear"), "follow conv2"),
     (("insert", "plain.onnx", "--after", "conv9", "--op", "Relu"), "conv3"),
     (("insert", "plain.onnx", "--after", "conv2", "--op", "Conv", "--groups", "5"), "5 groups"),
     (("insert", "plain.onnx", "--after", "conv2", "--op", "Conv", "--for", "bn3"), "bn3"),
@@ -213,7 +213,7 @@ WRONG = [
     (("connect", "concat.onnx", "mixed1.one.relu", "mixed1.concat", "--position", "9"), "position 9"),
     (("disconnect", "residual.onnx", "conv1", "layer2.0.add"), "layer2.0.bn2"),
     (("disconnect", "plain.onnx", "conv1", "bn1"), "bn1"),
-    (("disconnect", "plain.onnx", "conv1", "conv2"), "these do: relu1\n"),
+    (("disconnect", "plain.onnx", "conv1", "conv2"), "its inputs: relu1\n"),
     (("kernel", "plain.onnx", "conv1", "3y3"), "SIZE '3y3'"),
     (("kernel", "plain.onnx", "conv1", "3x3x3"), "3x3"),
     (("kernel", "plain.onnx", "relu1", "3"), "not a convolution"),
@@ -367,16 +367,16 @@ def test_a_recipe_in_json_means_the_same(run: Run, folder: Path) -> None:
         ("- resize\n", "line 1: 'resize' is not an operation"),
         ("- remove: bn1\n- resise: {conv1: 3}\n", "line 2: unknown operation 'resise'\n  known: resize"),
         ("- resise: {conv1: 3}\n", "did you mean resize?"),
-        ("- {kernel: {conv1: 3}, remove: conv1}\n", "kernel and remove stand in one entry"),
+        ("- {kernel: {conv1: 3}, remove: conv1}\n", "kernel and remove are in one entry"),
         ("- remove: bn1\n- resize: {conv1: x}\n", "line 2: 'conv1=x' is not a width"),
-        ("- resize: {conv1: +8}\n  utilty: l1\n", "line 2: resize knows no 'utilty'"),
+        ("- resize: {conv1: +8}\n  utilty: l1\n", "line 2: resize has no key 'utilty'"),
         ("- resize: {conv1: +8}\n  importance: l7\n", "line 2: importance 'l7' is not known"),
         ("- resize: {conv1: +8}\n  relax: perhaps\n", "line 2: relax 'perhaps'"),
         ("- resize: {conv1: +8}\n  keep: conv1\n", "line 2: keep 'conv1'"),
         ("- insert: {after: conv1, kernel: 3}\n", "insert needs op"),
-        ("- insert: {after: conv1,\n    op: Conv, kernl: 3}\n", "line 2: insert knows no 'kernl'"),
+        ("- insert: {after: conv1,\n    op: Conv, kernl: 3}\n", "line 2: insert has no key 'kernl'"),
         ("- insert: {after: conv1, op: relu}\n", "did you mean Relu?"),
-        ("- insert: {after: conv1, op: Relu, kernel: 3}\n", "line 1: Relu takes no kernel"),
+        ("- insert: {after: conv1, op: Relu, kernel: 3}\n", "line 1: Relu has no option kernel"),
         ("- connect: [a]\n", "[from, to]"),
         ("- connect: {from: relu1, to: relu2, position: -1}\n", "position '-1'"),
         ("- remove: {name: bn1}\n  name: bn2\n", "name twice"),
@@ -415,7 +415,7 @@ def test_a_bad_recipe_in_json_names_the_operation(recipe: str, words: str, run: 
 def test_a_recipe_is_all_or_nothing(run: Run, folder: Path) -> None:
     (folder / "r.yaml").write_text("- remove: bn1\n- resize: {conv2: 8, bn2: 16}\n")
     result = run("edit", "plain.onnx", "r.yaml", code=3)
-    assert "r.yaml, line 2: resize: conv2=8 and bn2=16 can't be had together" in result.stderr
+    assert "r.yaml, line 2: resize: conv2=8 and bn2=16 are impossible together" in result.stderr
 
 
 def test_a_recipe_is_checked_before_the_model_is_read(folder: Path) -> None:

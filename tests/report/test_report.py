@@ -123,7 +123,7 @@ def test_a_table_shows_what_the_report_says(monkeypatch: pytest.MonkeyPatch) -> 
         "an output of the graph",
         "ran on CPU",
         "0.100 %",
-        "not their channels: 7",
+        "7 linear streams",
     ):
         assert word in text
     assert f"and {len(PRUNED['changes']) - tables.ROWS} more weights" in text
@@ -173,7 +173,7 @@ def test_a_report_is_written_whole_and_spares_models(tmp_path: Path) -> None:
             report.check_report(path, model)
     other = tmp_path / "other.onnx"
     other.write_bytes(b"\x08\x07")
-    with pytest.raises(UsageError, match="did not write it"):
+    with pytest.raises(UsageError, match="was not written by"):
         report.check_report(other, model)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link.json", "m.onnx", "other.onnx", "r.json"]
 
