@@ -139,23 +139,29 @@ def _outside(rng: random.Random, model: ModelProto) -> None:
 
 def _change_dims(rng: random.Random, model: ModelProto) -> None:
     infos = [*model.graph.input, *model.graph.output, *model.graph.value_info]
-    shape = rng.choice(infos).type.tensor_type.shape
+    shape = rng.choice(infos).type.tensor_type.shape if infos else onnx.TensorShapeProto()
     if shape.dim:
         shape.dim[rng.randrange(len(shape.dim))].dim_value = rng.choice(NUMBERS)
 
 
 def _change_type(rng: random.Random, model: ModelProto) -> None:
-    info = rng.choice([*model.graph.input, *model.graph.output])
+    infos = [*model.graph.input, *model.graph.output]
+    if not infos:
+        return
+    info = rng.choice(infos)
     info.type.tensor_type.elem_type = rng.choice([*TensorProto.DataType.values(), 77])
 
 
 def _drop_shape(rng: random.Random, model: ModelProto) -> None:
-    info = rng.choice([*model.graph.input, *model.graph.output])
+    infos = [*model.graph.input, *model.graph.output]
+    if not infos:
+        return
+    info = rng.choice(infos)
     info.ClearField("type") if rng.random() < 0.5 else info.type.tensor_type.ClearField("shape")
 
 
 def _versions(rng: random.Random, model: ModelProto) -> None:
-    if rng.random() < 0.5:
+    if model.opset_import and rng.random() < 0.5:
         model.opset_import[0].version = rng.choice([0, -1, 1, 6, 30, 2**40])
     elif rng.random() < 0.5:
         del model.opset_import[:]

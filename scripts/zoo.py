@@ -37,7 +37,7 @@ Results of `onnxsurgeon prune --ratio {ratio} --cost {cost}` on a folder of netw
 
 - status: `passed` the proof; `infeasible`: the graph can't be cut that far; `refused`: not supported, with the reason.
 - free: share of the parameters that some selection can cut. params, MACs: share that was cut.
-- error: of the pruned model against its reference, relative to the largest output. gap: proven bound on the distance
+- error: of the pruned model against its reference, relative to the output's scale. gap: proven bound on the distance
   from the best selection.
 - \\* a skeleton: a published graph with random weights that have the statistics of the original ones.
 

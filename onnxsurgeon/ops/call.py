@@ -50,9 +50,9 @@ class Fact:
 class Tensor:
     """What is known of an input or output before labelling.
 
-    shape: at the first of two sample sizes of the dynamic dims. dynamic: per axis, whether the two samples differ.
-    value: the tensor itself where it is small and computable, at the first sample; known: per element, whether both
-    agree. used: of an output, whether anything reads it.
+    shape: at the first of two sample sizes of the dynamic dims. dynamic: per axis, whether it depends on a dynamic dim.
+    value: the tensor itself where it is small and computable, at the first sample; known: per element, whether it
+    depends on none. used: of an output, whether anything reads it.
     """
 
     name: str

@@ -96,7 +96,7 @@ class Allowed(Options):
         None, "Accepted absolute difference.", panel=PROOF, metavar="X", kind=float, read=positive_or_zero, shown="1e-5"
     )
     rtol: float | None = option(
-        None, "Accepted difference, relative to the largest output.", panel=PROOF, metavar="X", kind=float,
+        None, "Accepted difference, relative to the scale of an output's slices.", panel=PROOF, metavar="X", kind=float,
         read=positive_or_zero, shown="by data type; 1e-3 for float32",
     )  # fmt: skip
 
