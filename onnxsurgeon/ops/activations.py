@@ -1,6 +1,6 @@
 """Activations: one line each, with what their gradient is multiplied by and the bounds between which they do nothing.
 
-`kind="activation"` lets edits put one in the place of another.
+`kind="activation"` lets edits replace one by another.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def left(keep: Keep, labels: Axis, number: int, size: int) -> tuple[int, int]:
 
 
 def same_scale(call: Call, old: int, new: int) -> Changes:
-    """A scale that follows from the head size is spelled out where that changes: it is no neuron's."""
+    """Writes the scale as an attribute if it follows from the head size and that changes."""
     return {} if new == old or call.attributes.get("scale") else {"scale": 1.0 / sqrt(old)}
 
 
@@ -74,7 +74,7 @@ def grouped(call: Call) -> dict[str, int]:
 
 
 def attention(call: Call) -> Sequence[Axes | None]:
-    """Sequences stay whole."""
+    """Sequences are frozen."""
     inputs, output = PACKED if call.rank() == 3 else SEPARATE
     mask = " ".join(["b", "(h r)", "_", "_"][4 - call.rank(3) :])
     pattern = f"{inputs}, {mask}, b h _ d, b h _ e, b -> {output}, b h _ d, b h _ e, b (h r) _ _"
@@ -103,7 +103,7 @@ add("LinearAttention", LINEAR, shape=ShapeRule(linear_shape), domain=MICROSOFT)
 
 
 def rotated_heads(call: Call, angles: int) -> int:
-    """How many heads lie behind each other; of com.microsoft they may have to be told from the angles."""
+    """The number of heads along an axis; for com.microsoft, it may follow only from the angles."""
     given, width = heads(call, "num_heads"), (call.shape(0) or (0, 0, 1))[-1]
     return given or max(width // (2 * (call.shape(angles) or (1, 1))[-1]), 1)
 
@@ -121,7 +121,7 @@ def rotary_sizes(angles: int) -> Callable[[Call, Keep], Changes]:
 
 
 def rotary(angles: int, positions: int) -> Rule:
-    """The two neurons that are rotated together, and their angle, are one; a head's neurons beyond those pass.
+    """Two neurons that are rotated together, and their angle, are one; a head's other neurons pass.
 
     angles: the first of the two inputs of cosines and sines. positions: the input that picks among them.
     """

@@ -1,4 +1,4 @@
-"""One node as those see it who ask about it: its rule, and arithmetic on its inputs' values. No graph here."""
+"""One node without its graph: the calls that rules, shapes and values receive, and their arithmetic."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Parameters(ABC):
         """The value of input `index`; None where it is absent, or depends on data or a dynamic dim."""
 
     def parameter(self, name: str, index: int) -> Array | None:
-        """What old opsets give as attribute `name` and new ones as input `index`, where it is static."""
+        """The value of attribute `name` (old opsets) or input `index` (new ones), if it is static."""
         given = self.attributes.get(name)
         return self.static(index) if given is None else np.asarray(given)
 
@@ -127,7 +127,7 @@ class SizeCall(ValueCall):
 
 
 class UnknownShape(Exception):
-    """A rule needs a shape that is not known."""
+    """A rule needs an unknown shape."""
 
 
 @dataclass
@@ -214,12 +214,12 @@ class Call(Parameters):
         return None if shape is None else (None,) * len(shape)
 
     def freeze(self, index: int, why: str) -> None:
-        """No neuron of input `index` may be cut."""
+        """Freezes input `index`."""
         for axis in self.axes(index) or ():
             self.relations.freeze(axis, why)
 
     def freeze_all(self, why: str) -> list[Axes | None]:
-        """Nothing that the node touches may be cut."""
+        """Freezes all inputs and outputs of the node."""
         for index in range(len(self.inputs)):
             self.freeze(index, why)
         return [self.blank(i) for i in range(len(self.outputs))]
@@ -265,17 +265,17 @@ Parts = tuple[int, ...]
 
 
 class PackedPart(NamedTuple):
-    """What an output holds: `parts` stacked along `axis`; None: one of them alone, without that axis."""
+    """The content of an output: `parts` stacked along `axis`; None: a single one, without that axis."""
 
     axis: int | None
     parts: Parts
 
 
 class Unpacking(NamedTuple):
-    """What a node does to a packed tensor.
+    """How a node treats a packed tensor.
 
     pieces: one for each output. copied: whether it is done to each part (else the parts stay as they are); then
-    `attributes` and the constants in `inputs` are what the copies have in place of the node's own.
+    `attributes` and the constants in `inputs` replace the node's own in the copies.
     """
 
     pieces: tuple[PackedPart, ...]

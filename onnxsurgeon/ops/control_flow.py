@@ -1,4 +1,4 @@
-"""Operators with graphs inside: what is known, and which neurons, pass into their bodies and out of them."""
+"""Operators with graphs inside: how facts and neurons pass into their bodies and out of them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def branch(given: Given) -> str | None:
 
 
 def if_(call: Call) -> Sequence[Axes | None]:
-    """Both branches see the outer neurons; what they return is the same, output by output."""
+    """Both branches see the outer neurons; they return the same neurons, output by output."""
     then, other = call.body("then_branch", []), call.body("else_branch", [])
     results = []
     for index, (a, b) in enumerate(zip(then, other, strict=True)):
@@ -52,7 +52,7 @@ def if_(call: Call) -> Sequence[Axes | None]:
 
 
 def _tie(call: Call, a: Axes | None, b: Axes | None, blank: Axes | None, why: str) -> Axes | None:
-    """The neurons of what is one or the other; `blank`: the axes of that without neurons."""
+    """The neurons of a value that comes from either branch; `blank`: its axes without neurons."""
     if a is None or b is None or len(a) != len(b):
         for axis in (*(a or ()), *(b or ())):
             call.relations.freeze(axis, f"{why}: their ranks differ")
@@ -100,7 +100,7 @@ def _turns(given: Given, goes_on: Fact) -> int | None:
 
 
 def loop(call: Call) -> Sequence[Axes | None]:
-    """What goes around has the same neurons each time; what is collected gets an axis in front."""
+    """Loop-carried values keep their neurons in each iteration; collected values get an axis in front."""
     carried = [call.axes(index) for index in range(2, len(call.inputs))]
     _, *found = call.body("body", [None, None, *carried])
     states = [_tie(call, a, b, call.blank(k), UNTIED) for k, (a, b) in enumerate(zip(carried, found, strict=False))]

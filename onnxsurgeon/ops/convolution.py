@@ -22,7 +22,7 @@ LARGE = 2**26  # numbers in the patches that are held at a time
 
 
 def groups(weight: int, axis: int, share: Callable[[Call], int]) -> Resize:
-    """The number of groups of a convolution, which what it reads and what it gives must agree on."""
+    """The number of groups of a convolution, on which its input and output must agree."""
     resize = counted("group", weight, axis, share)
 
     def resized(call: Call, keep: Keep) -> Changes:
@@ -35,7 +35,7 @@ def groups(weight: int, axis: int, share: Callable[[Call], int]) -> Resize:
             if blocks(keep, labels, len(labels) // group) != changes.get("group", group):
                 raise InfeasibleError(
                     f"{call.name} ({call.operator}) can't change so",
-                    why="what it reads and what it gives would be in different numbers of groups",
+                    why="its input and output would have different numbers of groups",
                     fix="ask for another width, or change another node",
                 )
         return changes
@@ -155,7 +155,7 @@ def conv_data(call: GradientCall, index: int) -> str:
 
 
 def conv_weight(call: GradientCall, index: int) -> str:
-    """All patches of the input beside the gradients of what they made."""
+    """All patches of the input, with the gradients of the outputs that they produce."""
     emit, shape = call.emit, call.shape(1)
     n, groups, places = call.shape(0)[0], call.group, prod(call.result()[2:])
     gradient = emit.reshaped(call.gradient, (n, groups, shape[0] // groups, places))

@@ -1,4 +1,4 @@
-"""Operators that lengthen or fill axes: the elements that they add are new neurons, or the axis stays whole."""
+"""Operators that lengthen or fill axes: added elements are new neurons, or the axis is frozen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from onnxsurgeon.ops.size_expressions import whole
 
 
 def padding(call: Parameters, rank: int) -> dict[int, tuple[int, int]] | None:
-    """What is added before and after each axis; None where that depends on data or a dynamic dim."""
+    """The padding before and after each axis; None if it depends on data or a dynamic dim."""
     pads, axes = call.parameter("pads", 1), call.static(3)
     if pads is None:
         return None
@@ -101,7 +101,7 @@ add("Crop", signature("n c * -> n c *"), silence="none", shape=ShapeRule(cropped
 
 
 def expand_target(call: Call, keep: Keep) -> Changes:
-    """The shape to expand to: a 1 and what is not cut stay."""
+    """The shape to expand to: sizes of 1 and of uncut axes stay."""
     target, result = call.inputs[1], call.result(0)
     if target is None or target.value is None or not result.axes:
         return {}
@@ -145,7 +145,7 @@ add(
 
 
 def sizes_of(call: Call, keep: Keep) -> Changes:
-    """The shape that is filled."""
+    """The shape of the filled tensor."""
     given, result = call.inputs[0], call.result(0)
     if given is None or given.value is None:
         return {}
@@ -206,7 +206,7 @@ def same_length(call: Call) -> list[bool]:
 
 
 def unscaled(place: int) -> Callable[[Call], list[bool]]:
-    """Per axis, whether it is copied as it is, whatever the lengths of the others. place: the input with the scales."""
+    """Per axis, whether it is copied unchanged, for any lengths of the others. place: the input with the scales."""
 
     def passing(call: Call) -> list[bool]:
         same, where = same_length(call), resampled(call)
@@ -227,13 +227,13 @@ def unscaled(place: int) -> Callable[[Call], list[bool]]:
 
 
 def resampled(call: Call) -> list[int]:
-    """The axes that the scales and sizes are about, in their order."""
+    """The axes of the scales and sizes, in their order."""
     rank = call.rank()
     return [int(a) % rank for a in call.attributes.get("axes") or range(rank)]
 
 
 def sizes_at(index: int) -> Resize:
-    """Input `index` holds the lengths of the axes that pass."""
+    """Input `index` holds the lengths of the unchanged axes."""
 
     def resize(call: Call, keep: Keep) -> Changes:
         sizes, result = (call.inputs[index] if call.has(index) else None), call.result(0)
@@ -260,7 +260,7 @@ def resample(passing: Callable[[Call], list[bool]]) -> Rule:
 
 
 def _resampled_sizes(scales: int, sizes: int) -> Callable[[SizeCall], Sizes | None]:
-    """scales, sizes: the inputs that hold the factors and the new sizes; -1 for one that there is not."""
+    """scales, sizes: the inputs that hold the factors and the new sizes; -1 if there is none."""
 
     def rule(call: SizeCall) -> Sizes | None:
         data, options = call.shapes[0], call.attributes

@@ -19,7 +19,7 @@ EIGHT = 8
 
 
 def parts(operand: Operand | None, sizes: Sequence[int]) -> list[Operand | None]:
-    """The last axis of an operand, taken apart: queries, keys and values lie behind each other."""
+    """The last axis of an operand, split: first queries, then keys, then values."""
     if operand is None:
         return [None] * len(sizes)
     found: list[Operand | None] = []
@@ -36,7 +36,7 @@ def last(operand: Operand | None) -> Axis:
 
 
 def own_heads(rank: int) -> str:
-    """What is added to the scores: for each head, or for all alike."""
+    """A bias on the scores: one for each head, or one for all."""
     return " ".join(["_", "h", "_", "_"][4 - rank :])
 
 
@@ -54,7 +54,7 @@ def widths(call: Call) -> list[int]:
 
 
 def fused_sizes(call: Call, keep: Keep) -> Changes:
-    """The number of heads and the scale; the widths where those of values are not those of queries."""
+    """The number of heads and the scale; also the widths if values and queries differ in width."""
     count, old = heads(call, "num_heads"), widths(call)
     labels = [last(part) for part in parts(call.operand(1), old)]
     kept = [left(keep, axis, count, size // count) for axis, size in zip(labels, old, strict=True)]
@@ -89,13 +89,13 @@ def one_weight(call: Call) -> Sequence[Axes | None]:
 
 
 def quantised_attention(call: Call) -> Sequence[Axes | None]:
-    """The same with a weight of integers; queries, keys and values are of one width."""
+    """The same with an integer weight; queries, keys and values have the same width."""
     text = "_ _ i, i (3 h d), (3 h d), , (3 h d), , , (3 h d), _ _ h _ d -> _ _ (h d), _ _ h _ d"
     return read(call, text, h=heads(call, "num_heads"))
 
 
 def fused_shape(past: int) -> Infer:
-    """Queries, keys and values by one weight; input `past` is what came before."""
+    """Queries, keys and values by one weight; input `past` holds the earlier keys and values."""
 
     def infer(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
         (batch, length, _), (_, width) = shapes[0], shapes[1]
@@ -136,7 +136,7 @@ def scores_macs(call: Call) -> list[Factors]:
 
 
 def multi_head(call: Call) -> Sequence[Axes | None]:
-    """Each of the three is `b s (h d)`; their biases lie behind each other in one vector."""
+    """Each of the three is `b s (h d)`; their biases are concatenated in one vector."""
     if [call.rank(i) for i in range(3)] != [3, 3, 3]:
         return call.freeze_all("packed keys and values")
     if any(call.has(i) for i in (8, 9)):
@@ -173,7 +173,7 @@ add(
 
 
 def separated(call: Call) -> list[Operand | None]:
-    """Queries, keys and values, which may lie behind each other in one tensor."""
+    """Queries, keys and values, which may be concatenated in one tensor."""
     if call.has(1):
         return [call.operand(i) for i in range(3)]
     count, shared = heads(call, "num_heads"), heads(call, "kv_num_heads")
@@ -182,8 +182,8 @@ def separated(call: Call) -> list[Operand | None]:
 
 
 def grouped_query(call: Call) -> Sequence[Axes | None]:
-    """r heads of queries for each head of keys and values; of each head, parts of eight may go: onnxruntime takes no
-    other sizes."""
+    """r heads of queries for each head of keys and values. Heads shrink in steps of eight: onnxruntime takes no other
+    sizes."""
     count, shared = heads(call, "num_heads"), heads(call, "kv_num_heads")
     operands = separated(call)
     if operands[0] is None:
@@ -207,7 +207,7 @@ def grouped_query(call: Call) -> Sequence[Axes | None]:
 
 
 def in_blocks(call: Call, labels: Axis, size: int) -> None:
-    """So many neighbours stay or go together."""
+    """Blocks of this many neighbouring neurons stay or go together."""
     if labels is not None and labels.size:
         if len(labels) % size:
             call.relations.freeze(labels, f"it takes multiples of {size}")

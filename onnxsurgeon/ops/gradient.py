@@ -1,7 +1,7 @@
 """How gradients are made: the nodes that a rule emits, what it sees of one node, and rules that many operators share.
 
-A rule returns the gradient of one input, made of those of the outputs; None where it can't be told. All shapes are
-known (a gradient is made for one batch size).
+A rule returns the gradient of one input, made from those of the outputs; None if it does not cover the case. All
+shapes are known (a gradient is made for one batch size).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Emitter:
         self.nodes, self.constants = list[onnx.NodeProto](), dict[str, Array]()
 
     def __call__(self, operator: str, *inputs: str | float, shape: Shape | None = None, **attributes: Any) -> str:
-        """The name of what `operator` makes; its shape is that of its inputs, broadcast, where none is given."""
+        """The name of the result of `operator`. shape: by default that of its inputs, broadcast."""
         names = [given if isinstance(given, str) else self.constant(np.float32(given)) for given in inputs]
         name = self._name()
         self.nodes.append(onnx.helper.make_node(operator, names, [name], name=name, **attributes))
@@ -45,11 +45,11 @@ class Emitter:
         return f"gradient {len(self.nodes) + len(self.constants)}"
 
     def named(self, value: str, name: str) -> None:
-        """Gives what is computed a name."""
+        """Gives a computed value a name."""
         self.nodes.append(onnx.helper.make_node("Identity", [value], [name], name=name))
 
     def constant(self, array: Any) -> str:
-        """float32 and int64 arrays stay what they are."""
+        """The name of a constant; float32 and int64 arrays keep their types."""
         name, array = self._name(), np.asarray(array)
         self.constants[name], self.shapes[name] = array, array.shape
         return name
@@ -103,7 +103,7 @@ class Emitter:
         return loss, self("Mul", wrong, 2 * factor)
 
     def summed_to(self, value: str, shape: Shape) -> str:
-        """The gradient of what was broadcast from `shape`."""
+        """The gradient of a value of this shape that was broadcast."""
         found = self.shapes[value]
         padded = (1,) * (len(found) - len(shape)) + tuple(shape)
         return self.reshaped(self.total(value, [a for a, n in enumerate(padded) if n != found[a]]), shape)
@@ -126,7 +126,7 @@ class Emitter:
         return self.widened(value, {axis: (before, after)}, number)
 
     def widened(self, value: str, ends: Mapping[int, tuple[int, int]], number: float = 0.0) -> str:
-        """What stands before and after each axis is `number`."""
+        """Pads each axis before and after with `number`."""
         shape = list(self.shapes[value])
         pads = np.zeros((2, len(shape)), np.int64)
         for axis, (before, after) in ends.items():

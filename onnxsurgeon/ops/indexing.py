@@ -1,4 +1,4 @@
-"""Operators that pick and place elements by index: an axis that is indexed by data stays whole, the others pass."""
+"""Operators that pick and place elements by index: an axis that is indexed by data is frozen, the others pass."""
 
 from __future__ import annotations
 

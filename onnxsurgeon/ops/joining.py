@@ -1,4 +1,4 @@
-"""Operators that join tensors along an axis, and that take them apart: Concat, Split, Slice."""
+"""Operators that join or split tensors along an axis: Concat, Split, Slice."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def joined_axis(call: Parameters, rank: int) -> int:
 
 
 def require_apart(call: Call, keep: Keep) -> Changes:
-    """Nothing of a Concat changes; but what grows must not go from one input into the next."""
+    """A Concat needs no change; but a block that grows must not reach from one input into the next."""
     axes = call.result(0).axes
     if axes:
         axis = joined_axis(call, len(axes))
@@ -68,7 +68,7 @@ def concat(call: Call) -> Sequence[Axes | None]:
 
 
 def _join(call: Call, parts: Sequence[Axes], axis: int) -> list[Axis]:
-    """The other axes of what is concatenated are the same neurons."""
+    """The other axes of all inputs are the same neurons."""
     result: list[Axis] = []
     for a, column in enumerate(zip(*parts, strict=True)):
         labelled = [] if a == axis else [c for c in column if c is not None]
@@ -146,7 +146,7 @@ def split(call: Call) -> Sequence[Axes | None]:
 
 
 def piece_of(call: Call, piece: Ids) -> Axis:
-    """What is taken from an axis; a single neuron stays."""
+    """The part of an axis that is taken; a single neuron stays."""
     if piece.size > 1:
         return piece
     call.relations.freeze(piece, "an axis of one neuron")
@@ -184,7 +184,7 @@ ENDLESS = 2**31 - 1  # an end that is meant to be beyond any size
 
 
 class Cut(NamedTuple):
-    """What a Slice takes of one axis."""
+    """The part of an axis that a Slice takes."""
 
     axis: int
     start: int
@@ -213,7 +213,7 @@ class Cut(NamedTuple):
 
 
 def cuts(call: Parameters, rank: int) -> list[Cut] | None:
-    """What a Slice takes; None where that depends on data or a dynamic dim."""
+    """The parts that a Slice takes; None if they depend on data or a dynamic dim."""
     starts, ends = call.parameter("starts", 1), call.parameter("ends", 2)
     axes, steps = call.parameter("axes", 3), call.parameter("steps", 4)
     if not rank or starts is None or ends is None or (call.has(3) and axes is None) or (call.has(4) and steps is None):

@@ -1,4 +1,4 @@
-"""What a file says of a node: its operator, its attributes and the defaults of the schema, the constant it spells."""
+"""What a file states about a node: its operator, its attributes with the schema's defaults, its constant."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _spelled(node: ir.Node) -> Mapping[str, Any]:
 
 
 def is_constant(node: ir.Node) -> bool:
-    """Whether a node computes nothing, but spells a constant."""
+    """Whether a node only states a constant."""
     return bool(_spelled(node))
 
 
@@ -71,12 +71,12 @@ def domain_of(node: ir.Node) -> str:
 
 
 def operator_of(node: ir.Node) -> Operator | None:
-    """What is known of the node's operator; None where there is no rule."""
+    """The record of the node's operator; None if it has no rule."""
     return OPERATORS.get((domain_of(node), node.op_type))
 
 
 def kind_of(node: ir.Node) -> Kind:
-    """What the node is to edits of structure."""
+    """The kind of the node for edits of structure."""
     known = operator_of(node)
     return "other" if known is None else known.kind
 

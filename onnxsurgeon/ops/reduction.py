@@ -54,7 +54,7 @@ def _reduced(function: Callable[..., Any]) -> Compute:
 
 
 def sum_of(call: GradientCall, axes: list[int]) -> str:
-    """The gradient of what was summed along `axes`, at each place."""
+    """The gradient of a sum along `axes`, at each of its terms."""
     shape = call.shape(0)
     return call.emit.spread(
         call.emit.reshaped(call.gradient, tuple(1 if a in axes else n for a, n in enumerate(shape))), shape

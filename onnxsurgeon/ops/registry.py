@@ -85,7 +85,7 @@ class Flow(NamedTuple):
 
 @dataclass(frozen=True)
 class Operator:
-    """All that is known of one operator. Numbers stand for positions among its inputs."""
+    """The record of one operator. Numbers are positions among its inputs."""
 
     # Neurons and sizes
     rule: Rule  # which neurons of its inputs and outputs are the same
@@ -111,7 +111,7 @@ class Operator:
     # It only reorders the elements of its first input, takes part of them, or joins those of all inputs.
     moves: Moves = "no"
     looks_up: Mapping[int, int] = field(default_factory=dict)  # input with indices -> the table that they look up
-    unpack: Unpack | None = None  # what it does to a tensor that holds several, stacked along an axis
+    unpack: Unpack | None = None  # how it treats a tensor that holds several, stacked along an axis
 
     # Weights of new neurons
     neutral: Mapping[int, float] = field(default_factory=dict)  # input -> the value that changes no other neuron
@@ -150,7 +150,7 @@ class Operator:
         return table[int(attributes.get("axis") or 0)]
 
     def compute(self, call: ValueCall) -> list[Array] | None:
-        """The outputs; None where numpy can't tell."""
+        """The outputs; None if numpy can't compute them."""
         if self.value is None:
             return None
         try:
@@ -179,7 +179,7 @@ def of_kind(*kinds: Kind) -> list[str]:
 
 
 def run_rule(operator: Operator | None, call: Call) -> list[Axes | None]:
-    """The neurons on each output's axes. What the rule did not look at stays whole; without a rule, everything does."""
+    """The neurons on each output's axes. Freezes inputs that the rule does not read; without a rule, all inputs."""
     if operator is None:
         call.capture("captured by an operator without a rule")
         return call.freeze_all("an operator without a rule")

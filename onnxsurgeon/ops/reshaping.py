@@ -139,7 +139,7 @@ REARRANGED: dict[str, Any] = {
 
 
 def retarget(call: Call, keep: Keep) -> Changes:
-    """The target shape after the cut. -1 stays, and a 0 that still copies the right length, and what is dynamic."""
+    """The target shape after the cut. -1, dynamic sizes and a 0 that still copies the right length stay."""
     result, data = call.result(0), call.operand(0)
     old = call.attributes.get("shape") if not call.has(1) else call.inputs[1].value  # type: ignore[union-attr]
     if old is None or data is None:

@@ -89,5 +89,5 @@ def everything(call: Call, *operands: Any) -> Factors:
 
 
 def frozen(why: str) -> Rule:
-    """The rule of an operator that needs all of what it reads."""
+    """The rule of an operator that freezes its inputs."""
     return lambda call: call.freeze_all(why)

@@ -1,4 +1,4 @@
-"""Operators that need all of what they read, each with the reason."""
+"""Operators that freeze their inputs, each with the reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHOLE = {
     "Multinomial": "its samples are positions",
     "NegativeLogLikelihoodLoss": "its targets are positions",
     "NonMaxSuppression": "which boxes it picks depends on all of them",
-    "NonZero": "what it returns are positions",
+    "NonZero": "it returns positions",
     "SoftmaxCrossEntropyLoss": "its targets are positions",
     "TfIdfVectorizer": "it counts n-grams in all of its input",
     "Unique": "which elements it returns depends on all of them",

@@ -74,7 +74,7 @@ def positions(call: GradientCall) -> list[Array]:
 
 
 def needed(call: GradientCall) -> list[tuple[int, int]]:
-    """By spatial axis the padding before it, and what is needed behind it for the last place to be whole."""
+    """Per spatial axis, the padding before it, and the padding after it that completes the last window."""
     seen = window_of(call)
     return [
         (before, max(0, int(at[-1, -1]) + 1 - before - n))
@@ -95,7 +95,7 @@ def taps_of(call: GradientCall, padded: str) -> list[str]:
 
 
 def untapped(call: GradientCall, taps: list[str], size: Sequence[int]) -> str:
-    """The sum of what belongs where each tap looked. size: of the padded input, by spatial axis."""
+    """The sum of the values at the position that each tap read. size: of the padded input, by spatial axis."""
     for axis, at in reversed(list(enumerate(positions(call)))):
         spread = [call.emit.scattered(tap, 2 + axis, at[k % len(at)], size[axis]) for k, tap in enumerate(taps)]
         taps = [call.emit.sum(spread[k : k + len(at)]) for k in range(0, len(spread), len(at))]

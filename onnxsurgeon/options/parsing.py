@@ -1,7 +1,7 @@
-"""What the values of options mean: words, numbers, units, lists, files.
+"""Readers of option values: words, numbers, units, lists, files.
 
-A reader takes a value of Python, or the text of one from the shell or a recipe, and what errors call the option. It
-raises UsageError for what it can't take.
+A reader takes a Python value, or text from the shell or a recipe, and the option's name for errors. It raises
+UsageError for a wrong value.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from onnxsurgeon import units
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.options.record import Reader
 
-# values of options by what others call them
+# values of options: the words of other tools
 CHOICES = {"cuda": "gpu nvidia", "cpu": "host", "macs": "flops", "heads": "head", "top1": "accuracy acc"}
 
 
 def near(word: object, known: Iterable[str]) -> str:
-    """Words for the fix of an error: those of `known` that `word` may mean, by meaning, then by spelling."""
+    """The suggestion for a wrong word, as the fix of an error: the nearest of `known`, by meaning, then by spelling."""
     names, text = list(known), str(word)
     meant = [name for name in names if text.lower() in (name.lower(), *CHOICES.get(name, "").split())]
     begun = [name for name in names if len(text) > 1 and name.startswith(text)]
@@ -34,7 +34,7 @@ def near(word: object, known: Iterable[str]) -> str:
 
 
 class Placed:
-    """A value of a recipe. where: its place there; folder: where its paths start."""
+    """A value of a recipe. where: its place there. folder: base of its relative paths."""
 
     where: str = ""
     folder: Path = Path()
@@ -50,7 +50,7 @@ class Table(dict[str, Any], Placed): ...
 
 
 def placed(value: str | list[Any] | dict[str, Any], where: str, folder: Path) -> Any:
-    """The value, as one that knows its place."""
+    """The value, with its place in the recipe."""
     found = Text(value) if isinstance(value, str) else Entries(value) if isinstance(value, list) else Table(value)
     found.where, found.folder = where, folder
     return found

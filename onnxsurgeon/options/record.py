@@ -2,7 +2,7 @@
 
     @dataclass(frozen=True, kw_only=True)
     class PruneOptions(Options):
-        round_to: int = option(1, "Widths become multiples of N.", panel=STAY, metavar="N", read=at_least(1))
+        round_to: int = option(1, "Round widths to multiples of N.", panel=STAY, metavar="N", read=at_least(1))
 
 A record checks its values when it is made. Errors and help name options in backticks, as Python does (`round_to`); the
 command line writes them its own way (--round-to), see `spelled`.
@@ -35,14 +35,13 @@ B = TypeVar("B")
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of an option; its name, type and default are those of the field.
+    """The description of an option; its name, type and default are those of the field.
 
-    default: in words, where there is one. kind: type of one value on the command line. words: all that are allowed
-    there, where these are few. read: checks a value and makes it what it is used as. declared: its names on the command
-    line, where these don't follow from the field's. off: help of the switch that turns it off, where that is all that
-    the command line has. reported: whether the JSON report repeats it. in_shell: whether the command line has it.
-    keyword: an option on the command line, though Python takes it by its place. objects: Python may give something else
-    than words, which is not read. about: a record of what it is about.
+    default: in words, if there is one. kind: type of one value on the command line. words: the allowed values, if these
+    are few. read: checks and converts a value. declared: its names on the command line, if they differ from the
+    field's. off: help of the switch that turns it off, if the command line has only that. reported: whether the JSON
+    report repeats it. in_shell: whether the command line has it. keyword: an option on the command line, though
+    positional in Python. objects: Python may give other objects than text, which are not read. about: the subject.
     """
 
     help: str
@@ -67,7 +66,7 @@ class Option:
 
 
 def option(default: Any, help: str, *, panel: str, shown: str = "", kind: type | None = None, **more: Any) -> Any:
-    """A field of a record. shown: a default in words; without, it is told as it is. The rest as in `Option`."""
+    """A field of a record. shown: the default in words, instead of its value. The rest as in `Option`."""
     many = isinstance(default, tuple)
     kind = kind or (str if many or default is None else type(default))
     shown = shown or ("" if default in (None, True, False) or many else str(default))
@@ -82,7 +81,7 @@ def option_of(of: Field[Any]) -> Option:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """A record of options. Raises UsageError where a value is bad, or where two don't fit together."""
+    """A record of options. Raises UsageError if a value is bad, or if two contradict each other."""
 
     spellings: ClassVar[dict[str, Option]] = {}  # every option there is, by its name in Python
 
@@ -100,7 +99,7 @@ class Options:
         self.check()
 
     def check(self) -> None:
-        """Raises UsageError where options don't fit together."""
+        """Raises UsageError if options contradict each other."""
 
     def given(self, record: type[Options] | None = None) -> dict[str, Any]:
         """All options by name, as a function takes them; or those of a record that this one inherits from."""

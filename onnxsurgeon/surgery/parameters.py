@@ -48,13 +48,13 @@ def kernel_size(value: Any, name: str) -> int | tuple[int, ...]:
     """3, 3x3 or [3, 3]."""
     parts = value.split("x") if isinstance(value, str) else [*map(str, entries(value))]
     if not all(re.fullmatch(r"[1-9]\d{0,3}", part) for part in parts) or not parts:
-        raise wrong(value, name, "the size of a kernel", "write it like 3, 3x3 or 1x5")
+        raise wrong(value, name, "a kernel size", "write it like 3, 3x3 or 1x5")
     sizes = tuple(int(part) for part in parts)
     return sizes[0] if len(sizes) == 1 else sizes
 
 
 def new_widths(value: Any, name: str) -> list[str]:
-    """Requests as on the shell, or {name: what follows it}."""
+    """Requests as on the shell, or as a mapping {name: width}."""
     from onnxsurgeon.surgery.width_requests import parse
 
     found: list[tuple[str, Any]] = []
@@ -77,7 +77,7 @@ def _request(node: str, amount: Any) -> str:
 
 
 def most_new(value: Any, name: str) -> Any:
-    """A number, or one for each of some nodes."""
+    """A number, or a mapping of nodes to numbers."""
     one = at_least(0)
     if isinstance(value, Mapping) or any(":" in str(entry) for entry in entries(value)):
         return by_node(lambda given, name: one(entries(given)[-1], name), "conv3:8")(value, name)
@@ -85,12 +85,12 @@ def most_new(value: Any, name: str) -> Any:
 
 
 def takes(read: Reader, help: str, metavar: str = "", **more: Any) -> Option:
-    """What an operation takes."""
+    """The option for a parameter of an operation."""
     return Option(help, CHANGE, metavar, read=read, **more)
 
 
 def choice(words: Sequence[str], help: str, **more: Any) -> Option:
-    """One of some words."""
+    """The option for a parameter that takes one of `words`."""
     return takes(word_of(words), help, "|".join(words), **more)
 
 
