@@ -23,6 +23,7 @@ from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, inputs_of, reb
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.model import Source as Model
 from onnxsurgeon.notebook import Shown
+from onnxsurgeon.options.parsing import data_or_path
 from onnxsurgeon.options.shared import OfData
 
 __all__ = ["Batch", "Data", "Input", "Mirrored", "Samples", "inputs_of", "mirrored", "open_data"]
@@ -122,6 +123,7 @@ def open_data(
     default; ignored by models with a static batch size.
     Raises UsageError if the data don't fit the model, ModelError if they can't be read.
     """
+    data_or_path(spec, "`data`")
     spec = os.fspath(spec)
     expected = Expected(tuple(inputs) if isinstance(inputs, list | tuple) else inputs_of(inputs))
     step = _step(expected, samples, batch)
@@ -148,7 +150,7 @@ def opened(given: str | os.PathLike[str] | Data, model: ir.Model, options: OfDat
     if isinstance(given, Data):
         return given
     return open_data(
-        os.fspath(given), inputs_of(model, options.shapes), preprocess=options.preprocess, samples=options.samples,
+        given, inputs_of(model, options.shapes), preprocess=options.preprocess, samples=options.samples,
         batch=options.batch, seed=options.seed,
     )  # fmt: skip
 

@@ -28,7 +28,7 @@ def matching(labels: Labels, patterns: Sequence[str], option: str) -> list[ir.No
 
 def unknown(what: str, name: str, known: Collection[str]) -> UsageError:
     """The error for a name that nothing has."""
-    near = get_close_matches(name, known, n=3)
+    near = get_close_matches(str(name), known, n=3)
     return UsageError(
         what,
         why=f"nearest names: {', '.join(near)}" if near else f"none of {len(known)} names is similar",

@@ -76,7 +76,7 @@ def reader(*, data: bool) -> Reader:
     """A reader for an option that takes a criterion's word; a file must be there."""
 
     def read(value: str, name: str) -> str:
-        criterion(value, data=data, name=name)
+        criterion(value if isinstance(value, str) else str(value), data=data, name=name)  # a text knows its place
         return FILE + file(value, name, prefix=FILE) if value.startswith(FILE) else str(value)
 
     return read

@@ -198,7 +198,9 @@ def file(value: Any, name: str, *, prefix: str = "") -> str:
 
 
 def path(value: Any, name: str) -> Path:
-    return Path(os.fspath(value))
+    if not isinstance(value, str | os.PathLike):
+        raise wrong(value, name, "a path", f"change {name}")
+    return Path(value)
 
 
 def data_or_path(value: Any, name: str) -> Any:
@@ -211,17 +213,17 @@ def data_or_path(value: Any, name: str) -> Any:
 
 def shapes(value: Any, name: str) -> dict[str, tuple[int, ...]]:
     """Shapes by the name of an input: {"input": (1, 3, 224, 224)}, or texts like input:1,3,224,224."""
-    if isinstance(value, Mapping):
-        return {str(key): tuple(int(n) for n in shape) for key, shape in value.items()}
+    texts_of = () if isinstance(value, Mapping) else texts(value, name)
+    given = value.items() if isinstance(value, Mapping) else [text.rpartition(":")[::2] for text in texts_of]
     found = {}
-    for entry in texts(value, name):
-        key, colon, dims = entry.rpartition(":")
-        if not (key and colon and all(n.strip().isdecimal() for n in dims.split(","))):
+    for key, dims in given:
+        parts = dims.split(",") if isinstance(dims, str) else dims if isinstance(dims, Iterable) else [dims, ""]
+        if not key or not all(str(n).strip().isdecimal() for n in parts):
             raise UsageError(
-                f"{name} {entry!r} is not a name and a shape", why="wanted: name:dim,dim,...",
+                f"{name} {f'{key}:{dims}'.lstrip(':')!r} is not a name and a shape", why="wanted: name:dim,dim,...",
                 fix="write it like input:1,3,224,224",
             )  # fmt: skip
-        found[key] = tuple(int(n) for n in dims.split(","))
+        found[str(key)] = tuple(int(n) for n in parts)
     return found
 
 

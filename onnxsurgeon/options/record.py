@@ -135,6 +135,13 @@ def _spelled(found: re.Match[str]) -> str:
     return off if value == "False" and off else f"{on} {value.strip(chr(34) + chr(39))}"
 
 
+def unexpected(function: Callable[..., Any], name: str, known: Iterable[str]) -> TypeError:
+    """What Python raises for a keyword that a function does not take, with the nearest that it does."""
+    near = get_close_matches(name, known, n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}{meant}")
+
+
 class Taking(Generic[P, R]):
     """A decorator: the function's last parameter, a record, becomes keyword-only parameters for each of its options."""
 
@@ -154,9 +161,7 @@ class Taking(Generic[P, R]):
             own = {name: given.pop(name) for name in list(given) if name in positional}
             for name in given:
                 if name not in known:
-                    near = get_close_matches(name, known, n=1)
-                    meant = f"; did you mean {near[0]!r}?" if near else ""
-                    raise TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}{meant}")
+                    raise unexpected(function, name, known)
             return function(*args, **own, **{last: record(**given)})
 
         *before, last = inspect.signature(function).parameters

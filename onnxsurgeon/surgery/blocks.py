@@ -23,6 +23,7 @@ from onnxsurgeon.edit.inits import FRESH, INITS, SPLIT
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import Editor
 from onnxsurgeon.ops.registry import of_kind
+from onnxsurgeon.options.parsing import unknown, wrong
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Conv:
                 fix="choose a node whose output has channels and spatial axes, or insert a Linear",
             )
         kernel = (self.kernel,) * space if isinstance(self.kernel, int) else tuple(self.kernel)
-        if len(kernel) != space or any(k < 1 for k in kernel) or site.width % self.groups:
+        if len(kernel) != space or any(k < 1 for k in kernel) or self.groups < 1 or site.width % self.groups:
             raise UsageError(
                 f"a Conv of kernel {kernel} and {self.groups} groups does not fit",
                 why=f"the input has {space} spatial axes and {site.width} channels",
@@ -157,11 +158,7 @@ class Activation:
 
     def build(self, site: Site) -> ir.Value:
         if self.kind not in ACTIVATIONS:
-            raise UsageError(
-                f"activation {self.kind!r} is unknown",
-                why=f"known: {', '.join(ACTIVATIONS)}",
-                fix="choose one of these",
-            )
+            raise unknown(self.kind, ACTIVATIONS, "`kind`")
         return ACTIVATIONS[self.kind](site)
 
 
@@ -273,6 +270,8 @@ def block(op: str | Block | Separable, *, init: str | None = None, **options: An
             why=f"it takes {', '.join(takes)}" if takes else "it has no options",
             fix="leave it out",
         )
+    if not isinstance(made, Block | Separable):
+        raise wrong(made, "`op`", ", ".join(BLOCKS), "choose one of these")
     if isinstance(made, Pool) and not isinstance(made.kernel, int):
         raise UsageError(f"the kernel of a {name} must be one number", fix="write 3 instead of 3x3")
     if init is not None and init not in starts:

@@ -77,7 +77,7 @@ class Node:
         """
         if (by is None) == (to is None):
             raise UsageError("resize needs either a change or a width", fix="write resize(-16) or resize(to=64)")
-        change = by if isinstance(by, str) else f"{by:+d}" if by is not None else str(to)
+        change = by if isinstance(by, str) else f"{by:+}" if by is not None else str(to)
         found: Resized = self.network.resize(f"{self.name}={change}", **options)
         return found
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_type_hi
 
 from onnxsurgeon.errors import SurgeonError, UsageError
 from onnxsurgeon.options.parsing import entries, near, place, placed
-from onnxsurgeon.options.record import Option, Options, described
+from onnxsurgeon.options.record import Option, Options, described, unexpected
 
 if TYPE_CHECKING:
     from onnxsurgeon.surgery.network import Network
@@ -225,6 +225,8 @@ def operation(
 
         @functools.wraps(method)
         def checked(*args: P.args, **options: P.kwargs) -> R:
+            for key in options.keys() - signature.parameters.keys():
+                raise unexpected(method, key, signature.parameters)
             bound = signature.bind(*args, **options)
             given = {key: value for key, value in bound.arguments.items() if key in fields}
             bound.arguments |= {key: fields[key].taken(value) for key, value in given.items()}

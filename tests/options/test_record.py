@@ -33,6 +33,8 @@ def test_human_units_are_taken_in_python_too() -> None:
     assert (found.memory, found.min_keep, found.only) == (2**30, 0.05, ("conv*",))
     assert PruneOptions(**found.given()) == found, "what was read is read again as the same"
     assert found.report()["only"] == ["conv*"]
+    for shape in ("input:1,2", ["input: 1, 2"], {"input": "1,2"}, {"input": (1, 2)}):
+        assert PruneOptions(ratio=0.1, input_shape=shape).shapes == {"input": (1, 2)}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,10 @@ def test_human_units_are_taken_in_python_too() -> None:
         ({"exclude": 5}, "`exclude` 5 is not valid"),
         ({"only": ["conv1", 5]}, "`only` 5 is not"),
         ({"ratio": 0.1, "data": 5}, "`data` 5 is"),
+        ({"stats": 5}, "`stats` 5 is not"),
+        ({"importance": 5}, "`importance` '5' is not known"),
+        ({"input_shape": {"input": 5}}, "'input:5' is not a name and a shape"),
+        ({"input_shape": "1,2"}, "'1,2' is not a name and a shape"),
         ({"ratio": 0.1, "max_drop": 0.1, "data": "x.npz"}, "exclude each other"),
         ({}, "there is no goal"),
     ],
