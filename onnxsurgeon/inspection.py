@@ -112,7 +112,7 @@ class Inspection(Shown):
     def nodes(self, patterns: str | Sequence[str] = "*") -> list[InspectedNode]:
         """The nodes whose names match one of `patterns` (globs), in the graph's order.
 
-        Raises UsageError where a pattern matches none.
+        Raises UsageError if a pattern matches none.
         """
         patterns = [patterns] if isinstance(patterns, str) else patterns
         if not self.labels.calls:

@@ -73,7 +73,7 @@ INITS = {
         Init("identity", "leaves the function unchanged", fresh=_identity),
         Init("zeros", "all zero", deviation=lambda count: 0.0, fresh=_zeros),
         Init("he", "random, He initialisation", deviation=lambda count: sqrt(2 / count), fresh=_he, split=_split_he),
-        Init("duplicate", "copies of important neurons, which share their outgoing weights", copies=True),
+        Init("duplicate", "copies of important channels, which share their outgoing weights", copies=True),
         Init("closest", "best approximation of the old weights", split=_closest),
     )
 }

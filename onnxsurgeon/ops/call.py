@@ -241,7 +241,7 @@ def unchanged(keep: Keep, axis: Ids) -> bool:
 
 
 def require_whole(call: Call, keep: Keep, axis: Axis, bounds: Sequence[int]) -> None:
-    """Raises InfeasibleError where `bounds` part a block that grows: its new neurons would have no place."""
+    """Raises InfeasibleError if `bounds` part a block that grows: its new neurons would have no place."""
     if axis is not None and keep.parts(axis, np.asarray(bounds, np.int64)):
         raise InfeasibleError(
             f"what {call.name} ({call.operator}) parts or joins can't grow so",

@@ -124,7 +124,7 @@ def _truncated(size: Number) -> Number:
 
 
 def broadcast_sizes(*shapes: Sequence[Number]) -> Any:
-    """The shape that these broadcast to. Raises ValueError where they don't."""
+    """The shape that these broadcast to. Raises ValueError if they don't."""
     if not any(isinstance(n, Size) for shape in shapes for n in shape):
         return np.broadcast_shapes(*shapes)  # type: ignore[arg-type]  # they are numbers
     rank = max(map(len, shapes))

@@ -84,7 +84,7 @@ class OfData(InputShape, Seed):
         None, "Use at most N samples, drawn by `seed`.", panel=DATA, metavar="N", kind=int, read=at_least(1)
     )
     batch: int | None = option(
-        None, "Batch size.", panel=DATA, metavar="N", kind=int, read=at_least(1), shown="32, or what the model fixes"
+        None, "Batch size.", panel=DATA, metavar="N", kind=int, read=at_least(1), shown="32, or the model's own size"
     )
 
 

@@ -28,7 +28,7 @@ class Pending:
     def write(self, model: ir.Model) -> None:
         """Writes the model, or writes it anew.
 
-        Raises ProofError where it is not valid; UsageError where it can't be written, or may not replace its weights.
+        Raises ProofError if it is not valid; UsageError where it can't be written, or may not replace its weights.
         """
         require_valid(model)
         self.options.announce("write", str(self.target))
@@ -50,7 +50,7 @@ class Pending:
 def pending(path: str | os.PathLike[str], options: SaveOptions) -> Iterator[Pending]:
     """A file that is moved to `path` when the block ends, and vanishes when it raises.
 
-    Raises UsageError where `path` exists and may not be overwritten, or nothing can be written there.
+    Raises UsageError if `path` exists and may not be overwritten, or nothing can be written there.
     """
     target = check_target(path, overwrite=options.overwrite)
     with tempfile.TemporaryDirectory(prefix=f".onnxsurgeon-{os.getpid()}-", dir=target.parent) as folder:

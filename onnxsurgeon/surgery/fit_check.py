@@ -32,7 +32,7 @@ def require_type(labels: Labels, source: ir.Value, target: ir.Value, what: str) 
 def checked(before: Labels, after: ir.Model, what: str, *, same: bool = False) -> Step:
     """The step from `before` to `after`. same: the function must stay.
 
-    Raises InfeasibleError where shapes don't fit together, or outputs have other shapes.
+    Raises InfeasibleError if shapes don't fit together, or outputs have other shapes.
     """
     _forget_stated(before.model, after)
     try:

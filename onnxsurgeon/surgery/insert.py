@@ -35,7 +35,7 @@ def insert(
     """Inserts a block between a node (or an input of the graph) and the nodes that read it.
 
     readers: names of the nodes that read the block; by default all, and the output of the graph too. name: of the new
-    node. Raises UsageError where the block does not fit behind the node.
+    node. Raises UsageError if the block does not fit behind the node.
     """
     labels = label(model, rewritten=False)
     editor = Editor(copied(model))
@@ -117,7 +117,7 @@ def replace(
 def activation(model: ir.Model, name: str, kind: str) -> list[Step]:
     """Replaces an activation by another kind. `x * Sigmoid(x)` is one activation, named by its gate.
 
-    Raises UsageError where the node `name` is not an activation.
+    Raises UsageError if the node `name` is not an activation.
     """
     node = find(model, name)
     if kind_of(node) != "activation":
@@ -146,7 +146,7 @@ def _gated(node: ir.Node) -> ir.Node | None:
 def separate(model: ir.Model, name: str, *, init: str = "closest", seed: int = 0) -> list[Step]:
     """Replaces a convolution by a depthwise and a pointwise one with the same strides, pads and output shape.
 
-    init: how their weights start, a word of `SPLIT`. Raises UsageError where the node is not a Conv of one group.
+    init: how their weights start, a word of `SPLIT`. Raises UsageError if the node is not a Conv of one group.
     """
     node = find(model, name)
     place = convolution_of(node)
