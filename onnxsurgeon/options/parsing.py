@@ -162,12 +162,8 @@ def positions(value: Any, name: str) -> list[int]:
         for part in (part.strip() for part in str(entry).split(",")):
             first, _, last = part.partition("-")
             if not re.fullmatch(r"\d{1,9}(-\d{1,9})?", part) or int(last or first) < int(first):
-                fix = "write it like 0,217,482 or 0-99"
-                raise UsageError(
-                    f"{place(entry)}{name} {part!r} is not valid",
-                    why="wanted: positions from 0, and ranges of them",
-                    fix=fix,
-                )
+                at = placed(part, place(entry), Path())
+                raise wrong(at, name, "positions from 0, and ranges of them", "write it like 0,217,482 or 0-99")
             found += range(int(first), int(last or first) + 1)
     return found
 
@@ -219,16 +215,13 @@ def shapes(value: Any, name: str) -> dict[str, tuple[int, ...]]:
     for key, dims in given:
         parts = dims.split(",") if isinstance(dims, str) else dims if isinstance(dims, Iterable) else [dims, ""]
         if not key or not all(str(n).strip().isdecimal() for n in parts):
-            raise UsageError(
-                f"{name} {f'{key}:{dims}'.lstrip(':')!r} is not a name and a shape", why="wanted: name:dim,dim,...",
-                fix="write it like input:1,3,224,224",
-            )  # fmt: skip
+            given_text = f"{key}:{dims}".lstrip(":")
+            raise wrong(given_text, name, "a name and a shape, name:dim,dim,...", "write it like input:1,3,224,224")
         found[str(key)] = tuple(int(n) for n in parts)
     return found
 
 
-def resolved(place: str) -> Callable[..., Any]:
-    """The function at `module:name`, imported now."""
+def resolved(place: str) -> Any:
+    """What stands at `module:name`, imported now."""
     module, _, name = place.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(f"onnxsurgeon.{module}"), name)
-    return found
+    return getattr(importlib.import_module(f"onnxsurgeon.{module}"), name)

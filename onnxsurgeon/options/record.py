@@ -51,7 +51,7 @@ class Option:
     kind: type = str
     many: bool = False
     words: Callable[[], Iterable[str]] | None = None
-    read: Reader | None = None
+    read: Reader = lambda value, name: value
     declared: str = ""
     off: str = ""
     reported: bool = True
@@ -93,9 +93,9 @@ class Options:
 
     def __post_init__(self) -> None:
         for of in fields(self):
-            read, value = option_of(of).read, getattr(self, of.name)
-            if read is not None and value is not None:
-                object.__setattr__(self, of.name, read(value, f"`{of.name}`"))
+            value = getattr(self, of.name)
+            if value is not None:
+                object.__setattr__(self, of.name, option_of(of).read(value, f"`{of.name}`"))
         self.check()
 
     def check(self) -> None:

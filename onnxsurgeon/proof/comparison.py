@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Arrays, FloatArray
 from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.errors import ProofError
 
 FEW = 4  # elements of a slice that has a scale of its own
 COARSE = {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4}
@@ -63,6 +64,15 @@ def compare(expected: Sequence[Arrays], actual: Sequence[Arrays], allowed: Toler
                 worst = f"{name}{why}"
             error, margin = max(error, relative), max(margin, tolerances)
     return Comparison(error, margin, provider, len(expected), worst)
+
+
+def require(found: Comparison, what: str, allowed: Tolerance, fix: str = "report this model") -> None:
+    """Raise ProofError, which says `what` and carries the comparison, if that failed."""
+    if not found.passed:
+        why = f"output {found.worst} differs by {found.error:.3g} of its scale, {allowed.rtol:g} is allowed"
+        error = ProofError(f"{what}; nothing was written", why=why, fix=fix)
+        error.proof = found
+        raise error
 
 
 def _difference(a: Any, b: Any, runs: Sequence[Any], allowed: Tolerance) -> tuple[float, float, str]:

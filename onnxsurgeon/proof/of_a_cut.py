@@ -204,18 +204,6 @@ def _expect(
         ) from None
 
 
-def require(proof: Proof, allowed: Tolerance) -> None:
-    """Raise ProofError if the proof failed."""
-    if not proof.passed:
-        error = ProofError(
-            "the pruned model does not compute what it should; nothing was written",
-            why=f"output {proof.worst} differs by {proof.error:.3g} of its scale, {allowed.rtol:g} is allowed",
-            fix="report this model; `exclude` nodes to narrow it down, or raise `rtol` if the model is this sensitive",
-        )
-        error.proof = proof
-        raise error
-
-
 def require_sound(
     labels: Labels, bare: ir.Model, path: str | os.PathLike[str], *, device: Device = "auto", seed: int = 0
 ) -> None:

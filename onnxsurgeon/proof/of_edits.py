@@ -27,7 +27,7 @@ from onnxsurgeon.model.write import write
 from onnxsurgeon.neurons.selection import Selection
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.shared import Device
-from onnxsurgeon.proof.comparison import Comparison, Tolerance, compare, tolerance
+from onnxsurgeon.proof.comparison import Tolerance, compare, require, tolerance
 from onnxsurgeon.proof.of_a_cut import outputs as outputs_of
 from onnxsurgeon.proof.of_a_cut import runnable
 from onnxsurgeon.proof.reference import reference
@@ -139,12 +139,8 @@ class _Runner:
 def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runner, allowed: Tolerance) -> Proven:
     if step.selection is None or step.labels is None:
         moved = compare(before, after, allowed, runner.provider)
-        if step.same and not moved.passed:
-            raise ProofError(
-                f"{step.what} changes what the model computes; nothing was written",
-                why=f"output {moved.worst} differs by {moved.error:.3g} of its scale, {allowed.rtol:g} is allowed",
-                fix="report this model",
-            )
+        if step.same:
+            require(moved, f"{step.what} changes what the model computes", allowed)
         return Proven(step.what, moved.error if step.same else 0.0, moved.error, step.same or moved.error <= UNCHANGED)
     labels, selection = step.labels, step.selection
     silent = after
@@ -154,18 +150,9 @@ def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runne
     expected = before if selection.keep.all() else runner(reference(labels, selection.keep), "the reference")
     at_kept = partial(_at_kept, labels, selection)
     result = compare(at_kept(expected, old=True), at_kept(silent, old=False), allowed, runner.provider)
-    _require(result, step.what, allowed)
+    require(result, f"{step.what}: the model does not compute what it should", allowed)
     moved = compare(at_kept(before, old=True), at_kept(after, old=False), allowed, runner.provider)
     return Proven(step.what, result.error, moved.error, moved.error <= max(UNCHANGED, result.error))
-
-
-def _require(result: Comparison, what: str, allowed: Tolerance) -> None:
-    if not result.passed:
-        raise ProofError(
-            f"{what}: the model does not compute what it should; nothing was written",
-            why=f"output {result.worst} differs by {result.error:.3g} of its scale, {allowed.rtol:g} is allowed",
-            fix="report this model",
-        )
 
 
 def _at_kept(labels: Labels, selection: Selection, results: Sequence[Arrays], *, old: bool) -> list[Arrays]:

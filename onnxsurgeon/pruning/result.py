@@ -105,8 +105,8 @@ class Result(Shown):
 
     def _proven(self, file: Pending, options: SaveOptions) -> Proof:
         from onnxsurgeon.model.model import on_disk
-        from onnxsurgeon.proof.comparison import tolerance
-        from onnxsurgeon.proof.of_a_cut import prove, require, require_sound
+        from onnxsurgeon.proof.comparison import require, tolerance
+        from onnxsurgeon.proof.of_a_cut import prove, require_sound
 
         options.announce("prove", "")
         allowed = tolerance(self.labels, options.atol, options.rtol)
@@ -114,7 +114,8 @@ class Result(Shown):
             result = prove(
                 self.labels, self.keep, original, file.path, allowed=allowed, device=options.device, seed=options.seed
             )
-        require(result, allowed)
+        fix = "report this model; `exclude` nodes to narrow it down, or raise `rtol` if the model is this sensitive"
+        require(result, "the pruned model does not compute what it should", allowed, fix)
         if self.ir is not self.bare:
             file.write(self.ir)
             require_sound(self.labels, self.bare, file.path, device=options.device, seed=options.seed)

@@ -61,16 +61,12 @@ class Field:
         """Its name in errors on the shell."""
         return (self.about.metavar or self.word.upper()) if self.argument else f"--{self.word}"
 
-    def read(self, given: Any, name: str) -> Any:
-        assert self.about.read is not None
-        return self.about.read(given, name)
-
     def taken(self, value: Any) -> Any:
         """The checked value of an argument from Python."""
         nothing = value is None or (isinstance(value, Mapping) and not value)
         if nothing or (self.about.objects and not isinstance(value, str)):
             return value
-        return self.read(value, f"`{self.name}`")
+        return self.about.read(value, f"`{self.name}`")
 
 
 @dataclass(frozen=True)
@@ -131,7 +127,9 @@ class Operation:
             if word not in given:
                 raise UsageError(f"{where}{self.name} needs {word}", why=_known(self.fields), fix=f"add {word}: ...")
         values = {
-            field.name: field.read(given[word], spelled(field)) for word, field in self.fields.items() if word in given
+            field.name: field.about.read(given[word], spelled(field))
+            for word, field in self.fields.items()
+            if word in given
         }
         try:
             self.check(**values)

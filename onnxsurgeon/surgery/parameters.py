@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from onnxsurgeon.edit.inits import GROWN, described
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.importance.criteria import help_text, reader
-from onnxsurgeon.options.parsing import at_least, by_node, entries, flag, place, text, word_of, wrong
+from onnxsurgeon.options.parsing import at_least, by_node, entries, flag, place, resolved, text, word_of, wrong
 from onnxsurgeon.options.record import CHANGE, Option, Reader
 
 if TYPE_CHECKING:
@@ -20,21 +20,15 @@ LAYERS = "Conv, Linear, BatchNorm, MaxPool, AveragePool, or an activation like R
 
 
 def blocks() -> list[str]:
-    from onnxsurgeon.surgery.blocks import BLOCKS
-
-    return list(BLOCKS)
+    return list(resolved("surgery.blocks:BLOCKS"))
 
 
 def layers() -> list[str]:
-    from onnxsurgeon.surgery.blocks import BLOCKS, Separable
-
-    return [word for word, block in BLOCKS.items() if block is not Separable]
+    return [word for word in blocks() if word != "Separable"]
 
 
 def activations() -> list[str]:
-    from onnxsurgeon.surgery.blocks import ACTIVATIONS
-
-    return list(ACTIVATIONS)
+    return list(resolved("surgery.blocks:ACTIVATIONS"))
 
 
 def made(op: str | Block | Separable, **options: Any) -> Block | Separable:

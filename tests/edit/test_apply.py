@@ -17,8 +17,8 @@ from onnxsurgeon.errors import ProofError, SurgeonError
 from onnxsurgeon.model.read import read
 from onnxsurgeon.model.write import write
 from onnxsurgeon.ops import OPERATORS
-from onnxsurgeon.proof.comparison import tolerance
-from onnxsurgeon.proof.of_a_cut import prove, require
+from onnxsurgeon.proof.comparison import require, tolerance
+from onnxsurgeon.proof.of_a_cut import prove
 from paths import MODELS
 from random_selection import random_selection
 
@@ -81,7 +81,7 @@ def test_a_wrong_rule_is_caught_before_anything_is_written(monkeypatch: pytest.M
     proof = prove(labels, keep, path, tmp_path / "cut.onnx", allowed=allowed, device="cpu")
     assert not proof.passed
     with pytest.raises(ProofError, match="nothing was written"):
-        require(proof, allowed)
+        require(proof, "the cut is wrong", allowed)
 
 
 def test_a_wrong_rule_is_caught_though_the_outputs_are_saturated(
