@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxsurgeon.cli.answer import Answer
-from onnxsurgeon.cli.options import Given, Spoken, with_options
+from onnxsurgeon.cli.options import Given, Spoken, check_output, with_options
 from onnxsurgeon.errors import ProofError
 from onnxsurgeon.options.parsing import path
 from onnxsurgeon.options.record import OUTPUT, option
@@ -53,35 +53,24 @@ def edit(command: str, model: Path, given: Given, operations: Callable[[], Seque
         answer.save_to(common.report_to, model, target, target.with_name(f"{target.name}.data"), *files)
         todo = operations()
         if not common.dry_run:
-            _check_target(target, common)
+            check_output(target, common)
         from onnxsurgeon.cli.progress import Stages
 
         with Stages(verbose=common.verbose, quiet=common.quiet) as progress:
             _edit(answer, model, target, common, todo, progress)
 
 
-def _check_target(target: Path, common: Common, suffix: str = "") -> None:
-    from onnxsurgeon.model.write import check_target
-
-    path = target.with_name(target.name + suffix)
-    check_target(path, overwrite=common.overwrite)
-
-
 def _edit(answer: Answer, model: Path, target: Path, common: Common, todo: Sequence[Request], progress: Stages) -> None:
     from onnxsurgeon.report.edit_tables import edited as tables
     from onnxsurgeon.report.edits import edited
-    from onnxsurgeon.runtime.session import Session
     from onnxsurgeon.surgery.network import load
     from onnxsurgeon.surgery.widths import Resized
 
     answer.tables = tables
     progress("read", model.name)
     network = load(model)
-    proves = common.proof and not common.dry_run
-    if not common.dry_run and (common.external or network.data):
-        _check_target(target, common, ".data")
-    if common.device == "cuda" and proves:
-        Session(model, "cuda")  # fails now, not after the work
+    if not common.dry_run:
+        check_output(target, common, network)
     seconds = {"read": time.perf_counter() - answer.began}
     old = replace(network, steps=[])
     resized: list[Resized] = []

@@ -16,7 +16,7 @@ from onnxsurgeon.cli.answer import Answer, answering
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.options.parsing import path
 from onnxsurgeon.options.record import DATA, OUTPUT, RUN, Option, Options, option, option_of, spelled
-from onnxsurgeon.options.shared import OF_DATA, SPEC
+from onnxsurgeon.options.shared import OF_DATA, SPEC, SaveOptions
 
 if TYPE_CHECKING:
     from onnxsurgeon.model.model import Model
@@ -122,3 +122,18 @@ def read_model(path: Path, stated: Mapping[str, Sequence[int]]) -> Model:
                 fix="name an input and give all its dimensions; only dynamic ones may change",
             )  # fmt: skip
     return model
+
+
+def check_output(target: Path, save: SaveOptions, model: Model | None = None) -> None:
+    """Raises UsageError if the output can't be written. model: check also its data and the device of the proof."""
+    from onnxsurgeon.model.write import check_target
+
+    if model is None:
+        check_target(target, overwrite=save.overwrite)
+        return
+    if save.external or model.data:
+        check_target(f"{target}.data", overwrite=save.overwrite)
+    if save.device == "cuda" and save.proof:
+        from onnxsurgeon.runtime.session import Session
+
+        Session(model.path, "cuda")  # fails now, not after the work

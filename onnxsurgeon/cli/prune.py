@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from onnxsurgeon.cli.answer import Answer
-from onnxsurgeon.cli.options import Given, Spoken, read_model, with_options
+from onnxsurgeon.cli.options import Given, Spoken, check_output, read_model, with_options
 from onnxsurgeon.cli.tasks import Task, arguments, tasks
 from onnxsurgeon.errors import ProofError, UsageError
 from onnxsurgeon.options.parsing import at_least, path
@@ -98,28 +98,24 @@ def _prune(
     """copies: whether a model that is within its budgets already is written all the same."""
     from onnxsurgeon.cli.progress import Stages
     from onnxsurgeon.dependency.frozen import frozen
-    from onnxsurgeon.model.write import check_target
     from onnxsurgeon.proof.comparison import tolerance
     from onnxsurgeon.pruning.prune import prune as run
     from onnxsurgeon.report.results import proof as proof_report
     from onnxsurgeon.report.results import pruned, scored
     from onnxsurgeon.report.tables import pruned as tables
-    from onnxsurgeon.runtime.session import Session
 
     answer.tables = tables
     path, target = task.model, task.target
     if not path.exists():  # before the output is looked at: the first wrong thing is named
         raise UsageError(f"{path} not found", fix="check the path")
     if not dry_run:
-        check_target(target, overwrite=save.overwrite)
+        check_output(target, save)
     seconds: dict[str, float] = {}
     with Stages(verbose=answer.verbose, quiet=answer.quiet) as progress:
         progress("read", path.name)
         source = read_model(path, options.shapes)
-        if not dry_run and (save.external or source.data):
-            check_target(f"{target}.data", overwrite=save.overwrite)
-        if save.device == "cuda" and save.proof and not dry_run:
-            Session(path, "cuda")  # fails now, not after the work
+        if not dry_run:
+            check_output(target, save, source)
         seconds["read"] = time.perf_counter() - answer.began
         result = run(source, **replace(options, progress=progress).given())
         if result.score is not None:
