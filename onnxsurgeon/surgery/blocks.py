@@ -275,5 +275,5 @@ def block(op: str | Block | Separable, *, init: str | None = None, **options: An
     if isinstance(made, Pool) and not isinstance(made.kernel, int):
         raise UsageError(f"the kernel of a {name} must be one number", fix="write 3 instead of 3x3")
     if init is not None and init not in starts:
-        raise UsageError(f"{name} can't start as {init}", why=f"known: {', '.join(starts)}", fix="choose one of these")
+        raise unknown(init, starts, f"`init` of {name}")
     return made

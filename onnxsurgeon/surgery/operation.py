@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 from onnxsurgeon.errors import SurgeonError, UsageError
-from onnxsurgeon.options.parsing import entries, near, place, placed
+from onnxsurgeon.options.parsing import entries, near, place, placed, unknown
 from onnxsurgeon.options.record import Option, Options, described, unexpected
 
 if TYPE_CHECKING:
@@ -259,21 +259,14 @@ def _fields(method: Callable[..., Any], signature: inspect.Signature) -> dict[st
 def requests(entry: Any) -> list[Request]:
     """The requests of a recipe entry. Raises UsageError if it describes no operation."""
     if not isinstance(entry, dict) or not entry:
-        raise UsageError(
-            f"{place(entry)}{entry!r} is not an operation",
-            why=_known(OPERATIONS),
-            fix="write it like remove: conv3",
-        )
+        what = f"{place(entry)}{entry!r} is not an operation"
+        raise UsageError(what, why=_known(OPERATIONS), fix="write it like remove: conv3")
     named = [key for key in entry if key in OPERATIONS]
-    if len(named) != 1:
-        first = next(iter(entry))
-        raise UsageError(
-            f"{place(entry)}{' and '.join(named)} are in one entry"
-            if named
-            else f"{place(entry)}unknown operation {first!r}",
-            why=_known(OPERATIONS),
-            fix="write each one as its own entry" if named else near(first, OPERATIONS) or "choose one of these",
-        )
+    if not named:
+        raise unknown(placed(next(iter(entry)), place(entry), Path()), OPERATIONS, "operation")
+    if len(named) > 1:
+        both = f"{place(entry)}{' and '.join(named)} are in one entry"
+        raise UsageError(both, why=_known(OPERATIONS), fix="write each one as its own entry")
     beside = {key: value for key, value in entry.items() if key != named[0]}
     return OPERATIONS[named[0]].requests(entry[named[0]], beside, place(entry))
 

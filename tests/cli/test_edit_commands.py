@@ -365,7 +365,7 @@ def test_a_recipe_in_json_means_the_same(run: Run, folder: Path) -> None:
         ("# nothing\n", "no operations"),
         ("resize: {conv1: 8}\n", "a list"),
         ("- resize\n", "line 1: 'resize' is not an operation"),
-        ("- remove: bn1\n- resise: {conv1: 3}\n", "line 2: unknown operation 'resise'\n  known: resize"),
+        ("- remove: bn1\n- resise: {conv1: 3}\n", "line 2: operation 'resise' is not known\n  known: resize"),
         ("- resise: {conv1: 3}\n", "did you mean resize?"),
         ("- {kernel: {conv1: 3}, remove: conv1}\n", "kernel and remove are in one entry"),
         ("- remove: bn1\n- resize: {conv1: x}\n", "line 2: 'conv1=x' is not a width"),
@@ -400,7 +400,7 @@ def test_a_bad_recipe_is_exit_2_and_names_the_place(recipe: str, words: str, run
     [
         ("{}", "no operations"),
         ("[1]", "operation 1: '1' is not an operation"),
-        ('[{"remove": "bn1"}, {"resise": {}}]', "operation 2: unknown operation 'resise'"),
+        ('[{"remove": "bn1"}, {"resise": {}}]', "operation 2: operation 'resise' is not known"),
         ('[{"remove": "bn1", "remove": "bn2"}]', "the key 'remove' appears twice"),
         ('[\n{"remove": bn1}]', "line 2: this is not JSON"),
         ("[" * 9 + "]" * 9, "nested too deeply"),
