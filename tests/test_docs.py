@@ -19,7 +19,7 @@ from page_examples import Block, Session, blocks, run, same
 from page_tables import application, commands, options, renewed, shown_commands
 from paths import FIXTURES, ROOT
 
-QUICK = ("docs/architecture.md", "docs/how-it-is-proven.md", "docs/json-report.md", "docs/python.md")
+QUICK = ("docs/architecture.md", "docs/how-it-is-proven.md", "docs/json-report.md")
 RENEW = "scripts/make_docs.py renews the pages"
 NOT_OURS = ("--edits", "--help", "--strict", "--version")  # of scripts, of mypy, of every command
 MOST_NOT_RUN = 3

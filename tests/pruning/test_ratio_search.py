@@ -53,6 +53,7 @@ def test_where_all_is_allowed_it_is_nearly_the_least_that_there_is(model: Model,
     assert 1 - result.after.params / result.before.params > osg.inspect(model).most["params"] - 0.01
 
 
+@pytest.mark.slow
 def test_other_budgets_hold_too(model: Model, data: Data) -> None:
     result = osg.smallest(model, data=data, max_drop=0.9, max_macs="1M", **WITHOUT_DATA)
     assert result.after.macs <= 1e6
@@ -60,6 +61,7 @@ def test_other_budgets_hold_too(model: Model, data: Data) -> None:
         osg.smallest(model, data=data, max_drop=0.9, max_macs=10, **WITHOUT_DATA)
 
 
+@pytest.mark.slow
 def test_where_none_is_good_enough_it_says_so(model: Model, data: Data) -> None:
     class Strict(Examiner):
         def result(self, result: osg.Result) -> osg.Score:
@@ -79,6 +81,7 @@ def test_where_none_is_good_enough_it_says_so(model: Model, data: Data) -> None:
         osg.smallest(model, data=data, metric="psnr", max_drop=1)
 
 
+@pytest.mark.slow
 def test_candidates_share_what_the_data_tell(model: Model, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     """The statistics are taken once, and the result is that of a pruning at its ratio alone."""
     passes = []

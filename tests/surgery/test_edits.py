@@ -41,7 +41,7 @@ def proven(network: Network, *, unchanged: bool | None = None) -> None:
 
 
 @pytest.mark.parametrize("way", ["grow", "shrink"])
-def test_16_removing_a_node_between_two_widths(way: Any, tmp_path: Path) -> None:
+def test_removing_a_node_between_two_widths(way: Any, tmp_path: Path) -> None:
     d = Drawing()
     v3 = d.av("v3", d.iv("r", d.av("v1", d.input("in", 3), 2)), 4)
     d.av("v4", v3, 3)
@@ -60,7 +60,7 @@ def test_16_removing_a_node_between_two_widths(way: Any, tmp_path: Path) -> None
     proven(net)
 
 
-def test_17_removing_in_front_of_a_concat(tmp_path: Path) -> None:
+def test_removing_in_front_of_a_concat(tmp_path: Path) -> None:
     d = Drawing()
     x = d.input("in", 3)
     v3 = d.av("v3", d.av("v1", x, 3), 5)
@@ -74,7 +74,7 @@ def test_17_removing_in_front_of_a_concat(tmp_path: Path) -> None:
     proven(net)
 
 
-def test_18_removing_behind_a_concat_of_one(tmp_path: Path) -> None:
+def test_removing_behind_a_concat_of_one(tmp_path: Path) -> None:
     d = Drawing()
     x = d.input("in", 3)
     v1 = d.av("v1", x, 10)
@@ -85,7 +85,7 @@ def test_18_removing_behind_a_concat_of_one(tmp_path: Path) -> None:
     proven(net)
 
 
-def test_19_a_size_cycle_is_refused(tmp_path: Path) -> None:
+def test_a_size_cycle_is_refused(tmp_path: Path) -> None:
     d = Drawing()
     v2 = d.av("v2", d.av("v1", d.input("in", 3), 3), 5)
     v3 = d.iv("v3", v2)
@@ -97,7 +97,7 @@ def test_19_a_size_cycle_is_refused(tmp_path: Path) -> None:
     assert widths(net, "v2", "p1") == (5, 3)
 
 
-def test_20_connecting(tmp_path: Path) -> None:
+def test_connecting(tmp_path: Path) -> None:
     d = Drawing()
     x = d.input("in", 3)
     v1, v2 = d.av("v1", x, 5), d.av("v2", x, 4)
@@ -137,7 +137,7 @@ def test_connecting_in_front_of_others_leaves_their_columns(position: int, tmp_p
     proven(net, unchanged=True)
 
 
-def test_20_connecting_to_a_sum_makes_widths_equal(tmp_path: Path) -> None:
+def test_connecting_to_a_sum_makes_widths_equal(tmp_path: Path) -> None:
     d = Drawing()
     x = d.input("in", 3)
     v2 = d.av("v2", x, 4)
@@ -152,7 +152,7 @@ def test_20_connecting_to_a_sum_makes_widths_equal(tmp_path: Path) -> None:
     proven(net)
 
 
-def test_21_taking_branches_out_of_a_concat(tmp_path: Path) -> None:
+def test_taking_branches_out_of_a_concat(tmp_path: Path) -> None:
     d = Drawing()
     x = d.input("in", 3)
     d.cc("c", d.av("v1", x, 4), d.av("v2", x, 5), d.av("v3", x, 6))
@@ -178,7 +178,7 @@ def test_a_concat_without_its_middle_keeps_exactly_the_rest(tmp_path: Path) -> N
     proven(net)
 
 
-def test_23_inserting_an_identity_changes_nothing(tmp_path: Path) -> None:
+def test_inserting_an_identity_changes_nothing(tmp_path: Path) -> None:
     d = Drawing()
     d.iv("r", d.av("v1", d.input("in", 3), 5, kernel=3))
     net = d.network(tmp_path)
@@ -194,7 +194,7 @@ def test_23_inserting_an_identity_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pads", [0, 2])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_23_kernels(pads: int, stride: int, tmp_path: Path) -> None:
+def test_kernels(pads: int, stride: int, tmp_path: Path) -> None:
     d = Drawing()
     d.av("v1", d.input("in", 3), 5, kernel=5, pads=[pads] * 4, strides=[stride, stride])
     net = d.network(tmp_path)
@@ -241,7 +241,7 @@ def test_what_a_kernel_loses_is_what_weighs_least(tmp_path: Path) -> None:
     proven(net)
 
 
-def test_24_a_block_of_several_kinds(tmp_path: Path) -> None:
+def test_a_block_of_several_kinds(tmp_path: Path) -> None:
     d = Drawing()
     x = d.input("in", 3)
     c = d.cc("c", d.bn("bn", d.av("conv", x, 5)), d.av("named", x, 7, kernel=5))
@@ -256,7 +256,7 @@ def test_24_a_block_of_several_kinds(tmp_path: Path) -> None:
     proven(net)
 
 
-def test_24_removing_what_is_neutral_changes_nothing(tmp_path: Path) -> None:
+def test_removing_what_is_neutral_changes_nothing(tmp_path: Path) -> None:
     d = Drawing()
     d.bn("bn", d.av("v1", d.input("in", 3), 5), neutral=True)
     net = d.network(tmp_path)
@@ -264,7 +264,7 @@ def test_24_removing_what_is_neutral_changes_nothing(tmp_path: Path) -> None:
     proven(net, unchanged=True)
 
 
-def test_25_what_fails_changes_no_byte(tmp_path: Path) -> None:
+def test_what_fails_changes_no_byte(tmp_path: Path) -> None:
     d = Drawing()
     x = d.input("in", 3)
     v2 = d.av("v2", x, 5)

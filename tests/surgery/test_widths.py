@@ -51,7 +51,7 @@ def rising(*names: str, width: int) -> dict[str, Any]:
     return {name: np.arange(1.0, width + 1) for name in names}
 
 
-def test_1_the_least_useful_go_and_new_ones_come_last(tmp_path: Path) -> None:
+def test_the_least_useful_go_and_new_ones_come_last(tmp_path: Path) -> None:
     d = Drawing()
     d.av("v2", d.av("v1", d.input("in", 3), 5), 4)
     net = d.network(tmp_path)
@@ -62,7 +62,7 @@ def test_1_the_least_useful_go_and_new_ones_come_last(tmp_path: Path) -> None:
     assert net.prove(device="cpu").steps[1].unchanged  # type: ignore[union-attr]
 
 
-def test_2_a_width_that_counts_twice(tmp_path: Path) -> None:
+def test_a_width_that_counts_twice(tmp_path: Path) -> None:
     d = Drawing()
     x = d.input("in", 3)
     v1, v2 = d.av("v1", x, 7), d.av("v2", x, 4)
@@ -75,7 +75,7 @@ def test_2_a_width_that_counts_twice(tmp_path: Path) -> None:
     proven(net)
 
 
-def test_3_a_width_that_can_only_be_a_multiple(tmp_path: Path) -> None:
+def test_a_width_that_can_only_be_a_multiple(tmp_path: Path) -> None:
     d = Drawing()
     v1 = d.av("v1", d.input("in", 3), 4)
     d.cc("c", d.iv("a", v1), d.iv("b", v1), d.iv("e", v1))
@@ -88,7 +88,7 @@ def test_3_a_width_that_can_only_be_a_multiple(tmp_path: Path) -> None:
     proven(net)
 
 
-def test_4_an_input_of_the_graph_keeps_its_width(tmp_path: Path) -> None:
+def test_an_input_of_the_graph_keeps_its_width(tmp_path: Path) -> None:
     d = Drawing()
     x = d.input("in", 3)
     d.cc("c", x, d.av("v1", x, 5))
@@ -98,7 +98,7 @@ def test_4_an_input_of_the_graph_keeps_its_width(tmp_path: Path) -> None:
     proven(net)
 
 
-def test_5_what_is_not_tied_does_not_move(tmp_path: Path) -> None:
+def test_what_is_not_tied_does_not_move(tmp_path: Path) -> None:
     d = Drawing()
     v2 = d.av("v2", d.av("v1", d.input("in", 3), 4), 5)
     d.av("v3", v2, 3)
@@ -111,7 +111,7 @@ def test_5_what_is_not_tied_does_not_move(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("importance", "stay"), [([-1.0, 1, -1, 1, -1, 1], [2, 4, 6]), ([-6.0, -5, -4, -3, -2, -1], [6])]
 )
-def test_6_a_free_width_follows_importance(importance: list[float], stay: list[int], tmp_path: Path) -> None:
+def test_a_free_width_follows_importance(importance: list[float], stay: list[int], tmp_path: Path) -> None:
     d = Drawing()
     d.av("v1", d.input("in", 3), 6)
     net = d.network(tmp_path)
@@ -120,7 +120,7 @@ def test_6_a_free_width_follows_importance(importance: list[float], stay: list[i
     proven(net)
 
 
-def test_7_a_bound_on_new_neurons(tmp_path: Path) -> None:
+def test_a_bound_on_new_neurons(tmp_path: Path) -> None:
     d = Drawing()
     v1 = d.av("v1", d.input("in", 3), 4)
     d.av("v2", v1, 4)
@@ -132,7 +132,7 @@ def test_7_a_bound_on_new_neurons(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("request_", ["v3=+1", "v3~+1"])
-def test_8_what_is_tied_to_an_input_can_not_change(request_: str, tmp_path: Path) -> None:
+def test_what_is_tied_to_an_input_can_not_change(request_: str, tmp_path: Path) -> None:
     d = Drawing()
     x = d.input("in", 3)
     d.iv("v3", d.av("v2", x, 3), d.iv("v1", x))
@@ -143,7 +143,7 @@ def test_8_what_is_tied_to_an_input_can_not_change(request_: str, tmp_path: Path
     assert not net.steps
 
 
-def test_9_several_requests_at_once(tmp_path: Path) -> None:
+def test_several_requests_at_once(tmp_path: Path) -> None:
     d = Drawing()
     d.av("c", d.av("b", d.av("a", d.input("in", 3), 3), 5), 4)
     net = d.network(tmp_path)
@@ -152,7 +152,7 @@ def test_9_several_requests_at_once(tmp_path: Path) -> None:
     proven(net)
 
 
-def test_10_all_that_a_residual_ties(tmp_path: Path) -> None:
+def test_all_that_a_residual_ties(tmp_path: Path) -> None:
     d = Drawing()
     x = d.input("in", 3)
     v1, v2, v3, v4 = (d.av(f"v{k}", x, 100) for k in (1, 2, 3, 4))
@@ -165,7 +165,7 @@ def test_10_all_that_a_residual_ties(tmp_path: Path) -> None:
     proven(net)
 
 
-def test_11_positions_stay_aligned_where_one_branch_loses_and_another_gains(tmp_path: Path) -> None:
+def test_positions_stay_aligned_where_one_branch_loses_and_another_gains(tmp_path: Path) -> None:
     d = Drawing()
     a, b = d.input("in1", 3), d.input("in2", 4)
     m = d.cc("m", d.av("v1", a, 4), d.av("v2", b, 3))
@@ -178,7 +178,7 @@ def test_11_positions_stay_aligned_where_one_branch_loses_and_another_gains(tmp_
     proven(net)
 
 
-def test_12_the_tutorial_s_block(tmp_path: Path) -> None:
+def test_the_tutorial_s_block(tmp_path: Path) -> None:
     d = Drawing()
     start = d.av("start", d.input("in", 6), 6)
     split = d.av("split", start, 2)
@@ -192,7 +192,7 @@ def test_12_the_tutorial_s_block(tmp_path: Path) -> None:
     proven(net)
 
 
-def test_13_a_depthwise_layer_s_multiplier(tmp_path: Path) -> None:
+def test_a_depthwise_layer_s_multiplier(tmp_path: Path) -> None:
     """The multiplier shrinks from 2 to 1 for each input alike, and grows again between the old ones."""
     d = Drawing()
     d.av("v1", d.input("in", 4), 8, groups=4, kernel=3)
@@ -204,7 +204,7 @@ def test_13_a_depthwise_layer_s_multiplier(tmp_path: Path) -> None:
     assert net.prove(device="cpu").steps[1].unchanged  # type: ignore[union-attr]
 
 
-def test_14_growing_before_and_behind_a_depthwise_layer(tmp_path: Path) -> None:
+def test_growing_before_and_behind_a_depthwise_layer(tmp_path: Path) -> None:
     d = Drawing()
     v1 = d.av("v1", d.input("in", 4), 3)
     d.av("v3", d.av("v2", v1, 6, groups=3, kernel=3), 3)
@@ -215,7 +215,7 @@ def test_14_growing_before_and_behind_a_depthwise_layer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("free", ["heads", "head-size"])
-def test_15_groups_lose_whole_or_alike(free: Any, tmp_path: Path) -> None:
+def test_groups_lose_whole_or_alike(free: Any, tmp_path: Path) -> None:
     d = Drawing()
     v2 = d.av("v2", d.av("v1", d.input("in", 3), 16), 16, groups=4, kernel=3)
     d.av("v3", v2, 4)
@@ -252,7 +252,7 @@ def test_new_neurons_in_the_middle_of_three(tmp_path: Path) -> None:
     proven(net)
 
 
-def test_22_growth_keeps_the_function_and_new_rows_are_not_zero(tmp_path: Path) -> None:
+def test_growth_keeps_the_function_and_new_rows_are_not_zero(tmp_path: Path) -> None:
     d = Drawing()
     v1 = d.av("v1", d.input("in", 3), 5, kernel=3)
     d.av("v3", d.av("v2", d.iv("r", d.bn("bn", v1)), 4, kernel=3), 3)
