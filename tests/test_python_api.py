@@ -185,6 +185,8 @@ def test_an_operation_is_a_documented_method(name: str) -> None:
     method = getattr(osg.Network, name)
     assert "Raises UsageError" in method.__doc__
     assert list(inspect.signature(method).parameters)[1:]
+    assert "Annotated" not in str(inspect.signature(method)), "how options are described is not for readers"
+    assert "Repeatable" not in (method.__doc__ or "")
 
 
 @pytest.mark.parametrize("word", INITS)

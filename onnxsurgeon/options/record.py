@@ -188,4 +188,5 @@ def _signature(function: Callable[..., Any], record: Any) -> inspect.Signature:
 def described(options: Mapping[str, Option]) -> str:
     """A line for each option, for a docstring."""
     defaults = {name: f" Default: {about.default}." if about.default else "" for name, about in options.items()}
-    return "\n".join(["Options:", *(f"    {name}: {about.help}{defaults[name]}" for name, about in options.items())])
+    help_of = {name: about.help.removesuffix(" Repeatable.") for name, about in options.items()}  # lists, in Python
+    return "\n".join(["Options:", *(f"    {name}: {help_of[name]}{defaults[name]}" for name in options)])

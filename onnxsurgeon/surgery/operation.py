@@ -232,6 +232,8 @@ def operation(
             return result
 
         options_text = described({key: field.about for key, field in fields.items()})
+        plain = [p.replace(annotation=_hints(method).get(key, p.empty)) for key, p in signature.parameters.items()]
+        vars(checked)["__signature__"] = signature.replace(parameters=plain)
         checked.__doc__ = f"{inspect.cleandoc(method.__doc__ or '')}\n\n{options_text}"
         return checked
 
@@ -245,10 +247,14 @@ class _Names(dict[str, Any]):
         return getattr(builtins, name, Any)
 
 
+def _hints(method: Callable[..., Any], *, options: bool = False) -> dict[str, Any]:
+    """The types of a method's parameters; with `options`, the options that annotate them, too."""
+    return get_type_hints(method, localns=_Names(vars(sys.modules[method.__module__])), include_extras=options)
+
+
 def _fields(method: Callable[..., Any], signature: inspect.Signature) -> dict[str, Field]:
-    hints = get_type_hints(method, localns=_Names(vars(sys.modules[method.__module__])), include_extras=True)
     found = {}
-    for name, hint in hints.items():
+    for name, hint in _hints(method, options=True).items():
         for about in (extra for extra in get_args(hint) if isinstance(extra, Option)):
             place = signature.parameters[name]
             own = str(place.default) if isinstance(place.default, str | int) and place.default is not False else ""
