@@ -16,17 +16,8 @@ import typer
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.report import json_report as report
 
-OF_ALL = {
-    "models",
-    "output",
-    "output_dir",
-    "jobs",
-    "resume",
-    "report_to",
-    "as_json",
-    "quiet",
-    "log_file",
-}  # options of the call, not of a model
+# options of the call, not of a model
+OF_ALL = {"models", "output", "output_dir", "jobs", "resume", "report_to", "as_json", "quiet", "log_file"}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from onnxsurgeon.options.record import DATA, OUTPUT, PROOF, RUN, STAY, Options, 
 Device = Literal["auto", "cuda", "cpu"]
 Preset = Literal["imagenet", "cifar", "unit"]
 Attention = Literal["auto", "heads", "head-size"]
+Alignment = Literal["auto", "grow", "shrink", "both"]
 # What a criterion or a compensation needs: statistics of data, samples to run through cut models, gradients as well
 Needs = Literal["nothing", "data", "samples", "gradients"]
 SPEC = "FILE|DIR|MODULE:FUNCTION"

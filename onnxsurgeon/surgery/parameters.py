@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from onnxsurgeon.edit.inits import GROWN, described
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.importance.criteria import help_text, reader
 from onnxsurgeon.options.parsing import at_least, by_node, entries, flag, place, resolved, text, word_of, wrong
 from onnxsurgeon.options.record import CHANGE, Option, Reader
+from onnxsurgeon.options.shared import Alignment
 
 if TYPE_CHECKING:
     from onnxsurgeon.surgery.blocks import Block, Separable
@@ -97,7 +98,7 @@ Grown = Annotated[str, choice(GROWN, f"Weights of new channels: {described(*GROW
 Align = Annotated[
     str,
     choice(
-        ("auto", "grow", "shrink", "both"),
+        get_args(Alignment),
         "If widths differ: grow the smaller, shrink the larger, or both; auto takes the first that works.",
     ),
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -23,11 +22,10 @@ from onnxsurgeon.ops.elementwise import ADDITION
 from onnxsurgeon.ops.joining import joined_axis
 from onnxsurgeon.ops.nodes import constant, kind_of
 from onnxsurgeon.ops.registry import of_kind
+from onnxsurgeon.options.shared import Alignment
 from onnxsurgeon.surgery.find import data_inputs, find, find_value, value_called
 from onnxsurgeon.surgery.fit_check import checked, require_type
 from onnxsurgeon.surgery.widths import Importance, Limits, select, value_axis
-
-Align = Literal["auto", "grow", "shrink", "both"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Choices:
     align: grow the smaller side, shrink the larger one, change both, or (auto) the first of these that works.
     """
 
-    align: Align = "auto"
+    align: Alignment = "auto"
     importance: Importance = "l2-norm"
     growth: Growth = NORMAL
 
