@@ -25,6 +25,7 @@ from onnxsurgeon.ops.size_expressions import Number, is_static
 
 LARGEST_VALUE = 4096  # elements of the largest integer tensor whose value is kept
 PICKED = (11, 13)  # sizes that stand for those that depend on data, at the two samples
+FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 INDEX_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
 
 Facts = dict[ir.Value, Fact]

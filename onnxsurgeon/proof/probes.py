@@ -8,12 +8,12 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays, Ids, Mask
+from onnxsurgeon.dependency.facts import FLOATS
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.neurons.selection import cutting
 
 Positions = tuple[Ids | None, ...]  # per axis: positions that stay, None for all
 MOST = 24  # the largest number of inner values
-FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 
 
 def inner_values(labels: Labels, keep: Mask) -> dict[str, Positions]:

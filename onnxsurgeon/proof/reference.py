@@ -12,14 +12,13 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Ids, Mask
+from onnxsurgeon.dependency.facts import FLOATS
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.edit.apply import paired
 from onnxsurgeon.model.editor import Editor, attribute, feed, set_attribute
 from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.neurons.selection import cutting
 from onnxsurgeon.ops import Call
-
-FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 
 
 def reference(labels: Labels, keep: Mask, source: ir.Model | None = None) -> ir.Model:

@@ -14,12 +14,12 @@ import onnx
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array
+from onnxsurgeon.dependency.facts import FLOATS
 from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
 from onnxsurgeon.ops.nodes import constant, is_constant, operator_of, schema
 
 SMALL = 16  # elements; smaller results are not worth it
 NON_DETERMINISTIC = onnx.defs.OpSchema.NodeDeterminism.NonDeterministic
-FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 
 
 def find(known: KnownModel, node: ir.Node) -> list[ir.Node] | None:
