@@ -150,7 +150,10 @@ def _axed(labels: Labels, name: str, shape: Shape, dynamic: Sequence[bool], axes
 
 @takes(InspectOptions)
 def inspect(model: Source, options: InspectOptions) -> Inspection:
-    """What is in `model`, what can be cut and what can't."""
+    """What is in `model`: params, MACs per sample, bytes, spaces, and what is frozen with the reasons.
+
+    Raises UsageError for a wrong word or shape, ModelError if the model can't be read.
+    """
     model = as_model(model)
     labels = label(model.ir, attention=options.attention, shapes=options.shapes)
     built = spaces(labels, np.zeros(labels.relations.count), overhead=overhead(model))

@@ -158,7 +158,7 @@ WRONG = {
     "`op` 'Reelu'.*did you mean": lambda n: n.insert("Reelu", after="conv1"),
     "`importance` 'l2norm'.*did you mean l2-norm": lambda n: n.resize("conv2=8", importance="l2norm"),
     "`importance` 'l3'.*did you mean l2": lambda n: n.resize("conv2=8", importance="l3"),
-    "`name` 'conv2' is taken": lambda n: n.insert("Relu", after="conv1", name="conv2"),
+    "name 'conv2' is taken": lambda n: n.insert("Relu", after="conv1", name="conv2"),
     "too wide.*10,000,000": lambda n: n.resize("conv2=99999999999"),
     "`round_to` 0 is": lambda n: n.resize("conv2=8", round_to=0),
     "`op` 5 is not valid": lambda n: n.insert(5, after="conv1"),

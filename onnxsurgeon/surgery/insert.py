@@ -43,7 +43,7 @@ def insert(
     uses = _uses(value, after, readers)
     to_output = readers is None and value.is_graph_output()
     if name in editor.node_names:
-        raise UsageError(f"`name` {name!r} is taken", why="names of nodes are unique", fix="choose another name")
+        raise UsageError(f"name {name!r} is taken", why="names of nodes are unique", fix="choose another name")
     kind = type(block).__name__.lower() if not isinstance(block, Activation) else block.kind.lower()
     chosen = free_name(name or f"{after}.{kind}", editor.node_names)
     result = block.build(_site(labels, editor, value, chosen, init, seed))
