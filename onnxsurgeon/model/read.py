@@ -28,6 +28,7 @@ from onnxsurgeon.model.refusals import (
     refuse,
 )
 
+LONGEST_LOCATION = 255  # bytes
 IN_MEMORY = Path("ModelProto")  # what stands for a path where there is no file
 # Keys of graph.meta:
 SOURCE = "onnxsurgeon.source"  # the ModelProto that was read, without its large weights
@@ -70,8 +71,11 @@ def parse(proto: onnx.ModelProto) -> ir.Model:
 
 def _read(path: Path, data: mmap.mmap | bytes) -> ir.Model:
     proto = _parse(path, data)
-    refuse(path, proto)
-    model = _deserialize(path, proto)
+    try:
+        refuse(path, proto)
+        model = _deserialize(path, proto)
+    except UnicodeDecodeError as error:
+        raise invalid(path, f"a text is not UTF-8: {error}") from error
     maps: Maps = {path.name: data}
     for graph in graphs(model):
         _map_weights(path, graph, maps)
@@ -240,6 +244,8 @@ def _map_external(path: Path, location: str, name: str) -> mmap.mmap | bytes:
     file = path.parent / location
     # The file must be below the model's folder, before or after resolving links (download caches link both).
     folders = {path.parent.resolve(), path.resolve().parent}
+    if "\0" in location or len(os.fsencode(location)) > LONGEST_LOCATION:
+        raise invalid(path, f"the location of the weight {name!r} is not a file name")
     inside = not Path(location).is_absolute() and not os.path.normpath(location).startswith("..")
     if not inside or not any(file.resolve().is_relative_to(folder) for folder in folders):
         raise ModelError(

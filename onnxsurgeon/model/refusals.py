@@ -25,7 +25,7 @@ def refuse(path: Path, proto: onnx.ModelProto) -> None:
         raise ModelError(f"{path} has no outputs", why=f"graph {proto.graph.name!r} lists none", fix="export it again")
     _refuse_graph(path, proto.graph)
     for function in proto.functions:
-        _refuse_nodes(path, function.node)
+        _refuse_nodes(path, function.node, in_function=True)
     _refuse_what_no_schema_allows(path, proto)
 
 
@@ -85,13 +85,17 @@ def _refuse_graph(path: Path, graph: onnx.GraphProto) -> None:
     _refuse_nodes(path, graph.node)
 
 
-def _refuse_nodes(path: Path, nodes: Iterable[onnx.NodeProto]) -> None:
+def _refuse_nodes(path: Path, nodes: Iterable[onnx.NodeProto], *, in_function: bool = False) -> None:
     kinds = onnx.AttributeProto
     for node in nodes:
         for text in (node.name, node.op_type, node.domain, *node.input, *node.output):
             if isinstance(text, bytes):  # protobuf returns a string that is not UTF-8 as bytes
                 raise invalid(path, f"{text!r} at node {node.name!r} ({node.op_type!r}) is not UTF-8")
         for attribute in node.attribute:
+            if attribute.ref_attr_name and not in_function:
+                raise invalid(
+                    path, f"attribute {attribute.name!r} of {node.op_type} {node.name!r} refers to a function's"
+                )
             if attribute.type == kinds.UNDEFINED and not attribute.ref_attr_name:
                 raise invalid(path, f"attribute {attribute.name!r} of {node.op_type} {node.name!r} has no type")
             if attribute.type == kinds.GRAPH:

@@ -227,7 +227,7 @@ def test_statistics_contain_their_rotations(tmp_path: Path) -> None:
     options: dict[str, Any] = {"ratio": 0.3, "data": data, "importance": "reconstruction", "stats": tmp_path / "s.npz"}
     first, again = (osg.prune(model, **options) for _ in range(2))
     assert ir.to_proto(first.ir) == ir.to_proto(again.ir)
-    with pytest.raises(osg.UsageError, match="turned otherwise"):
+    with pytest.raises(osg.UsageError, match="other rotations"):
         osg.prune(model, rotate=False, **options)
     del options["data"]
     assert osg.prune(model, compensate="linear", **options).rotated == 1

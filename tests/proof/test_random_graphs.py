@@ -794,7 +794,7 @@ def attempt(seed: int, folder: Path, size: int = 14) -> int:
     assert parameters(onnx.load(written)) == result.after.params
     again = osg.inspect(osg.load(written)).whole
     assert again.macs == pytest.approx(result.after.macs)
-    assert result.after.of(options["metric"]) <= (1 - options["ratio"]) * result.before.of(options["metric"]) + 1e-6
+    assert result.after.of(options["cost"]) <= (1 - options["ratio"]) * result.before.of(options["cost"]) + 1e-6
     return cuts + 1
 
 
