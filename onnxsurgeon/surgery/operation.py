@@ -232,7 +232,8 @@ def operation(
             return result
 
         options_text = described({key: field.about for key, field in fields.items()})
-        plain = [p.replace(annotation=_hints(method).get(key, p.empty)) for key, p in signature.parameters.items()]
+        hints = _hints(method)
+        plain = [p.replace(annotation=hints.get(key, p.empty)) for key, p in signature.parameters.items()]
         vars(checked)["__signature__"] = signature.replace(parameters=plain)
         checked.__doc__ = f"{inspect.cleandoc(method.__doc__ or '')}\n\n{options_text}"
         return checked
