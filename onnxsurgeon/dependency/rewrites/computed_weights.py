@@ -16,10 +16,9 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.dependency.facts import FLOATS
 from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
-from onnxsurgeon.ops.nodes import constant, is_constant, operator_of, schema
+from onnxsurgeon.ops.nodes import constant, operator_of
 
 SMALL = 16  # elements; smaller results are not worth it
-NON_DETERMINISTIC = onnx.defs.OpSchema.NodeDeterminism.NonDeterministic
 
 
 def find(known: KnownModel, node: ir.Node) -> list[ir.Node] | None:
@@ -50,25 +49,17 @@ def fold(editor: FactEditor, node: ir.Node) -> None:
 
 def _chain(known: KnownModel, node: ir.Node) -> list[ir.Node] | None:
     """The nodes that compute the outputs of `node` from constants alone; None if data or randomness goes in."""
-    found: dict[ir.Node, None] = {}
+    if node not in known.computable:
+        return None
+    found: set[ir.Node] = set()
     waiting = [node]
     while waiting:
         inner = waiting.pop()
-        if inner in found or is_constant(inner):
-            continue
-        given = [v for v in inner.inputs if v is not None]
-        described = schema(inner.domain, inner.op_type, known.evaluator.version(inner))
-        if described is None or not given or any(a.type == ir.AttributeType.GRAPH for a in inner.attributes.values()):
-            return None
-        if getattr(described, "node_determinism", None) == NON_DETERMINISTIC:
-            return None
-        found[inner] = None
-        for value in given:
-            producer = value.producer()
-            if constant(value) is None and (producer is None or value.is_graph_input()):
-                return None
-            waiting += [] if producer is None else [producer]
-    return [inner for inner in known.model.graph if inner in found]
+        if inner not in found:
+            found.add(inner)
+            made = [v.producer() for v in inner.inputs if v is not None]
+            waiting += [maker for maker in made if maker is not None and maker in known.computable]
+    return [inner for inner in known.computable if inner in found]
 
 
 def _mixes(node: ir.Node) -> bool:

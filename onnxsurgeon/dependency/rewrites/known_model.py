@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Shape
@@ -14,7 +16,10 @@ from onnxsurgeon.dependency.size_facts import AllFacts, visit
 from onnxsurgeon.model.editor import Editor, attribute, copied, remove_dead
 from onnxsurgeon.neurons.relations import Relations
 from onnxsurgeon.ops.call import Call
+from onnxsurgeon.ops.nodes import constant, schema
 from onnxsurgeon.ops.size_expressions import Size
+
+NON_DETERMINISTIC = onnx.defs.OpSchema.NodeDeterminism.NonDeterministic
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,21 @@ class KnownModel:
             return None
         a, b = (self.evaluator.fact(value, facts).shape for facts in self.facts[:2])
         return None if a is None or b is None or len(a) != len(b) else (a, b)
+
+    @cached_property
+    def computable(self) -> dict[ir.Node, None]:
+        """The nodes of the outermost graph that data and randomness don't go into, in order; Constant nodes apart."""
+        found: dict[ir.Node, None] = {}
+        for node in self.model.graph:
+            given = [v for v in node.inputs if v is not None]
+            if not given or not all(constant(v) is not None or v.producer() in found for v in given):
+                continue
+            described = schema(node.domain, node.op_type, self.evaluator.version(node))
+            bodies = any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values())
+            random = getattr(described, "node_determinism", None) == NON_DETERMINISTIC
+            if described is not None and not bodies and not random:
+                found[node] = None
+        return found
 
     def call(self, node: ir.Node) -> Call:
         """The node as its operator sees it, without neurons."""
