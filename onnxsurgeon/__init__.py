@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnxsurgeon.errors import InfeasibleError, ModelError, ProofError, SurgeonError, UsageError
+from onnxsurgeon.errors import GateError, InfeasibleError, ModelError, ProofError, SurgeonError, UsageError
 
 if TYPE_CHECKING:
     from onnxsurgeon.data import Data, inputs_of, open_data
     from onnxsurgeon.evaluation.score import Score, evaluate
     from onnxsurgeon.evaluation.sensitivity import Sensitivity, sensitivity
     from onnxsurgeon.inspection import Inspection, inspect
+    from onnxsurgeon.latency.bench import Bench, bench
+    from onnxsurgeon.latency.compare import SideBySide, compare
     from onnxsurgeon.model.model import Model
     from onnxsurgeon.proof.of_edits import Proofs
     from onnxsurgeon.proof.of_two_files import Validation, validate
@@ -33,8 +35,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Activation",
     "BatchNorm",
+    "Bench",
     "Conv",
     "Data",
+    "GateError",
     "InfeasibleError",
     "Inspection",
     "Linear",
@@ -48,9 +52,12 @@ __all__ = [
     "Score",
     "Sensitivity",
     "Separable",
+    "SideBySide",
     "SurgeonError",
     "UsageError",
     "Validation",
+    "bench",
+    "compare",
     "evaluate",
     "inputs_of",
     "inspect",
@@ -69,6 +76,8 @@ _HOMES = {
         ("evaluation.score", "Score evaluate"),
         ("evaluation.sensitivity", "Sensitivity sensitivity"),
         ("inspection", "Inspection inspect"),
+        ("latency.bench", "Bench bench"),
+        ("latency.compare", "SideBySide compare"),
         ("model.model", "Model"),
         ("proof.of_edits", "Proofs"),
         ("proof.of_two_files", "Validation validate"),

@@ -4,7 +4,8 @@ SurgeonError          1  a fault of onnxsurgeon itself
 ├── UsageError        2  the request is wrong (unknown node, existing output, bad unit)
 ├── InfeasibleError   3  no selection satisfies the request
 ├── ModelError        4  the model can't be read, or uses an unsupported feature
-└── ProofError        5  the edited model does not compute what it should; nothing was written
+├── ProofError        5  the edited model does not compute what it should; nothing was written
+└── GateError         6  a model does not hold the conditions that it was checked for
 """
 
 from __future__ import annotations
@@ -49,6 +50,12 @@ class ProofError(SurgeonError):
 
     exit_code = 5
     proof: Any = None
+
+
+class GateError(SurgeonError):
+    """A model does not hold the conditions that it was checked for: it is larger, or slower."""
+
+    exit_code = 6
 
 
 def install_hint(extra: str) -> str:

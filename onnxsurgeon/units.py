@@ -1,4 +1,4 @@
-"""Parses and prints counts and sizes in human units: 5M, 1.2G, 18MB, 18MiB."""
+"""Parses and prints counts, sizes and times in human units: 5M, 1.2G, 18MB, 18MiB, 8.1 ms."""
 
 from __future__ import annotations
 
@@ -41,6 +41,14 @@ def size(number: float) -> str:
     """Bytes: 393 KB, 18.4 MB; decimal, as `parse` reads them."""
     text = count(number)
     return text + "B" if text[-1].isalpha() else text + " B"
+
+
+def seconds(number: float) -> str:
+    """A time to three digits: 85.2 us, 8.14 ms, 1.20 s."""
+    for factor, unit in ((1e6, "us"), (1e3, "ms")):
+        if abs(number) * factor < 999.5:
+            return _digits(number * factor, unit)
+    return _digits(number, "s")
 
 
 def _digits(number: float, letter: str) -> str:

@@ -26,6 +26,7 @@ ROOMS = """
     inspection
     edit
     runtime
+    latency
     proof
     calibration
     training

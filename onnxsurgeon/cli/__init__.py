@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import onnxsurgeon
-from onnxsurgeon.cli import evaluate, inspect, prune, sensitivity, surgery, validate
+from onnxsurgeon.cli import bench, evaluate, inspect, prune, sensitivity, surgery, validate
 from onnxsurgeon.cli.group import EXIT_CODES, LOOK, PRUNE, SETTINGS, Group, add, examples
 from onnxsurgeon.cli.streams import SafeStream
 
@@ -68,4 +68,12 @@ add(
 )
 add(app, evaluate.evaluate, "Score a model on data.", *evaluate.EXAMPLES, panel=LOOK)
 add(app, validate.validate, "Run two models on the same inputs and compare them.", *validate.EXAMPLES, panel=LOOK)
+add(app, bench.bench, "Measure how fast models run, side by side.", *bench.EXAMPLES, panel=LOOK)
+add(
+    app,
+    bench.compare,
+    "Compare two models: size, latency, and the weights that differ.",
+    *bench.COMPARE_EXAMPLES,
+    panel=LOOK,
+)
 surgery.register(app)

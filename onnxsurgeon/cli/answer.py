@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from onnxsurgeon.cli.log import LOG
-from onnxsurgeon.errors import ProofError, SurgeonError, UsageError
+from onnxsurgeon.errors import GateError, ProofError, SurgeonError, UsageError
 from onnxsurgeon.options.record import spelled
 from onnxsurgeon.report import json_report as report
 
 INTERRUPTED = 130
-SHOWS = ("inspect", "validate", "evaluate", "sensitivity")
+SHOWS = ("inspect", "validate", "evaluate", "sensitivity", "bench", "compare")
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
 
@@ -69,7 +69,7 @@ class Answer:
                 report.save(self.found, self.file)
         if self.json:
             print(report.to_json(self.found))
-        if isinstance(error, ProofError):
+        if isinstance(error, ProofError | GateError):
             self.show()
         why = (f"  {line}" for line in error.why.splitlines())
         for line in (f"error: {error.what}", *why, *([f"fix: {error.fix}"] if error.fix else [])):

@@ -19,7 +19,7 @@ from onnxsurgeon.evaluation.formulas import Pairs
 from onnxsurgeon.evaluation.metrics import is_own
 from onnxsurgeon.evaluation.metrics import metric as known
 from onnxsurgeon.evaluation.options import EvaluateOptions
-from onnxsurgeon.model.model import Source, as_model, load, on_disk
+from onnxsurgeon.model.model import Source, load, named, on_disk
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.parsing import resolved
 from onnxsurgeon.options.record import takes
@@ -52,11 +52,6 @@ class Score(Shown):
     def loss(self, other: Score) -> float:
         """How much worse `other` is: negative if it is better, NaN if one of the values is."""
         return (self.value - other.value) if self.higher else (other.value - self.value)
-
-
-def _named(source: Source | None) -> str:
-    """What a report calls a model."""
-    return str(source if isinstance(source, str | os.PathLike) else as_model(source).path) if source else ""
 
 
 @takes(EvaluateOptions)
@@ -98,7 +93,9 @@ def _evaluate(
         counted = known(metric).targets == "classes" and other is None
         value = function(_pairs(runs, name, data.source.classes if counted else None))
     higher = not getattr(function, "lower_is_better", not known(metric).higher)
-    return Score(metric, value, higher, name, _named(options.against), len(data), session.provider)
+    return Score(
+        metric, value, higher, name, named(options.against) if options.against else "", len(data), session.provider
+    )
 
 
 def _output(session: Session, wanted: str | None, of: str) -> str:

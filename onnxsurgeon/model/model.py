@@ -88,6 +88,11 @@ def as_model(source: Source) -> Model:
     )
 
 
+def named(source: Source) -> str:
+    """What a report calls a model."""
+    return str(source if isinstance(source, str | os.PathLike) else as_model(source).path)
+
+
 @contextmanager
 def on_disk(source: Source) -> Iterator[Path]:
     """A file of the model as it is: its own, or one that is deleted when the block ends."""

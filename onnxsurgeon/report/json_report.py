@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import onnxsurgeon
-from onnxsurgeon.errors import ProofError, SurgeonError, UsageError
+from onnxsurgeon.errors import GateError, ProofError, SurgeonError, UsageError
 
 SCHEMA = 2
 Report = dict[str, Any]
@@ -41,7 +41,7 @@ def picked(record: object, names: str) -> Report:
 
 def failure(error: SurgeonError, exit_code: int) -> Report:
     """The keys that an error adds to a report."""
-    status = "failed" if isinstance(error, ProofError) else "error"
+    status = "failed" if isinstance(error, ProofError | GateError) else "error"
     return {"status": status, "exit_code": exit_code, "what": error.what, "why": error.why, "fix": error.fix}
 
 

@@ -20,12 +20,15 @@ CALLS = {
     "validate": ("validate", "net.onnx", "net.onnx"),
     "evaluate": ("evaluate", *DATA),
     "sensitivity": ("sensitivity", *DATA),
+    "bench": ("bench", "net.onnx", "--time-limit", "0.05"),
+    "compare": ("compare", "net.onnx", "net.onnx", "--no-bench"),
 }
 
 
 def documented() -> dict[str, set[str]]:
-    """Keys by command, from the docstring of the module that makes the reports."""
-    text = module("report.results").__doc__.partition("\n\n    ")[2].replace("\n                 ", " ")
+    """Keys by command, from the docstrings of the modules that make the reports."""
+    texts = [module(name).__doc__.partition("\n\n    ")[2] for name in ("report.results", "report.latency")]
+    text = "\n".join(texts).replace("\n                 ", " ")
     rows = (line.split(";")[0].split() for line in text.splitlines() if line.strip())
     return {command: set(keys) for command, *keys in rows}
 

@@ -1,0 +1,74 @@
+"""The commands `bench` and `compare`: how fast models run, and how two of them differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxsurgeon.cli.options import Given, Spoken, read_model, with_options
+from onnxsurgeon.latency.options import BenchOptions, CompareOptions
+
+EXAMPLES = ("onnxsurgeon bench model.onnx small.onnx", "onnxsurgeon bench model.onnx --threads 1 --layers --json")
+COMPARE_EXAMPLES = (
+    "onnxsurgeon compare model.onnx small.onnx",
+    "onnxsurgeon compare main.onnx new.onnx --fail-if-larger --fail-if-slower 5%",
+)
+Models = Annotated[list[Path], typer.Argument(metavar="MODEL...", help="The .onnx files.", show_default=False)]
+
+
+@with_options(BenchOptions, Spoken)
+def bench(models: Models, given: Given) -> None:
+    """Measure how fast models run in onnxruntime, side by side.
+
+    Models take turns on random inputs, with all optimisations of onnxruntime on. The median of the runs counts.
+    """
+    spoken = given.of(Spoken)
+    with spoken.answering("bench") as answer:
+        options = given.of(BenchOptions)
+        answer.save_to(spoken.report_to, *models)
+        from onnxsurgeon.cli.progress import Stages
+        from onnxsurgeon.latency.bench import bench as run
+        from onnxsurgeon.report.latency import benched
+        from onnxsurgeon.report.latency_tables import benched as tables
+
+        with Stages(verbose=spoken.verbose, quiet=spoken.quiet) as progress:
+            for model in models:
+                progress("read", model.name)
+                read_model(model, options.shapes)
+            progress("run", f"{len(models)} models, {options.time_limit:g} s")
+            found = run(models, **options.given())
+        answer.found, answer.tables = benched(found), tables
+        answer.give()
+
+
+@with_options(CompareOptions, Spoken)
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="The first .onnx file.", show_default=False)],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The second .onnx file.", show_default=False)],
+    given: Given,
+) -> None:
+    """Compare two models: parameters, MACs, size, latency, and the weights whose shapes differ.
+
+    With --fail-if-larger or --fail-if-slower it is a gate for CI: exit code 6 if the second model is worse.
+    """
+    spoken = given.of(Spoken)
+    with spoken.answering("compare") as answer:
+        options = given.of(CompareOptions)
+        answer.save_to(spoken.report_to, before, after)
+        from onnxsurgeon.cli.progress import Stages
+        from onnxsurgeon.latency.compare import compare as run
+        from onnxsurgeon.latency.compare import require_passed
+        from onnxsurgeon.report.latency import compared
+        from onnxsurgeon.report.latency_tables import compared as tables
+
+        with Stages(verbose=spoken.verbose, quiet=spoken.quiet) as progress:
+            for model in (before, after):
+                progress("read", model.name)
+                read_model(model, options.shapes)
+            progress("compare", after.name)
+            found = run(before, after, **options.given())
+        answer.found, answer.tables = compared(found), tables
+        require_passed(found)
+        answer.give()

@@ -1,0 +1,1 @@
+"""How fast models run: measured in onnxruntime as they are deployed, side by side."""

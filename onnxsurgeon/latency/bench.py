@@ -1,0 +1,145 @@
+"""Times models side by side in onnxruntime, with all of its optimisations, as they are deployed."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from onnxsurgeon import units
+from onnxsurgeon.arrays import Arrays, Shape
+from onnxsurgeon.dependency.labels import Labels, label
+from onnxsurgeon.latency.options import BenchOptions, Timed
+from onnxsurgeon.latency.timing import BUSY, Ratio, Timing, in_turn, ratio
+from onnxsurgeon.model.model import Source, as_model, named, on_disk
+from onnxsurgeon.notebook import Shown
+from onnxsurgeon.options.record import takes
+from onnxsurgeon.runtime.random_inputs import random_inputs
+from onnxsurgeon.runtime.session import Session, version
+
+PROFILED = 20  # runs for the times of nodes
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """A node as onnxruntime runs it: several nodes of the file may be one there. seconds: the median of a run."""
+
+    name: str
+    operator: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Benched:
+    """One model: how long a run takes. size: bytes of the file. nodes: the slowest first, if they were timed."""
+
+    model: str
+    timing: Timing
+    size: int
+    shapes: dict[str, Shape]
+    nodes: tuple[NodeTime, ...] = ()
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What latencies hold for. provider: the execution provider that ran. batch: samples in a run."""
+
+    provider: str
+    threads: int
+    batch: int
+    onnxruntime: str
+
+
+@dataclass(frozen=True, repr=False)
+class Bench(Shown):
+    """The latencies of models, in the order in which they were given, all on the same conditions."""
+
+    models: tuple[Benched, ...]
+    conditions: Conditions
+
+    @property
+    def busy(self) -> float:
+        """The largest spread of a model: half of its confidence interval, relative to its median."""
+        return max(row.timing.spread for row in self.models)
+
+    @property
+    def ratios(self) -> tuple[Ratio, ...]:
+        """The time of each model relative to the first."""
+        return tuple(ratio(self.models[0].timing, row.timing) for row in self.models)
+
+    def line(self) -> str:
+        found = ", ".join(f"{row.model} {units.seconds(row.timing.median)}" for row in self.models)
+        return f"{found} on {self.conditions.provider}" + f", busy: ±{self.busy:.0%}" * (self.busy > BUSY)
+
+    def table(self) -> Iterator[Sequence[object]]:
+        yield "model", "median", "p95", "per sample", "relative"
+        for row, relative in zip(self.models, self.ratios, strict=True):
+            median, p95 = units.seconds(row.timing.median), units.seconds(row.timing.p95)
+            yield row.model, median, p95, units.seconds(row.timing.median / self.conditions.batch), relative.value
+
+
+def inputs_for(labels: Labels, options: Timed) -> Arrays:
+    """Random inputs of a labelled model, with `options.batch` samples where it takes any number."""
+    sizes = dict(labels.sizes[0])
+    for name, axis in labels.sizes[0]:
+        if axis == 0:
+            sizes[name, axis] = options.shapes.get(name, (1,))[0] if options.batch is None else options.batch
+    return random_inputs(labels, sizes, options.seed)
+
+
+@takes(BenchOptions)
+def bench(models: Source | Sequence[Source], options: BenchOptions) -> Bench:
+    """The latencies of one model, or of several side by side, each on random inputs of its own.
+
+    Models take turns, so that what slows the machine slows all of them alike. Raises ModelError if a model can't run,
+    UsageError if `device` is cuda and CUDA is not available.
+    """
+    several: list[Source] = [*models] if isinstance(models, list | tuple) else [cast("Source", models)]
+    with ExitStack() as stack:
+        paths = [stack.enter_context(on_disk(source)) for source in several]
+        feeds = [inputs_for(label(as_model(path).ir, shapes=options.shapes), options) for path in paths]
+        return measured(paths, feeds, options, names=[named(source) for source in several], layers=options.layers)
+
+
+def measured(
+    paths: Sequence[Path], feeds: Sequence[Arrays], options: Timed, *, names: Sequence[str], layers: bool = False
+) -> Bench:
+    """The latencies of model files on given inputs."""
+    sessions = [Session(path, options.device, threads=options.threads) for path in paths]
+    runs: list[Callable[[], object]] = [s.bound(feed) for s, feed in zip(sessions, feeds, strict=True)]
+    timings = in_turn(runs, seconds=options.time_limit)
+    batch = (
+        max((a.shape[0] for a in feeds[0].values() if a.ndim), default=1) if options.batch is None else options.batch
+    )
+    rows = []
+    for path, feed, timing, name in zip(paths, feeds, timings, names, strict=True):
+        nodes = node_times(path, feed, options) if layers else ()
+        rows.append(Benched(name, timing, as_model(path).bytes, {k: a.shape for k, a in feed.items()}, nodes))
+    threads = options.threads or os.cpu_count() or 1
+    return Bench(tuple(rows), Conditions(sessions[0].provider, threads, batch, version()))
+
+
+def node_times(path: Path, feed: Arrays, options: Timed) -> tuple[NodeTime, ...]:
+    """The time of each node as onnxruntime runs it, the slowest first, by its own profiler."""
+    with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+        session = Session(path, options.device, threads=options.threads, profile=str(Path(folder) / "profile"))
+        for _ in range(PROFILED):
+            session.run(feed)
+        events = json.loads(Path(session.session.end_profiling()).read_text(encoding="utf-8"))
+    times, operators = defaultdict[str, list[float]](list), dict[str, str]()
+    for event in events:
+        name = str(event.get("name", ""))
+        if event.get("cat") == "Node" and name.endswith("_kernel_time"):
+            node = name.removesuffix("_kernel_time")
+            times[node].append(event["dur"] * 1e-6)
+            operators[node] = str(event["args"].get("op_name", ""))
+    found = [NodeTime(node, operators[node], float(np.median(taken))) for node, taken in times.items()]
+    return tuple(sorted(found, key=lambda row: -row.seconds))

@@ -1,0 +1,48 @@
+"""The options of `bench` and `compare`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnxsurgeon.options.parsing import at_least, number, share
+from onnxsurgeon.options.record import RUN, SHOW, option
+from onnxsurgeon.options.shared import InputShape, RunsOn, Seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed(InputShape, RunsOn, Seed):
+    """How runs are timed."""
+
+    threads: int | None = option(
+        None, "Threads of onnxruntime.", panel=RUN, metavar="N", kind=int, read=at_least(1), shown="one per core"
+    )
+    batch: int | None = option(
+        None, "Batch size.", panel=RUN, metavar="N", kind=int, read=at_least(1), shown="1, or the model's own size"
+    )
+    time_limit: float = option(
+        4.0, "Seconds for the timed runs of all models together.", panel=RUN, metavar="S",
+        read=number("more than 0 seconds", lambda x: 0 < x < 1e6),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions(Timed):
+    """What `bench` takes."""
+
+    layers: bool = option(False, "Show the time of each node, too.", panel=SHOW)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(Timed):
+    """What `compare` takes."""
+
+    bench: bool = option(
+        True, "Measure the latency of both models.", panel=RUN, declared="--no-bench", off="Don't measure latency."
+    )
+    fail_if_larger: bool = option(
+        False, "Exit with 6 if the second model has more parameters, MACs or bytes.", panel=SHOW, kind=bool
+    )
+    fail_if_slower: float | str | None = option(
+        None, "Exit with 6 if the second model is slower by more than this share: 0.05 or 5%.", panel=SHOW,
+        metavar="SHARE", read=share("0 or more", lambda x: x >= 0),
+    )  # fmt: skip

@@ -1,0 +1,83 @@
+"""Times several callables in turn, so that whatever slows the machine slows all of them alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, floor, sqrt
+
+import numpy as np
+
+WARM_UP, LEAST, MOST = 2, 5, 1000  # untimed runs of each callable; the fewest and the most timed ones
+BUSY = 0.05  # half the width of a confidence interval, relative to the median, from which a machine counts as busy
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long the runs of one callable took. seconds: of each run, in order."""
+
+    seconds: tuple[float, ...]
+
+    @cached_property
+    def median(self) -> float:
+        return float(np.median(self.seconds))
+
+    @cached_property
+    def p95(self) -> float:
+        return float(np.quantile(self.seconds, 0.95))
+
+    @cached_property
+    def interval(self) -> Interval:
+        """The 95 % confidence interval of the median."""
+        return interval(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """Half the width of `interval`, relative to the median."""
+        low, high = self.interval
+        return (high - low) / 2 / self.median if self.median else 0.0
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How long one callable takes relative to another, from runs that followed each other; with the 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The 95 % confidence interval of the median, by order statistics: it assumes no distribution."""
+    ordered, n = sorted(values), len(values)
+    reach = 1.96 * sqrt(n) / 2
+    return ordered[max(0, floor(n / 2 - reach))], ordered[min(n - 1, ceil(n / 2 + reach))]
+
+
+def ratio(before: Timing, after: Timing) -> Ratio:
+    """`after` relative to `before`, which were timed in turn."""
+    pairs = [b / a for a, b in zip(before.seconds, after.seconds, strict=True)]
+    return Ratio(float(np.median(pairs)), *interval(pairs))
+
+
+def in_turn(runs: Sequence[Callable[[], object]], *, seconds: float) -> list[Timing]:
+    """The timings of `runs`, which take turns, every second time in reverse.
+
+    seconds: for all runs together, warm-up included; each has at least `LEAST` timed runs.
+    """
+    began, found = time.perf_counter(), [list[float]() for _ in runs]
+    for _ in range(WARM_UP):
+        for run in runs:
+            run()
+    turn = 0
+    while turn < LEAST or (turn < MOST and time.perf_counter() - began < seconds):
+        order = list(enumerate(runs))
+        for index, run in reversed(order) if turn % 2 else order:
+            start = time.perf_counter()
+            run()
+            found[index].append(time.perf_counter() - start)
+        turn += 1
+    return [Timing(tuple(times)) for times in found]

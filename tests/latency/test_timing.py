@@ -1,0 +1,42 @@
+"""Callables take turns, and what is said of their times holds whatever the distribution."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnxsurgeon.latency.timing import LEAST, WARM_UP, Timing, in_turn, interval, ratio
+
+
+def test_callables_take_turns_and_every_second_turn_is_reversed() -> None:
+    order: list[str] = []
+    timings = in_turn([lambda: order.append("a"), lambda: order.append("b")], seconds=0)
+    warm, timed = order[: 2 * WARM_UP], order[2 * WARM_UP :]
+    assert warm == ["a", "b"] * WARM_UP
+    assert timed == [name for turn in range(LEAST) for name in ("ba" if turn % 2 else "ab")]
+    assert [len(t.seconds) for t in timings] == [LEAST, LEAST]
+
+
+@given(st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=60))
+def test_the_interval_holds_the_median(times: list[float]) -> None:
+    low, high = interval(times)
+    assert low <= np.median(times) <= high
+
+
+def test_the_interval_holds_the_true_median_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        low, high = interval(np.exp(rng.standard_normal(25)).tolist())
+        held += low <= 1.0 <= high
+    assert held / 400 >= 0.93
+
+
+@given(st.lists(st.floats(1e-3, 10.0), min_size=5, max_size=40), st.floats(0.25, 4.0))
+def test_a_drift_of_the_machine_does_not_change_the_ratio(drift: list[float], factor: float) -> None:
+    before, after = Timing(tuple(drift)), Timing(tuple(d * factor for d in drift))
+    found = ratio(before, after)
+    assert found.value == pytest.approx(factor)
+    assert found.low == pytest.approx(factor) == found.high
