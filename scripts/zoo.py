@@ -35,7 +35,7 @@ Results of `onnxsurgeon prune --ratio {ratio} --cost {cost}` on a folder of netw
 
 {totals}.
 
-- status: `passed` the proof; `infeasible`: the graph can't be cut that far; `refused`: not supported, with the reason.
+- status: `written`, after its proof; `infeasible`: the graph can't be cut that far; `refused`: not supported, and why.
 - free: share of the parameters that some selection can cut. params, MACs: share that was cut.
 - error: of the pruned model against its reference, relative to the output's scale. gap: proven bound on the distance
   from the best selection.
@@ -149,7 +149,7 @@ def table(rows: list[Row]) -> str:
 
 def totals(rows: list[Row], ratio: float) -> str:
     words = [outcome(row) for row in rows]
-    order = dict.fromkeys(["passed", *OUTCOMES.values()])
+    order = dict.fromkeys(["written", *OUTCOMES.values()])
     said = ", ".join(f"{words.count(word)} {word}" for word in order if word in words)
     cuts = [row["ratio"][row["requested"]["cost"]] for row in rows if row["exit_code"] == 0]
     near = sum(ratio <= cut <= ratio + 0.01 for cut in cuts)

@@ -109,4 +109,4 @@ def _save(answer: Answer, network: Network, target: Path, common: Common, progre
     if found is None:
         return "not proven"
     answer.found = proven(answer.found, found, passed=True)
-    return "passed"
+    return "written"

@@ -100,8 +100,9 @@ def _prune(
     from onnxsurgeon.dependency.frozen import frozen
     from onnxsurgeon.proof.comparison import tolerance
     from onnxsurgeon.pruning.prune import prune as run
+    from onnxsurgeon.pruning.verdict import verdict
+    from onnxsurgeon.report.results import judged, pruned, scored
     from onnxsurgeon.report.results import proof as proof_report
-    from onnxsurgeon.report.results import pruned, scored
     from onnxsurgeon.report.tables import pruned as tables
 
     answer.tables = tables
@@ -126,7 +127,7 @@ def _prune(
             result, output=target, requested=_requested(options, save), frozen=frozen(result.labels), score=score
         )
         proof = None
-        unchanged = bool(result.keep.all()) and result.ir is result.bare and not copies
+        unchanged = result.unchanged and not copies
         began = time.perf_counter()
         try:
             if not dry_run and not unchanged:
@@ -140,5 +141,8 @@ def _prune(
             answer.found["seconds"] = seconds
             if proof is not None:
                 answer.found["proof"] = proof_report(proof, tolerance(result.labels, save.atol, save.rtol))
-    status = "dry run" if dry_run else "unchanged" if unchanged else "passed" if proof is not None else "not proven"
+            unproven = "nothing was written" if dry_run or save.proof else "written without a proof"
+            answer.found["verdict"] = judged(verdict(result, proof, unproven, str(target)))
+    done = "not proven" if proof is None else "passed" if options.asks_to_pass else "written"
+    status = "dry run" if dry_run else "unchanged" if unchanged else done
     answer.give(status=status, exit_code=0)

@@ -38,6 +38,11 @@ class Goal(Budgets):
     output_name: str | None = option(
         None, "The output to score, if the model has several.", panel=REMOVE, metavar="NAME"
     )
+    max_moved: float | str | None = option(
+        None, "Write nothing, and exit with 3, if the outputs move by more: the share of samples whose top class"
+        " changes; if the outputs are no classes, their relative error.", panel=REMOVE, metavar="SHARE",
+        read=share("between 0 and 1", lambda x: 0 <= x <= 1),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +138,11 @@ class PruneOptions(Progress, RunsOn, Solving, Kept, Fitting, Goal):
             raise UsageError(
                 "there is no goal", why="no ratio and no budget", fix=f"give `ratio`, `max_drop` or one of {limits}"
             )
+
+    @property
+    def asks_to_pass(self) -> bool:
+        """Whether the result must be good enough by some measure."""
+        return self.max_drop is not None or self.max_moved is not None
 
     @property
     def stats_file(self) -> Path | None:

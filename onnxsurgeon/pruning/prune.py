@@ -29,6 +29,7 @@ from onnxsurgeon.pruning.calibration import calibrated, compensated, reserve, st
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.pruning.ratio_search import Examiner, search
 from onnxsurgeon.pruning.result import Result, Scored
+from onnxsurgeon.pruning.verdict import compared
 from onnxsurgeon.solver.solve import Solution
 
 ROUNDS = 8  # of solving, until the written model keeps the budgets
@@ -48,16 +49,20 @@ def prune(model: Source, options: PruneOptions) -> Result:
         options.announce("data", str(data))
         data = opened(data, model.ir, options)
     job = Job(model, options, data)
+    return compared(_scored(job, options), job.data, options)
+
+
+def _scored(job: Job, options: PruneOptions) -> Result:
+    """The pruned model, with its scores if a metric is given."""
     if options.metric is None:
         return job.result(options)
     if not isinstance(job.data, Data):
         raise UsageError("`metric` can't read these `data`", fix="give `data` as a path, or open it with open_data")
-    examiner = Examiner(model, job.data, options.metric, options.output_name, options.device)
+    examiner = Examiner(job.model, job.data, options.metric, options.output_name, options.device)
     if options.max_drop is not None:
-        found = search(lambda ratio: job.result(options.at(ratio)), examiner, options)
-        return found
-    options.announce("score", model.path.name)
-    before, result = examiner.file(model), job.result(options)
+        return search(lambda ratio: job.result(options.at(ratio)), examiner, options)
+    options.announce("score", job.model.path.name)
+    before, result = examiner.file(job.model), job.result(options)
     options.announce("score", "the pruned model")
     return replace(result, score=Scored(before, examiner.result(result)))
 
@@ -148,7 +153,9 @@ def _within(
         if all(after.of(m) <= b.upper for m, b in bounds.items()):
             near = all(after.of(m) >= b.lower for m, b in bounds.items())
             if near or found is None or solution.objective > found.solution.objective:
-                found = Result(model, labels, built, solution.counts, keep, graph, graph, solution, before, after)
+                found = Result(
+                    model, labels, built, solution.counts, keep, graph, graph, solution, before, after, options
+                )
             if near:
                 break
         # Constants that unrelated nodes share count for each of them, but are written once if they are cut alike.

@@ -14,17 +14,20 @@ from onnxsurgeon.compensation.layerwise import Change
 from onnxsurgeon.dependency.labels import Labels, kept_shape
 from onnxsurgeon.dependency.measure import Measure
 from onnxsurgeon.dependency.spaces import Spaces
+from onnxsurgeon.evaluation.movement import Movement
 from onnxsurgeon.evaluation.score import Score
 from onnxsurgeon.model.model import Model
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.options.shared import SaveOptions
 from onnxsurgeon.proof.saving import Pending, pending
+from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.solver.solve import Solution
 from onnxsurgeon.units import change
 
 if TYPE_CHECKING:
     from onnxsurgeon.proof.of_a_cut import Proof
+    from onnxsurgeon.pruning.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Result(Shown):
 
     bare: the cut model before compensation, which the proof covers. ir: the model after compensation. fitted: the
     changes of compensation. rotated: number of linear streams whose components were cut. score: before and after, if
-    requested. seconds: by stage.
+    requested. moved: how far the outputs moved; None if nothing was cut, or they can't be compared. seconds: by stage.
+    saved: the files that it was written to, with the proof of each.
     """
 
     source: Model
@@ -63,10 +67,26 @@ class Result(Shown):
     solution: Solution
     before: Measure
     after: Measure
+    options: PruneOptions
     fitted: tuple[Change, ...] = ()
     rotated: int = 0
     score: Scored | None = None
+    moved: Movement | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    saved: list[tuple[str, Proof | None]] = field(default_factory=list)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether it is the original."""
+        return bool(self.keep.all()) and self.ir is self.bare
+
+    @property
+    def verdict(self) -> Verdict:
+        """What is known about the model: that the cut is right, how far the outputs moved, the accuracy."""
+        from onnxsurgeon.pruning.verdict import verdict
+
+        path, proof = self.saved[-1] if self.saved else ("PRUNED.onnx", None)
+        return verdict(self, proof, "written without a proof" if self.saved else "not saved yet", path)
 
     @property
     def model(self) -> Model:
@@ -101,7 +121,9 @@ class Result(Shown):
         """
         with pending(path, options) as file:
             file.write(self.bare if options.proof else self.ir)
-            return self._proven(file, options) if options.proof else None
+            proof = self._proven(file, options) if options.proof else None
+        self.saved.append((os.fspath(path), proof))
+        return proof
 
     def _proven(self, file: Pending, options: SaveOptions) -> Proof:
         from onnxsurgeon.model.model import on_disk

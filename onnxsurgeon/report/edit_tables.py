@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import plain, said, sized, table
-from onnxsurgeon.report.tables import ROWS, compared, counts, verdict
+from onnxsurgeon.report.tables import ROWS, compared, counts, last
 
 NAMED = 8  # names of added or removed nodes without --verbose
 
@@ -27,7 +27,7 @@ def edited(report: Report, *, verbose: bool) -> list[RenderableType]:
             more = [] if verbose or len(names) <= NAMED else [f"and {len(names) - NAMED} more (see them with -v)"]
             parts.append(said(word, ", ".join([*(names if verbose else names[:NAMED]), *more])))
     parts += [said("relaxed" if row["relaxed"] else "nearest", text) for row in report["widths"] if (text := _off(row))]
-    return [*parts, *_steps(report), *_proof(report), verdict(report, partly=_ran(report))]
+    return [*parts, *_steps(report), *_proof(report), *_known(report), last(report)]
 
 
 def _changes(rows: Sequence[Report], *, verbose: bool) -> list[RenderableType]:
@@ -71,9 +71,16 @@ def _steps(report: Report) -> list[RenderableType]:
     return lines
 
 
-def _ran(report: Report) -> bool:
-    """Whether a step was only run: it changes the function, so there is nothing to compare with."""
-    return any(row["error"] is None and not row["unchanged"] for row in report["steps"])
+def _known(report: Report) -> list[RenderableType]:
+    """What is known about the outputs, once they are proven."""
+    steps = report["steps"]
+    if report["status"] != "written" or not steps:
+        return []
+    if all(row["unchanged"] for row in steps):
+        return [said("outputs", "those of the original: the function is unchanged", style="green")]
+    ran = sum(row["error"] is None and not row["unchanged"] for row in steps)
+    only = f"; {ran} of {len(steps)} steps only ran, since they have nothing to be compared with" if ran else ""
+    return [said("outputs", f"changed, as requested{only}; accuracy unknown", style="yellow" * bool(ran))]
 
 
 def _outcome(row: Report) -> str:

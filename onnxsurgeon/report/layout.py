@@ -49,12 +49,12 @@ def sized(shape: Sequence[int | str | None] | None) -> str:
     return "-" if shape is None else "x".join("?" if n is None else str(n) for n in shape) or "scalar"
 
 
-def said(word: str, text: str, *, width: int = 7) -> RenderableType:
-    """A word in bold, and a text beside it."""
+def said(word: str, text: str, *, width: int = 7, style: str = "") -> RenderableType:
+    """A word in bold, and a text beside it in `style`."""
     line = Table.grid(padding=(0, 1))
     line.add_column(width=width, style="bold")
     line.add_column(overflow="fold")
-    line.add_row(plain(word), plain(text))
+    line.add_row(plain(word), plain(text, style))
     return line
 
 

@@ -4,7 +4,7 @@ Everywhere: `units` counts the channels that are cut as one, `free` those of the
 counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
 
     prune        model output before after ratio requested changes compensation rotated distillation solver frozen free
-                 score proof seconds; `ratio` is the share that is gone, of each cost
+                 score proof verdict seconds; `ratio` is the share that is gone, of each cost
     inspect      model params macs size nodes ir_version opsets producer inputs outputs operators unknown free weights
                  frozen layers
     validate     original edited differences outputs atol rtol provider samples shapes_only
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.errors import ProofError
+from onnxsurgeon.options.record import spelled
 from onnxsurgeon.report.json_report import Report, head, picked
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.proof.of_a_cut import Proof
     from onnxsurgeon.proof.of_two_files import Validation
     from onnxsurgeon.pruning.result import Result, Scored
+    from onnxsurgeon.pruning.verdict import Verdict
 
 DONE = {"status": "done", "exit_code": 0}
 
@@ -88,6 +90,21 @@ def scored(score: Scored) -> Report:
         "after": score.after.value,
         "drop": score.before.loss(score.after),
         "trials": [picked(trial, "ratio drop") for trial in score.trials],
+    }
+
+
+def judged(found: Verdict) -> Report:
+    """What is known about a pruned model."""
+    moved = found.moved
+    return {
+        **{name: spelled(getattr(found, name)) for name in ("cut", "outputs", "accuracy", "next", "brief")},
+        **picked(found, "measured alarming"),
+        "moved": moved
+        and {
+            "share": moved.share,
+            **picked(moved, "samples kind"),
+            "outputs": [picked(row, "name error agreement") for row in moved.outputs],
+        },
     }
 
 

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 
 from onnxsurgeon import units
 from onnxsurgeon.dependency.costs import COSTS
+from onnxsurgeon.options.record import spelled
 from onnxsurgeon.report.html import percent
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import plain, said, sized, table
@@ -43,8 +44,16 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
         _solver(report["solver"]),
         *_frozen(report, verbose=verbose),
         *_proof(report),
-        verdict(report),
+        *_known(report["verdict"]),
+        last(report),
     ]
+
+
+def _known(verdict: Report) -> list[RenderableType]:
+    """What is known about the result: an unknown accuracy is yellow where outputs moved much."""
+    style = "yellow" if verdict["alarming"] else "green" if verdict["measured"] else ""
+    rows = [("cut", ""), ("outputs", ""), ("accuracy", style), ("next", style)]
+    return [said(word, verdict[word], width=8, style=style) for word, style in rows if verdict[word]]
 
 
 def _scored(score: Report) -> RenderableType:
@@ -92,15 +101,18 @@ def reason(report: Report) -> str:
 
 def several(report: Report, *, verbose: bool) -> list[RenderableType]:
     """A row for each of several models."""
-    styles = {"passed": "green", "not proven": "yellow", "dry run": "yellow", "unchanged": "yellow", "skipped": "dim"}
+    styles = {"passed": "green", "written": "", "skipped": "dim"}  # other outcomes without an error are yellow
     rows = []
     for row in report["models"]:
         known, proof = row["exit_code"] == 0, row.get("proof")
         cut = [units.change(row["before"][m], row["after"][m]) if known else "" for m in COSTS]
         error = f"{proof['error']:.1e}" if known and proof and proof["error"] is not None else ""
-        status = plain(outcome(row), styles.get(row["status"], "red"))
-        rows.append((row["model"], status, *cut, error, f"{row['seconds']['total']:.1f}"))
-    return [table("model", "status", *(f">{kind.title}" for kind in COSTS.values()), ">error", ">seconds", rows=rows)]
+        status = plain(outcome(row), styles.get(row["status"], "yellow" if known else "red"))
+        verdict = row.get("verdict") or {"brief": "", "alarming": False}
+        moved = plain(verdict["brief"], "yellow" * verdict["alarming"])
+        rows.append((row["model"], status, *cut, error, moved, f"{row['seconds']['total']:.1f}"))
+    costs = (f">{kind.title}" for kind in COSTS.values())
+    return [table("model", "status", *costs, ">proof", "verdict", ">seconds", rows=rows)]
 
 
 def _solver(solver: Report) -> RenderableType:
@@ -149,20 +161,21 @@ def compared(proof: Report) -> str:
     return f"{sizes}, ran on {proof['provider']}"
 
 
-def verdict(report: Report, *, partly: bool = False) -> RenderableType:
-    """The last line: green if everything was proven, not only `partly`."""
+def last(report: Report) -> RenderableType:
+    """The last line: what became of the file."""
     words = {
         "passed": ("PASSED  ", "bold green", "output"),
+        "written": ("WRITTEN  ", "bold", "output"),
         "failed": ("FAILED  ", "bold red", "model"),
         "not proven": ("WRITTEN, not proven  ", "bold yellow", "output"),
         "dry run": ("DRY RUN, nothing written", "bold yellow", ""),
         "unchanged": ("UNCHANGED, nothing written: it is within its budgets  ", "bold yellow", "model"),
     }
     word, style, key = words[report["status"]]
-    if (report.get("proof") or {}).get("weak") and report["status"] == "passed":
-        word, style = "PASSED, a weak proof  ", "bold yellow"
-    if partly and report["status"] == "passed":
-        style = "bold yellow"
+    requested = report.get("requested") or {}
+    limits = ((name, requested.get(name)) for name in ("max_drop", "max_moved"))
+    if report["status"] == "passed":
+        word = "PASSED " + "".join(f"{spelled(f'`{k}`')} {v:g} " for k, v in limits if v is not None) + " "
     return plain(word, style).append_text(plain(report.get(key, "")))
 
 

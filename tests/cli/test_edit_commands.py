@@ -106,7 +106,7 @@ UNCHANGED = {
 def test_a_command_writes_what_it_says_and_proves_it(name: str, run: Run) -> None:
     result = run(*EXAMPLES[name], "-o", "out.onnx", "--report", "r.json")
     assert result.stdout == ""
-    assert result.stderr.rstrip().endswith("PASSED  out.onnx")
+    assert result.stderr.rstrip().endswith("WRITTEN  out.onnx")
     assert ("function unchanged" in result.stderr) == (name in UNCHANGED)
     onnx.checker.check_model("out.onnx", full_check=True)
     found = json.loads(Path("r.json").read_text())
@@ -133,7 +133,7 @@ def test_json_is_one_object_with_the_documented_keys(run: Run) -> None:
     assert result.stderr == ""
     assert sorted(found) == sorted(DOCUMENTED)
     assert json.loads(Path("r.json").read_text()) == found
-    assert (found["command"], found["status"], found["exit_code"]) == ("resize", "passed", 0)
+    assert (found["command"], found["status"], found["exit_code"]) == ("resize", "written", 0)
     assert found["output"] == "plain.edited.onnx"
     assert found["before"]["size"] == Path("plain.onnx").stat().st_size
     assert found["widths"] == [
@@ -336,7 +336,7 @@ def test_a_recipe_does_all_its_operations(run: Run, folder: Path) -> None:
     shutil.copy(FIXTURES / "plain.onnx", folder / "recipes" / "sub")
     (folder / "recipes" / "r.yaml").write_text(RECIPE)
     found = data(run("edit", "residual.onnx", "recipes/r.yaml", "-o", "out.onnx", "--json"))
-    assert (found["status"], found["command"]) == ("passed", "edit")
+    assert (found["status"], found["command"]) == ("written", "edit")
     operations = found["requested"]["operations"]
     assert [o["operation"] for o in operations] == (
         "resize remove insert connect disconnect kernel kernel activation replace splice resize".split()

@@ -25,13 +25,13 @@ from paths import FIXTURES
 def test_pruning_passes_and_says_so(run: Run, folder: Path) -> None:
     result = run(*PRUNE)
     assert result.stdout == "", "tables go to stderr where stdout is no terminal"
-    assert result.stderr.rstrip().endswith("PASSED  net.pruned.onnx")
+    assert result.stderr.rstrip().endswith("WRITTEN  net.pruned.onnx")
     assert (folder / "net.pruned.onnx").stat().st_size < (folder / "net.onnx").stat().st_size
 
 
 DOCUMENTED = """
     schema command version model output before after ratio requested changes compensation rotated distillation solver
-    frozen free score proof seconds status exit_code
+    frozen free score proof verdict seconds status exit_code
 """.split()
 
 
@@ -41,7 +41,7 @@ def test_json_is_one_object_with_the_documented_keys(run: Run) -> None:
     assert result.stderr == ""
     assert sorted(found) == sorted(DOCUMENTED)
     assert json.loads(Path("r.json").read_text()) == found
-    assert found["status"] == "passed"
+    assert found["status"] == "written"
     assert found["exit_code"] == 0
     assert set(found["before"]) == set(found["after"]) == {"params", "macs", "size", "nodes"}
     assert found["after"]["size"] == Path("net.pruned.onnx").stat().st_size

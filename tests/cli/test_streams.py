@@ -69,7 +69,7 @@ def test_a_pipe_has_no_width(columns: int, run: Run, monkeypatch: pytest.MonkeyP
 def test_pruning_is_silent_on_stdout_when_piped(run: Run) -> None:
     result = run(*PRUNE)
     assert result.stdout == ""
-    assert "PASSED" in result.stderr
+    assert "WRITTEN" in result.stderr
 
 
 def test_a_failed_comparison_shows_its_table_and_its_error(run: Run) -> None:

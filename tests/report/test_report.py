@@ -49,7 +49,11 @@ PRUNED: report.Report = {
         "perturbed": False, "weak": False,
         "samples": 2, "provider": "CPU", "worst": "y",
     },
-    "status": "passed",
+    "verdict": {
+        "cut": "proven", "outputs": "moved", "accuracy": "top1 0.9 -> 0.89", "next": "", "brief": "top1 -0.01",
+        "measured": True, "alarming": False, "moved": None,
+    },
+    "status": "written",
 }  # fmt: skip
 
 
@@ -127,7 +131,7 @@ def test_a_table_shows_what_the_report_says(monkeypatch: pytest.MonkeyPatch) -> 
     ):
         assert word in text
     assert f"and {len(PRUNED['changes']) - tables.ROWS} more weights" in text
-    assert text.rstrip().endswith("PASSED  b.onnx")
+    assert text.rstrip().endswith("WRITTEN  b.onnx")
     assert "\x1b" not in text, "no colour where there is no terminal, no codes from names"
 
 
@@ -154,8 +158,8 @@ def test_several_models_have_a_row_each(monkeypatch: pytest.MonkeyPatch) -> None
         {**report.head("prune"), "model": "[b]/x.onnx", **failed, "seconds": {"total": 0.1}},
     ]
     lines = shown(tables.several({"models": rows}, verbose=False), monkeypatch).splitlines()[-3:]
-    assert lines[0].split() == "a.onnx passed -30.0 % -24.4 % -30.0 % 1.0e-07 1.2".split()
-    assert lines[2].split() == "[b]/x.onnx wrong usage - - - - 0.1".split()
+    assert lines[0].split() == "a.onnx written -30.0 % -24.4 % -30.0 % 1.0e-07 top1 -0.01 1.2".split()
+    assert lines[2].split() == "[b]/x.onnx wrong usage - - - - - 0.1".split()
     assert tables.reason(rows[2]) == "not found; first"
 
 
