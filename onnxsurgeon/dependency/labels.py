@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.dependency.dynamic_dims import Samples, samples
 from onnxsurgeon.dependency.facts import INDEX_TYPES, Evaluator, tensor
-from onnxsurgeon.dependency.rewrites import KnownModel, rewrite
+from onnxsurgeon.dependency.rewrites import KnownModel, rewrite, unrolled
 from onnxsurgeon.dependency.size_facts import AllFacts, all_facts
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.neurons.relations import INPUT, OUTPUT, Axes, Classes, Relations
@@ -175,7 +175,7 @@ def _label(
         best = 0, sizes, ({}, {}, {})
     known = KnownModel(model, evaluator, best[2])
     if rewritten:
-        known = rewrite(known)
+        known = rewrite(unrolled(known, *best[1][:2]))
     rotated = original is not None
     labels = Labels(original or model, known.model, known.evaluator, best[1], known.facts, rotated=rotated)
     _Labeller(labels, unfrozen, detached).run()

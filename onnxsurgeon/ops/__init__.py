@@ -23,6 +23,7 @@ without a record is frozen and reported.
 from onnxsurgeon.ops import (  # noqa: F401 - each registers its operators
     activations,
     attention,
+    classic,
     constants,
     control_flow,
     convolution,
@@ -38,6 +39,7 @@ from onnxsurgeon.ops import (  # noqa: F401 - each registers its operators
     recurrent,
     reduction,
     reshaping,
+    sequences,
     whole,
 )
 from onnxsurgeon.ops.call import Call, Tensor

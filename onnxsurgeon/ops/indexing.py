@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from onnxsurgeon.arrays import Array
-from onnxsurgeon.neurons.relations import Axes, Axis
+from onnxsurgeon.arrays import Array, Ids, Shape
+from onnxsurgeon.neurons.relations import POSITIONS, Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Keep, PackedPart, Parts, Unpacking, ValueCall, unchanged
 from onnxsurgeon.ops.gradient import GradientCall
 from onnxsurgeon.ops.registry import MICROSOFT, Operator, Rule, add
@@ -22,14 +22,18 @@ def renumber(call: Call, keep: Keep) -> Changes:
     if labels is None or index is None or unchanged(keep, labels):
         return {}
     wanted = index.astype(np.int64) % len(labels)
-    old, copy = keep.origins(labels)
     if not index.ndim:
+        old, copy = keep.origins(labels)
         return {1: np.flatnonzero((old == wanted) & (copy == 0))[0].astype(index.dtype)}
-    place = {origin: k for k, origin in enumerate(zip(old.tolist(), copy.tolist(), strict=True))}
+    return {1: renumbered(keep, labels, wanted).astype(index.dtype)}
+
+
+def renumbered(keep: Keep, labels: Ids, wanted: Ids) -> Ids:
+    """The places of the positions `wanted` of an axis, of those that stay."""
+    origins = zip(*(found.tolist() for found in keep.origins(labels)), strict=True)
+    place = {origin: k for k, origin in enumerate(origins)}
     taken, which = keep.origins(labels[wanted])
-    return {
-        1: np.array([place[origin] for origin in zip(wanted[taken].tolist(), which.tolist(), strict=True)], index.dtype)
-    }
+    return np.array([place[origin] for origin in zip(wanted[taken].tolist(), which.tolist(), strict=True)], np.int64)
 
 
 def gather(call: Call) -> Sequence[Axes | None]:
@@ -111,10 +115,72 @@ def gather_nd(call: Call) -> Sequence[Axes | None]:
     return read(call, text(passing, [*own, "_"], [*own, *passing[end:]]))
 
 
+class Column(NamedTuple):
+    """One column of a grid of indices: the positions along an axis of the data, and the axis of the grid along which
+    they vary; None: there is only one position."""
+
+    along: int | None
+    positions: Ids
+
+
+def grid_of(index: Array | None, data: Shape) -> list[Column] | None:
+    """The columns of indices that form a grid, each along an axis of its own; None if they don't."""
+    if index is None or index.ndim < 1 or 0 in index.shape:
+        return None
+    columns: list[Column] = []
+    for a in range(index.shape[-1]):
+        values = index[..., a].astype(np.int64) % data[a]
+        varies = [p for p, n in enumerate(values.shape) if n > 1 and (values != values.take([0], p)).any()]
+        if len(varies) > 1:
+            return None
+        rows = (
+            np.moveaxis(values, varies[0], 0).reshape(values.shape[varies[0]], -1)[:, 0] if varies else values.flat[:1]
+        )
+        columns.append(Column(varies[0] if varies else None, rows))
+    along = [column.along for column in columns if column.along is not None]
+    return columns if len(set(along)) == len(along) else None
+
+
 def scatter_nd(call: Call) -> Sequence[Axes | None]:
+    """Where constant indices form a grid, as of a slice of channels, updates are the neurons that they replace."""
     data, index = call.sizes(0), call.sizes(1)
-    passing, where = letters(len(data), range(index[-1])), ["_"] * len(index)
-    return read(call, text(passing, where, [*where[1:], *passing[index[-1] :]], passing))
+    depth, columns = index[-1], grid_of(call.static(1), data)
+    if columns is None:
+        passing, where = letters(len(data), range(depth)), ["_"] * len(index)
+        return read(call, text(passing, where, [*where[1:], *passing[depth:]], passing))
+    axes, updates, outer = call.known(0), call.known(2), len(index) - 1
+    pairs = [(axes[depth + k], updates[outer + k]) for k in range(len(data) - depth)]
+    for axis, column in zip(axes, columns, strict=False):
+        part = None if axis is None else axis[column.positions]
+        pairs.append((part, None if column.along is None else updates[column.along]))
+    used = {column.along for column in columns}
+    pairs += [(None, updates[p]) for p in range(outer) if p not in used]
+    for a, b in pairs:
+        if a is not None and b is not None:
+            call.relations.same(a, b)
+        else:
+            call.relations.freeze(b if a is None else a, POSITIONS)
+    return [axes]
+
+
+def grid_left(call: Call, keep: Keep) -> Changes:
+    """The indices of a grid, renumbered."""
+    data, index = call.operand(0), call.static(1)
+    columns = None if data is None else grid_of(index, data.shape)
+    if data is None or index is None or columns is None:
+        return {}
+    shape, kept, changed = list(index.shape[:-1]), list[Column](), False
+    for axis, column in zip(data.axes, columns, strict=False):
+        if axis is not None and not unchanged(keep, axis):
+            column, changed = Column(column.along, renumbered(keep, axis, column.positions)), True
+            if column.along is not None:
+                shape[column.along] = len(column.positions)
+        kept.append(column)
+    spread = [
+        np.broadcast_to(c.positions.reshape([-1 if p == c.along else 1 for p in range(len(shape))]), shape)
+        for c in kept
+    ]
+    return {1: np.stack(spread, -1).astype(index.dtype)} if changed else {}
 
 
 def tensor_scatter(call: Call) -> Sequence[Axes | None]:
@@ -139,7 +205,7 @@ def _scatter_nd(call: ValueCall) -> Array:
 
 
 add("GatherND", gather_nd, value=_gather_nd, **PICK)
-add("ScatterND", scatter_nd, value=_scatter_nd, silence="none")
+add("ScatterND", scatter_nd, resize=grid_left, value=_scatter_nd, silence="none")
 add("TensorScatter", tensor_scatter, silence="none")
 
 

@@ -29,12 +29,23 @@ def quantize(call: Call) -> Sequence[Axes | None]:
     axis = call.axis(len(axes), 1)
     own = letters(len(axes))
     if len(scale) == len(axes) > 0 and np.prod(scale) > 1 and scale != call.shape(0):
-        own[axis] = "_"  # a scale for each block along this axis
-        return read(call, text(own, own, own, own))
+        return in_blocks(call, axis)
     if np.prod(scale) > 1:
         per = own if len(scale) > 1 else [own[axis]]
         return read(call, text(own, per, per, own))
     return [axes]
+
+
+def in_blocks(call: Call, axis: int) -> Sequence[Axes | None]:
+    """A scale for each block along `axis`: whole blocks may go."""
+    length, count = call.sizes(0)[axis], call.sizes(1)[axis]
+    size = int(call.attributes.get("block_size") or 0) or -(-length // count)
+    own, parts = letters(call.rank()), letters(call.rank())
+    if size * count != length or count == 1:  # the last block is not full, or there is only one
+        own[axis] = parts[axis] = "_"
+    else:
+        own[axis], parts[axis] = f"(b {size})", "b"
+    return read(call, text(own, parts, parts, own))
 
 
 QUANTIZE = Operator(quantize, silence="none")

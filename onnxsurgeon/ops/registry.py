@@ -13,6 +13,7 @@ from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Fact, Keep, Parts, SizeCall, UnknownShape, Unpacking, ValueCall
 from onnxsurgeon.ops.gradient import GradientRule
 from onnxsurgeon.ops.linear import LinearForm
+from onnxsurgeon.ops.sequence_calls import Elements, FromElements
 from onnxsurgeon.ops.shape_inference import ShapeRule
 from onnxsurgeon.ops.size_arrays import Sizes
 
@@ -112,6 +113,9 @@ class Operator:
     moves: Moves = "no"
     looks_up: Mapping[int, int] = field(default_factory=dict)  # input with indices -> the table that they look up
     unpack: Unpack | None = None  # how it treats a tensor that holds several, stacked along an axis
+
+    elements: Elements | None = None  # the elements of the sequence that it makes
+    from_elements: FromElements | None = None  # the tensor that it makes of the elements of a sequence
 
     # Weights of new neurons
     neutral: Mapping[int, float] = field(default_factory=dict)  # input -> the value that changes no other neuron

@@ -429,3 +429,53 @@ def test_a_constant_prepared_for_several_layers_ties_none_of_them() -> None:
     w2 = next(w for w in labels.weights() if w.value.name == "w2")
     root = labels.classes.root
     assert not np.intersect1d(root[w2.axes[0]], root[w2.axes[1]]).size
+
+
+SEQUENCES = {
+    "of one size": "s = SplitToSequence<axis=2>(f, five) a = SequenceAt(s, i0) b = SequenceAt(s, i1) h = Mul(a, b)",
+    "stated sizes": "s = SplitToSequence<axis=2>(f, twos) a = SequenceAt(s, i0) b = SequenceAt(s, im) h = Mul(a, b)",
+    "constructed": "g = Neg(f) s = SequenceConstruct(f, g) a = SequenceAt(s, i1) b = SequenceAt(s, im) h = Add(a, b)",
+    "joined": "g = Neg(f) s = SequenceConstruct(f, g) h = ConcatFromSequence<axis=2>(s)",
+    "stacked": "g = Neg(f) s = SequenceConstruct(f, g) c = ConcatFromSequence<axis=0, new_axis=1>(s) "
+    "h = ReduceSum<keepdims=0>(c, i0)",
+    "inserted and erased": "e = SequenceEmpty() g = Neg(f) r = Relu(f) s1 = SequenceInsert(e, f) "
+    "s2 = SequenceInsert(s1, g, i0) s3 = SequenceInsert(s2, r, i1) s = SequenceErase(s3, i0) "
+    "h = ConcatFromSequence<axis=-1>(s)",
+    "split and joined": "s = SplitToSequence<axis=2>(f, five) h = ConcatFromSequence<axis=2>(s)",
+    "steps": "s = SplitToSequence<axis=1, keepdims=0>(f) a = SequenceAt(s, i0) b = SequenceAt(s, im) h = Sub(a, b)",
+}
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+@pytest.mark.parametrize("kind", SEQUENCES)
+def test_channels_pass_through_a_sequence_at_static_positions(kind: str, opset: int) -> None:
+    if opset < 13 and kind == "stacked":
+        pytest.skip("axes of ReduceSum are an attribute there")
+    text = f"f = MatMul(x, w) {SEQUENCES[kind]} y = MatMul(h, wo)"
+    rng = np.random.default_rng(0)
+    weights: dict[str, np.ndarray] = {
+        "w": rng.standard_normal((6, 10)).astype(np.float32), "five": np.array(5), "twos": np.array([5, 5]),
+        "i0": np.array([0] if kind == "stacked" else 0), "i1": np.array(1), "im": np.array(-1),
+    }  # fmt: skip
+    width = {"of one size": 5, "stated sizes": 5, "joined": 20, "inserted and erased": 20}.get(kind, 10)
+    weights["wo"] = rng.standard_normal((width, 3)).astype(np.float32)
+    used = set(re.findall(r"\w+", text))
+    proto = model(text, opset, {name: w for name, w in weights.items() if name in used})
+    rows = [] if kind == "steps" else [TOKENS]
+    proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", 1, ["batch", *rows, 3]))
+    labels = check_law(proto)
+    assert not any("Sequence" in node.op_type for node in labels.model.graph)
+    assert not labels.unknown
+    axis = next(v for node in labels.model.graph for v in node.outputs if v.name == "f")
+    assert not labels.classes.frozen[labels.axes[axis][2]].any()
+
+
+def test_a_sequence_at_a_position_that_depends_on_data_freezes() -> None:
+    text = "f = MatMul(x, w) m = ReduceMax<keepdims=0>(x) p = Cast<to=7>(m) s = SplitToSequence<axis=2>(f, five) "
+    proto = model(
+        text + "h = SequenceAt(s, p) y = MatMul(h, wo)", 17,
+        {"w": np.ones((6, 10), np.float32), "five": np.array(5), "wo": np.ones((5, 3), np.float32)},
+    )  # fmt: skip
+    labels = label(ir.from_proto(proto))
+    f = next(v for node in labels.model.graph for v in node.outputs if v.name == "f")
+    assert labels.classes.frozen[labels.axes[f][2]].all()

@@ -30,9 +30,10 @@ def floats(*values: float) -> Array:
 
 
 def case(
-    operator: str, *given: Any, opset: int = 20, outputs: int | str = 1, domain: str = "", **attributes: Any
-) -> Case:
-    """A case. outputs: their number, or a pattern: '.+' is an absent output and a used one."""
+    operator: str, *given: Any, opset: int = 20, outputs: int | str = 1, domain: str = "", version: int = 1,
+    **attributes: Any,
+) -> Case:  # fmt: skip
+    """A case. outputs: their number, or a pattern: '.+' is an absent output and a used one. version: of `domain`."""
     arrays = [RNG.standard_normal(g).astype(np.float32) if isinstance(g, tuple) else g for g in given]
     arrays = [np.asarray(a) if isinstance(a, np.generic) else a for a in arrays]
     first = {id(a): f"x{i}" for i, a in reversed(list(enumerate(arrays)))}
@@ -42,7 +43,7 @@ def case(
     node.domain = domain
     shapes = [None if a is None else a.shape for a in arrays]
     feed = {name: a for name, a in zip(names, arrays, strict=True) if name}
-    imports = {"": opset} | ({domain: 1} if domain else {})
+    imports = {"": opset} | ({domain: version} if domain else {})
     return Case(f"{operator}-{opset} {shapes} {attributes}", node, feed, imports)
 
 
@@ -57,6 +58,7 @@ def cases() -> Iterator[Case]:
     yield from resizing()
     yield from quantised()
     yield from attention()
+    yield from classic()
 
 
 def convolutions() -> Iterator[Case]:
@@ -328,6 +330,12 @@ def indexing() -> Iterator[Case]:
     yield case("RandomNormalLike", (4, 5), opset=1)
     yield case("RandomUniformLike", (4, 5), opset=1)
     yield case("Multinomial", (4, 5), sample_size=3, opset=7)
+    rows = ints([1], [4], [2])
+    yield case("ScatterND", (6, 4, 5), rows, (3, 4, 5))
+    channels = np.stack(np.meshgrid(np.arange(2), np.array([1, 2, -1]), indexing="ij"), -1)
+    yield case("ScatterND", (2, 6, 5), channels, (2, 3, 5))
+    yield case("ScatterND", (2, 6, 5), channels, (2, 3, 5), reduction="add")
+    yield case("ScatterND", (6, 4, 5), ints([1, 0], [4, 2], [2, 2]), (3, 5))
 
 
 def resizing() -> Iterator[Case]:
@@ -409,6 +417,10 @@ def quantised() -> Iterator[Case]:
     yield case("DequantizeLinear", below(256, (3, 4, 5), np.uint8), blocks, axis=1, block_size=2, opset=21)
     yield case("QuantizeLinear", (3, 4, 5), np.float32(0.1), np.array(3, np.int8), opset=10)
     yield case("DynamicQuantizeLinear", (3, 4), outputs=3, opset=11)
+    for axis, scales in ((0, (3, 8)), (1, (12, 2))):
+        blocks = RNG.uniform(0.01, 0.02, scales).astype(np.float32)
+        yield case("DequantizeLinear", below(9, (12, 8), np.int8), blocks, axis=axis, block_size=4, opset=21)
+        yield case("QuantizeLinear", (12, 8), blocks, np.zeros(scales, np.int8), axis=axis, block_size=4, opset=21)
 
 
 def attention() -> Iterator[Case]:
@@ -443,3 +455,18 @@ def attention() -> Iterator[Case]:
     yield case("LinearAttention", (2, 4, 24), (2, 4, 12), (2, 4, 15), state, rate, update_rule="gated", **linear)
     yield case("LinearAttention", (2, 4, 24), (2, 4, 12), (2, 4, 15), state, None, rate, update_rule="delta", **linear)
     yield case("LinearAttention", (2, 4, 24), (2, 4, 12), (2, 4, 15), None, gate, (2, 4, 1), **linear)
+
+
+def classic() -> Iterator[Case]:
+    scale, shift = [1.0, 2.0, 0.5, -1.0, 3.0], [0.1, 0.2, 0.3, 0.4, 0.5]
+    ml = {"domain": "ai.onnx.ml", "opset": 17}
+    yield case("Scaler", (3, 5), scale=scale, offset=shift, **ml)
+    yield case("Scaler", (3, 5), scale=[2.0], offset=[1.0], **ml)
+    yield case("Scaler", (3, 5), scale=scale, offset=[1.0], **ml)
+    yield case("Imputer", floats(1, 0, 2, 0, 3, 4, 5, 0).reshape(2, 4), imputed_value_floats=scale[:4], **ml)
+    yield case("Imputer", floats(1, 0, 2, 0).reshape(1, 4), imputed_value_floats=[7.0], **ml)
+    yield case("Binarizer", (3, 5), threshold=0.1, **ml)
+    for norm in ("MAX", "L1", "L2"):
+        yield case("Normalizer", (3, 5), norm=norm, **ml)
+    labels = {"keys_int64s": [0, 1, 2], "values_floats": [0.5, 1.5, -2.0], "default_float": 9.0}
+    yield case("LabelEncoder", below(4, (3, 5)), version=2, **labels, **ml)

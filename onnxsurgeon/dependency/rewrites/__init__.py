@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from onnxsurgeon.dependency.rewrites import branches, computed_weights, packed, shared_constants, shuffled, strided
 from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
+from onnxsurgeon.dependency.rewrites.unrolled import unrolled
 
-__all__ = ["KnownModel", "rewrite"]
+__all__ = ["KnownModel", "rewrite", "unrolled"]
 
 
 def rewrite(known: KnownModel) -> KnownModel:

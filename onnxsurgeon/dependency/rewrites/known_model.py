@@ -107,12 +107,10 @@ class FactEditor(Editor):
         return self.weight(name, np.asarray(values, np.int64))
 
     def split(
-        self, before: ir.Node, source: ir.Value, axis: int, count: int, name: str, outputs: Sequence[str]
+        self, before: ir.Node, source: ir.Value, axis: int, sizes: Sequence[int], name: str, outputs: Sequence[str]
     ) -> Sequence[ir.Value]:
-        """`count` equal parts of `source` along an axis, from a Split inserted before `before`."""
-        shapes = self.known.shapes(source)
-        assert shapes is not None
-        inputs, attributes = self._parameter("split", np.full(count, shapes[0][axis] // count), name)
+        """Parts of `source`, of these sizes along an axis, from a Split inserted before `before`."""
+        inputs, attributes = self._parameter("split", np.asarray(sizes), name)
         attributes.insert(0, ir.AttrInt64("axis", axis))
         return self.node("Split", [source, *inputs], attributes, name=name, outputs=outputs, before=before)
 
@@ -120,6 +118,17 @@ class FactEditor(Editor):
         """`source` with a new axis of length 1, from an Unsqueeze inserted before `before`."""
         inputs, attributes = self._parameter("axes", np.array([axis]), name)
         return self.add(before, "Unsqueeze", [source, *inputs], name, name, attributes)
+
+    def squeeze(self, before: ir.Node, source: ir.Value, axis: int, name: str) -> ir.Value:
+        """`source` without an axis of length 1, from a Squeeze inserted before `before`."""
+        inputs, attributes = self._parameter("axes", np.array([axis]), name)
+        return self.add(before, "Squeeze", [source, *inputs], name, name, attributes)
+
+    def equal(self, source: ir.Value, axis: int, count: int) -> list[int]:
+        """The sizes of `count` equal parts along an axis."""
+        shapes = self.known.shapes(source)
+        assert shapes is not None
+        return [shapes[0][axis] // count] * count
 
     def _parameter(self, parameter: str, value: Array, name: str) -> tuple[list[ir.Value], list[ir.Attr]]:
         """(inputs, attributes) for a parameter that is an input from opset 13 on, and an attribute before."""

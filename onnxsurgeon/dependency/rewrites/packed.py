@@ -161,11 +161,11 @@ def _parts(editor: FactEditor, node: ir.Node, site: PackedSite) -> Sequence[ir.V
     if not site.first:
         whole = editor.add(node, "Reshape", [source, target], f"{name}.whole", f"{output}.whole", attributes)
         names = [f"{output}.{p}" for p in range(site.parts)]
-        return editor.split(node, whole, site.inner - 1, site.parts, name, names)
+        return editor.split(node, whole, site.inner - 1, editor.equal(whole, site.inner - 1, site.parts), name, names)
     shapes = editor.known.shapes(node.outputs[0])
     assert shapes is not None
     names = [f"{source.name}.{p}" for p in range(site.parts)]
-    pieces = editor.split(node, source, site.source, site.parts, name, names)
+    pieces = editor.split(node, source, site.source, editor.equal(source, site.source, site.parts), name, names)
     if editor.known.shapes(pieces[0]) == tuple((*s[: site.axis], *s[site.axis + 1 :]) for s in shapes):
         remove_dead(target)
         return pieces
