@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from onnxsurgeon.inspection import Inspection, inspect
     from onnxsurgeon.latency.bench import Bench, bench
     from onnxsurgeon.latency.compare import SideBySide, compare
+    from onnxsurgeon.latency.measure_profile import profile
+    from onnxsurgeon.latency.profile import Profile
     from onnxsurgeon.model.model import Model
     from onnxsurgeon.proof.of_edits import Proofs
     from onnxsurgeon.proof.of_two_files import Validation, validate
@@ -46,6 +48,7 @@ __all__ = [
     "ModelError",
     "Network",
     "Pool",
+    "Profile",
     "ProofError",
     "Proofs",
     "Result",
@@ -63,6 +66,7 @@ __all__ = [
     "inspect",
     "load",
     "open_data",
+    "profile",
     "prune",
     "sensitivity",
     "smallest",
@@ -78,6 +82,8 @@ _HOMES = {
         ("inspection", "Inspection inspect"),
         ("latency.bench", "Bench bench"),
         ("latency.compare", "SideBySide compare"),
+        ("latency.measure_profile", "profile"),
+        ("latency.profile", "Profile"),
         ("model.model", "Model"),
         ("proof.of_edits", "Proofs"),
         ("proof.of_two_files", "Validation validate"),

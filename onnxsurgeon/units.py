@@ -43,6 +43,16 @@ def size(number: float) -> str:
     return text + "B" if text[-1].isalpha() else text + " B"
 
 
+def parse_seconds(text: str, *, option: str) -> float:
+    """The seconds in `text`, which has a unit. Raises UsageError if it is not a time."""
+    found = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*(us|ms|s)", text.strip())
+    if found is None:
+        raise UsageError(
+            f"{option} can't read {text!r} as a time", fix="write it with its unit, like 8ms, 0.2s or 500us"
+        )
+    return float(found[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[found[2]]
+
+
 def seconds(number: float) -> str:
     """A time to three digits: 85.2 us, 8.14 ms, 1.20 s."""
     for factor, unit in ((1e6, "us"), (1e3, "ms")):

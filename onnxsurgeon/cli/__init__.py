@@ -71,6 +71,13 @@ add(app, validate.validate, "Run two models on the same inputs and compare them.
 add(app, bench.bench, "Measure how fast models run, side by side.", *bench.EXAMPLES, panel=LOOK)
 add(
     app,
+    bench.profile,
+    "Measure how latency follows the widths of layers, for prune elsewhere.",
+    *bench.PROFILE_EXAMPLES,
+    panel=LOOK,
+)
+add(
+    app,
     bench.compare,
     "Compare two models: size, latency, and the weights that differ.",
     *bench.COMPARE_EXAMPLES,

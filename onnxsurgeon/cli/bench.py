@@ -1,16 +1,23 @@
-"""The commands `bench` and `compare`: how fast models run, and how two of them differ."""
+"""The commands `bench`, `profile` and `compare`: how fast models run, and how two of them differ."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from onnxsurgeon.cli.options import Given, Spoken, read_model, with_options
-from onnxsurgeon.latency.options import BenchOptions, CompareOptions
+from onnxsurgeon.cli.options import Given, ModelPath, Spoken, read_model, with_options
+from onnxsurgeon.latency.options import BenchOptions, CompareOptions, ProfileOptions
+from onnxsurgeon.options.record import OUTPUT
+from onnxsurgeon.report.json_report import check_report, save_text
 
 EXAMPLES = ("onnxsurgeon bench model.onnx small.onnx", "onnxsurgeon bench model.onnx --threads 1 --layers --json")
+PROFILE_EXAMPLES = (
+    "onnxsurgeon profile model.onnx --threads 4 -o device.json",
+    "onnxsurgeon prune model.onnx --ratio 0.4 --cost latency --profile device.json",
+)
 COMPARE_EXAMPLES = (
     "onnxsurgeon compare model.onnx small.onnx",
     "onnxsurgeon compare main.onnx new.onnx --fail-if-larger --fail-if-slower 5%",
@@ -40,6 +47,39 @@ def bench(models: Models, given: Given) -> None:
             progress("run", f"{len(models)} models, {options.time_limit:g} s")
             found = run(models, **options.given())
         answer.found, answer.tables = benched(found), tables
+        answer.give()
+
+
+@with_options(ProfileOptions, Spoken)
+def profile(
+    model: ModelPath,
+    given: Given,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="FILE.json", help="Where the profile goes.", show_default=False,
+                     rich_help_panel=OUTPUT),
+    ],
+) -> None:  # fmt: skip
+    """Measure how the latency of a model follows the widths of its layers on this device.
+
+    prune --profile FILE.json uses it elsewhere: measure on the device that will run the model, prune on another.
+    """
+    spoken = given.of(Spoken)
+    with spoken.answering("profile", model) as answer:
+        options = given.of(ProfileOptions)
+        check_report(output, model, option="--output")
+        answer.save_to(spoken.report_to, model, output)
+        from onnxsurgeon.cli.progress import Stages
+        from onnxsurgeon.latency.measure_profile import profile as run
+        from onnxsurgeon.report.latency import profiled
+        from onnxsurgeon.report.latency_tables import profiled as tables
+
+        with Stages(verbose=spoken.verbose, quiet=spoken.quiet) as progress:
+            progress("read", model.name)
+            source = read_model(model, options.shapes)
+            found = run(source, **replace(options, progress=progress).given())
+        save_text(found.text(), output)
+        answer.found, answer.tables = profiled(found, model, output), tables
         answer.give()
 
 

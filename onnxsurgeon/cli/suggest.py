@@ -65,7 +65,7 @@ COMMANDS = {
     "compare": "diff versus",
     "bench": "benchmark latency time speed perf",
     "evaluate": "eval score accuracy test measure",
-    "sensitivity": "scan sweep profile",
+    "sensitivity": "scan sweep",
     "resize": "width widen grow narrow",
     "remove": "delete drop rm",
     "insert": "add append",

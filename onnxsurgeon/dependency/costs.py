@@ -11,8 +11,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from onnxsurgeon import units
-from onnxsurgeon.options.parsing import amount, share, word_of
+from onnxsurgeon.options.parsing import amount, duration, share, word_of
 from onnxsurgeon.options.record import REMOVE, Options, option, option_of
+
+_COUNT = amount()
 
 
 @dataclass(frozen=True)
@@ -20,20 +22,21 @@ class CostKind:
     """A cost. title: in tables. written: how a number is shown.
 
     terms: `module:function` that takes the axis lengths of a graph (`dependency.spaces.Lengths`) and yields products of
-    them, (coefficient, factors), whose sum is the cost. measure: `module:function` that takes a model and what its
-    terms come to, and returns the cost. rest: `module:function` of a model, for what no term is about.
+    them, (coefficient, factors), whose sum is the cost; without one, terms are measured on a device. measure:
+    `module:function` that takes a model and what its terms come to, and returns the cost. rest: `module:function` of a
+    model, for what no term is about. reads: reads a limit.
     """
 
     title: str
-    terms: str
     measure: str
+    terms: str = ""
     rest: str = ""
     written: Callable[[float], str] = units.count
+    reads: Callable[[Any, str], Any] = _COUNT
 
 
-def _limit(help: str, kind: CostKind) -> Any:
-    reads = amount(of_bytes=kind.written is units.size)
-    return option(None, help, panel=REMOVE, metavar="N", read=reads, about=kind)
+def _limit(help: str, kind: CostKind, metavar: str = "N") -> Any:
+    return option(None, help, panel=REMOVE, metavar=metavar, read=kind.reads, about=kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,24 +53,34 @@ class Budgets(Options):
     )  # fmt: skip
     max_params: float | str | None = _limit(
         "Largest number of parameters, like 5M.",
-        CostKind("parameters", "dependency.measure:params_terms", "dependency.measure:params_of"),
+        CostKind("parameters", "dependency.measure:params_of", "dependency.measure:params_terms"),
     )
     max_macs: float | str | None = _limit(
         "Largest number of MACs per sample, like 1.2G.",
-        CostKind("MACs", "dependency.measure:macs_terms", "dependency.measure:as_estimated"),
+        CostKind("MACs", "dependency.measure:as_estimated", "dependency.measure:macs_terms"),
     )
     max_size: float | str | None = _limit(
         "Largest file, like 18MB or 18MiB.",
         CostKind(
-            "file", "dependency.measure:size_terms", "dependency.measure:size_of",
-            rest="dependency.measure:size_of_the_rest", written=units.size,
+            "file", "dependency.measure:size_of", "dependency.measure:size_terms",
+            rest="dependency.measure:size_of_the_rest", written=units.size, reads=amount(of_bytes=True),
         ),
     )  # fmt: skip
+    max_latency: float | str | None = _limit(
+        "Longest time of a run on this device, like 8ms.",
+        CostKind("latency", "dependency.measure:as_estimated", written=units.seconds, reads=duration),
+        metavar="TIME",
+    )
 
     @property
     def share(self) -> float | None:
         """The ratio as a number."""
         return None if self.ratio is None else float(self.ratio)
+
+    @property
+    def wanted(self) -> set[str]:
+        """The costs that are asked about."""
+        return {self.cost, *self.limits}
 
     @property
     def limits(self) -> dict[str, float]:

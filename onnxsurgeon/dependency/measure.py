@@ -27,7 +27,7 @@ Terms = Iterator[tuple[float, Factors]]
 @dataclass(frozen=True)
 class Measure:
     """costs: by word, which are attributes, too: `params` (elements of weights), `macs` (per sample), `size` (bytes on
-    disk). nodes: those of subgraphs included."""
+    disk), and `latency` (seconds of a run) where it was asked for. nodes: those of subgraphs included."""
 
     costs: Mapping[str, float]
     nodes: int
@@ -41,14 +41,14 @@ class Measure:
         return {**costs, "nodes": self.nodes}
 
     def __getattr__(self, name: str) -> Any:
-        if name in COSTS:
+        if name in COSTS and name in self.costs:
             return self.costs[name]
-        raise AttributeError(f"a measure has no {name!r}; it has {', '.join(COSTS)} and nodes")
+        raise AttributeError(f"a measure has no {name!r}; it has {', '.join(self.costs)} and nodes")
 
 
 def measured(model: Model | ir.Model, estimates: Mapping[str, float]) -> Measure:
     """What `model` costs. estimates: what the terms of each cost come to."""
-    costs = {word: resolved(kind.measure)(model, estimates[word]) for word, kind in COSTS.items()}
+    costs = {word: resolved(kind.measure)(model, estimates[word]) for word, kind in COSTS.items() if word in estimates}
     return Measure(costs, count_nodes(_graph(model)))
 
 

@@ -123,16 +123,18 @@ def spaces(
     pinned: Mask | None = None,
     overhead: Mapping[str, float] = {},
     judge: Judge | None = None,
+    terms: Mapping[str, Iterable[tuple[float, Factors]]] = {},
 ) -> Spaces:
     """The selection problem of a labelled graph with costs `params`, `macs` and `size`, without budgets.
 
     scores: importance per neuron, shape (neurons,). round_to: widths become multiples of it. min_keep: least share of
     each axis that stays. pinned: neurons that must stay, shape (neurons,). overhead: by cost, what no term is about.
+    terms: by cost, of further costs, which were measured.
     judge: gives the order and importance table of a space, instead of sums of scores.
     """
     frozen = labels.classes.frozen if pinned is None else labels.classes.frozen | pinned
     lengths = Lengths(labels, frozen)
-    costs = _costs(lengths, overhead)
+    costs = _costs(lengths, overhead, terms)
     lengths.close()
     for table in (labels.axes.values(), labels.uses.values()):
         for axes in table:
@@ -186,10 +188,12 @@ def _classes(unit: IntArray, axis: IntArray, count: IntArray, units: int) -> Int
     return rank[number] if units else np.empty(0, np.int64)
 
 
-def _costs(lengths: Lengths, overhead: Mapping[str, float]) -> tuple[Cost, ...]:
+def _costs(
+    lengths: Lengths, overhead: Mapping[str, float], more: Mapping[str, Iterable[tuple[float, Factors]]]
+) -> tuple[Cost, ...]:
     lengths.number_weights()  # before the axes of outputs
-    products = {word: resolved(kind.terms)(lengths) for word, kind in COSTS.items()}
-    return tuple(_cost(word, products[word], lengths, overhead.get(word, 0.0)) for word in COSTS)
+    products = {word: resolved(kind.terms)(lengths) for word, kind in COSTS.items() if kind.terms} | dict(more)
+    return tuple(_cost(word, products[word], lengths, overhead.get(word, 0.0)) for word in products)
 
 
 def _cost(name: str, products: Iterable[tuple[float, Factors]], lengths: Lengths, fixed: float) -> Cost:

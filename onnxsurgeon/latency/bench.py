@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -25,7 +26,7 @@ from onnxsurgeon.options.record import takes
 from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session, version
 
-PROFILED = 20  # runs for the times of nodes
+PROFILED = 8  # least number of runs for the times of nodes
 
 
 @dataclass(frozen=True)
@@ -116,30 +117,45 @@ def measured(
     sessions = [Session(path, options.device, threads=options.threads) for path in paths]
     runs: list[Callable[[], object]] = [s.bound(feed) for s, feed in zip(sessions, feeds, strict=True)]
     timings = in_turn(runs, seconds=options.time_limit)
-    batch = (
-        max((a.shape[0] for a in feeds[0].values() if a.ndim), default=1) if options.batch is None else options.batch
-    )
     rows = []
     for path, feed, timing, name in zip(paths, feeds, timings, names, strict=True):
         nodes = node_times(path, feed, options) if layers else ()
         rows.append(Benched(name, timing, as_model(path).bytes, {k: a.shape for k, a in feed.items()}, nodes))
-    threads = options.threads or os.cpu_count() or 1
-    return Bench(tuple(rows), Conditions(sessions[0].provider, threads, batch, version()))
+    return Bench(tuple(rows), conditions_of(sessions[0].provider, feeds[0], options))
+
+
+def conditions_of(provider: str, feed: Arrays, options: Timed) -> Conditions:
+    """What latencies that are measured like this hold for."""
+    batch = options.batch or max((array.shape[0] for array in feed.values() if array.ndim), default=1)
+    return Conditions(provider, options.threads or os.cpu_count() or 1, batch, version())
 
 
 def node_times(path: Path, feed: Arrays, options: Timed) -> tuple[NodeTime, ...]:
     """The time of each node as onnxruntime runs it, the slowest first, by its own profiler."""
+    nodes, *_ = profiled(path, feed, options, seconds=options.time_limit / 4)
+    return tuple(sorted(nodes, key=lambda row: -row.seconds))
+
+
+def profiled(path: Path, feed: Arrays, options: Timed, *, seconds: float) -> tuple[list[NodeTime], float, str]:
+    """The time of each node as onnxruntime runs it, of a whole run, and the provider, by onnxruntime's own profiler.
+
+    seconds: for all runs; there are at least `PROFILED`, and medians count.
+    """
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
         session = Session(path, options.device, threads=options.threads, profile=str(Path(folder) / "profile"))
-        for _ in range(PROFILED):
+        began, runs = time.perf_counter(), 0
+        while runs < PROFILED or time.perf_counter() - began < seconds:
             session.run(feed)
+            runs += 1
         events = json.loads(Path(session.session.end_profiling()).read_text(encoding="utf-8"))
-    times, operators = defaultdict[str, list[float]](list), dict[str, str]()
+    times, operators, whole = defaultdict[str, list[float]](list), dict[str, str](), list[float]()
     for event in events:
         name = str(event.get("name", ""))
         if event.get("cat") == "Node" and name.endswith("_kernel_time"):
             node = name.removesuffix("_kernel_time")
             times[node].append(event["dur"] * 1e-6)
             operators[node] = str(event["args"].get("op_name", ""))
-    found = [NodeTime(node, operators[node], float(np.median(taken))) for node, taken in times.items()]
-    return tuple(sorted(found, key=lambda row: -row.seconds))
+        elif name == "model_run":
+            whole.append(event["dur"] * 1e-6)
+    nodes = [NodeTime(node, operators[node], float(np.median(taken))) for node, taken in times.items()]
+    return nodes, float(np.median(whole)), session.provider

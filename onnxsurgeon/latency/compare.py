@@ -51,12 +51,16 @@ class SideBySide(Shown):
         return None if self.bench is None else self.bench.ratios[1]
 
     def line(self) -> str:
-        costs = ", ".join(f"{k.title} {change(self.before.of(w), self.after.of(w))}" for w, k in COSTS.items())
+        costs = ", ".join(
+            f"{k.title} {change(self.before.of(w), self.after.of(w))}"
+            for w, k in COSTS.items()
+            if w in self.before.costs
+        )
         return costs + (f", latency {change(1.0, self.ratio.value)}" if self.ratio else "")
 
     def table(self) -> Iterator[Sequence[object]]:
         yield "", *self.models, "change"
-        for word, kind in COSTS.items():
+        for word, kind in ((w, k) for w, k in COSTS.items() if w in self.before.costs):
             a, b = self.before.of(word), self.after.of(word)
             yield kind.title, kind.written(a), kind.written(b), change(a, b)
         if self.bench and self.ratio:
@@ -92,6 +96,8 @@ def require_passed(found: SideBySide) -> None:
 
 def _failed(before: Measure, after: Measure, bench: Bench | None, options: CompareOptions) -> Iterator[str]:
     for word, kind in COSTS.items() if options.fail_if_larger else ():
+        if word not in before.costs:
+            continue
         a, b = before.of(word), after.of(word)
         if b > a:
             yield f"{kind.title}: {kind.written(a)} -> {kind.written(b)} ({change(a, b)})"

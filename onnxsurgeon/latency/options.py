@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onnxsurgeon.options.parsing import at_least, number, share
 from onnxsurgeon.options.record import RUN, SHOW, option
-from onnxsurgeon.options.shared import InputShape, RunsOn, Seed
+from onnxsurgeon.options.shared import InputShape, Progress, RunsOn, Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,20 @@ class BenchOptions(Timed):
     """What `bench` takes."""
 
     layers: bool = option(False, "Show the time of each node, too.", panel=SHOW)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileOptions(Progress, Timed):
+    """What `profile` takes."""
+
+    time_limit: float = option(
+        20.0,
+        "Seconds for the timed runs.",
+        panel=RUN,
+        metavar="S",
+        read=number("more than 0 seconds", lambda x: 0 < x < 1e6),
+    )
+    widths: int = option(20, "How many random sets of widths to measure.", panel=RUN, metavar="N", read=at_least(4))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,6 +133,12 @@ def amount(*, of_bytes: bool = False, least: float = 0.0) -> Reader:
     return read
 
 
+def duration(value: Any, name: str) -> Any:
+    """A time above 0: seconds as a number, or text with a unit like 8ms."""
+    found = units.parse_seconds(value, option=name) if isinstance(value, str) else value
+    return number("more than 0 seconds, like 8ms", lambda x: 0 < x < math.inf)(found, name)
+
+
 def text(value: Any, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise wrong(value, name, "a name", f"write it like {name}: conv3")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from onnxsurgeon.arrays import IntArray, Mask
-from onnxsurgeon.dependency.costs import Budgets
+from onnxsurgeon.dependency.costs import COSTS, Budgets
 from onnxsurgeon.dependency.frozen import is_uncuttable, why
 from onnxsurgeon.dependency.labels import Labels, Weight, kept_shape
 from onnxsurgeon.dependency.measure import Measure
@@ -18,16 +18,29 @@ from onnxsurgeon.errors import InfeasibleError, ModelError
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.solver.solve import Solution, least, solve
 
+NOISE = 0.03  # share by which a measured latency may miss its ratio
 SLACK = 0.01  # share of the original: how far a cost may fall below its budget if the widths allow better
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A budget on one cost: `upper` and `lower` in its unit (parameters, multiply-accumulates, bytes)."""
+    """A budget on one cost: `upper` and `lower` in its unit (parameters, multiply-accumulates, bytes, seconds).
+
+    noise: the share by which a measurement may miss it.
+    """
 
     cost: str
     upper: float
     lower: float = 0.0
+    noise: float = 0.0
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` is not too much."""
+        return value <= self.upper * (1 + self.noise)
+
+    def near(self, value: float) -> bool:
+        """Whether `value` is not too little."""
+        return value >= self.lower * (1 - self.noise)
 
 
 def bounds_of(before: Measure, options: Budgets) -> dict[str, Bound]:
@@ -35,8 +48,14 @@ def bounds_of(before: Measure, options: Budgets) -> dict[str, Bound]:
     if options.share is not None:
         start, cost = before.of(options.cost), options.cost
         upper = min((1 - options.share) * start, bounds[cost].upper if cost in bounds else float("inf"))
-        bounds[cost] = Bound(cost, upper, max(0.0, upper - SLACK * start) if options.share else 0.0)
+        noise = 0.0 if COSTS[cost].terms else NOISE
+        bounds[cost] = Bound(cost, upper, max(0.0, upper - SLACK * start) if options.share else 0.0, noise)
     return bounds
+
+
+def exactly(cost: str) -> Callable[[float], str]:
+    """Writes a number of this cost without rounding counts."""
+    return "{:,.0f}".format if COSTS[cost].terms else COSTS[cost].written
 
 
 def with_bounds(built: Spaces, bounds: Mapping[str, Bound]) -> Spaces:
@@ -68,10 +87,10 @@ def solved(
         )
     if short:
         m = short[0]
-        start = before.of(m)
+        start, written = before.of(m), exactly(m)
         raise InfeasibleError(
-            f"{m} can't fall to {bounds[m].upper:,.0f}",
-            why=f"the smallest possible value is {reached[m]:,.0f} of {start:,.0f}: "
+            f"{m} can't fall to {written(bounds[m].upper)}",
+            why=f"the smallest possible value is {written(reached[m])} of {written(start)}: "
             f"the largest feasible ratio is {max(0.0, 1 - reached[m] / start) if start else 0:.4f}\n{held}",
             fix="choose a larger budget, lower `min_keep` or `round_to`, or leave out `exclude`",
         )

@@ -46,6 +46,20 @@ class Goal(Budgets):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OnDevice(Options):
+    """Where latency is measured, if it is asked about."""
+
+    threads: int | None = option(
+        None, "Threads of onnxruntime when latency is measured.", panel=RUN, metavar="N", kind=int, read=at_least(1),
+        shown="one per core",
+    )  # fmt: skip
+    profile: str | os.PathLike[str] | None = option(
+        None, "Latency is that of the device where `onnxsurgeon profile` wrote this file, not of this one.",
+        panel=REMOVE, metavar="FILE.json", read=path,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fitting(OfData):
     """How data choose what to cut, and refit what remains."""
 
@@ -102,7 +116,7 @@ class Solving(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneOptions(Progress, RunsOn, Solving, Kept, Fitting, Goal):
+class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
     """All options of `prune`. Raises UsageError if they do not fit together."""
 
     def __post_init__(self) -> None:
@@ -116,6 +130,10 @@ class PruneOptions(Progress, RunsOn, Solving, Kept, Fitting, Goal):
                 "`ratio` and `max_drop` exclude each other",
                 why="both set the size of the model",
                 fix="give one of them",
+            )
+        if self.profile is not None and "latency" not in self.wanted:
+            raise UsageError(
+                "`profile` is about latency", why="no budget is", fix="give `cost=latency` or `max_latency`, too"
             )
         for name in NEEDS_DATA:
             if getattr(self, name) not in (None, False) and self.data is None:

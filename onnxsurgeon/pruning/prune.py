@@ -7,6 +7,8 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import lcm
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -22,9 +24,11 @@ from onnxsurgeon.dependency.names import matching
 from onnxsurgeon.dependency.spaces import Spaces, spaces
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
+from onnxsurgeon.latency.device import DeviceAtHand, device_at_hand
+from onnxsurgeon.latency.options import ProfileOptions
 from onnxsurgeon.model.model import Model, Source, as_model
 from onnxsurgeon.options.record import takes
-from onnxsurgeon.pruning.budgets import Bound, bounds_of, solved, with_bounds
+from onnxsurgeon.pruning.budgets import Bound, bounds_of, exactly, solved, with_bounds
 from onnxsurgeon.pruning.calibration import calibrated, compensated, reserve, statistics_of, weighed
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.pruning.ratio_search import Examiner, search
@@ -32,6 +36,7 @@ from onnxsurgeon.pruning.result import Result, Scored
 from onnxsurgeon.pruning.verdict import compared
 from onnxsurgeon.solver.solve import Solution
 
+ROUNDS_ON_DEVICE = 4  # of solving and measuring
 ROUNDS = 8  # of solving, until the written model keeps the budgets
 
 
@@ -109,11 +114,15 @@ class Job:
         labels = evidence.labels
         pinned = _pinned(labels, *named)
         clock("calibrate")
+        device = self.device(labels) if "latency" in options.wanted else None
+        clock("profile")
         options.announce("weigh", options.word)
         values, judge = weighed(evidence, options)
         built = spaces(
-            labels, values, round_to=options.round_to, min_keep=float(options.min_keep), pinned=pinned,
-            overhead=overhead(model), judge=judge,
+            labels, values, round_to=lcm(options.round_to, device.profile.block if device else 1),
+            min_keep=float(options.min_keep), pinned=pinned, judge=judge,
+            overhead={**overhead(model), **({"latency": device.profile.constant} if device else {})},
+            terms={"latency": device.profile.terms(labels)} if device else {},
         )  # fmt: skip
         if options.stats is not None and self.statistics.moments:
             self.statistics.save(options.stats)
@@ -124,23 +133,45 @@ class Job:
                 "nothing can be cut", why=f"the model has no {COSTS[options.cost].title}", fix="choose another `cost`"
             )
         clock("problem")
-        found = _within(model, evidence, built, before, options, clock)
+        found = _within(model, evidence, built, before, options, clock, device)
         graph, fitted = compensated(evidence, options, found.bare, found.keep)
         clock("compensate")
         return replace(
             found, ir=graph, fitted=fitted, rotated=len(self.statistics.rotations),
-            after=measured(graph, found.solution.costs), seconds=clock.seconds,
+            after=replace(found.after, costs={**measured(graph, found.solution.costs).costs, **_timed(found.after)}),
+            seconds=clock.seconds,
         )  # fmt: skip
+
+    def device(self, labels: Labels) -> DeviceAtHand:
+        """The device whose latency counts."""
+        options = self.options
+        how = ProfileOptions(
+            input_shape=options.input_shape, device=options.device, threads=options.threads, seed=options.seed,
+            batch=options.batch, progress=options.progress,
+        )  # fmt: skip
+        original = label(self.model.ir, shapes=options.shapes) if labels.rotated else labels
+        return device_at_hand(self.model, original, how, None if options.profile is None else Path(options.profile))
+
+
+def _timed(measure: Measure) -> dict[str, float]:
+    """The costs that were measured on a device."""
+    return {word: value for word, value in measure.costs.items() if not COSTS[word].terms}
 
 
 def _within(
-    model: Model, evidence: Evidence, built: Spaces, before: Measure, options: PruneOptions, clock: _Clock
+    model: Model,
+    evidence: Evidence,
+    built: Spaces,
+    before: Measure,
+    options: PruneOptions,
+    clock: _Clock,
+    device: DeviceAtHand | None,
 ) -> Result:
     """The best selection whose cut model meets the budgets. Raises InfeasibleError if there is none."""
     labels, bounds = evidence.labels, bounds_of(before, options)
     found: Result | None = None
     asked, drift = bounds, dict[str, list[float]]()
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS_ON_DEVICE if device is not None and device.here else ROUNDS):
         options.announce("solve", "")
         built = with_bounds(built, asked)
         solution = solved(labels, built, before, asked, options)
@@ -150,8 +181,14 @@ def _within(
         graph = cut(labels, keep)
         after = _after(graph, solution, reserve(evidence, options))
         clock("cut")
-        if all(after.of(m) <= b.upper for m, b in bounds.items()):
-            near = all(after.of(m) >= b.lower for m, b in bounds.items())
+        if device is not None and device.here:
+            options.announce("measure", "latency")
+            whole = before.of("latency")
+            latency = whole * device.relative(graph).nearest(solution.costs["latency"] / whole)
+            after = replace(after, costs={**after.costs, "latency": latency})
+            clock("measure")
+        if all(b.holds(after.of(m)) for m, b in bounds.items()):
+            near = all(b.near(after.of(m)) for m, b in bounds.items())
             if near or found is None or solution.objective > found.solution.objective:
                 found = Result(
                     model, labels, built, solution.counts, keep, graph, graph, solution, before, after, options
@@ -168,7 +205,7 @@ def _within(
     if found is None:
         raise InfeasibleError(
             "no selection was found whose file meets the budgets",
-            why=", ".join(f"{m} is {after.of(m):,.0f}, wanted {b.upper:,.0f}" for m, b in bounds.items()),
+            why=", ".join(f"{m} is {exactly(m)(after.of(m))}, wanted {exactly(m)(b.upper)}" for m, b in bounds.items()),
             fix="choose slightly larger budgets",
         )
     return found

@@ -3,14 +3,18 @@
 Times are in seconds.
 
     bench        models conditions spread busy
+    profile      model output seconds block error kernels conditions
     compare      before after latency weights failed
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from onnxsurgeon.errors import GateError
 from onnxsurgeon.latency.bench import Bench
 from onnxsurgeon.latency.compare import SideBySide
+from onnxsurgeon.latency.profile import Profile
 from onnxsurgeon.latency.timing import BUSY
 from onnxsurgeon.report.json_report import Report, head, picked
 from onnxsurgeon.report.results import DONE
@@ -41,6 +45,18 @@ def latencies(found: Bench) -> Report:
 
 def benched(found: Bench) -> Report:
     return {**head("bench"), **latencies(found), **DONE}
+
+
+def profiled(found: Profile, model: Path, output: Path) -> Report:
+    return {
+        **head("profile"),
+        "model": str(model),
+        "output": str(output),
+        **picked(found, "seconds block error"),
+        "kernels": len(found.kernels),
+        "conditions": picked(found.conditions, "provider threads batch onnxruntime"),
+        **DONE,
+    }
 
 
 def compared(found: SideBySide) -> Report:

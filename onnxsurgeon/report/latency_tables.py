@@ -35,6 +35,16 @@ def benched(report: Report, *, verbose: bool) -> list[RenderableType]:
     return [*parts, *conditions(report)]
 
 
+def profiled(report: Report, *, verbose: bool) -> list[RenderableType]:
+    """What was measured, and how well it predicts."""
+    blocks = f"widths that are multiples of {report['block']} run best" if report["block"] > 1 else "no steps in widths"
+    text = f"{units.seconds(report['seconds'])}; {report['kernels']} kernels; {blocks}; "
+    return [
+        said("profile", f"{text}it misses the measured latencies by {report['error']:.1%} (median)"),
+        said("written", report["output"]),
+    ]
+
+
 def conditions(report: Report) -> list[RenderableType]:
     """What latencies were measured on, and a warning if the machine was busy."""
     on, inputs = report["conditions"], report["models"][0]["inputs"]
@@ -54,6 +64,7 @@ def compared(report: Report, *, verbose: bool) -> list[RenderableType]:
     rows = [
         (word, form(before[key]), form(after[key]), units.change(before[key], after[key]))
         for key, word in NAMES.items()
+        if key in before
         for form in [COSTS[key].written if key in COSTS else units.count]
     ]
     if latency is not None:

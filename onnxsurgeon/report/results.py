@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.errors import ProofError
 from onnxsurgeon.options.record import spelled
 from onnxsurgeon.report.json_report import Report, head, picked
@@ -61,7 +60,7 @@ def pruned(
         "output": str(output),
         "before": before.counts(),
         "after": after.counts(),
-        "ratio": {m: 1 - after.of(m) / before.of(m) if before.of(m) else 0.0 for m in COSTS},
+        "ratio": {m: 1 - after.of(m) / before.of(m) if before.of(m) else 0.0 for m in before.costs},
         "requested": dict(requested),
         "changes": [
             {"node": node, "operator": operator, "weight": weight, "before": list(old), "after": list(new)}

@@ -82,6 +82,7 @@ def counts(report: Report) -> list[RenderableType]:
     rows = [
         (word, form(before[key]), form(after[key]), units.change(before[key], after[key]))
         for key, word in NAMES.items()
+        if key in before
         for form in [COSTS[key].written if key in COSTS else units.count]
     ]
     title = f"{report['model']} -> {report['output']}"
@@ -105,7 +106,7 @@ def several(report: Report, *, verbose: bool) -> list[RenderableType]:
     rows = []
     for row in report["models"]:
         known, proof = row["exit_code"] == 0, row.get("proof")
-        cut = [units.change(row["before"][m], row["after"][m]) if known else "" for m in COSTS]
+        cut = [units.change(row["before"][m], row["after"][m]) if known and m in row["before"] else "" for m in COSTS]
         error = f"{proof['error']:.1e}" if known and proof and proof["error"] is not None else ""
         status = plain(outcome(row), styles.get(row["status"], "yellow" if known else "red"))
         verdict = row.get("verdict") or {"brief": "", "alarming": False}

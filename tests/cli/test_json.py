@@ -21,6 +21,7 @@ CALLS = {
     "evaluate": ("evaluate", *DATA),
     "sensitivity": ("sensitivity", *DATA),
     "bench": ("bench", "net.onnx", "--time-limit", "0.05"),
+    "profile": ("profile", "net.onnx", "-o", "device.json", "--time-limit", "0.2", "--widths", "4"),
     "compare": ("compare", "net.onnx", "net.onnx", "--no-bench"),
 }
 
