@@ -213,7 +213,7 @@ def same(shown: str, now: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(re.sub(r"(?m)^latency .*$", "latency", text).split())
     for pattern, word in OF_THE_MACHINE:
         text = pattern.sub(word, text)
     return text

@@ -43,7 +43,7 @@ class Crew:
         began = time.perf_counter()
         # same module path as the parent's: a script does not search the current folder, python -m does
         safe = () if {"", str(Path.cwd())} & set(sys.path) else ("-P",)
-        command = [sys.executable, *safe, "-m", "onnxsurgeon", "prune", "--json", *self.options]
+        command = [sys.executable, *safe, "-m", "onnxsurgeon", "prune", "--json", "--no-bench", *self.options]
         with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:  # removed even if the process can't clean up
             with self.lock:
                 if self.stopped:

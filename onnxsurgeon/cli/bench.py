@@ -16,7 +16,7 @@ from onnxsurgeon.report.json_report import check_report, save_text
 EXAMPLES = ("onnxsurgeon bench model.onnx small.onnx", "onnxsurgeon bench model.onnx --threads 1 --layers --json")
 PROFILE_EXAMPLES = (
     "onnxsurgeon profile model.onnx --threads 4 -o device.json",
-    "onnxsurgeon prune model.onnx --ratio 0.4 --cost latency --profile device.json",
+    "onnxsurgeon profile model.onnx --input-shape input:1,3,320,320 -o device.json",
 )
 COMPARE_EXAMPLES = (
     "onnxsurgeon compare model.onnx small.onnx",

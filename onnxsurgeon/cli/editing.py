@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxsurgeon.cli.answer import Answer
+from onnxsurgeon.cli.latency import before_and_after
 from onnxsurgeon.cli.options import Given, Spoken, check_output, with_options
 from onnxsurgeon.errors import ProofError
+from onnxsurgeon.latency.options import Benching
 from onnxsurgeon.options.parsing import path
 from onnxsurgeon.options.record import OUTPUT, option
 from onnxsurgeon.options.shared import SaveOptions
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Common(SaveOptions, Spoken):
+class Common(Benching, SaveOptions, Spoken):
     """The options of all edit commands."""
 
     output: Path | None = option(
@@ -88,6 +90,9 @@ def _edit(answer: Answer, model: Path, target: Path, common: Common, todo: Seque
     status = "dry run"
     if not common.dry_run:
         status = _save(answer, network, target, common, progress)
+        if common.bench:
+            progress("measure", "latency")
+            answer.found["latency"] = before_and_after(model, target, shapes={}, device=common.device)
     seconds["total"] = time.perf_counter() - answer.began
     answer.give(status=status, exit_code=0)
 

@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 
 from onnxsurgeon.cli.answer import Answer
+from onnxsurgeon.cli.latency import before_and_after
 from onnxsurgeon.cli.options import Given, Spoken, check_output, read_model, with_options
 from onnxsurgeon.cli.tasks import Task, arguments, tasks
 from onnxsurgeon.errors import ProofError, UsageError
+from onnxsurgeon.latency.options import Benching
 from onnxsurgeon.options.parsing import at_least, path
 from onnxsurgeon.options.record import OUTPUT, Options, option
 from onnxsurgeon.options.shared import SaveOptions
@@ -52,7 +54,7 @@ class Outputs(Options):
             raise UsageError("`jobs` and `resume` need `output_dir`", fix="give a folder for the outputs")
 
 
-@with_options(PruneOptions, Outputs, SaveOptions, Spoken)
+@with_options(PruneOptions, Outputs, SaveOptions, Benching, Spoken)
 def prune(
     context: typer.Context,
     models: Annotated[
@@ -77,7 +79,10 @@ def prune(
         options, save = given.of(PruneOptions), given.of(SaveOptions)
         options.require_a_goal()
         if outputs.output_dir is None:
-            _prune(answer, found[0], options, save, dry_run=outputs.dry_run, copies=outputs.output is not None)
+            _prune(
+                answer, found[0], options, save, dry_run=outputs.dry_run, copies=outputs.output is not None,
+                bench=given.of(Benching).bench,
+            )  # fmt: skip
             return
         from onnxsurgeon.cli.batch import prune_all
 
@@ -93,7 +98,7 @@ def _requested(options: PruneOptions, save: SaveOptions) -> report.Report:
 
 
 def _prune(
-    answer: Answer, task: Task, options: PruneOptions, save: SaveOptions, *, dry_run: bool, copies: bool
+    answer: Answer, task: Task, options: PruneOptions, save: SaveOptions, *, dry_run: bool, copies: bool, bench: bool
 ) -> None:
     """copies: whether a model that is within its budgets already is written all the same."""
     from onnxsurgeon.cli.progress import Stages
@@ -143,6 +148,11 @@ def _prune(
                 answer.found["proof"] = proof_report(proof, tolerance(result.labels, save.atol, save.rtol))
             unproven = "nothing was written" if dry_run or save.proof else "written without a proof"
             answer.found["verdict"] = judged(verdict(result, proof, unproven, str(target)))
+        if bench and not (dry_run or unchanged):
+            progress("measure", "latency")
+            answer.found["latency"] = before_and_after(
+                path, target, shapes=options.shapes, device=save.device, threads=options.threads
+            )
     done = "not proven" if proof is None else "passed" if options.asks_to_pass else "written"
     status = "dry run" if dry_run else "unchanged" if unchanged else done
     answer.give(status=status, exit_code=0)

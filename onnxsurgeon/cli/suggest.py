@@ -66,6 +66,7 @@ COMMANDS = {
     "bench": "benchmark latency time speed perf",
     "evaluate": "eval score accuracy test measure",
     "sensitivity": "scan sweep",
+    "profile": "latency-table lut device",
     "resize": "width widen grow narrow",
     "remove": "delete drop rm",
     "insert": "add append",

@@ -111,12 +111,13 @@ def bench(models: Source | Sequence[Source], options: BenchOptions) -> Bench:
 
 
 def measured(
-    paths: Sequence[Path], feeds: Sequence[Arrays], options: Timed, *, names: Sequence[str], layers: bool = False
-) -> Bench:
-    """The latencies of model files on given inputs."""
+    paths: Sequence[Path], feeds: Sequence[Arrays], options: Timed, *, names: Sequence[str], layers: bool = False,
+    enough: bool = False,
+) -> Bench:  # fmt: skip
+    """The latencies of model files on given inputs. enough: stop early where the medians are known."""
     sessions = [Session(path, options.device, threads=options.threads) for path in paths]
     runs: list[Callable[[], object]] = [s.bound(feed) for s, feed in zip(sessions, feeds, strict=True)]
-    timings = in_turn(runs, seconds=options.time_limit)
+    timings = in_turn(runs, seconds=options.time_limit, enough=enough)
     rows = []
     for path, feed, timing, name in zip(paths, feeds, timings, names, strict=True):
         nodes = node_times(path, feed, options) if layers else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnxsurgeon.options.parsing import at_least, number, share
-from onnxsurgeon.options.record import RUN, SHOW, option
+from onnxsurgeon.options.record import RUN, SHOW, Options, option
 from onnxsurgeon.options.shared import InputShape, Progress, RunsOn, Seed
 
 
@@ -22,6 +22,14 @@ class Timed(InputShape, RunsOn, Seed):
     time_limit: float = option(
         4.0, "Seconds for the timed runs of all models together.", panel=RUN, metavar="S",
         read=number("more than 0 seconds", lambda x: 0 < x < 1e6),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benching(Options):
+    bench: bool = option(
+        True, "Measure the latency before and after.", panel=RUN, declared="--no-bench", off="Don't measure latency.",
+        reported=False,
     )  # fmt: skip
 
 
@@ -47,12 +55,9 @@ class ProfileOptions(Progress, Timed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(Timed):
+class CompareOptions(Benching, Timed):
     """What `compare` takes."""
 
-    bench: bool = option(
-        True, "Measure the latency of both models.", panel=RUN, declared="--no-bench", off="Don't measure latency."
-    )
     fail_if_larger: bool = option(
         False, "Exit with 6 if the second model has more parameters, MACs or bytes.", panel=SHOW, kind=bool
     )

@@ -11,6 +11,7 @@ from math import ceil, floor, sqrt
 import numpy as np
 
 WARM_UP, LEAST, MOST = 2, 5, 1000  # untimed runs of each callable; the fewest and the most timed ones
+ENOUGH = 0.01  # a spread below which `enough` ends the runs
 BUSY = 0.05  # half the width of a confidence interval, relative to the median, from which a machine counts as busy
 Interval = tuple[float, float]
 
@@ -67,10 +68,11 @@ def ratio(before: Timing, after: Timing) -> Ratio:
     return Ratio(float(np.median(pairs)), *interval(pairs))
 
 
-def in_turn(runs: Sequence[Callable[[], object]], *, seconds: float) -> list[Timing]:
+def in_turn(runs: Sequence[Callable[[], object]], *, seconds: float, enough: bool = False) -> list[Timing]:
     """The timings of `runs`, which take turns, every second time in reverse.
 
-    seconds: for all runs together, warm-up included; each has at least `LEAST` timed runs.
+    seconds: for all runs together, warm-up included; each has at least `LEAST` timed runs. enough: end early where the
+    medians are known.
     """
     began, found = time.perf_counter(), [list[float]() for _ in runs]
     for _ in range(WARM_UP):
@@ -84,4 +86,6 @@ def in_turn(runs: Sequence[Callable[[], object]], *, seconds: float) -> list[Tim
             run()
             found[index].append(time.perf_counter() - start)
         turn += 1
+        if enough and turn % 16 == 0 and all(Timing(tuple(times)).spread < ENOUGH for times in found):
+            break
     return [Timing(tuple(times)) for times in found]

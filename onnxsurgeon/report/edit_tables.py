@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import plain, said, sized, table
-from onnxsurgeon.report.tables import ROWS, compared, counts, last
+from onnxsurgeon.report.tables import ROWS, compared, counts, last, latency
 
 NAMED = 8  # names of added or removed nodes without --verbose
 
@@ -27,7 +27,7 @@ def edited(report: Report, *, verbose: bool) -> list[RenderableType]:
             more = [] if verbose or len(names) <= NAMED else [f"and {len(names) - NAMED} more (see them with -v)"]
             parts.append(said(word, ", ".join([*(names if verbose else names[:NAMED]), *more])))
     parts += [said("relaxed" if row["relaxed"] else "nearest", text) for row in report["widths"] if (text := _off(row))]
-    return [*parts, *_steps(report), *_proof(report), *_known(report), last(report)]
+    return [*parts, *_steps(report), *_proof(report), *latency(report), *_known(report), last(report)]
 
 
 def _changes(rows: Sequence[Report], *, verbose: bool) -> list[RenderableType]:

@@ -35,6 +35,7 @@ def edited(
         "changes": list(nodes(old.labels, new.labels)),
         "steps": [_step(step) for step in new.steps],
         "proof": None,
+        "latency": None,
     }
 
 

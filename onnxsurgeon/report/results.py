@@ -4,7 +4,7 @@ Everywhere: `units` counts the channels that are cut as one, `free` those of the
 counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
 
     prune        model output before after ratio requested changes compensation rotated distillation solver frozen free
-                 score proof verdict seconds; `ratio` is the share that is gone, of each cost
+                 score proof verdict latency seconds; `ratio` is the share that is gone, of each cost
     inspect      model params macs size nodes ir_version opsets producer inputs outputs operators unknown free weights
                  frozen layers
     validate     original edited differences outputs atol rtol provider samples shapes_only
@@ -78,6 +78,7 @@ def pruned(
         "free": free_share(rows, before.params),
         "score": score,
         "proof": None,
+        "latency": None,
     }
 
 

@@ -44,9 +44,24 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
         _solver(report["solver"]),
         *_frozen(report, verbose=verbose),
         *_proof(report),
+        *latency(report),
         *_known(report["verdict"]),
         last(report),
     ]
+
+
+def latency(report: Report) -> list[RenderableType]:
+    """The measured latency before and after, if it was measured."""
+    found = report.get("latency")
+    if found is None:
+        return []
+    before, after = (units.seconds(row["median"]) for row in found["models"])
+    ratio, on = found["models"][1]["relative"], found["conditions"]
+    low, high = (units.change(1.0, ratio[key]) for key in ("low", "high"))
+    samples = f"{on['batch']} sample{'s' * (on['batch'] != 1)} a run"
+    text = f"{before} -> {after} ({units.change(1.0, ratio['value'])}; 95 % interval {low} to {high}), {samples}"
+    busy = "; the machine is busy" * found["busy"]
+    return [said("latency", f"{text} on {on['provider']} with {on['threads']} threads{busy}")]
 
 
 def _known(verdict: Report) -> list[RenderableType]:
@@ -103,16 +118,19 @@ def reason(report: Report) -> str:
 def several(report: Report, *, verbose: bool) -> list[RenderableType]:
     """A row for each of several models."""
     styles = {"passed": "green", "written": "", "skipped": "dim"}  # other outcomes without an error are yellow
+    measured = [m for m in COSTS if COSTS[m].terms or any(m in row.get("before", ()) for row in report["models"])]
     rows = []
     for row in report["models"]:
         known, proof = row["exit_code"] == 0, row.get("proof")
-        cut = [units.change(row["before"][m], row["after"][m]) if known and m in row["before"] else "" for m in COSTS]
+        cut = [
+            units.change(row["before"][m], row["after"][m]) if known and m in row["before"] else "" for m in measured
+        ]
         error = f"{proof['error']:.1e}" if known and proof and proof["error"] is not None else ""
         status = plain(outcome(row), styles.get(row["status"], "yellow" if known else "red"))
         verdict = row.get("verdict") or {"brief": "", "alarming": False}
         moved = plain(verdict["brief"], "yellow" * verdict["alarming"])
         rows.append((row["model"], status, *cut, error, moved, f"{row['seconds']['total']:.1f}"))
-    costs = (f">{kind.title}" for kind in COSTS.values())
+    costs = (f">{COSTS[m].title}" for m in measured)
     return [table("model", "status", *costs, ">proof", "verdict", ">seconds", rows=rows)]
 
 

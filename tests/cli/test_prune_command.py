@@ -31,7 +31,7 @@ def test_pruning_passes_and_says_so(run: Run, folder: Path) -> None:
 
 DOCUMENTED = """
     schema command version model output before after ratio requested changes compensation rotated distillation solver
-    frozen free score proof verdict seconds status exit_code
+    frozen free score proof latency verdict seconds status exit_code
 """.split()
 
 

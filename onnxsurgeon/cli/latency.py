@@ -1,0 +1,35 @@
+"""The latency before and after, at the end of `prune` and of edits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxsurgeon.errors import ModelError
+from onnxsurgeon.options.shared import Device
+from onnxsurgeon.report.json_report import Report
+
+if TYPE_CHECKING:
+    from onnxsurgeon.arrays import Shape
+
+SECONDS = 1.0  # for the runs of both models
+
+
+def before_and_after(
+    model: Path, written: Path, *, shapes: Mapping[str, Shape], device: Device, threads: int | None = None
+) -> Report | None:
+    """The latencies of two files, as the report has them; None where they can't be measured."""
+    from onnxsurgeon.dependency.labels import label
+    from onnxsurgeon.latency.bench import inputs_for, measured
+    from onnxsurgeon.latency.options import Timed
+    from onnxsurgeon.model.model import load
+    from onnxsurgeon.report.latency import latencies
+
+    options = Timed(input_shape=shapes, device=device, threads=threads, time_limit=max(SECONDS, 1e-9))
+    try:
+        feeds = [inputs_for(label(load(path).ir, shapes=shapes), options) for path in (model, written)]
+        found = measured([model, written], feeds, options, names=[str(model), str(written)], enough=True)
+    except ModelError:  # the proof has said more about it, or the user wanted none
+        return None
+    return latencies(found)
