@@ -155,7 +155,7 @@ def inspect(model: Source, options: InspectOptions) -> Inspection:
     Raises UsageError for a wrong word or shape, ModelError if the model can't be read.
     """
     model = as_model(model)
-    labels = label(model.ir, attention=options.attention, shapes=options.shapes)
+    labels = label(model.ir, attention=options.attention, shapes=options.shapes, carried=options.carried)
     built = spaces(labels, np.zeros(labels.relations.count), overhead=overhead(model))
     whole = measure(model, built)
     lengths = built.problem.lengths(least(built.problem))

@@ -19,9 +19,9 @@ from onnxsurgeon.compensation.cut_layers import CutLayer, layers
 from onnxsurgeon.compensation.evidence import Evidence
 from onnxsurgeon.compensation.layerwise import TOGETHER, Change, Targets, sequential
 from onnxsurgeon.data import Batch, Mirrored
+from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.model.editor import Editor, copied
-from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.session import Session
 from onnxsurgeon.training.differentiate import EXPECTED, backward
@@ -84,7 +84,8 @@ def pool_samples(targets: Targets) -> SamplePool | None:
 
     Uses only as many samples as fit into memory.
     """
-    piece = Segment(targets.labels.model, ends := loss_values(targets.labels.model), targets.device)
+    ends = loss_values(targets.labels.model, targets.labels.states)
+    piece = Segment(targets.labels.model, ends, targets.device)
     names, pools, used = [end.name or "" for end in ends], list[SamplePool](), 0
     mirrored = targets.data if isinstance(targets.data, Mirrored) else None
     for batch in (mirrored.samples if mirrored else targets.data).batches():
@@ -114,14 +115,18 @@ class Training:
     start: the initial weights that a gradient reaches, by name.
     """
 
-    def __init__(self, seen: SamplePool, layers: Sequence[CutLayer], device: Device, seed: int) -> None:
+    def __init__(self, seen: SamplePool, layers: Sequence[CutLayer], targets: Targets, keep: Mask, seed: int) -> None:
+        labels, device = targets.labels, targets.device
         self.seen, self.rng, model = seen, np.random.default_rng(seed), layers[0].editor.model
+        self.places = positions(labels, keep)
         named = [[value.name or "" for value in layer.values()] for layer in layers]
         weights = list(dict.fromkeys(value for layer in layers for value in layer.values()))
-        ends = {end: self._factor(end.name or "") for end in loss_values(model)}
+        ends = {end: self._factor(end.name or "") for end in loss_values(model, labels.states)}
         self.ends = [end.name or "" for end in ends]
         try:
-            made = backward(model, weights, ends, seen.fed(np.arange(seen.size) % len(seen)), device)
+            made = backward(
+                model, weights, ends, taken(seen.fed(np.arange(seen.size) % len(seen)), self.places), device
+            )
             self.model, self.forward = Session(made.model, device), Session(made.forward, device)
         except ModelError as problem:
             raise ModelError(
@@ -140,7 +145,7 @@ class Training:
 
     def loss(self, weights: Arrays, held: SamplePool) -> float:
         """The squared error of the outputs on `held`, relative to their variance."""
-        runs = [(self.forward.run({**b.feed, **self.fixed, **weights}), b) for b in held.batches()]
+        runs = [(self.forward.run({**taken(b.feed, self.places), **self.fixed, **weights}), b) for b in held.batches()]
         found = _stacked([{n: a[n].reshape(b.size, -1)[: b.count] for n in self.ends} for a, b in runs])
         loss = relative_error([held.expected[name] for name in self.ends], [found[name] for name in self.ends])
         return loss if np.isfinite(loss) else np.inf
@@ -151,7 +156,7 @@ class Training:
         for part in chosen.reshape(-1, seen.size):
             feed, expected = seen.draw(part, self.rng)
             expected = {EXPECTED + name: expected[name] for name in self.ends}
-            found = self.model.run({**feed, **expected, **self.fixed, **weights})
+            found = self.model.run({**taken(feed, self.places), **expected, **self.fixed, **weights})
             for name, output in self.gradients.items():
                 total[name] = total[name] + found[output] if name in total else found[output]
         return total
@@ -210,7 +215,7 @@ def distill(
         return changes
     if progress:
         progress(f"distillation, {plan.epochs} epochs")
-    training = Training(pool, list(layers(targets.labels, keep, Editor(model))), targets.device, seed)
+    training = Training(pool, list(layers(targets.labels, keep, Editor(model))), targets, keep, seed)
     *_, weights = training.run(plan.rate, plan.epochs, EPOCHS)
     for name, array in weights.items():
         model.graph.initializers[name].const_value = ir.Tensor(array, name=name)
@@ -238,7 +243,7 @@ def _make_plan(
     part = Targets(targets.labels, seen, memory=targets.memory, device=targets.device, seed=seed)
     sequential(part, keep, model)
     found = list(layers(targets.labels, keep, Editor(model)))
-    training = Training(seen, found, targets.device, seed) if found else None
+    training = Training(seen, found, targets, keep, seed) if found else None
     if training is None or not training.start:
         return None
     rate = _rate(training, held)

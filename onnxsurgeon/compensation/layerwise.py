@@ -24,6 +24,7 @@ from onnxsurgeon.calibration.statistics import FIT_ROWS, Moments, RowLimits, pic
 from onnxsurgeon.compensation.cut_layers import CutLayer, layers
 from onnxsurgeon.compensation.norm_statistics import ChannelSums, norms, update_norm
 from onnxsurgeon.data import Batch, Samples
+from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.model.editor import Editor
 from onnxsurgeon.options.shared import Device
@@ -170,7 +171,8 @@ def sequential(
     """Refit `model`, the original cut to `keep`, layer by layer in graph order. Returns the changes."""
     targets.gather()
     editor = Editor(model)
-    feeds = (batch.feed for batch in targets.data.batches())
+    places = positions(targets.labels, keep)
+    feeds = (taken(batch.feed, places) for batch in targets.data.batches())
     walk = Walk(model, feeds, limit=targets.memory / 2, device=targets.device)
     made = {value.name: value for node in model.graph for value in node.outputs}
     place = {value.name: number for number, node in enumerate(model.graph) for value in node.outputs}

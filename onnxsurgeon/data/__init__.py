@@ -6,7 +6,7 @@ open_data("calib.npz", inputs_of(model.ir)) opens data; `Data.batches` yields th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -69,12 +69,16 @@ class Source(Protocol):
 
 @dataclass(frozen=True, repr=False)
 class Data(Shown):
-    """Samples that fit a model's inputs. `len` is the number of samples, `step` that of a batch."""
+    """Samples that fit a model's inputs. `len` is the number of samples, `step` that of a batch.
+
+    view: what a model gets to see of a batch's arrays.
+    """
 
     spec: str
     expected: Expected
     source: Source
     step: int
+    view: Callable[[Arrays], Arrays] = dict
 
     @property
     def labelled(self) -> bool:
@@ -104,7 +108,7 @@ class Data(Shown):
                 name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) if missing and name in sampled else a
                 for name, a in piece.arrays.items()
             }
-            yield Batch(feed, piece.labels, piece.count, piece.count + missing)
+            yield Batch(self.view(feed), piece.labels, piece.count, piece.count + missing)
 
 
 def open_data(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -11,9 +11,10 @@ from onnxsurgeon.dependency.facts import INDEX_TYPES, Sizes
 from onnxsurgeon.errors import UsageError
 
 Samples = tuple[Sizes, Sizes, Sizes]
+Dim = tuple[str, int, str, str]  # input, axis, symbol, kind
 
 
-def dynamic_dims(model: ir.Model) -> Iterator[tuple[str, int, str, str]]:
+def dynamic_dims(model: ir.Model) -> Iterator[Dim]:
     """(input, axis, symbol, kind) of each dynamic dim of a graph input; kind is `batch`, `space`, `time` or `index`."""
     for value in model.graph.inputs:
         if value.shape is not None and not value.is_initializer():
@@ -62,9 +63,7 @@ def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[Samples]:
         yield first, first, first
 
 
-def _sample(
-    dims: list[tuple[str, int, str, str]], choice: Mapping[str, Sequence[int]], pinned: Mapping[str, int], k: int
-) -> Sizes:
+def _sample(dims: list[Dim], choice: Mapping[str, Sequence[int]], pinned: Mapping[str, int], k: int) -> Sizes:
     """The k-th sizes of a choice. After a stated size n comes n + 1 for a batch, and 2 n for any other dim."""
     by_symbol: dict[str, int] = {}
     for _, _, symbol, kind in dims:
@@ -73,4 +72,15 @@ def _sample(
             by_symbol.setdefault(symbol, choice[kind][k])
         else:
             by_symbol.setdefault(symbol, stated + (k == 1) * (1 if kind == "batch" else stated))
-    return {(name, axis): by_symbol[symbol] for name, axis, symbol, _ in dims}
+    return sized(dims, by_symbol)
+
+
+def sized(dims: Iterable[Dim], by_symbol: Mapping[str, int]) -> Sizes:
+    """The size of each dim; a name like `past + length` stands for the sum of those named so."""
+    found: dict[tuple[str, int], int] = {}
+    for name, axis, symbol, _ in dims:
+        words = [word.strip() for word in symbol.split("+")]
+        terms = [int(word) if word.isdecimal() else by_symbol.get(word) for word in words]
+        known = [term for term in terms if term is not None]
+        found[name, axis] = sum(known) if len(known) == len(words) > 1 else by_symbol[symbol]
+    return found

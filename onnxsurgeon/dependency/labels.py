@@ -15,11 +15,13 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import Array, Shape
+from onnxsurgeon.arrays import Shape
 from onnxsurgeon.dependency.dynamic_dims import Samples, samples
 from onnxsurgeon.dependency.facts import INDEX_TYPES, Evaluator, tensor
 from onnxsurgeon.dependency.rewrites import KnownModel, rewrite, unrolled
 from onnxsurgeon.dependency.size_facts import AllFacts, all_facts
+from onnxsurgeon.dependency.states import States, states, tie
+from onnxsurgeon.dependency.unadaptable_sizes import freeze_unadaptable
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.neurons.relations import INPUT, OUTPUT, Axes, Classes, Relations
 from onnxsurgeon.ops import Call, Operator, Tensor
@@ -60,7 +62,8 @@ class Labels:
     """The neurons on each axis of a model, and their classes.
 
     model: the labelled model; it computes the same as `original` but may tie fewer neurons (see `rewrites`).
-    rotated: whether its weights differ from the original's, too (see `rotation`).
+    rotated: whether its weights differ from the original's, too (see `rotation`). states: the output that becomes an
+    input of the next run, by input; these may be cut.
     axes: by value. uses: by use, for small constants. calls: each node that ran a rule.
     """
 
@@ -69,6 +72,7 @@ class Labels:
     evaluator: Evaluator
     sizes: Samples
     facts: AllFacts
+    states: States = field(default_factory=dict)
     relations: Relations = field(default_factory=Relations)
     axes: dict[ir.Value, Axes] = field(default_factory=dict)
     uses: dict[Use, Axes] = field(default_factory=dict)
@@ -132,6 +136,7 @@ def label(
     *,
     attention: Attention = "auto",
     shapes: Mapping[str, Shape] | None = None,
+    carried: States | None = None,
     unfrozen: Collection[str] = (),
     detached: Collection[ir.Value] = (),
     rewritten: bool = True,
@@ -139,13 +144,14 @@ def label(
 ) -> Labels:
     """The labels of all axes of `model`.
 
-    attention: which factor of heads x head size is cut. shapes: stated input shapes. unfrozen: inputs and outputs whose
-    neurons are not frozen. detached: values whose readers see other neurons than their producer. rewritten: rewrite
-    the model if that ties fewer neurons. original: the model that `model` computes the same as with other weights.
+    attention: which factor of heads x head size is cut. shapes: stated input shapes. carried: the stated states; others
+    are found; None keeps all inputs and outputs as they are. unfrozen: inputs and outputs whose neurons are not frozen.
+    detached: values whose readers see other neurons than their producer. rewritten: rewrite the model if that ties
+    fewer neurons. original: the model that `model` computes the same as with other weights.
     Raises ModelError if the model is not valid.
     """
     try:
-        return _label(model, attention, shapes or {}, unfrozen, detached, original, rewritten=rewritten)
+        return _label(model, attention, shapes or {}, carried, unfrozen, detached, original, rewritten=rewritten)
     except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             "the model is not valid: its nodes do not fit together",
@@ -155,8 +161,8 @@ def label(
 
 
 def _label(
-    model: ir.Model, attention: Attention, shapes: Mapping[str, Shape], unfrozen: Collection[str],
-    detached: Collection[ir.Value], original: ir.Model | None, *, rewritten: bool,
+    model: ir.Model, attention: Attention, shapes: Mapping[str, Shape], carried: States | None,
+    unfrozen: Collection[str], detached: Collection[ir.Value], original: ir.Model | None, *, rewritten: bool,
 ) -> Labels:  # fmt: skip
     evaluator = Evaluator(model)
     best: tuple[int, Samples, AllFacts] | None = None
@@ -173,11 +179,12 @@ def _label(
     if best is None:
         sizes = next(samples(model, shapes))
         best = 0, sizes, ({}, {}, {})
+    pairs = {} if carried is None else states(model, best[2], carried)
     known = KnownModel(model, evaluator, best[2])
     if rewritten:
         known = rewrite(unrolled(known, *best[1][:2]))
     rotated = original is not None
-    labels = Labels(original or model, known.model, known.evaluator, best[1], known.facts, rotated=rotated)
+    labels = Labels(original or model, known.model, known.evaluator, best[1], known.facts, pairs, rotated=rotated)
     _Labeller(labels, unfrozen, detached).run()
     labels.classes = labels.relations.resolve(attention)
     for node, call in labels.calls.items():
@@ -189,7 +196,8 @@ class _Labeller:
     """Runs the rules in graph order."""
 
     def __init__(self, labels: Labels, unfrozen: Collection[str], detached: Collection[ir.Value]) -> None:
-        self.labels, self.relations, self.unfrozen, self.detached = labels, labels.relations, unfrozen, detached
+        self.labels, self.relations, self.detached = labels, labels.relations, detached
+        self.unfrozen = {*unfrozen, *labels.states, *labels.states.values()}
         self.tensors: dict[ir.Value, Tensor] = {}
         self.returned: list[ir.Value] = []  # outputs of subgraphs
 
@@ -210,6 +218,16 @@ class _Labeller:
             self.relations.node = value.name or ""
             for axis in () if value.name in self.unfrozen else self.labels.axes.get(value, ()):
                 self.relations.freeze(axis, OUTPUT)
+        self._tie_states()
+
+    def _tie_states(self) -> None:
+        inputs, outputs = self.labels.model.graph.inputs, self.labels.model.graph.outputs
+        ends = {value.name: self.labels.axes.get(value) for value in outputs}
+        for value in inputs:
+            end = self.labels.states.get(value.name or "")
+            if end is not None:
+                self.relations.node = value.name or ""
+                tie(self.relations, self.labels.axes.get(value), ends[end])
 
     def _walk(self, graph: ir.Graph) -> None:
         for node in graph:
@@ -243,54 +261,13 @@ class _Labeller:
             labels.unknown[node.op_type] = labels.unknown.get(node.op_type, 0) + 1
         call.results = run_rule(known, call)
         labels.calls[node] = call
-        self._freeze_unadaptable_sizes(node, call)
+        freeze_unadaptable(labels, node, call)
         for value, axes in zip(node.outputs, call.results, strict=False):
             if axes is not None:
                 labels.axes[value] = self._fresh_copy(axes) if value in self.detached else axes
 
     def _fresh_copy(self, axes: Axes) -> Axes:
         return tuple(None if axis is None else self.relations.fresh(len(axis)) for axis in axes)
-
-    def _freeze_unadaptable_sizes(self, node: ir.Node, call: Call) -> None:
-        """Freeze axes whose length enters a size that can't be corrected after a cut: the size also depends on a
-        dynamic dim, and -1 does not replace it."""
-        for index, size in enumerate(call.inputs):
-            if size is None or size.weight or size.value is None or size.static is not None:
-                continue
-            operator, open_ = self.labels.operator(node), np.broadcast_to(~np.asarray(size.known), size.value.shape)
-            inferred = operator is not None and operator.inferred == index and not (size.value[~open_] == -1).any()
-            if inferred and open_.sum() == 1:
-                continue
-            sources: list[tuple[ir.Value, int]] = []
-            self._recompute(node.inputs[index], sources, None)
-            for data, axis in sources:
-                other = self._recompute(node.inputs[index], [], (data, axis))
-                if other is None or other.shape != open_.shape or (other[open_] != size.value[open_]).any():
-                    why = "its size, times a dynamic dim, goes into the computation"
-                    self.relations.freeze(self.labels.axes[data][axis], why)
-
-    def _recompute(
-        self, value: ir.Value | None, sources: list[tuple[ir.Value, int]], shorter: tuple[ir.Value, int] | None
-    ) -> Array | None:
-        """The number in `value` if the axis `shorter` had one element less. Adds the static axes with neurons that it
-        is computed from to `sources`."""
-        facts, evaluator = self.labels.facts[0], self.labels.evaluator
-        node = None if value is None else value.producer()
-        if value is None or node is None or constant(value) is not None or not node.inputs:
-            return None if value is None else evaluator.fact(value, facts).value
-        data = node.inputs[0]
-        shape = None if data is None else evaluator.fact(data, facts).shape
-        if data is not None and shape is not None and (whole := evaluator.from_shape(node, shape)) is not None:
-            axes = zip(self.labels.axes.get(data, ()), self._tensor(data).dynamic, strict=False)
-            sources += [(data, a) for a, (axis, dynamic) in enumerate(axes) if axis is not None and not dynamic]
-            if shorter is None or shorter[0] is not data:
-                return whole
-            return evaluator.from_shape(node, tuple(n - (a == shorter[1]) for a, n in enumerate(shape)))
-        inputs = [self._recompute(v, sources, shorter) for v in node.inputs]
-        known = [None if v is None else evaluator.fact(v, facts).value for v in node.inputs]
-        if shorter is None or all(np.array_equal(a, b) for a, b in zip(inputs, known, strict=True)):  # type: ignore[arg-type]
-            return evaluator.fact(value, facts).value
-        return evaluator.compute(node, inputs, value.index() or 0)
 
     def _tensor(self, value: ir.Value) -> Tensor:
         known = self.tensors.get(value)

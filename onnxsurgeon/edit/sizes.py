@@ -11,6 +11,7 @@ from onnxsurgeon.arrays import Array, Mask
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.errors import ModelError, SurgeonError
 from onnxsurgeon.model.editor import Editor, set_attribute, set_input, set_tensor
+from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.neurons.selection import Selection
 from onnxsurgeon.ops import Call
 from onnxsurgeon.ops.call import Changes, Fact
@@ -26,6 +27,7 @@ def correct_sizes(labels: Labels, selection: Selection, model: ir.Model, twins: 
     resulting shape is wrong.
     """
     changed = {node: _changes(labels, selection, node, call) for node, call in labels.calls.items()}
+    _correct_inputs(labels, selection, model)
     _drop_stale_shapes(labels, selection, twins)
     _Walk(labels, selection, model, twins).graph(labels.model.graph, changed)
 
@@ -134,6 +136,19 @@ class _Walk:
                 )
 
 
+def _correct_inputs(labels: Labels, selection: Selection, model: ir.Model) -> None:
+    """Correct the declared shapes of inputs that the caller carries round."""
+    for old, new in zip(labels.model.graph.inputs, model.graph.inputs, strict=True):
+        axes = labels.axes.get(old)
+        if old.name in labels.states and axes and new.shape is not None and not selection.stays(axes):
+            new.shape = _shortened(new.shape, axes, selection)
+
+
+def _shortened(shape: ir.Shape, axes: Axes, selection: Selection) -> ir.Shape:
+    pairs = zip(shape, axes, strict=True)
+    return ir.Shape([selection.width(n, axis) if isinstance(n, int) else n for n, axis in pairs])
+
+
 def _drop_stale_shapes(labels: Labels, selection: Selection, twins: Twins) -> None:
     """Remove declared shapes of inner values that are wrong now, and correct those of outputs."""
     for node in labels.model.graph.all_nodes():
@@ -146,10 +161,5 @@ def _drop_stale_shapes(labels: Labels, selection: Selection, twins: Twins) -> No
                 new.shape = ir.Shape(held.shape.numpy())
             if held is not None or not axes or selection.stays(axes):
                 continue
-            sizes = None
-            if new.is_graph_output() and new.shape is not None:
-                sizes = [
-                    selection.width(n, axis) if isinstance(n, int) else n
-                    for n, axis in zip(new.shape, axes, strict=True)
-                ]
-            new.shape = None if sizes is None else ir.Shape(sizes)
+            stated = new.shape if new.is_graph_output() else None
+            new.shape = None if stated is None else _shortened(stated, axes, selection)

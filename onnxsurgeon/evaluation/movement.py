@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxsurgeon.arrays import Array, Arrays
 from onnxsurgeon.data import Batch, Samples
+from onnxsurgeon.dependency.interface import Positions, taken
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.evaluation.formulas import top1
 from onnxsurgeon.model.model import Source, on_disk
@@ -65,10 +66,12 @@ class Movement:
 
 
 def movement(
-    before: Source, after: Source, batches: Iterable[Batch], *, kind: SampleKind, device: Device = "auto"
-) -> Movement | None:
+    before: Source, after: Source, batches: Iterable[Batch], *, kind: SampleKind, device: Device = "auto",
+    places: Mapping[str, Positions] | None = None,
+) -> Movement | None:  # fmt: skip
     """How far the outputs of `after` are from those of `before`; None if no output can be compared.
 
+    places: the positions that stay of inputs and outputs that `after` has shortened.
     Raises ModelError if a model does not run on the samples.
     """
     feeds, expected, held = list[Batch](), list[Arrays](), 0
@@ -76,14 +79,14 @@ def movement(
         session = Session(path, device, lean=kind == "random")
         for batch in batches:
             feeds.append(batch)
-            expected.append(_numeric(session.run(batch.feed), batch))
+            expected.append(taken(_numeric(session.run(batch.feed), batch), places or {}))
             held += sum(array.nbytes for array in expected[-1].values())
             if held > MEMORY:
                 break
         del session  # only one model at a time is in memory
     with on_disk(after) as path:
         session = Session(path, device, lean=kind == "random")
-        found = [_numeric(session.run(batch.feed), batch) for batch in feeds]
+        found = [_numeric(session.run(taken(batch.feed, places or {})), batch) for batch in feeds]
     names = [name for name in expected[0] if all(name in arrays for arrays in (*expected, *found))]
     count = sum(batch.count for batch in feeds)
     compare = partial(_compared, samples=count)

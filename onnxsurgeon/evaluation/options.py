@@ -11,7 +11,7 @@ from onnxsurgeon.evaluation import metrics
 from onnxsurgeon.importance import criteria
 from onnxsurgeon.options.parsing import path, share, texts
 from onnxsurgeon.options.record import DATA, REMOVE, STAY, Options, option
-from onnxsurgeon.options.shared import OfAttention, OfData, RunsOn
+from onnxsurgeon.options.shared import OfData, OfStates, RunsOn
 
 SHARES = (0.9, 0.75, 0.5, 0.25)
 _share = share("a share above 0 and up to 1", lambda x: 0 < x <= 1)
@@ -38,7 +38,7 @@ class EvaluateOptions(RunsOn, OfData, Steps):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SensitivityOptions(RunsOn, OfAttention, OfData, Steps):
+class SensitivityOptions(RunsOn, OfStates, OfData, Steps):
     samples: int | None = option(
         32, "Use at most N samples, drawn by `seed`.", panel=DATA, metavar="N", read=OfData.spellings["samples"].read
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays, IntArray
 from onnxsurgeon.data import Batch, Data, opened
+from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.names import matching
 from onnxsurgeon.dependency.spaces import Spaces, spaces
@@ -78,7 +79,7 @@ def sensitivity(model: Source, data: Data | str | os.PathLike[str], options: Sen
     """
     model = as_model(model)
     data = opened(data, model.ir, options)
-    labels = label(model.ir, attention=options.attention, shapes=options.shapes)
+    labels = label(model.ir, attention=options.attention, shapes=options.shapes, carried=options.carried)
     built = spaces(labels, scores(labels, options.importance, seed=options.seed))
     full = np.array([sizes[-1] for sizes in built.problem.sizes], np.int64)
     found = {s: nodes for s, nodes in _layers(labels, built, options.only).items() if full[s] > 1}
@@ -151,11 +152,14 @@ class _Probe:
 
     def error(self, counts: IntArray) -> float:
         keep = self.built.keep(counts, self.labels.classes.root)
+        places = positions(self.labels, keep)
         with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
             path = Path(folder) / "model.onnx"
             write(cut(self.labels, keep), path)
             session = Session(path, self.device)
-            return _error(self.whole, [self._outputs(session, batch) for batch in self.batches])
+            short = [replace(batch, feed=taken(batch.feed, places)) for batch in self.batches]
+            whole = [taken(arrays, places) for arrays in self.whole]
+            return _error(whole, [self._outputs(session, batch) for batch in short])
 
     def _outputs(self, session: Session, batch: Batch) -> Arrays:
         found = parts(session.run(batch.feed), batch)

@@ -8,7 +8,7 @@ measured errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -20,6 +20,7 @@ from onnxsurgeon.calibration.statistics import TRIAL_ROWS, Statistics, space_key
 from onnxsurgeon.compensation.evidence import Evidence
 from onnxsurgeon.compensation.layerwise import Targets, sequential
 from onnxsurgeon.data import Batch, Samples
+from onnxsurgeon.dependency.interface import Positions, positions, taken
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.spaces import Judge
 from onnxsurgeon.edit.apply import cut
@@ -65,18 +66,18 @@ class Loss:
         self.labels, self.device = labels, device
         seen, self.held = split(data)
         self.targets = Targets(labels, seen, memory=memory, device=device, seed=seed, rows=TRIAL_ROWS)
-        self.expected = self._outputs(labels.model)
+        self.expected = self._outputs(labels.model, {})
 
     def __call__(self, keep: Mask) -> float:
         """The squared error of the outputs relative to their variance, after a cut to `keep`."""
         model = cut(self.labels, keep)
         sequential(self.targets, keep, model)
-        return relative_error(self.expected, self._outputs(model))
+        return relative_error(self.expected, self._outputs(model, positions(self.labels, keep)))
 
-    def _outputs(self, model: ir.Model) -> list[FloatArray]:
-        ends = loss_values(model)
+    def _outputs(self, model: ir.Model, places: Mapping[str, Positions]) -> list[FloatArray]:
+        ends = loss_values(model, self.labels.states)
         piece = Segment(model, ends, self.device)
-        runs = [(piece.run(batch.feed), batch.count) for batch in self.held.batches()]
+        runs = [(piece.run(taken(batch.feed, places)), batch.count) for batch in self.held.batches()]
         return [
             np.concatenate([arrays[end.name or ""][:count].reshape(count, -1) for arrays, count in runs])
             for end in ends

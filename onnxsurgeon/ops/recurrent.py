@@ -33,4 +33,5 @@ for _name, _gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4)):
         resize=counted("hidden_size", 2, 2, lambda call: 1),
         macs=recurrent_macs,
         neutral={3: 0.0, 7: 0.0},
+        carries={5: 1, 6: 2},
     )

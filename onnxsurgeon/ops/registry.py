@@ -111,6 +111,7 @@ class Operator:
     inferred: int | None = None  # the input in which -1 stands for a size that the operator works out
     # It only reorders the elements of its first input, takes part of them, or joins those of all inputs.
     moves: Moves = "no"
+    carries: Mapping[int, int] = field(default_factory=dict)  # input that it begins with -> output that it ends with
     looks_up: Mapping[int, int] = field(default_factory=dict)  # input with indices -> the table that they look up
     unpack: Unpack | None = None  # how it treats a tensor that holds several, stacked along an axis
 

@@ -227,6 +227,15 @@ def shapes(value: Any, name: str) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def pairs(value: Any, name: str) -> dict[str, str]:
+    """Outputs by the input that they become in the next run: {"h0": "hn"}, or texts like h0=hn."""
+    given = value.items() if isinstance(value, Mapping) else [text.partition("=")[::2] for text in texts(value, name)]
+    found = {str(begin): str(end) for begin, end in given}
+    if not all(begin and end for begin, end in found.items()):
+        raise wrong(value, name, "an input and an output, INPUT=OUTPUT", "write it like h0=hn")
+    return found
+
+
 def resolved(place: str) -> Any:
     """What stands at `module:name`, imported now."""
     module, _, name = place.partition(":")

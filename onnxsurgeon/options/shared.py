@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from onnxsurgeon.options.parsing import at_least, positive_or_zero, shapes, word_of
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.options.parsing import at_least, pairs, positive_or_zero, shapes, word_of
 from onnxsurgeon.options.record import DATA, OUTPUT, PROOF, RUN, STAY, Options, option
 
 Device = Literal["auto", "cuda", "cpu"]
@@ -74,6 +75,31 @@ class OfAttention(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfStates(OfAttention):
+    """How inputs and outputs belong together."""
+
+    states: Mapping[str, str] | Sequence[str] | str = option(
+        (), "An input that takes the value of an output of the run before: a state or cache, whose ends may shrink"
+        " together. Repeatable; pairs that agree in name and shape are found.", panel=STAY, metavar="IN=OUT",
+        read=pairs, declared="--state",
+    )  # fmt: skip
+    keep_interface: bool = option(False, "Keep the shapes of all inputs and outputs, states too.", panel=STAY)
+
+    def check(self) -> None:
+        super().check()
+        if self.keep_interface and self.states:
+            raise UsageError(
+                "`states` and `keep_interface` exclude each other", why="states shrink with what produces them",
+                fix="give one of them",
+            )  # fmt: skip
+
+    @property
+    def carried(self) -> dict[str, str] | None:
+        """The stated states, by input; None if none may be cut."""
+        return None if self.keep_interface else pairs(self.states, "`states`")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OfData(InputShape, Seed):
     """How samples are read."""
 
@@ -117,7 +143,7 @@ class SaveOptions(Allowed, RunsOn, Seed, Progress):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectOptions(InputShape, OfAttention):
+class InspectOptions(InputShape, OfStates):
     """What `inspect` takes."""
 
 

@@ -28,8 +28,8 @@ from onnxsurgeon.neurons.selection import Selection
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.proof.comparison import Tolerance, compare, require, tolerance
+from onnxsurgeon.proof.feeds import runnable
 from onnxsurgeon.proof.of_a_cut import outputs as outputs_of
-from onnxsurgeon.proof.of_a_cut import runnable
 from onnxsurgeon.proof.reference import reference
 
 UNCHANGED = 1e-5  # relative to its scale: the function is the same

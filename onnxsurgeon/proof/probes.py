@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import Arrays, Ids, Mask
+from onnxsurgeon.arrays import Arrays, Mask
 from onnxsurgeon.dependency.facts import FLOATS
+from onnxsurgeon.dependency.interface import Positions, taken
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.neurons.selection import cutting
 
-Positions = tuple[Ids | None, ...]  # per axis: positions that stay, None for all
 MOST = 24  # the largest number of inner values
 
 
@@ -41,11 +41,6 @@ def with_outputs(model: ir.Model, names: Mapping[str, Positions]) -> ir.Model:
 
 
 def at_kept(outputs: Sequence[Arrays], names: Mapping[str, Positions]) -> list[Arrays]:
-    """`outputs` of an uncut model, with inner values reduced to positions that stay: others are not silenced."""
-    result = [dict(arrays) for arrays in outputs]
-    for arrays in result:
-        for name, where in names.items():
-            for axis, kept in enumerate(where):
-                if kept is not None:
-                    arrays[name] = np.take(arrays[name], kept, axis)
-    return result
+    """`outputs` of an uncut model, with inner values and states reduced to positions that stay: others are not
+    silenced."""
+    return [taken(arrays, names) for arrays in outputs]

@@ -17,7 +17,7 @@ from onnxsurgeon.importance import criteria
 from onnxsurgeon.importance.criteria import Criterion, criterion
 from onnxsurgeon.options.parsing import amount, at_least, data_or_path, path, positive_or_zero, share, texts, word_of
 from onnxsurgeon.options.record import DATA, REMOVE, RUN, STAY, Options, option
-from onnxsurgeon.options.shared import OF_DATA, SPEC, Needs, OfAttention, OfData, Progress, RunsOn
+from onnxsurgeon.options.shared import OF_DATA, SPEC, Needs, OfData, OfStates, Progress, RunsOn
 
 if TYPE_CHECKING:
     from onnxsurgeon.data import Samples
@@ -93,7 +93,7 @@ class Fitting(OfData):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept(OfAttention):
+class Kept(OfStates):
     round_to: int = option(1, "Round widths to multiples of N.", panel=STAY, metavar="N", read=at_least(1))
     min_keep: float | str = option(
         0.0, "Keep at least this share of each axis, like 0.25 or 25%.", panel=STAY, metavar="SHARE", kind=str,
@@ -125,6 +125,7 @@ class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
         super().__post_init__()
 
     def check(self) -> None:
+        super().check()
         if self.ratio is not None and self.max_drop is not None:
             raise UsageError(
                 "`ratio` and `max_drop` exclude each other",

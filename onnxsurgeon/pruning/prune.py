@@ -103,13 +103,15 @@ class Job:
         """The pruned model for these options, without `max_drop`."""
         clock, model = _Clock(), self.model
         options.announce("label", model.path.name)
-        labels = label(model.ir, attention=options.attention, shapes=options.shapes)
+        labels = label(model.ir, attention=options.attention, shapes=options.shapes, carried=options.carried)
         clock("label")
         named = [
             {labels.calls[node].name for node in matching(labels, patterns, f"`{name}`")}
             for name, patterns in (("exclude", options.exclude), ("only", options.only))
         ]
-        relabel = partial(label, attention=options.attention, shapes=options.shapes, original=model.ir)
+        relabel = partial(
+            label, attention=options.attention, shapes=options.shapes, carried=options.carried, original=model.ir
+        )
         evidence = calibrated(options, model, labels, self.data, self.statistics, relabel)
         labels = evidence.labels
         pinned = _pinned(labels, *named)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from onnxsurgeon.data import Data
+from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.evaluation.metrics import metric
 from onnxsurgeon.evaluation.score import Score, evaluate
@@ -42,14 +43,17 @@ class Examiner:
         targets = labels is not None and not (labels.ndim == 1 and labels.dtype.kind in "iu")
         return None if targets else self.original
 
-    def file(self, model: Source) -> Score:
+    def file(self, model: Source, data: Data | None = None) -> Score:
+        """The score of a model. data: as the model takes them, if that differs."""
         return evaluate(
-            model, self.data, metric=self.metric, against=self.against, output_name=self.output, device=self.device
+            model, data or self.data, metric=self.metric, against=self.against, output_name=self.output,
+            device=self.device,
         )  # fmt: skip
 
     def result(self, result: Result) -> Score:
         """The score of a pruned model, as it will be written."""
-        return self.file(result.model)
+        view = partial(taken, places=positions(result.labels, result.keep))
+        return self.file(result.model, replace(self.data, view=view))
 
 
 def search(pruned: Callable[[float], Result], examiner: Examiner, options: PruneOptions) -> Result:

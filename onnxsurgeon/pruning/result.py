@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import IntArray, Mask, Shape
 from onnxsurgeon.compensation.layerwise import Change
+from onnxsurgeon.dependency.interface import Reshaped, reshaped
 from onnxsurgeon.dependency.labels import Labels, kept_shape
 from onnxsurgeon.dependency.measure import Measure
 from onnxsurgeon.dependency.spaces import Spaces
@@ -101,6 +102,11 @@ class Result(Shown):
         yield "node", "operator", "weight", "before", "after"
         yield from self.changes()
 
+    @property
+    def interface(self) -> list[Reshaped]:
+        """The inputs and outputs whose shapes changed: states, with their new shapes."""
+        return reshaped(self.labels, self.keep)
+
     def changes(self) -> list[tuple[str, str, str, Shape, Shape]]:
         """(node, operator, weight, shape before, shape after) of every matrix that changed."""
         rows = []
@@ -140,5 +146,5 @@ class Result(Shown):
         require(result, "the pruned model does not compute what it should", allowed, fix)
         if self.ir is not self.bare:
             file.write(self.ir)
-            require_sound(self.labels, self.bare, file.path, device=options.device, seed=options.seed)
+            require_sound(self.labels, self.keep, self.bare, file.path, device=options.device, seed=options.seed)
         return result

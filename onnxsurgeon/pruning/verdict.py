@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from onnxsurgeon.data import Samples
 from onnxsurgeon.dependency.costs import Budgets
+from onnxsurgeon.dependency.interface import positions
 from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
 from onnxsurgeon.evaluation.movement import Movement, SampleKind, drawn, movement, some
 from onnxsurgeon.options.record import option_of
@@ -63,7 +64,8 @@ def compared(result: Result, data: Samples | None, options: PruneOptions) -> Res
     batches = some(data) if data is not None else drawn(result.labels, options.seed)
     kind: SampleKind = "random" if data is None else "data"
     try:
-        moved = movement(result.source, result.model, batches, kind=kind, device=options.device)
+        places = positions(result.labels, result.keep)
+        moved = movement(result.source, result.model, batches, kind=kind, device=options.device, places=places)
     except (ModelError, UsageError):  # the original does not run on such inputs, or there is no room for a file
         if options.max_moved is not None:
             raise

@@ -3,10 +3,10 @@
 Everywhere: `units` counts the channels that are cut as one, `free` those of them that can go, `params` and `macs` are
 counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
 
-    prune        model output before after ratio requested changes compensation rotated distillation solver frozen free
-                 score proof verdict latency seconds; `ratio` is the share that is gone, of each cost
-    inspect      model params macs size nodes ir_version opsets producer inputs outputs operators unknown free weights
-                 frozen layers
+    prune        model output before after ratio requested changes interface states compensation rotated distillation
+                 solver frozen free score proof verdict latency seconds; `ratio` is the share that is gone, of each cost
+    inspect      model params macs size nodes ir_version opsets producer inputs outputs states operators unknown free
+                 weights frozen layers
     validate     original edited differences outputs atol rtol provider samples shapes_only
     evaluate     model data metric higher_is_better score samples output_name against provider
     sensitivity  model data importance shares samples provider layers
@@ -66,6 +66,11 @@ def pruned(
             {"node": node, "operator": operator, "weight": weight, "before": list(old), "after": list(new)}
             for node, operator, weight, old, new in result.changes()
         ],
+        "interface": [
+            {**picked(row, "name kind"), "before": list(row.before), "after": list(row.after)}
+            for row in result.interface
+        ],
+        "states": dict(result.labels.states),
         "compensation": [picked(row, "node before after") for row in result.fitted if row.node != TOGETHER],
         "rotated": result.rotated,
         "distillation": next((picked(row, "before after") for row in result.fitted if row.node == TOGETHER), None),
@@ -145,7 +150,7 @@ def _score(found: Score) -> Report:
 
 def proof(found: Proof, allowed: Tolerance) -> Report:
     return {
-        **picked(found, "passed error margin moved perturbed weak samples provider worst"),
+        **picked(found, "passed error margin moved perturbed weak samples steps provider worst"),
         **picked(allowed, "atol rtol"),
     }
 
@@ -162,6 +167,7 @@ def inspected(found: Inspection, patterns: Sequence[str]) -> Report:
         "producer": " ".join(filter(None, (model.ir.producer_name, model.ir.producer_version))),
         "inputs": [_value(v) for v in graph.inputs if not v.is_initializer()],
         "outputs": [_value(v) for v in graph.outputs],
+        "states": dict(found.labels.states),
         **whole.counts(),
         "operators": found.operators,
         "unknown": dict(found.labels.unknown),

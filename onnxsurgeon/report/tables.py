@@ -31,6 +31,10 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
             table("node", "operator", "weight", ">before", ">after", rows=rows, title=title, most=most, what="weights"),
             "",
         ]
+    if report["interface"]:
+        cells = ((r["kind"], r["name"], sized(r["before"]), sized(r["after"])) for r in report["interface"])
+        title = "Inputs and outputs whose shapes changed: states, which the caller carries from run to run"
+        parts += [table("", "name", ">before", ">after", rows=cells, title=title), ""]
     if verbose and report["compensation"]:
         errors = ((c["node"], f"{c['before']:.4f}", f"{c['after']:.4f}") for c in report["compensation"])
         parts += [table("node", ">error before", ">after", rows=errors, title="Layers that were refitted"), ""]
@@ -177,7 +181,9 @@ def compared(proof: Report) -> str:
     """The runs of a proof."""
     count = proof["samples"]
     sizes = f"{count} sets of inputs" if count > 1 else "1 set of inputs"
-    return f"{sizes}, ran on {proof['provider']}"
+    steps = proof.get("steps", 1)
+    carried = f", up to {steps} runs in a row with states carried on" if steps > 1 else ""
+    return f"{sizes}{carried}, ran on {proof['provider']}"
 
 
 def last(report: Report) -> RenderableType:

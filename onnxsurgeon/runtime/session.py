@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from functools import lru_cache
 from io import StringIO
@@ -112,6 +112,18 @@ class Session:
             self.run(feed)
             return lambda: self.run(feed)
         return run
+
+
+def in_turn(session: Session, feeds: Iterable[Arrays], states: Mapping[str, str]) -> list[Arrays]:
+    """The outputs for each of `feeds`. A feed without the states takes them from the outputs of the run before.
+
+    states: the output that becomes the input of the next run, by input. Raises ModelError if a run fails.
+    """
+    results: list[Arrays] = []
+    for feed in feeds:
+        missing = {begin: end for begin, end in states.items() if begin not in feed}
+        results.append(session.run({**feed, **{begin: results[-1][end] for begin, end in missing.items()}}))
+    return results
 
 
 def version() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx_ir as ir
 
@@ -9,9 +11,13 @@ from onnxsurgeon.arrays import FloatArray
 from onnxsurgeon.ops.nodes import operator_of
 
 
-def loss_values(model: ir.Model) -> list[ir.Value]:
-    """The values that losses compare: the float outputs, or the logits before a final softmax or sigmoid."""
-    ends = [_before_squashing(value) for value in model.graph.outputs]
+def loss_values(model: ir.Model, states: Mapping[str, str]) -> list[ir.Value]:
+    """The values that losses compare: the float outputs, or the logits before a final softmax or sigmoid.
+
+    states: the outputs in it, by input, are left out: they are there for the next run.
+    """
+    carried = states.values()
+    ends = [_before_squashing(value) for value in model.graph.outputs if value.name not in carried]
     return [end for end in ends if end.dtype in (None, ir.DataType.FLOAT)]
 
 

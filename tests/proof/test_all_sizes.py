@@ -19,7 +19,8 @@ from onnxsurgeon.errors import ProofError
 from onnxsurgeon.model.model import load
 from onnxsurgeon.model.write import write
 from onnxsurgeon.proof.comparison import Tolerance
-from onnxsurgeon.proof.of_a_cut import prove, unusual_sizes
+from onnxsurgeon.proof.feeds import unusual_sizes
+from onnxsurgeon.proof.of_a_cut import prove
 from onnxsurgeon.proof.reference import fixed_size, reference
 from onnxsurgeon.runtime.random_inputs import random_inputs
 from paths import MODELS

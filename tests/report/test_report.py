@@ -29,6 +29,7 @@ PRUNED: report.Report = {
     "compensation": [{"node": "head", "before": 0.5, "after": 0.125}],
     "rotated": 7,
     "distillation": {"before": 0.25, "after": 0.2},
+    "interface": [{"kind": "input", "name": "h0", "before": [1, "batch", 64], "after": [1, "batch", 48]}],
     "changes": [
         {"node": f"/[b]{k}/größe\x1b[31m", "operator": "Conv", "weight": f"w{k}", "before": [64, 3], "after": [9, 3]}
         for k in range(30)
