@@ -125,6 +125,8 @@ def test_a_table_shows_what_the_report_says(monkeypatch: pytest.MonkeyPatch) -> 
         "4.10 G",
         "64x3",
         "9x3",
+        "1xbatchx64",
+        "1xbatchx48",
         "an output of the graph",
         "ran on CPU",
         "0.100 %",
