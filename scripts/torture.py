@@ -19,9 +19,10 @@ import onnx_ir as ir
 
 from onnxsurgeon.errors import InfeasibleError, SurgeonError, UsageError
 from onnxsurgeon.model.model import Model
+from onnxsurgeon.ops.making import ACTIVATIONS
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.ops.registry import of_kind
-from onnxsurgeon.surgery.blocks import ACTIVATIONS, Activation, BatchNorm, Block, Conv, Linear, Pool
+from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Block, Conv, Linear, Pool
 from onnxsurgeon.surgery.network import Network, load
 
 REFUSALS = 400  # in a row, after which the graph counts as too small to edit

@@ -51,6 +51,12 @@ LINES = 350
 LEVELS, ARROWS = 14, 180
 MAKERS = {"Node", "add", "node", "_node", "_before"}  # make a node: what they are given names what is made
 WORDS = {"surgery/blocks.py", "surgery/parameters.py"}  # of users, for what is to be made
+SETTERS = ("attribute", "set_attribute", "Attr")  # their first argument names an attribute of a node
+# names of attributes that are also keys of reports or words of options
+ENGLISH = set("activation axes bias dtype high low seed shape size type value weights zeros".split())
+CHANGES = {"replace_input_with", "replace_all_uses_with", "register_initializer", "resize_inputs", "prepend", "Node"}
+CONNECTIONS = {"inputs", "outputs", "initializers", "attributes"}
+MUTATIONS = {"add", "append", "clear", "extend", "insert", "pop", "remove", "update"}
 
 FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE or p.stem not in ("__init__", "__main__")]
 
@@ -150,6 +156,39 @@ def test_only_ops_tells_operators_apart(path: Path) -> None:
     made = {id(a) for c in calls if {getattr(c.func, key, None) for key in ("id", "attr")} & MAKERS for a in c.args}
     named = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value in known]
     assert not [(node.lineno, node.value) for node in named if id(node) not in made]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_ops_names_attributes(path: Path) -> None:
+    """Others ask an operator's record what its attributes mean, and let `ops.making` write those of new nodes."""
+    known = {name for schema in onnx.defs.get_all_schemas() for name in schema.attributes}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    written = {
+        id(call.args[0])
+        for call in calls
+        if call.args and any(getattr(call.func, key, "").startswith(SETTERS) for key in ("id", "attr"))
+    }
+    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value in known]
+    named = [(node.lineno, node.value) for node in texts if id(node) in written or node.value not in ENGLISH]
+    assert room(path) in ("model", "ops") or not named
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_editor_changes_graphs(path: Path) -> None:
+    """Only `model/editor.py` connects nodes, makes them, and adds inputs, outputs and weights."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    changes = []
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        does, of = getattr(call.func, "attr", ""), getattr(getattr(call.func, "value", None), "attr", "")
+        if does in CHANGES or (of in CONNECTIONS and does in MUTATIONS):
+            changes.append(call.lineno)
+    for node in ast.walk(tree):
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            held = getattr(target, "value", None)
+            if getattr(target, "attr", "") == "const_value" or getattr(held, "attr", "") in CONNECTIONS:
+                changes.append(node.lineno)
+    assert room(path) == "model" or not changes
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -21,7 +21,7 @@ from onnxsurgeon.compensation.layerwise import TOGETHER, Change, Targets, sequen
 from onnxsurgeon.data import Batch, Mirrored
 from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.errors import ModelError
-from onnxsurgeon.model.editor import Editor, copied
+from onnxsurgeon.model.editor import Editor, copied, set_tensor
 from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.session import Session
 from onnxsurgeon.training.differentiate import EXPECTED, backward
@@ -218,7 +218,7 @@ def distill(
     training = Training(pool, list(layers(targets.labels, keep, Editor(model))), targets, keep, seed)
     *_, weights = training.run(plan.rate, plan.epochs, EPOCHS)
     for name, array in weights.items():
-        model.graph.initializers[name].const_value = ir.Tensor(array, name=name)
+        set_tensor(model.graph.initializers[name], ir.Tensor(array, name=name))
     return [*changes, Change(TOGETHER, plan.before, plan.after)]
 
 

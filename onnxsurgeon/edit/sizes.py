@@ -119,7 +119,7 @@ class _Walk:
         sizes = self.editor.weight(f"{node.name}_sizes", value)
         choice = [static, sizes, node.inputs[index]]
         made = self.editor.node("Where", choice, name=f"{node.name}_size", before=node)[0]
-        node.replace_input_with(index, made)
+        set_input(node, index, made)
 
     def _check(self, node: ir.Node, call: Call) -> None:
         """Raise SurgeonError if an output shape of the edited node differs from the selection's."""

@@ -6,7 +6,7 @@ need no unique names (`set_input`, `set_tensor`, `remove_dead`, ...) are outside
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,12 @@ class Editor:
     def __init__(self, model: ir.Model, visit: Callable[[ir.Node], None] | None = None) -> None:
         self.model, self._visit = model, visit
         self._shared: dict[tuple[bytes, str, tuple[int, ...]], ir.Value] = {}
+
+    @property
+    def opset(self) -> int:
+        """The version of the standard operators."""
+        versions = self.model.opset_imports
+        return versions.get("", versions.get("ai.onnx", 1))
 
     # --- names ---
 
@@ -116,6 +122,57 @@ class Editor:
         value.name = self.value_name(name)
         self.model.graph.initializers[value.name] = value
 
+    # --- nodes of other graphs ---
+
+    def move_out(self, body: ir.Graph, before: ir.Node) -> tuple[list[ir.Node], list[ir.Value]]:
+        """Moves the nodes of a subgraph before `before`; returns the nodes and the former outputs of the subgraph.
+
+        Renames values whose names are used outside, too (two branches may share names).
+        """
+        inside, inner, outputs = set(body.all_nodes()), list(body), list(body.outputs)
+        graph = self.model.graph
+        beside = {
+            v.name for n in graph.all_nodes() if n not in inside for v in (*n.inputs, *n.outputs) if v is not None
+        }
+        beside |= {v.name for v in (*graph.inputs, *graph.initializers.values())}
+        body.outputs.clear()  # values can't move while they are outputs of the body
+        for name, value in list(body.initializers.items()):
+            if name not in beside:
+                self.value_names.discard(name)  # its own
+            self.adopt(value, name)
+        for value in (v for n in inner for v in n.outputs):
+            if value.name in beside:
+                value.name = self.value_name(value.name or "")
+        body.remove(inner)
+        before.prepend(inner)
+        return inner, outputs
+
+    def take_in(self, other: ir.Graph, needed: Collection[ir.Node], prefix: str) -> None:
+        """Moves the needed nodes of another graph here, with the weights that they read; `prefix` begins all names."""
+        other.outputs.clear()
+        other.remove([node for node in other if node not in needed][::-1], safe=False)
+        order = list(other)
+        other.remove(order)
+        for value in dict.fromkeys(v for node in order for v in node.inputs if v is not None and v.is_initializer()):
+            self.adopt(value, f"{prefix}{value.name}")
+        for node in order:
+            node.name = self.node_name(f"{prefix}{node.name or node.op_type}")
+            for value in node.outputs:
+                value.name = self.value_name(f"{prefix}{value.name}")
+        self.model.graph.extend(order)
+
+    def open(self, name: str, shape: ir.Shape, type_: ir.TypeProtocol) -> ir.Value:
+        """A new input of the graph."""
+        value = ir.Value(name=self.value_name(name), shape=shape, type=type_)
+        self.model.graph.inputs.append(value)
+        return value
+
+    def close(self, entry: ir.Value, exit: ir.Value, source: ir.Value) -> None:
+        """Removes an input and an output of the graph. What read the input reads `source`."""
+        self.model.graph.outputs.remove(exit)
+        feed(list(entry.uses()), source)
+        self.model.graph.inputs.remove(entry)
+
     # --- replaced values ---
 
     def take_over(self, old: ir.Value, new: ir.Value, was: str | None = "") -> None:
@@ -185,6 +242,11 @@ def feed(uses: Iterable[tuple[ir.Node, int]], value: ir.Value) -> None:
     """Make nodes read `value`, each at the given input index."""
     for node, index in uses:
         node.replace_input_with(index, value)
+
+
+def add_outputs(model: ir.Model, values: Iterable[ir.Value]) -> None:
+    """Make `values` outputs of the graph, behind those that it has."""
+    model.graph.outputs.extend(values)
 
 
 def set_input(node: ir.Node, index: int, value: ir.Value) -> None:

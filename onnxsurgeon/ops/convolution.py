@@ -13,10 +13,10 @@ from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Keep, blocks
 from onnxsurgeon.ops.gradient import GradientCall
 from onnxsurgeon.ops.linear import LinearForm
-from onnxsurgeon.ops.registry import MICROSOFT, Convolution, Factors, Macs, Operator, Resize, add
+from onnxsurgeon.ops.registry import MICROSOFT, Factors, Macs, Operator, Resize, add
 from onnxsurgeon.ops.shape_inference import Attributes, Infer, ShapeRule, Shapes
 from onnxsurgeon.ops.signatures import counted, everything, read, signature
-from onnxsurgeon.ops.windows import Window, padded, places, taps_of, unslid, window, window_of
+from onnxsurgeon.ops.windows import Convolution, Window, padded, places, taps_of, unslid, window, window_of
 
 LARGE = 2**26  # numbers in the patches that are held at a time
 

@@ -11,7 +11,8 @@ import onnx
 import onnx_ir as ir
 
 from onnxsurgeon.ops import OPERATORS, Operator
-from onnxsurgeon.ops.registry import Convolution, Kind
+from onnxsurgeon.ops.registry import Kind
+from onnxsurgeon.ops.windows import Convolution
 
 
 def constant(value: ir.Value | None) -> ir.TensorProtocol | None:

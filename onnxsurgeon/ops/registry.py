@@ -16,6 +16,7 @@ from onnxsurgeon.ops.linear import LinearForm
 from onnxsurgeon.ops.sequence_calls import Elements, FromElements
 from onnxsurgeon.ops.shape_inference import ShapeRule
 from onnxsurgeon.ops.size_arrays import Sizes
+from onnxsurgeon.ops.windows import Convolution
 
 MICROSOFT = "com.microsoft"
 
@@ -56,18 +57,6 @@ class ChannelStatistics(NamedTuple):
         scale, shift, mean, variance = held
         factor = scale / np.sqrt(variance + float(attributes.get("epsilon", 1e-5)))
         return factor, shift - mean * factor
-
-
-class Convolution(NamedTuple):
-    """Which inputs of a convolution are its data and its weight; and whether it is a transposed one."""
-
-    data: int = 0
-    weight: int = 1
-    transposed: bool = False
-
-    def groups(self, attributes: Mapping[str, Any]) -> int:
-        """How many groups its channels fall into."""
-        return int(attributes.get("group") or 1)
 
 
 class Flow(NamedTuple):

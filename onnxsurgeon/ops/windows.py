@@ -13,6 +13,44 @@ from onnxsurgeon.ops.gradient import GradientCall
 from onnxsurgeon.ops.shape_inference import Attributes
 
 
+class Convolution(NamedTuple):
+    """Which inputs of a convolution are its data and its weight; whether it is a transposed one; and its attributes."""
+
+    data: int = 0
+    weight: int = 1
+    transposed: bool = False
+
+    def groups(self, attributes: Mapping[str, Any]) -> int:
+        """How many groups its channels fall into."""
+        return int(attributes.get("group") or 1)
+
+    def grouped(self, groups: int) -> dict[str, Any]:
+        """The attributes that give it so many groups."""
+        return {"group": groups}
+
+    def pads_by_size(self, attributes: Mapping[str, Any]) -> bool:
+        """Whether its padding follows from the sizes of its input and its kernel."""
+        return _pad_mode(attributes) not in ("NOTSET", "VALID")
+
+    def reshaped(
+        self, attributes: Mapping[str, Any], kernel: Sequence[int], before: Sequence[int], after: Sequence[int]
+    ) -> tuple[dict[str, Any], list[int]]:
+        """The attributes for a kernel of another size, with which the output keeps its shape; None for those that go.
+
+        kernel: its new size. before, after: how many elements it gains at each end of each axis; negative where it
+        loses some. Also returns the padding, by axis before and then after, that is still missing; it is negative
+        where the input is to be cropped.
+        """
+        if self.pads_by_size(attributes):
+            return {"kernel_shape": kernel}, []
+        low, high = _pads(attributes, kernel, [], [])
+        dilations = attributes.get("dilations") or [1] * len(kernel)
+        gained = [n * d for ends in (before, after) for n, d in zip(ends, dilations, strict=True)]
+        pads = [int(p) + n for p, n in zip((*low, *high), gained, strict=True)]
+        new = {"kernel_shape": kernel, "auto_pad": None, "pads": [max(p, 0) for p in pads]}
+        return new, [min(p, 0) for p in pads]
+
+
 class Window(NamedTuple):
     """Of a convolution or of pooling, by spatial axis. reach: positions from the first to the last that it looks at."""
 
@@ -45,13 +83,17 @@ def _pads(
     attributes: Mapping[str, Any], size: Sequence[int], reach: Sequence[int], strides: Sequence[int]
 ) -> tuple[list[int], list[int]]:
     """Padding before and after each spatial axis."""
-    mode, rank = attributes.get("auto_pad") or "NOTSET", len(size)
+    mode, rank = _pad_mode(attributes), len(size)
     if mode in ("NOTSET", "VALID"):
         pads = list(attributes.get("pads") or [0] * 2 * rank) if mode == "NOTSET" else [0] * 2 * rank
         return pads[:rank], pads[rank:]
     total = [max(0, (ceil(n / s) - 1) * s + r - n) for n, r, s in zip(size, reach, strides, strict=True)]
     small, large = [t // 2 for t in total], [t - t // 2 for t in total]
     return (small, large) if mode == "SAME_UPPER" else (large, small)
+
+
+def _pad_mode(attributes: Mapping[str, Any]) -> str:
+    return str(attributes.get("auto_pad") or "NOTSET")
 
 
 # --- of a gradient ---------------------------------------------------------------------------------------------------

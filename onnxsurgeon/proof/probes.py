@@ -11,6 +11,7 @@ from onnxsurgeon.arrays import Arrays, Mask
 from onnxsurgeon.dependency.facts import FLOATS
 from onnxsurgeon.dependency.interface import Positions, taken
 from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.model.editor import add_outputs
 from onnxsurgeon.neurons.selection import cutting
 
 MOST = 24  # the largest number of inner values
@@ -35,8 +36,7 @@ def inner_values(labels: Labels, keep: Mask) -> dict[str, Positions]:
 def with_outputs(model: ir.Model, names: Mapping[str, Positions]) -> ir.Model:
     """`model` with these values added to its outputs (in place)."""
     by_name = {value.name: value for node in model.graph for value in node.outputs}
-    for name in names:
-        model.graph.outputs.append(by_name[name])
+    add_outputs(model, [by_name[name] for name in names])
     return model
 
 

@@ -15,10 +15,11 @@ from onnxsurgeon.arrays import Ids, Mask
 from onnxsurgeon.dependency.facts import FLOATS
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.edit.apply import paired
-from onnxsurgeon.model.editor import Editor, attribute, feed, set_attribute
+from onnxsurgeon.model.editor import Editor, feed, set_attribute, set_input, set_tensor
 from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.neurons.selection import cutting
 from onnxsurgeon.ops import Call
+from onnxsurgeon.ops.making import along
 
 
 def reference(labels: Labels, keep: Mask, source: ir.Model | None = None) -> ir.Model:
@@ -113,8 +114,8 @@ class _Reference:
     def _after(self, node: ir.Node, value: ir.Value, axis: int, ids: Ids) -> None:
         """Dropped positions repeat the first kept one: whatever sums over them silences them again."""
         back = self._constant("back", np.where(self.keep[ids], np.cumsum(self.keep[ids]) - 1, 0))
-        uses, along = list(value.uses()), [attribute("axis", axis)]
-        spread = self.editor.node("Gather", [value, back], along, name=f"{value.name}.spread", after=node)[0]
+        uses = list(value.uses())
+        spread = self.editor.node("Gather", [value, back], along(axis), name=f"{value.name}.spread", after=node)[0]
         feed(uses, spread)
         if value.is_graph_output():
             self.editor.take_over(value, spread, spread.name)
@@ -123,9 +124,9 @@ class _Reference:
         self, node: ir.Node, index: int, operator: str, inputs: Sequence[ir.Value | None], axis: int | None = None
     ) -> None:
         """Puts a node between another one and its input."""
-        along = [] if axis is None else [attribute("axis", axis)]
+        attributes = [] if axis is None else along(axis)
         name = f"{node.name or node.outputs[0].name}.input{index}"
-        node.replace_input_with(index, self.editor.node(operator, inputs, along, name=name, before=node)[0])
+        set_input(node, index, self.editor.node(operator, inputs, attributes, name=name, before=node)[0])
 
     def _constant(self, kind: str, array: np.ndarray) -> ir.Value:
         return self.editor.shared_weight(f"onnxsurgeon_{kind}", array)
@@ -149,7 +150,7 @@ def perturbed(model: ir.Model, seed: int, spared: Collection[str]) -> ir.Model:
             array = tensor.numpy()
             limit = 0.05 if _real(array) == 1 else 1e-5
             if array.size and float(np.abs(array).max()) <= limit:
-                value.const_value = ir.Tensor((array + _noise(array, seed)).astype(array.dtype), name=tensor.name)
+                set_tensor(value, ir.Tensor((array + _noise(array, seed)).astype(array.dtype), name=tensor.name))
     return copy
 
 

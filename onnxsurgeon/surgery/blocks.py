@@ -1,45 +1,32 @@
-"""New nodes to insert, or to replace others: their operators and their initial weights.
+"""New nodes to insert, or to replace others: what they take, where they fit, and their initial weights.
 
 The output of a block with `init="identity"` equals its input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
-from math import sqrt
 from typing import Any, ClassVar, Literal
 from zlib import crc32
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.dependency.names import name_of
 from onnxsurgeon.edit.inits import FRESH, INITS, SPLIT
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.model.editor import Editor
-from onnxsurgeon.ops.registry import of_kind
+from onnxsurgeon.ops.making import ACTIVATIONS, Place, convolved, normalised, pooled
 from onnxsurgeon.options.parsing import unknown, wrong
 
 
 @dataclass(frozen=True)
-class Site:
-    """The place of a block: after `value`, of known shape and element type. axis: the axis of its neurons.
+class Site(Place):
+    """The place of a block. init: how its weights start. seed: random seed."""
 
-    opset: version of the standard operators. seed: random seed.
-    """
-
-    editor: Editor
-    value: ir.Value
-    shape: Shape
-    axis: int
-    dtype: ir.DataType
-    opset: int
-    name: str
     init: str = "identity"
     seed: int = 0
 
@@ -48,26 +35,6 @@ class Site:
         """Name of the node or graph input that gives `value`."""
         producer = self.value.producer()
         return (self.value.name if producer is None else name_of(producer)) or ""
-
-    @property
-    def width(self) -> int:
-        return self.shape[self.axis]
-
-    def add(self, operator: str, inputs: Sequence[ir.Value | None], *attributes: ir.Attr, part: str = "") -> ir.Value:
-        """The output of a node that is added after the last one."""
-        try:
-            onnx.defs.get_schema(operator, self.opset)
-        except onnx.defs.SchemaError:
-            raise UsageError(
-                f"{self.name} needs {operator}, which opset {self.opset} does not have",
-                fix="convert the model with onnx.version_converter, or choose another operator",
-            ) from None
-        last = inputs[0].producer() if inputs and inputs[0] is not None else None
-        name = f"{self.name}.{part}" if part else self.name
-        return self.editor.node(operator, inputs, attributes, name=name, after=last)[0]
-
-    def weight(self, name: str, array: Any) -> ir.Value:
-        return self.editor.weight(f"{self.name}.{name}", np.atleast_1d(array).astype(self.dtype.numpy()), self.dtype)
 
     def fresh(self, shape: Shape) -> ir.Value:
         """A layer's weight, shape (out, in, *kernel), initialised by `init`."""
@@ -102,14 +69,9 @@ class Conv:
                 why=f"the input has {space} spatial axes and {site.width} channels",
                 fix="give one size, or one for each spatial axis, and groups that divide the channels",
             )
-        inputs = [site.value, site.fresh((site.width, site.width // self.groups, *kernel))]
-        if self.bias:
-            inputs.append(site.weight("bias", np.zeros(site.width)))
-        pads = [*((k - 1) // 2 for k in kernel), *(k // 2 for k in kernel)]
-        return site.add(
-            "Conv", inputs, ir.AttrInt64s("kernel_shape", list(kernel)), ir.AttrInt64s("pads", pads),
-            ir.AttrInt64("group", self.groups),
-        )  # fmt: skip
+        weight = site.fresh((site.width, site.width // self.groups, *kernel))
+        bias = site.weight("bias", np.zeros(site.width)) if self.bias else None
+        return convolved(site, weight, bias, kernel, self.groups)
 
 
 @dataclass(frozen=True)
@@ -144,10 +106,7 @@ class BatchNorm:
                 why=f"its channels are on axis {site.axis}, not on axis 1",
                 fix="choose a node with channels on axis 1",
             )
-        ones, zeros = np.ones(site.width), np.zeros(site.width)
-        parts = {"scale": ones, "shift": zeros, "mean": zeros, "var": ones - self.epsilon}
-        inputs = [site.value, *(site.weight(name, array) for name, array in parts.items())]
-        return site.add("BatchNormalization", inputs, ir.AttrFloat32("epsilon", self.epsilon))
+        return normalised(site, self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -177,10 +136,7 @@ class Pool:
                 why=f"its output has the shape {list(site.shape)}",
                 fix="choose a node whose output has channels and spatial axes",
             )
-        k = self.kernel
-        sizes = [ir.AttrInt64s("kernel_shape", [k] * space)]
-        pads = [*[(k - 1) // 2] * space, *[k // 2] * space]
-        return site.add(f"{self.kind}Pool", [site.value], *sizes, ir.AttrInt64s("pads", pads))
+        return pooled(site, f"{self.kind}Pool", [self.kernel] * space)
 
 
 @dataclass(frozen=True)
@@ -193,54 +149,6 @@ class Separable:
 Block = Conv | Linear | BatchNorm | Activation | Pool
 
 
-def _plain(operator: str, **numbers: float) -> Callable[[Site], ir.Value]:
-    return lambda site: site.add(operator, [site.value], *(ir.AttrFloat32(k, v) for k, v in numbers.items()))
-
-
-def _silu(site: Site) -> ir.Value:
-    gate = site.add("Sigmoid", [site.value], part="gate")
-    return site.editor.node("Mul", [site.value, gate], name=site.name, after=gate.producer())[0]
-
-
-def _gelu(site: Site) -> ir.Value:
-    if site.opset >= 20:
-        return site.add("Gelu", [site.value])
-    scaled = site.add("Mul", [site.value, site.weight("root", np.array(sqrt(0.5)))], part="scaled")
-    plus = site.add("Add", [site.add("Erf", [scaled], part="erf"), site.weight("one", np.array(1.0))], part="plus")
-    gated = site.editor.node("Mul", [site.value, plus], name=f"{site.name}.gated", after=plus.producer())[0]
-    return site.add("Mul", [gated, site.weight("half", np.array(0.5))])
-
-
-def _hard_swish(site: Site) -> ir.Value:
-    if site.opset >= 14:
-        return site.add("HardSwish", [site.value])
-    gate = site.add(
-        "HardSigmoid", [site.value], ir.AttrFloat32("alpha", 1 / 6), ir.AttrFloat32("beta", 0.5), part="gate"
-    )
-    return site.editor.node("Mul", [site.value, gate], name=site.name, after=gate.producer())[0]
-
-
-def _relu6(site: Site) -> ir.Value:
-    low, high = site.weight("low", np.array(0.0)), site.weight("high", np.array(6.0))
-    if site.opset < 11:
-        return site.add("Clip", [site.value], ir.AttrFloat32("min", 0.0), ir.AttrFloat32("max", 6.0))
-    return site.add("Clip", [site.value, low, high])
-
-
-def _prelu(site: Site) -> ir.Value:
-    shape = [site.width if a == site.axis else 1 for a in range(site.axis, len(site.shape))]
-    return site.add("PRelu", [site.value, site.weight("slope", np.full(shape, 0.25))])
-
-
-ACTIVATIONS: dict[str, Callable[[Site], ir.Value]] = {
-    **{word: _plain(word) for word in of_kind("activation")},
-    "LeakyRelu": _plain("LeakyRelu", alpha=0.01),
-    "Relu6": _relu6,
-    "PRelu": _prelu,
-    "HardSwish": _hard_swish,
-    "Silu": _silu,
-    "Gelu": _gelu,
-}
 BLOCKS: dict[str, Callable[..., Block | Separable]] = {
     "Conv": Conv,
     "Linear": Linear,

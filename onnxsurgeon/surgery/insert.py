@@ -13,7 +13,7 @@ from onnxsurgeon.dependency.names import name_of, result_of
 from onnxsurgeon.edit.inits import INITS
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.model.editor import Editor, copied, feed, free_name, set_input
+from onnxsurgeon.model.editor import Editor, attribute, copied, feed, free_name, set_attribute, set_input
 from onnxsurgeon.ops.nodes import constant, convolution_of, kind_of, operator_of
 from onnxsurgeon.ops.registry import of_kind
 from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Block, Conv, Linear, Site
@@ -164,11 +164,13 @@ def separate(model: ir.Model, name: str, *, init: str = "closest", seed: int = 0
     kind = tensor.dtype
     first = editor.weight(f"{name}.depthwise.weight", deep.astype(kind.numpy()), kind)
     second = editor.weight(f"{name}.pointwise.weight", point.astype(kind.numpy()), kind)
-    spread = [a for key, a in twin.attributes.items() if key != "group"] + [ir.AttrInt64("group", len(deep))]
     read = [twin.inputs[place.data], first]
-    deeper = editor.node("Conv", read, spread, name=f"{name}.depthwise", before=twin)[0]
-    twin.attributes.clear()
-    twin.replace_input_with(place.data, deeper)
+    spread = place.grouped(len(deep))
+    given = [a for key, a in twin.attributes.items() if key not in spread] + [attribute(*new) for new in spread.items()]
+    deeper = editor.node(twin.op_type, read, given, name=f"{name}.depthwise", before=twin)[0]
+    for key in list(twin.attributes):
+        set_attribute(twin, key, None)
+    set_input(twin, place.data, deeper)
     set_input(twin, place.weight, second)
     return [checked(labels, editor.finished(), f"separate {name}")]
 

@@ -11,10 +11,11 @@ import onnx_ir as ir
 from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.model.editor import Editor, attribute, copied, set_attribute, set_input
+from onnxsurgeon.model.editor import Editor, copied, set_attribute, set_input
 from onnxsurgeon.model.lazy_weights import Places, take
+from onnxsurgeon.ops.making import padding
 from onnxsurgeon.ops.nodes import constant, convolution_of
-from onnxsurgeon.ops.registry import Convolution
+from onnxsurgeon.ops.windows import Convolution
 from onnxsurgeon.surgery.find import find
 from onnxsurgeon.surgery.fit_check import checked
 
@@ -35,7 +36,7 @@ def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
     labels = label(model, rewritten=False)
     old = tuple(tensor.shape.numpy())[2:]
     new, given = (size,) * len(old) if isinstance(size, int) else tuple(size), labels.evaluator.attributes(node)
-    _require_size(name, old, new, given)
+    _require_size(name, old, new, by_size=place.pads_by_size(given))
     energy = np.square(np.asarray(tensor.numpy(), np.float64)).sum(axis=(0, 1))
     windows = [_window(energy, axis, b) for axis, b in enumerate(new)]
     editor = Editor(copied(model))
@@ -44,8 +45,11 @@ def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
     return [checked(labels, editor.finished(), f"kernel {name}: {_text(old)} to {_text(new)}", same=grows)]
 
 
-def _require_size(name: str, old: Sequence[int], new: Sequence[int], given: dict[str, Any]) -> None:
-    """Raises UsageError if a kernel of size `old` can't become one of size `new`. given: the node's attributes."""
+def _require_size(name: str, old: Sequence[int], new: Sequence[int], *, by_size: bool) -> None:
+    """Raises UsageError if a kernel of size `old` can't become one of size `new`.
+
+    by_size: the padding follows from the sizes.
+    """
     if len(new) != len(old) or any(not 1 <= k <= MAX for k in new):
         raise UsageError(
             f"{name} can't have a kernel of {_text(new)}",
@@ -53,7 +57,7 @@ def _require_size(name: str, old: Sequence[int], new: Sequence[int], given: dict
             fix="give one size, or one for each spatial axis",
         )
     odd = any((b - a) % 2 for a, b in zip(old, new, strict=True))
-    if odd and str(given.get("auto_pad") or "NOTSET").startswith("SAME"):
+    if odd and by_size:
         raise UsageError(
             f"a kernel of {_text(new)} would shift the output of {name}",
             why=f"its kernel is {_text(old)}, and auto_pad depends on the input's size",
@@ -89,25 +93,18 @@ def _shape(
     given: dict[str, Any],
     tensor: ir.TensorProtocol,
 ) -> None:
-    space = len(windows)
     old = tuple(tensor.shape.numpy())[2:]
     recipe = (None, None, *(Places(positions, (0.0,)) for positions, _ in windows))
     source = node.inputs[place.weight]
     assert source is not None
     set_input(node, place.weight, editor.weight(source.name or f"{node.name}.weight", take(tensor, recipe)))
-    set_attribute(node, "kernel_shape", new)
-    if str(given.get("auto_pad") or "NOTSET") not in ("NOTSET", "VALID"):
-        return
-    pads = [int(p) for p in given.get("pads") or [0] * 2 * space]
-    dilations = [int(d) for d in given.get("dilations") or [1] * space]
-    for axis, (_, before) in enumerate(windows):
-        pads[axis] += before * dilations[axis]
-        pads[axis + space] += (new[axis] - old[axis] - before) * dilations[axis]
-    node.attributes.pop("auto_pad", None)
-    set_attribute(node, "pads", [max(p, 0) for p in pads])
-    crop = [min(p, 0) for p in pads]
-    if any(crop):
-        _crop(editor, node, place, crop)
+    before = [front for _, front in windows]
+    after = [b - a - front for a, b, front in zip(old, new, before, strict=True)]
+    attributes, missing = place.reshaped(given, new, before, after)
+    for name, value in attributes.items():
+        set_attribute(node, name, value)
+    if any(missing):
+        _crop(editor, node, place, missing)
 
 
 def _crop(editor: Editor, node: ir.Node, place: Convolution, crop: Sequence[int]) -> None:
@@ -118,12 +115,7 @@ def _crop(editor: Editor, node: ir.Node, place: Convolution, crop: Sequence[int]
             why="its output would change shape, and there is no padding to adjust",
             fix="choose a larger kernel",
         )
-    space = len(crop) // 2
-    amounts = [0, 0, *crop[:space], 0, 0, *crop[space:]]
-    if editor.model.opset_imports.get("", 1) < 11:
-        attributes, extra = [attribute("pads", amounts)], []
-    else:
-        attributes, extra = [], [editor.weight(f"{node.name}.crop", np.array(amounts, np.int64))]
-    read = [node.inputs[place.data], *extra]
-    cropped = editor.node("Pad", read, attributes, name=f"{node.name}.crop", before=node)[0]
-    node.replace_input_with(place.data, cropped)
+    space, name = len(crop) // 2, f"{node.name}.crop"
+    parameters, attributes = padding(editor, name, [0, 0, *crop[:space], 0, 0, *crop[space:]])
+    read = [node.inputs[place.data], *parameters]
+    set_input(node, place.data, editor.node("Pad", read, attributes, name=name, before=node)[0])

@@ -29,7 +29,7 @@ def layers() -> list[str]:
 
 
 def activations() -> list[str]:
-    return list(resolved("surgery.blocks:ACTIVATIONS"))
+    return list(resolved("ops.making:ACTIVATIONS"))
 
 
 def made(op: str | Block | Separable, **options: Any) -> Block | Separable:

@@ -8,7 +8,7 @@ from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.dependency.names import name_of, unknown
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.model.editor import Editor, copied, feed
+from onnxsurgeon.model.editor import Editor, add_outputs, copied, feed
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.surgery.find import dynamic_axes, find_value, value_called
 from onnxsurgeon.surgery.fit_check import checked
@@ -44,12 +44,11 @@ def splice(
         step = align(labels, [(here[1], into[1]), (here[1], out[1])], (after, f"{prefix}*"), choices)
         steps = [step] if step is not None else []
     editor = Editor(copied(steps[-1].after if steps else joined))
-    graph, host = editor.model.graph, find_value(editor.model, after)
+    host = find_value(editor.model, after)
     into_value, out_value = (value_called(editor.model, name) for name in opened)
-    graph.outputs.remove(out_value)
-    feed(list(host.uses()), out_value)
-    into_value.replace_all_uses_with(host)
-    graph.inputs.remove(into_value)
+    uses = list(host.uses())
+    editor.close(into_value, out_value, host)
+    feed(uses, out_value)
     if host.is_graph_output():
         editor.take_over(host, out_value)
     return [checked(label(model, rewritten=False), editor.finished(), f"splice after {after}")]
@@ -70,27 +69,12 @@ def _transplant(editor: Editor, other: ir.Model, entry: str | None, exit: str | 
     graph = other.clone().graph
     begin, end = _end(list(graph.inputs), graph, entry, "input"), _end(list(graph.outputs), graph, exit, "output")
     shape, type_ = _looks(other, begin)
-    port = ir.Value(name=editor.value_name(f"{prefix}input"), shape=shape, type=type_)
+    port = editor.open(f"{prefix}input", shape, type_)
     needed = _between(begin, end)
-    for node in needed:
-        for index, value in enumerate(node.inputs):
-            if value is begin:
-                node.replace_input_with(index, port)
-    graph.outputs.clear()
-    graph.remove([node for node in graph if node not in needed][::-1], safe=False)
-    order = [node for node in graph if node in needed]
-    graph.remove(order)
-    for value in dict.fromkeys(v for node in order for v in node.inputs if v is not None and v.is_initializer()):
-        editor.adopt(value, f"{prefix}{value.name}")
-    for node in order:
-        node.name = editor.node_name(f"{prefix}{node.name or node.op_type}")
-        for value in node.outputs:
-            value.name = editor.value_name(f"{prefix}{value.name}")
-    into = editor.model.graph
-    into.inputs.append(port)
-    into.extend(order)
-    into.outputs.append(end)
-    into.sort()
+    feed([(node, index) for node in needed for index, value in enumerate(node.inputs) if value is begin], port)
+    editor.take_in(graph, needed, prefix)
+    add_outputs(editor.model, [end])
+    editor.model.graph.sort()
     return port.name or "", end.name or ""
 
 

@@ -29,7 +29,7 @@ def inline(editor: FactEditor, node: ir.Node) -> None:
     graphs = {name: a.value for name, a in node.attributes.items() if a.type == ir.AttributeType.GRAPH}
     body = graphs.pop(live)
     read = [value for graph in graphs.values() for value in take_apart(graph)]
-    inner, outputs = _moved_out(editor, node, body)
+    inner, outputs = editor.move_out(body, node)
     for old, new in zip(node.outputs, outputs, strict=True):
         if new.producer() not in inner:
             new = editor.add(node, "Identity", [new], f"{node.name}.same", f"{new.name}.same")
@@ -38,25 +38,3 @@ def inline(editor: FactEditor, node: ir.Node) -> None:
     for moved in inner:
         if moved.graph is not None:
             inline(editor, moved)
-
-
-def _moved_out(editor: FactEditor, node: ir.Node, body: ir.Graph) -> tuple[list[ir.Node], list[ir.Value]]:
-    """Move the nodes of `body` before `node`; returns the nodes and the former outputs of the body.
-
-    Renames values whose names are used outside, too (two branches may share names).
-    """
-    inside, inner, outputs = set(body.all_nodes()), list(body), list(body.outputs)
-    graph = editor.model.graph
-    beside = {v.name for n in graph.all_nodes() if n not in inside for v in (*n.inputs, *n.outputs) if v is not None}
-    beside |= {v.name for v in (*graph.inputs, *graph.initializers.values())}
-    body.outputs.clear()  # values can't move while they are outputs of the body
-    for name, value in list(body.initializers.items()):
-        if name not in beside:
-            editor.value_names.discard(name)  # its own
-        editor.adopt(value, name)
-    for value in (v for n in inner for v in n.outputs):
-        if value.name in beside:
-            value.name = editor.value_name(value.name or "")
-    body.remove(inner)
-    node.prepend(inner)
-    return inner, outputs

@@ -13,9 +13,10 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.dependency.facts import Evaluator, tensor
 from onnxsurgeon.dependency.size_facts import AllFacts, visit
-from onnxsurgeon.model.editor import Editor, attribute, copied, remove_dead
+from onnxsurgeon.model.editor import Editor, copied, feed, remove_dead
 from onnxsurgeon.neurons.relations import Relations
 from onnxsurgeon.ops.call import Call
+from onnxsurgeon.ops.making import new_axis, split_into
 from onnxsurgeon.ops.nodes import constant, schema
 from onnxsurgeon.ops.size_expressions import Size
 
@@ -99,7 +100,7 @@ class FactEditor(Editor):
         if new not in self._renamed:
             self._renamed.add(new)
             self.take_over(old, new, None)
-        old.replace_all_uses_with(new, replace_graph_outputs=True)
+        feed(list(old.uses()), new)
         remove_dead(old)
 
     def integers(self, name: str, values: Array | Sequence[int]) -> ir.Value:
@@ -110,18 +111,17 @@ class FactEditor(Editor):
         self, before: ir.Node, source: ir.Value, axis: int, sizes: Sequence[int], name: str, outputs: Sequence[str]
     ) -> Sequence[ir.Value]:
         """Parts of `source`, of these sizes along an axis, from a Split inserted before `before`."""
-        inputs, attributes = self._parameter("split", np.asarray(sizes), name)
-        attributes.insert(0, ir.AttrInt64("axis", axis))
+        inputs, attributes = split_into(self, name, axis, sizes)
         return self.node("Split", [source, *inputs], attributes, name=name, outputs=outputs, before=before)
 
     def unsqueeze(self, before: ir.Node, source: ir.Value, axis: int, name: str) -> ir.Value:
         """`source` with a new axis of length 1, from an Unsqueeze inserted before `before`."""
-        inputs, attributes = self._parameter("axes", np.array([axis]), name)
+        inputs, attributes = new_axis(self, name, axis)
         return self.add(before, "Unsqueeze", [source, *inputs], name, name, attributes)
 
     def squeeze(self, before: ir.Node, source: ir.Value, axis: int, name: str) -> ir.Value:
         """`source` without an axis of length 1, from a Squeeze inserted before `before`."""
-        inputs, attributes = self._parameter("axes", np.array([axis]), name)
+        inputs, attributes = new_axis(self, name, axis)
         return self.add(before, "Squeeze", [source, *inputs], name, name, attributes)
 
     def equal(self, source: ir.Value, axis: int, count: int) -> list[int]:
@@ -129,12 +129,6 @@ class FactEditor(Editor):
         shapes = self.known.shapes(source)
         assert shapes is not None
         return [shapes[0][axis] // count] * count
-
-    def _parameter(self, parameter: str, value: Array, name: str) -> tuple[list[ir.Value], list[ir.Attr]]:
-        """(inputs, attributes) for a parameter that is an input from opset 13 on, and an attribute before."""
-        if self.known.evaluator.versions[""] < 13:
-            return [], [attribute(parameter, value)]
-        return [self.integers(f"{name}.{parameter}", value)], []
 
 
 def _translate(known: KnownModel, model: ir.Model) -> AllFacts:

@@ -18,6 +18,7 @@ from onnxsurgeon.arrays import Array
 from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
 from onnxsurgeon.model.editor import attribute, remove_dead
 from onnxsurgeon.ops.call import Unpacking
+from onnxsurgeon.ops.making import along
 from onnxsurgeon.ops.nodes import constant, operator_of
 from onnxsurgeon.ops.reshaping import factor
 
@@ -184,7 +185,7 @@ def _new_target(editor: FactEditor, node: ir.Node, site: PackedSite) -> ir.Value
         return editor.integers(f"{old.name}.part", value)
     others = editor.integers(f"{old.name}.others", np.delete(np.arange(value.size + 1), site.axis))
     name = f"{node.name or node.outputs[0].name}.target"
-    new = editor.add(node, "Gather", [old, others], name, name, [attribute("axis", 0)])
+    new = editor.add(node, "Gather", [old, others], name, name, along(0))
     if not site.first and value[site.inner - 1] != -1:
         times = np.ones_like(value)
         times[site.inner - 1] = site.parts

@@ -9,6 +9,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
+from onnxsurgeon.model.editor import feed
 from onnxsurgeon.ops.nodes import constant, domain_of, operator_of
 
 
@@ -36,4 +37,4 @@ def unshare(editor: FactEditor, node: ir.Node) -> None:
     for number, use in enumerate(list(value.uses())[1:], start=1):
         name, output = f"{node.name}.{number}", f"{value.name}.{number}"
         copy = editor.add(node, node.op_type, node.inputs, name, output, node.attributes.values())
-        use.node.replace_input_with(use.idx, copy)
+        feed([(use.node, use.idx)], copy)

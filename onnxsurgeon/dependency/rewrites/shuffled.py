@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
+from onnxsurgeon.ops.making import along
 from onnxsurgeon.ops.nodes import constant, operator_of
 
 LONGEST = 4  # the largest number of nodes in a chain
@@ -56,12 +57,12 @@ def reorder(editor: FactEditor, node: ir.Node) -> None:
     site = find(editor.known, node)
     if site is None:
         return
-    output, name, along = node.outputs[0].name, editor.give_up_name(node), [ir.AttrInt64("axis", site.axis)]
+    output, name, axis = node.outputs[0].name, editor.give_up_name(node), along(site.axis)
     source = site.sources[0]
     if len(site.sources) > 1:
-        source = editor.add(node, "Concat", site.sources, f"{name}.joined", f"{output}.joined", along)
+        source = editor.add(node, "Concat", site.sources, f"{name}.joined", f"{output}.joined", axis)
     order = editor.integers(f"{name}.order", site.order)
-    editor.replace(node.outputs[0], editor.add(node, "Gather", [source, order], name, f"{output}.0", along))
+    editor.replace(node.outputs[0], editor.add(node, "Gather", [source, order], name, f"{output}.0", axis))
 
 
 def _moves(node: ir.Node) -> str:

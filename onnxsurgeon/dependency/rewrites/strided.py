@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
-from onnxsurgeon.model.editor import attribute
+from onnxsurgeon.ops.making import ordered
 from onnxsurgeon.ops.nodes import constant, operator_of
 
 LARGEST = 1 << 22  # elements of the largest index that is evaluated
@@ -64,7 +64,7 @@ def restride(editor: FactEditor, node: ir.Node) -> None:
     first = f"{name}.0" if moved else name
     new = editor.add(node, "Reshape", [site.source, target], first, f"{output}.0")
     if moved:
-        new = editor.add(node, "Transpose", [new], name, f"{output}.1", [attribute("perm", site.order)])
+        new = editor.add(node, "Transpose", [new], name, f"{output}.1", ordered(site.order))
     editor.replace(node.outputs[0], new)
 
 

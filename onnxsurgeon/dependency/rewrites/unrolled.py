@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnxsurgeon.dependency.facts import Evaluator, Sizes
 from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
 from onnxsurgeon.dependency.size_facts import all_facts
-from onnxsurgeon.model.editor import attribute
+from onnxsurgeon.ops.making import along
 from onnxsurgeon.ops.nodes import operator_of
 from onnxsurgeon.ops.sequence_calls import Joined, Piece, SequenceCall
 from onnxsurgeon.ops.size_arrays import is_symbolic
@@ -64,7 +64,7 @@ def _replace(editor: FactEditor, node: ir.Node, found: Any, made: dict[Any, list
     if isinstance(found, Joined):
         if found.stacked:
             parts = [editor.unsqueeze(node, part, found.axis, f"{part.name}.stacked") for part in parts]
-        value = editor.add(node, "Concat", parts, name, name, [attribute("axis", found.axis)])
+        value = editor.add(node, "Concat", parts, name, name, along(found.axis))
     else:
         value = editor.add(node, "Identity", parts, name, name)
     editor.replace(node.outputs[0], value)
