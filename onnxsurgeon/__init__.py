@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.model.model import Model
     from onnxsurgeon.proof.of_edits import Proofs
     from onnxsurgeon.proof.of_two_files import Validation, validate
-    from onnxsurgeon.pruning.prune import prune, smallest
+    from onnxsurgeon.pruning.prune import prune
     from onnxsurgeon.pruning.result import Result
     from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Conv, Linear, Pool, Separable
     from onnxsurgeon.surgery.network import Network, load
@@ -69,7 +69,6 @@ __all__ = [
     "profile",
     "prune",
     "sensitivity",
-    "smallest",
     "validate",
 ]
 
@@ -87,7 +86,7 @@ _HOMES = {
         ("model.model", "Model"),
         ("proof.of_edits", "Proofs"),
         ("proof.of_two_files", "Validation validate"),
-        ("pruning.prune", "prune smallest"),
+        ("pruning.prune", "prune"),
         ("pruning.result", "Result"),
         ("surgery.blocks", "Activation BatchNorm Conv Linear Pool Separable"),
         ("surgery.network", "Network load"),

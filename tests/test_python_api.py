@@ -116,6 +116,22 @@ def test_a_network_is_a_collection_of_nodes() -> None:
         network["conv22"]
 
 
+def test_a_node_stands_wherever_a_name_is_meant() -> None:
+    network, named = osg.load(PLAIN), osg.load(PLAIN)
+    network.insert("Relu", after=network["conv2"], name="extra")
+    network.resize({network["conv2"]: "-8"})
+    network.remove(network["extra"])
+    named.insert("Relu", after="conv2", name="extra")
+    named.resize("conv2=-8")
+    named.remove("extra")
+    assert [(node.name, node.operator, node.width) for node in network] == [
+        (node.name, node.operator, node.width) for node in named
+    ]
+    assert type(network["conv2"].name) is str
+    only = osg.prune(PLAIN, ratio=0.1, exclude=network["conv2"])
+    assert only.after.params == osg.prune(PLAIN, ratio=0.1, exclude="conv2").after.params
+
+
 def test_a_repr_is_one_short_line_and_a_notebook_gets_an_escaped_table() -> None:
     network = osg.load(PLAIN)
     resized = network.resize("conv2=-8")

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 import onnx_ir as ir
 
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.dependency.rewrites.packed import MOST
+from onnxsurgeon.dependency.rewrites.packed import MOST_PARTS
 from onnxsurgeon.errors import UsageError
 
 
@@ -18,7 +18,7 @@ def matching(labels: Labels, patterns: Sequence[str], option: str) -> list[ir.No
     names = {node: call.name for node, call in labels.calls.items()}
     matches: list[ir.Node] = []
     for pattern in patterns:
-        exact = {pattern, *(f"{pattern}.{part}" for part in range(MOST))}  # parts of a node that a rewrite split
+        exact = {pattern, *(f"{pattern}.{part}" for part in range(MOST_PARTS))}  # parts of a node that a rewrite split
         hits = [n for n, name in names.items() if name in exact or fnmatch.fnmatchcase(name, pattern)]
         if not hits:
             raise unknown(f"{option} {pattern!r} matches no node", pattern, names.values())

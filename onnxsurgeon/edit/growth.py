@@ -100,7 +100,7 @@ class _Recipes:
                 refused, why=why, fix="choose `init=normal`, or edit the model before it is quantised"
             )
         if (copy[~kept[places]] != 0).any():
-            why = "the edit drops the neurons that it should copy"
+            why = "the edit drops the channels that it should copy"
             raise InfeasibleError(refused, why=why, fix="keep at least one, or choose `init=normal`")
         return Places(places, scale=1.0 / self.selection(labels)[places])
 
@@ -109,7 +109,7 @@ class _Recipes:
         zero = self.roles.zero_point(*weight.uses[0])
         if zero is None:
             raise InfeasibleError(
-                f"{weight.value.name} can't take new neurons; nothing was changed",
+                f"{weight.value.name} can't take new channels; nothing was changed",
                 why="it is quantised with several zero points, or with a computed one",
                 fix="edit the model before it is quantised",
             )

@@ -34,8 +34,8 @@ def placed(step: Step) -> tuple[Labels, Mask]:
             if keep is not None:
                 return grown, keep
     raise InfeasibleError(
-        f"{step.what}: the new neurons can't be placed; nothing was changed",
-        why="a node that is tied to them reorders neurons, so that old ones would get their positions",
+        f"{step.what}: the new channels can't be placed; nothing was changed",
+        why="a node that reads them reorders channels, so that old ones would get their positions",
         fix="grow by another number, or grow another node",
     )
 

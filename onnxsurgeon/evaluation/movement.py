@@ -20,7 +20,7 @@ from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session
 
 SampleKind = Literal["data", "synthetic", "random"]
-MOST = 128  # samples that are compared, as far as batches allow
+MOST_SAMPLES = 128  # samples that are compared, as far as batches allow
 DRAWS = 8  # sets of random inputs, where there are no samples
 MEMORY = 2**28  # bytes of outputs that are compared
 FEW = 4  # samples that can show how much an output varies
@@ -97,8 +97,8 @@ def movement(
 
 
 def some(data: Samples) -> Iterator[Batch]:
-    """About `MOST` samples in whole batches, evenly spaced."""
-    step = max(1, len(data) // MOST)
+    """About `MOST_SAMPLES` samples in whole batches, evenly spaced."""
+    step = max(1, len(data) // MOST_SAMPLES)
     for number, batch in enumerate(data.batches()):
         if number % step == 0:
             yield batch

@@ -120,12 +120,6 @@ def release(model: ir.Model) -> None:
             data.madvise(mmap.MADV_DONTNEED)
 
 
-def skim(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    """The proto at `path` with each large weight replaced by an external reference into the file itself."""
-    path = Path(path)
-    return _parse(path, _map(path))
-
-
 def _map(path: Path) -> mmap.mmap:
     try:
         with path.open("rb") as file:

@@ -15,7 +15,7 @@ from onnxsurgeon.arrays import Ids, Mask
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.options.shared import Attention
 
-LARGEST = 2**27  # neurons of a model
+MOST_NEURONS = 2**27  # neurons of a model
 Axis = Ids | None  # None: an axis that carries no neurons (batch, spatial, unknown) and is never cut
 Axes = tuple[Axis, ...]
 
@@ -94,9 +94,9 @@ class Relations:
 
     def fresh(self, size: int) -> Ids:
         """Ids of `size` new neurons, shape (size,). Raises ModelError for more than any machine holds."""
-        if self.count + size > LARGEST:
+        if self.count + size > MOST_NEURONS:
             raise ModelError(
-                f"{self.node} has an axis of {size:,} elements", why=f"all axes together may have {LARGEST:,}",
+                f"{self.node} has an axis of {size:,} elements", why=f"all axes together may have {MOST_NEURONS:,}",
                 fix="if the size is assumed for a dynamic dim, give one with `shapes`",
             )  # fmt: skip
         self.count += size

@@ -118,9 +118,21 @@ def share(wanted: str, good: Callable[[float], bool]) -> Reader:
         if isinstance(value, str) and value.strip().endswith("%"):
             with suppress(ValueError):
                 value = float(value.strip()[:-1]) / 100
-        return plain(value, name)
+        try:
+            return plain(value, name)
+        except UsageError as error:
+            raise UsageError(error.what, why=error.why, fix=_meant_percent(value, good) or error.fix) from None
 
     return read
+
+
+def _meant_percent(value: Any, good: Callable[[float], bool]) -> str:
+    """The fix for a share that was written like 30 and meant 30%."""
+    try:
+        share = float(value) / 100
+    except (TypeError, ValueError, OverflowError):
+        return ""
+    return f'did you mean {share:g}, or "{100 * share:g}%"?' if share > 0.01 and good(share) else ""
 
 
 def amount(*, of_bytes: bool = False, least: float = 0.0) -> Reader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,9 @@ NEEDS_DATA = "preprocess samples batch max_drop metric output_name mirror".split
 
 @dataclass(frozen=True, kw_only=True)
 class Goal(Budgets):
-    max_drop: float | None = option(
-        None, "Instead of `ratio`: find the smallest model whose `metric` on `data` is at most X worse.", panel=REMOVE,
-        metavar="X", kind=float, read=positive_or_zero,
+    max_drop: float | str | None = option(
+        None, "Instead of `ratio`: find the smallest model whose `metric` on `data` is at most X worse: 0.02 or 2%.",
+        panel=REMOVE, metavar="X", kind=str, read=share("0 or more", lambda x: 0 <= x < inf),
     )  # fmt: skip
     metric: str | None = option(
         None, f"Score the model before and after: {', '.join(metrics.METRICS)}.", panel=REMOVE, metavar="WORD",

@@ -45,8 +45,10 @@ def prune(model: Source, options: PruneOptions) -> Result:
     """A smaller model, as a result to save: the most important selection within the budgets, cut out of `model`.
 
     Budgets combine: a `ratio` for one cost, limits on any; with `max_drop`, the smallest model that is still good
-    enough. Raises UsageError if the options don't fit together or don't fit the model, before any work; InfeasibleError
-    if no selection meets the budgets; ModelError if the model or the data can't be read.
+    enough. That search assumes that the score falls as the ratio rises; otherwise a smaller model may exist. The
+    result's `score` holds all trials. Raises UsageError if the options don't fit together or don't fit the model,
+    before any work; InfeasibleError if no selection meets the budgets, or no candidate is good enough; ModelError if
+    the model or the data can't be read.
     """
     options.require_a_goal()
     model, data = as_model(model), options.data
@@ -70,21 +72,6 @@ def _scored(job: Job, options: PruneOptions) -> Result:
     before, result = examiner.file(job.model), job.result(options)
     options.announce("score", "the pruned model")
     return replace(result, score=Scored(before, examiner.result(result)))
-
-
-@takes(PruneOptions)
-def smallest(model: Source, options: PruneOptions) -> Result:
-    """The smallest model that is at most `max_drop` worse by `metric` on `data`; the same as `prune` with `max_drop`.
-
-    Candidates share the statistics of the data; `result.score` holds the scores and all trials. The search assumes that
-    the score falls as the ratio rises; otherwise a smaller model may exist. Raises as `prune` does, and InfeasibleError
-    if no candidate is good enough.
-    """
-    if options.max_drop is None:
-        raise UsageError(
-            "`max_drop` is missing", why="smallest needs the accepted loss", fix="give it: 0.01 is one point"
-        )
-    return prune(model, **options.given())
 
 
 @dataclass

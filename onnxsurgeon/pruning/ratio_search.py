@@ -104,7 +104,7 @@ class _Search:
         self.options.announce(
             "score", f"candidate {len(self.trials)}: {after.metric} {after.value:.4g}, worse by {drop:.4g}"
         )
-        if self.trials[-1].drop > (self.options.max_drop or 0.0) + ROUNDING:
+        if self.trials[-1].drop > float(self.options.max_drop or 0) + ROUNDING:
             return False
         self.best = [(result, after)]
         return True
@@ -117,6 +117,6 @@ class _Search:
         else:
             why += "no selection meets the budgets, or its score is not a number"
         return InfeasibleError(
-            f"no smaller model was found that loses at most {self.options.max_drop:g}", why=why,
+            f"no smaller model was found that loses at most {float(self.options.max_drop or 0):g}", why=why,
             fix="allow a larger `max_drop`, or choose another `importance`",
         )  # fmt: skip

@@ -12,7 +12,7 @@ from onnxsurgeon.dependency.facts import Sizes
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.errors import ModelError
 
-LARGEST = 2**27  # elements of an input
+LARGEST_INPUT = 2**27  # elements of an input
 
 
 def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = False) -> Arrays:
@@ -33,7 +33,7 @@ def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = F
                 why=f"its type is {value.type}",
                 fix="use `proof=False`",
             )
-        if prod(fact.shape) > LARGEST:
+        if prod(fact.shape) > LARGEST_INPUT:
             raise ModelError(
                 f"input {value.name} would have the shape {list(fact.shape)}",
                 why="these sizes are assumed for its dynamic dims, and take too much memory",

@@ -19,7 +19,7 @@ from onnxsurgeon.ops.windows import Convolution
 from onnxsurgeon.surgery.find import find
 from onnxsurgeon.surgery.fit_check import checked
 
-MAX = 255  # along one axis
+LARGEST_KERNEL = 255  # along one axis
 
 
 def kernel(model: ir.Model, name: str, size: int | Sequence[int]) -> list[Step]:
@@ -50,10 +50,10 @@ def _require_size(name: str, old: Sequence[int], new: Sequence[int], *, by_size:
 
     by_size: the padding follows from the sizes.
     """
-    if len(new) != len(old) or any(not 1 <= k <= MAX for k in new):
+    if len(new) != len(old) or any(not 1 <= k <= LARGEST_KERNEL for k in new):
         raise UsageError(
             f"{name} can't have a kernel of {_text(new)}",
-            why=f"its kernel is {_text(old)}; sizes along an axis are 1 to {MAX}",
+            why=f"its kernel is {_text(old)}; sizes along an axis are 1 to {LARGEST_KERNEL}",
             fix="give one size, or one for each spatial axis",
         )
     odd = any((b - a) % 2 for a, b in zip(old, new, strict=True))

@@ -33,12 +33,20 @@ from onnxsurgeon.surgery.methods import Operations
 from onnxsurgeon.surgery.widths import Resized, value_axis
 
 
-@dataclass(frozen=True)
-class Node:
-    """A node of a network, by its name, as `network["conv1"]` returns it."""
+class Node(str):
+    """A node of a network, as `network["conv1"]` returns it. It is its name, and stands wherever a name is meant."""
 
     network: Network
-    name: str
+
+    def __new__(cls, network: Network, name: str) -> Node:
+        node = super().__new__(cls, name)
+        node.network = network
+        return node
+
+    @property
+    def name(self) -> str:
+        """Its name in the network."""
+        return str(self)
 
     def __repr__(self) -> str:
         return f"<{self.operator} {self.name}>"

@@ -26,7 +26,7 @@ from onnxsurgeon.solver.lengths import Sizes, resize
 from onnxsurgeon.solver.problem import Resizing, Wish
 
 Importance = str | Mapping[str, Any] | Callable[[str, int], Any]
-LARGEST = 10  # factor by which an axis may grow, unless more is requested
+LARGEST_GROWTH = 10  # factor by which an axis may grow, unless more is requested
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class _Asked:
         least = np.array([int(np.isin(u, keep).sum()) for u in self.units], np.int64)
         most = sizes - np.array([int(np.isin(u, drop).sum()) for u in self.units], np.int64)
         asked = max([wish.length for wish in wishes], default=0)
-        bound = np.maximum(LARGEST * sizes, asked + int(sizes.max(initial=0)))
+        bound = np.maximum(LARGEST_GROWTH * sizes, asked + int(sizes.max(initial=0)))
         sized = [wish.axis for wish in wishes] + [axis for pair in equal for axis in pair]
         needed = np.isin(np.arange(len(sizes)), self.space[np.isin(self.axis, sized)])  # free axes only shrink
         new = np.where(needed, bound if self.limits.new is None else np.minimum(bound, self.limits.new), 0)

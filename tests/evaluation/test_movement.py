@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
 from onnxsurgeon.data import Batch
-from onnxsurgeon.evaluation.movement import MOST, Movement, movement, some
+from onnxsurgeon.evaluation.movement import MOST_SAMPLES, Movement, movement, some
 
 RNG = np.random.default_rng(0)
 
@@ -121,4 +121,4 @@ class Many:
 @pytest.mark.parametrize("count", [1, 100, 500, 5000])
 def test_many_samples_are_thinned_evenly(count: int) -> None:
     chosen = sum(batch.count for batch in some(Many(count)))
-    assert min(count, MOST) <= chosen <= 2 * MOST
+    assert min(count, MOST_SAMPLES) <= chosen <= 2 * MOST_SAMPLES

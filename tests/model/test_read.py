@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxsurgeon.dependency.dynamic_dims import dynamic_dims
 from onnxsurgeon.errors import ModelError, UsageError
-from onnxsurgeon.model.read import read, skim
+from onnxsurgeon.model.read import read
 from onnxsurgeon.model.write import write
 
 OPEN_FILES = Path("/proc/self/fd")
@@ -117,14 +117,6 @@ def test_weights_in_nodes_and_subgraphs_are_mapped(tmp_path: Path) -> None:
     for found in (inner, *listed.attributes["values"].as_tensors()):
         np.testing.assert_array_equal(found.numpy(), numbers(1000))
         assert isinstance(found, ir.Tensor)
-
-
-def test_skim_is_a_model_that_onnx_reads(tmp_path: Path) -> None:
-    path = save(chain({"w": numbers(1000)}), tmp_path / "m.onnx")
-    proto = skim(path)
-    assert proto.ByteSize() < 1000
-    onnx.load_external_data_for_model(proto, str(tmp_path))
-    np.testing.assert_array_equal(numpy_helper.to_array(proto.graph.initializer[0]), numbers(1000))
 
 
 def test_functions_are_inlined(tmp_path: Path) -> None:

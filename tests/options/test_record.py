@@ -31,6 +31,7 @@ def test_human_units_are_taken_in_python_too() -> None:
     found = PruneOptions(ratio="30%", max_params="5M", max_size="18MB", memory="1GiB", min_keep="5%", only="conv*")
     assert (found.share, found.limits) == (0.3, {"params": 5e6, "size": 18e6})
     assert (found.memory, found.min_keep, found.only) == (2**30, 0.05, ("conv*",))
+    assert PruneOptions(max_drop="2%", metric="top1", data="x.npz").max_drop == 0.02
     assert PruneOptions(**found.given()) == found, "what was read is read again as the same"
     assert found.report()["only"] == ["conv*"]
     for shape in ("input:1,2", ["input: 1, 2"], {"input": "1,2"}, {"input": (1, 2)}):
@@ -42,6 +43,9 @@ def test_human_units_are_taken_in_python_too() -> None:
     [
         ({"ratio": 1.5}, "`ratio` 1.5 is not valid"),
         ({"ratio": "much"}, "`ratio` 'much' is"),
+        ({"ratio": 30}, 'did you mean 0.3, or "30%"'),
+        ({"ratio": "30"}, 'did you mean 0.3, or "30%"'),
+        ({"ratio": 300}, "change `ratio`"),
         ({"round_to": 0}, "`round_to` 0 is"),
         ({"max_params": "5MB"}, "`max_params` can't read '5MB'"),
         ({"max_macs": 0}, "`max_macs` 0 is"),

@@ -49,16 +49,16 @@ def test_what_is_written_keeps_the_bound(
 
 
 def test_where_all_is_allowed_it_is_nearly_the_least_that_there_is(model: Model, data: Data) -> None:
-    result = osg.smallest(model, data=data, max_drop=1.0, **WITHOUT_DATA)
+    result = osg.prune(model, data=data, max_drop=1.0, **WITHOUT_DATA)
     assert 1 - result.after.params / result.before.params > osg.inspect(model).most["params"] - 0.01
 
 
 @pytest.mark.slow
 def test_other_budgets_hold_too(model: Model, data: Data) -> None:
-    result = osg.smallest(model, data=data, max_drop=0.9, max_macs="1M", **WITHOUT_DATA)
+    result = osg.prune(model, data=data, max_drop=0.9, max_macs="1M", **WITHOUT_DATA)
     assert result.after.macs <= 1e6
     with pytest.raises(osg.InfeasibleError, match="no selection meets the budgets"):
-        osg.smallest(model, data=data, max_drop=0.9, max_macs=10, **WITHOUT_DATA)
+        osg.prune(model, data=data, max_drop=0.9, max_macs=10, **WITHOUT_DATA)
 
 
 @pytest.mark.slow
@@ -74,11 +74,9 @@ def test_where_none_is_good_enough_it_says_so(model: Model, data: Data) -> None:
             lambda ratio: osg.prune(model, ratio=ratio), Strict(model, data), PruneOptions(data=data, max_drop=0.5)
         )  # fmt: skip
     with pytest.raises(osg.UsageError, match="`max_drop` -1 is not valid"):
-        osg.smallest(model, data=data, max_drop=-1)
-    with pytest.raises(osg.UsageError, match="`max_drop` is missing"):
-        osg.smallest(model, data=data)
+        osg.prune(model, data=data, max_drop=-1)
     with pytest.raises(osg.UsageError, match="inf"):
-        osg.smallest(model, data=data, metric="psnr", max_drop=1)
+        osg.prune(model, data=data, metric="psnr", max_drop=1)
 
 
 @pytest.mark.slow
@@ -87,7 +85,7 @@ def test_candidates_share_what_the_data_tell(model: Model, data: Data, monkeypat
     passes = []
     taken = evidence.moments
     monkeypatch.setattr(evidence, "moments", lambda *a, **k: passes.append(1) or taken(*a, **k))
-    found = osg.smallest(model, data=data, max_drop=0.1, importance="wanda", compensate="linear")
+    found = osg.prune(model, data=data, max_drop=0.1, importance="wanda", compensate="linear")
     assert found.score is not None
     assert len(found.score.trials) > 5
     assert len(passes) == 1

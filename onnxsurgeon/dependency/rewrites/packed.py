@@ -22,7 +22,7 @@ from onnxsurgeon.ops.making import along
 from onnxsurgeon.ops.nodes import constant, operator_of
 from onnxsurgeon.ops.reshaping import factor
 
-MOST = 8  # the largest number of parts: more are unlikely to be projections
+MOST_PARTS = 8  # the largest number of parts: more are unlikely to be projections
 
 
 class Packed(NamedTuple):
@@ -56,7 +56,7 @@ def find(known: KnownModel, node: ir.Node) -> PackedSite | None:
     if before is None or after is None or not known.is_tensor(node.outputs[0]):
         return None
     for axis, count in enumerate(after[0]):
-        if 2 <= count <= MOST and after[1][axis] == count:
+        if 2 <= count <= MOST_PARTS and after[1][axis] == count:
             parts = Packed(node.outputs[0], axis, tuple(range(count)))
             if _taken(known, parts) == set(parts.parts):
                 site = _site(before, after, axis)

@@ -21,7 +21,7 @@ from onnxsurgeon.ops.making import along
 from onnxsurgeon.ops.nodes import constant, operator_of
 
 LONGEST = 4  # the largest number of nodes in a chain
-LARGEST = 1 << 22  # elements of the largest tensor that is evaluated
+LARGEST_TENSOR = 1 << 22  # elements of the largest tensor that is evaluated
 
 
 class ShuffledSite(NamedTuple):
@@ -101,7 +101,7 @@ def _order(
 ) -> tuple[int, ...] | None:
     """Positions along `axis` of the concatenated sources, in the chain's output order; None if it isn't one."""
     inner = known.shapes(sources[0])
-    if inner is None or prod(after) > LARGEST or not prod(after):
+    if inner is None or prod(after) > LARGEST_TENSOR or not prod(after):
         return None
     shape = tuple(n * (len(sources) if a == axis else 1) for a, n in enumerate(inner[sample]))
     if shape != after:

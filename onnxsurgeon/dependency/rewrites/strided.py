@@ -19,7 +19,7 @@ from onnxsurgeon.dependency.rewrites.known_model import FactEditor, KnownModel
 from onnxsurgeon.ops.making import ordered
 from onnxsurgeon.ops.nodes import constant, operator_of
 
-LARGEST = 1 << 22  # elements of the largest index that is evaluated
+LARGEST_INDEX = 1 << 22  # elements of the largest index that is evaluated
 
 
 class StridedSite(NamedTuple):
@@ -73,7 +73,7 @@ def _compute(known: KnownModel, value: ir.Value, sample: int, memo: dict[ir.Valu
     if value not in memo:
         fact = known.evaluator.fact(value, known.facts[sample])
         memo[value] = fact.value
-        if fact.value is None and fact.shape is not None and prod(fact.shape) <= LARGEST:
+        if fact.value is None and fact.shape is not None and prod(fact.shape) <= LARGEST_INDEX:
             memo[value] = _evaluate(known, value, sample, memo)
     return memo[value]
 
