@@ -167,6 +167,16 @@ class Editor:
         self.model.graph.inputs.append(value)
         return value
 
+    def supply(self, value: ir.Value, dtype: ir.DataType) -> None:
+        """Makes `value`, which a node computes, an input of the graph with the same name."""
+        given = ir.Value()
+        self.model.graph.inputs.append(given)
+        uses = list(value.uses())
+        self.take_over(value, given)
+        given.type = ir.TensorType(dtype)
+        feed(uses, given)
+        remove_dead(value)
+
     def close(self, entry: ir.Value, exit: ir.Value, source: ir.Value) -> None:
         """Removes an input and an output of the graph. What read the input reads `source`."""
         self.model.graph.outputs.remove(exit)

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.call import Call, SizeCall
-from onnxsurgeon.ops.registry import Operator, add
+from onnxsurgeon.ops.registry import Operator, add, always
 from onnxsurgeon.ops.signatures import signature
 from onnxsurgeon.ops.size_arrays import Sizes, array_of, scalar
 from onnxsurgeon.ops.size_expressions import larger, whole
@@ -44,5 +44,6 @@ add(
     NUMBERS,
     spells={"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32},
 )
-add("RandomNormal RandomUniform MelWeightMatrix HannWindow HammingWindow BlackmanWindow", NUMBERS)
-add("Bernoulli RandomNormalLike RandomUniformLike", signature("... -> ..."), silence="none")
+add("MelWeightMatrix HannWindow HammingWindow BlackmanWindow", NUMBERS)
+add("RandomNormal RandomUniform", NUMBERS, random=always)
+add("Bernoulli RandomNormalLike RandomUniformLike", signature("... -> ..."), silence="none", random=always)

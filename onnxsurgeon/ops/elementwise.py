@@ -71,11 +71,19 @@ def _bell(call: GradientCall) -> str:
     return emit("Mul", emit("Exp", emit("Neg", emit("Mul", x, x))), 2 / sqrt(pi))
 
 
+def _drops(call: Call) -> bool:
+    """Whether it is, or may be, in training mode and drops anything."""
+    if call.version < 12:  # the mode is an attribute, or there is none
+        return call.version < 7 and not call.attributes.get("is_test")
+    ratio, training = (call.static(index) if call.has(index) else default for index, default in ((1, 0.5), (2, False)))
+    return (training is None or bool(training)) and (ratio is None or bool(ratio))
+
+
 add("Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cosh Shrink Sinh Tan", UNARY)
 add("Abs", UNARY, value=plain(np.abs), gradient=derivative(_sign))
 add("Ceil", UNARY, value=plain(rounded_up))
 add("Cos", UNARY, value=typed(np.cos))
-add("Dropout", UNARY, linear_in="first", keeps_mean=True, gradient=(same,))
+add("Dropout", UNARY, shape=None, linear_in="first", keeps_mean=True, gradient=(same,), random=_drops)
 add("Erf", UNARY, gradient=derivative(_bell))
 add("Exp", UNARY, value=typed(np.exp), gradient=derivative(lambda call: call.outputs[0]))
 add("Floor", UNARY, value=plain(rounded_down))

@@ -100,6 +100,7 @@ class Operator:
     inferred: int | None = None  # the input in which -1 stands for a size that the operator works out
     # It only reorders the elements of its first input, takes part of them, or joins those of all inputs.
     moves: Moves = "no"
+    random: Callable[[Call], bool] | None = None  # whether a node returns other numbers each time
     carries: Mapping[int, int] = field(default_factory=dict)  # input that it begins with -> output that it ends with
     looks_up: Mapping[int, int] = field(default_factory=dict)  # input with indices -> the table that they look up
     unpack: Unpack | None = None  # how it treats a tensor that holds several, stacked along an axis
@@ -156,6 +157,11 @@ class Operator:
 
 
 OPERATORS: dict[Key, Operator] = {}
+
+
+def always(call: Call) -> bool:
+    """Whatever the node's inputs and attributes are."""
+    return True
 
 
 def add(names: str, base: Operator | Rule, *, domain: str = "", **facts: Any) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.ops.call import ValueCall
-from onnxsurgeon.ops.registry import add
+from onnxsurgeon.ops.registry import add, always
 from onnxsurgeon.ops.signatures import frozen
 
 WHOLE = {
@@ -15,7 +15,6 @@ WHOLE = {
     "EyeLike": "where its ones are depends on both sizes",
     "ImageDecoder": "a picture's bytes",
     "MaxUnpool": "its indices count over all channels",
-    "Multinomial": "its samples are positions",
     "NegativeLogLikelihoodLoss": "its targets are positions",
     "NonMaxSuppression": "which boxes it picks depends on all of them",
     "NonZero": "it returns positions",
@@ -33,6 +32,8 @@ COUNTS = ("Compress", "NonMaxSuppression", "NonZero", "Unique")
 
 for _name, _why in WHOLE.items():
     add(_name, frozen(_why), value=_nonzero if _name == "NonZero" else None, counts=_name in COUNTS)
+
+add("Multinomial", frozen("its samples are positions"), random=always)
 
 
 # What onnxruntime writes for the processor that it runs on: weights in blocks of as many channels as that takes at

@@ -19,11 +19,13 @@ from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import ModelError, ProofError
+from onnxsurgeon.model.model import load
 from onnxsurgeon.model.read import release
 from onnxsurgeon.model.write import write
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.proof.comparison import COARSE, Comparison, Tolerance, compare
 from onnxsurgeon.proof.feeds import Outcome, at_more_sizes, carried_on, empty_caches, numeric, runnable
+from onnxsurgeon.proof.noise import NONE, Noise, noise
 from onnxsurgeon.proof.probes import at_kept, inner_values, with_outputs
 from onnxsurgeon.proof.reference import fixed_size, numbers, perturbed, reference
 from onnxsurgeon.runtime.random_inputs import random_inputs
@@ -69,7 +71,10 @@ def prove(
     run = partial(outputs, labels, device=device, optimise=exact)
     rewritten = labels.model is not labels.original
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
-        run_model = partial(_run_model, run, Path(folder) / "model.onnx")
+        random = noise(labels, keep)
+        run_model = partial(_run_model, run, Path(folder) / "model.onnx", random)
+        if random.made:
+            write(random.recorded(labels.original), original := Path(folder) / "recorded.onnx", external=True)
         feeds, before = runnable(labels, keep, original, run, seed)
         empty = list(empty_caches(labels, feeds[0], before[0]))
         feeds, before, steps = carried_on(labels, original, feeds, before, device, seed, optimise=exact)
@@ -77,7 +82,10 @@ def prove(
             for feed, outcome in at_more_sizes(labels, original, empty, device, seed, optimise=exact):
                 feeds.append(feed)
                 before.append(outcome)
-        places = positions(labels, keep)
+        if random.made:
+            feeds = random.fed(feeds, before)
+            before, _ = run_model(labels.original, feeds, "the original")
+        places = {**positions(labels, keep), **random.places}
         short, at = [taken(feed, places) for feed in feeds], partial(at_kept, names=places)
         if not keep.all() and not numeric(before):
             raise ProofError(
@@ -86,6 +94,8 @@ def prove(
                 fix="use `proof=False`, and compare the models on your own inputs",
             )
         found, provider = _expect(run, edited, short, "the pruned model")
+        if random.made:
+            found, _ = run_model(load(edited).ir, short, "the pruned model")
         if not exact:
             _expect(partial(run, optimise=True), edited, [], "the pruned model")  # users run it with fused kernels
         expected, _ = run_model(reference(labels, keep), feeds, "the reference")
@@ -133,9 +143,14 @@ def outputs(
     return results, provider
 
 
-def _run_model(run: Callable[..., Outcome], path: Path, model: ir.Model, feeds: Sequence[Arrays], what: str) -> Outcome:
-    """The outputs of an in-memory model, which is written to `path` first so that its weights are memory-mapped."""
-    write(model, path, overwrite=True, external=True)
+def _run_model(
+    run: Callable[..., Outcome], path: Path, random: Noise, model: ir.Model, feeds: Sequence[Arrays], what: str
+) -> Outcome:
+    """The outputs of an in-memory model, which is written to `path` first so that its weights are memory-mapped.
+
+    random: its random nodes, which `feeds` replace.
+    """
+    write(random.replayed(model), path, overwrite=True, external=True)
     return _expect(run, path, feeds, what)
 
 
@@ -159,7 +174,7 @@ def require_sound(
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
         run = partial(outputs, labels, device=device, optimise=True)
         feeds = [taken(random_inputs(labels, labels.sizes[0], seed), positions(labels, keep))]
-        expected = _run_model(run, Path(folder) / "bare.onnx", bare, feeds, "the pruned model")[0][0]
+        expected = _run_model(run, Path(folder) / "bare.onnx", NONE, bare, feeds, "the pruned model")[0][0]
         found = _expect(run, path, feeds, "the compensated model")[0][0]
     for name, before in expected.items():
         after = found.get(name)
