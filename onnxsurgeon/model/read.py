@@ -49,6 +49,22 @@ _FOREIGN = (
 )
 
 
+class StoredTensor(ir.serde.TensorProtoTensor):
+    """A weight inside the proto. Its shape and type are read once: those who label a graph ask for them often."""
+
+    def __init__(self, proto: onnx.TensorProto) -> None:
+        super().__init__(proto)
+        self._shape, self._dtype = super().shape, super().dtype
+
+    @property
+    def shape(self) -> ir.Shape:
+        return self._shape
+
+    @property
+    def dtype(self) -> ir.DataType:
+        return self._dtype
+
+
 def read(path: str | os.PathLike[str]) -> ir.Model:
     """The model at `path`, with large weights memory-mapped and local functions inlined.
 
@@ -186,6 +202,8 @@ def _map_weights(path: Path, graph: ir.Graph, maps: Maps) -> None:
     """Replace each external reference in this graph (not its subgraphs) by a tensor on the map of the file."""
 
     def mapped(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+        if isinstance(tensor, ir.serde.TensorProtoTensor):
+            return StoredTensor(tensor.raw)
         return _mapped(path, tensor, maps) if isinstance(tensor, ir.ExternalTensor) else tensor
 
     for value in graph.initializers.values():
@@ -193,7 +211,7 @@ def _map_weights(path: Path, graph: ir.Graph, maps: Maps) -> None:
             value.const_value = mapped(value.const_value)
     for node in graph:
         for name, attribute in node.attributes.items():
-            if attribute.type is ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
+            if attribute.type is ir.AttributeType.TENSOR and not attribute.is_ref():
                 node.attributes[name] = ir.AttrTensor(name, mapped(attribute.value), doc_string=attribute.doc_string)
             elif attribute.type is ir.AttributeType.TENSORS and not attribute.is_ref():
                 tensors = [mapped(tensor) for tensor in attribute.as_tensors()]

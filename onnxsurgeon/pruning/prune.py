@@ -125,11 +125,12 @@ class Job:
         found = _within(model, evidence, built, before, options, clock, device)
         graph, fitted = compensated(evidence, options, found.bare, found.keep)
         clock("compensate")
+        after = found.after
+        if graph is not found.bare or reserve(evidence, options):
+            after = replace(after, costs={**measured(graph, found.solution.costs).costs, **_timed(after)})
         return replace(
-            found, ir=graph, fitted=fitted, rotated=len(self.statistics.rotations),
-            after=replace(found.after, costs={**measured(graph, found.solution.costs).costs, **_timed(found.after)}),
-            seconds=clock.seconds,
-        )  # fmt: skip
+            found, ir=graph, fitted=fitted, rotated=len(self.statistics.rotations), after=after, seconds=clock.seconds
+        )
 
     def device(self, labels: Labels) -> DeviceAtHand:
         """The device whose latency counts."""
