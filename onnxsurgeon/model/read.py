@@ -19,10 +19,10 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError, EncodeError
-from onnx_ir.passes.common import InlinePass
 
 from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.model import wire
+from onnxsurgeon.model.inline import inlined
 from onnxsurgeon.model.refusals import (
     invalid,
     refuse,
@@ -89,7 +89,7 @@ def _read(path: Path, data: mmap.mmap | bytes) -> ir.Model:
     proto = _parse(path, data)
     try:
         refuse(path, proto)
-        model = _deserialize(path, proto)
+        model = _deserialize(path, inlined(path, proto) if proto.functions else proto)
     except UnicodeDecodeError as error:
         raise invalid(path, f"a text is not UTF-8: {error}") from error
     maps: Maps = {path.name: data}
@@ -98,8 +98,6 @@ def _read(path: Path, data: mmap.mmap | bytes) -> ir.Model:
     model.graph.meta[SOURCE] = proto
     model.graph.meta[EXTERNAL] = tuple(sorted(maps.keys() - {path.name}))
     model.graph.meta[MAPPED] = tuple(maps.values())
-    if model.functions:
-        _inline(path, model)
     for graph in graphs(model):
         _forget_negative_dims(graph)
     _sort(path, model)
@@ -272,14 +270,3 @@ def _map_external(path: Path, location: str, name: str) -> mmap.mmap | bytes:
             fix="put it beside the model",
         )
     return b"" if file.stat().st_size == 0 else _map(file)
-
-
-def _inline(path: Path, model: ir.Model) -> None:
-    try:
-        InlinePass()(model)
-    except Exception as error:  # of any class
-        raise ModelError(
-            f"{path}: its local functions can't be inlined",
-            why=str(root_cause(error)),
-            fix="inline them with onnx.inliner and look at the result",
-        ) from error

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
 LARGE = 1024  # bytes; smaller weights stay in the message
+DEEPEST = 100  # messages within messages, as protobuf reads them
 
 Buffer: TypeAlias = "bytes | mmap.mmap"
 Span: TypeAlias = "tuple[int, int]"
@@ -110,9 +111,12 @@ def splice(data: bytes, token: bytes, sizes: list[int]) -> list[Part]:
 
 
 def _rewrite(
-    data: Buffer, kind: str, span: Span, wanted: Callable[[int, int], bool], tensor: Callable[[Span], list[Part] | None]
-) -> list[Part] | None:
+    data: Buffer, kind: str, span: Span, wanted: Callable[[int, int], bool],
+    tensor: Callable[[Span], list[Part] | None], depth: int = 0,
+) -> list[Part] | None:  # fmt: skip
     """The message `kind` at `span` with `tensor` applied to the tensors in it; None if nothing changes."""
+    if depth > DEEPEST:
+        raise ValueError(f"its subgraphs are nested deeper than the format allows ({DEEPEST} messages)")
     parts: list[Part] = []
     copied = span[0]
     inside = _INSIDE[kind]
@@ -122,7 +126,7 @@ def _rewrite(
         if kind_inside == "tensor":
             new = tensor((begin, end))
         else:
-            new = _rewrite(data, kind_inside, (begin, end), wanted, tensor)
+            new = _rewrite(data, kind_inside, (begin, end), wanted, tensor, depth + 1)
         if new is not None:
             parts += [data[copied:first], _varint(tag) + _varint(size(new)), *new]
             copied = end

@@ -132,6 +132,42 @@ def test_functions_are_inlined(tmp_path: Path) -> None:
     assert model.graph.outputs[0].name == "y"
 
 
+def calls(levels: int) -> onnx.ModelProto:
+    """A function of each level calls that below twice; the lowest is a Gelu of onnxruntime."""
+    opset, local = helper.make_opsetid("", 20), helper.make_opsetid("local", 1)
+    functions = [
+        helper.make_function(
+            "local", "f0", ["a"], ["b"], [helper.make_node("FastGelu", ["a"], ["b"], domain="com.microsoft", name="n")],
+            [opset, helper.make_opsetid("com.microsoft", 1)],
+        )  # fmt: skip
+    ]
+    for level in range(1, levels):
+        body = [helper.make_node(f"f{level - 1}", [a], [b], domain="local") for a, b in ("at", "tb")]
+        functions.append(helper.make_function("local", f"f{level}", ["a"], ["b"], body, [opset, local]))
+    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy"]
+    call = helper.make_node(f"f{levels - 1}", ["x"], ["y"], domain="local")
+    graph = helper.make_graph([call], "g", info[:1], info[1:])
+    return helper.make_model(graph, functions=functions, opset_imports=[opset, local])
+
+
+def test_functions_that_call_functions_are_inlined_under_names_of_their_own(tmp_path: Path) -> None:
+    model = read(save(calls(8), tmp_path / "m.onnx"))
+    assert len({node.name for node in model.graph}) == len(model.graph) == 2**7
+    assert model.opset_imports["com.microsoft"] == 1
+
+
+def test_functions_that_would_grow_without_bound_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="more than 200,000 nodes"):
+        read(save(calls(60), tmp_path / "m.onnx"))
+
+
+def test_a_function_that_calls_itself_is_refused(tmp_path: Path) -> None:
+    proto = calls(3)
+    proto.functions[0].node[0].op_type, proto.functions[0].node[0].domain = "f2", "local"
+    with pytest.raises(ModelError, match="calls itself"):
+        read(save(proto, tmp_path / "m.onnx"))
+
+
 def test_a_weight_that_is_also_an_input_is_both(tmp_path: Path) -> None:
     proto = chain({"w": numbers(1000)})
     proto.ir_version = 3
