@@ -10,8 +10,24 @@ SurgeonError          1  a fault of onnxsurgeon itself
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+
+LONGEST_WORD, LONGEST_LINE = 400, 10_000  # characters of what is printed
+
+
+def printable(line: str) -> str:
+    """`line` as it can be printed, whoever named what is in it: control characters are escaped, and words and lines
+    that are too long lose their middle."""
+    if len(line) > LONGEST_WORD:
+        line = re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: _short(word[0], LONGEST_WORD), line)
+    line = _short(line, LONGEST_LINE)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-(most // 2) :]}"
 
 
 class SurgeonError(Exception):
@@ -20,7 +36,8 @@ class SurgeonError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
-        super().__init__("\n".join(part for part in (what, why, fix) if part))
+        parts = "\n".join(part for part in (what, why, fix) if part)
+        super().__init__("\n".join(map(printable, parts.splitlines())))
         self.what, self.why, self.fix = what, why, fix
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import islice
 
+from onnxsurgeon.errors import printable
+
 ROWS = 200  # of a table in a notebook
 
 Table = Iterable[Sequence[object]]  # rows, the first of them the heads
@@ -23,7 +25,7 @@ class Shown:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.line()}>"
+        return printable(f"<{type(self).__name__} {self.line()}>")
 
     def _repr_html_(self) -> str:
         """For notebooks: the line as the caption of the table."""
@@ -32,11 +34,11 @@ class Shown:
 
 def _html(caption: str, rows: Table) -> Iterator[str]:
     rows = iter(rows)
-    yield f"<table><caption>{escape(caption)}</caption>"
+    yield f"<table><caption>{escape(printable(caption))}</caption>"
     yield f"<thead>{_row('th', next(rows, ()))}</thead><tbody>"
     yield from (_row("td", row) for row in islice(rows, ROWS))
     yield "</tbody></table>" if next(rows, None) is None else f"{_row('td', ['... and more'])}</tbody></table>"
 
 
 def _row(tag: str, cells: Sequence[object]) -> str:
-    return f"<tr>{''.join(f'<{tag}>{escape(str(cell))}</{tag}>' for cell in cells)}</tr>"
+    return f"<tr>{''.join(f'<{tag}>{escape(printable(str(cell)))}</{tag}>' for cell in cells)}</tr>"

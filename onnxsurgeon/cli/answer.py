@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from onnxsurgeon.cli.log import LOG
-from onnxsurgeon.errors import GateError, ProofError, SurgeonError, UsageError
+from onnxsurgeon.errors import GateError, ProofError, SurgeonError, UsageError, printable
 from onnxsurgeon.options.record import spelled
 from onnxsurgeon.report import json_report as report
 
@@ -73,8 +73,8 @@ class Answer:
             self.show()
         why = (f"  {line}" for line in error.why.splitlines())
         for line in (f"error: {error.what}", *why, *([f"fix: {error.fix}"] if error.fix else [])):
-            print(_printable(line), file=sys.stderr)
-            LOG.say(_printable(line))
+            print(printable(line), file=sys.stderr)
+            LOG.say(line)
 
     def show(self) -> None:
         """Prints the tables, and logs them in full."""
@@ -102,7 +102,7 @@ def answering(answer: Answer) -> Iterator[Answer]:
         if _was_interrupted(problem):
             _interrupt(answer)
         if answer.verbose:
-            traceback.print_exc()
+            print(*map(printable, traceback.format_exc().splitlines()), sep="\n", file=sys.stderr)
         LOG.say(traceback.format_exc())
         error = explained(problem)
         answer.fail(error, error.exit_code)
@@ -140,8 +140,3 @@ def explained(problem: Exception) -> SurgeonError:
         why=f"{type(problem).__name__}: {problem}",
         fix="run with -v for the traceback, and report it, if you can with the model",
     )
-
-
-def _printable(line: str) -> str:
-    """`line` with control characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from onnxsurgeon.errors import UsageError
+from onnxsurgeon.errors import UsageError, printable
 from onnxsurgeon.report.json_report import check_report
 
 HEAD = "# onnxsurgeon"  # first line of a log; other files are never written to
@@ -29,7 +29,7 @@ class Log:
         """Adds the lines of `text`."""
         if self.file is not None:
             now = datetime.now().isoformat(" ", "milliseconds")
-            self.file.writelines(f"{now}  {line.rstrip()}\n" for line in text.rstrip().splitlines())
+            self.file.writelines(f"{now}  {printable(line.rstrip())}\n" for line in text.rstrip().splitlines())
             self.file.flush()
 
     @contextmanager

@@ -9,6 +9,7 @@ Raises ModelError for all that the package can't preserve or doesn't support.
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 from collections.abc import Callable, Iterator
@@ -37,6 +38,8 @@ MAPPED = "onnxsurgeon.mapped"  # the memory maps of the files that hold weights
 
 Maps: TypeAlias = "dict[str, mmap.mmap | bytes]"  # by the location that tensors name
 
+logging.getLogger("onnx_ir").addHandler(logging.NullHandler())  # its warnings would repeat what is refused here
+
 # (offset, bytes there, kind of file)
 _FOREIGN = (
     (0, b"version https://git-lfs", "a git-lfs pointer, not the file that it points to (run git lfs pull)"),
@@ -57,11 +60,11 @@ class StoredTensor(ir.serde.TensorProtoTensor):
         self._shape, self._dtype = super().shape, super().dtype
 
     @property
-    def shape(self) -> ir.Shape:
+    def shape(self) -> ir.Shape:  # type: ignore[override]  # it is read-only there, too
         return self._shape
 
     @property
-    def dtype(self) -> ir.DataType:
+    def dtype(self) -> ir.DataType:  # type: ignore[override]  # it is read-only there, too
         return self._dtype
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
+import html
 from math import ceil, floor, log10
 
+from onnxsurgeon.errors import printable
 from onnxsurgeon.report.json_report import Report
 
 BEGIN = "<!doctype html>"
@@ -50,6 +51,11 @@ def page(report: Report) -> str:
 def percent(error: float) -> str:
     """A relative error in percent."""
     return f"{100 * error:.2g} %" if error < 0.095 else f"{100 * error:.0f} %"
+
+
+def escape(text: str) -> str:
+    """`text` as text of the page."""
+    return html.escape(printable(text))
 
 
 def _decades(errors: list[float]) -> tuple[int, int]:

@@ -13,6 +13,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from onnxsurgeon.errors import printable
+
 ENDLESS = 100_000  # columns without a terminal: nothing is wrapped
 PROSE = 20  # narrowest column of a text that may wrap
 
@@ -39,9 +41,8 @@ def as_text(parts: Iterable[RenderableType]) -> str:
 
 
 def plain(text: Any, style: str = "") -> Text:
-    """`text` with control characters escaped."""
-    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
-    return Text(printable, style=style, overflow="fold")
+    """`text` as it can be printed."""
+    return Text(printable(str(text)), style=style, overflow="fold")
 
 
 def sized(shape: Sequence[int | str | None] | None) -> str:

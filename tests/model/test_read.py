@@ -135,12 +135,9 @@ def test_functions_are_inlined(tmp_path: Path) -> None:
 def calls(levels: int) -> onnx.ModelProto:
     """A function of each level calls that below twice; the lowest is a Gelu of onnxruntime."""
     opset, local = helper.make_opsetid("", 20), helper.make_opsetid("local", 1)
-    functions = [
-        helper.make_function(
-            "local", "f0", ["a"], ["b"], [helper.make_node("FastGelu", ["a"], ["b"], domain="com.microsoft", name="n")],
-            [opset, helper.make_opsetid("com.microsoft", 1)],
-        )  # fmt: skip
-    ]
+    lowest = helper.make_node("FastGelu", ["a"], ["b"], domain="com.microsoft", name="n")
+    gelu = helper.make_opsetid("com.microsoft", 1)
+    functions = [helper.make_function("local", "f0", ["a"], ["b"], [lowest], [opset, gelu])]
     for level in range(1, levels):
         body = [helper.make_node(f"f{level - 1}", [a], [b], domain="local") for a, b in ("at", "tb")]
         functions.append(helper.make_function("local", f"f{level}", ["a"], ["b"], body, [opset, local]))
