@@ -66,7 +66,7 @@ class Tensor:
 
     @property
     def static(self) -> Array | None:
-        """The value, where no element depends on a dynamic dim."""
+        """The value, if no element depends on a dynamic dim; else None."""
         return self.value if self.value is not None and self.known is not None and bool(np.all(self.known)) else None
 
 

@@ -40,7 +40,7 @@ def by_feature(*names: str) -> Rule:
 
 
 def features(*names: str) -> Resize:
-    """The numbers of the features that are left."""
+    """The per-feature numbers of the features that stay."""
 
     def resize(call: Call, keep: Keep) -> Changes:
         labels = (call.axes(0) or (None,))[-1]
@@ -89,7 +89,7 @@ add("Normalizer", normalizer, shape=ShapeRule(like(0), cast=always(FLOAT), whole
 
 
 def columns(count: Callable[[Attributes], int]) -> Infer:
-    """A row of so many numbers for each row of the input; one row for a vector."""
+    """A shape with so many numbers for each row of the input; a vector counts as one row."""
 
     def infer(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
         rows = shapes[0][0] if len(shapes[0]) > 1 else 1

@@ -78,7 +78,7 @@ add(
 
 
 def loop_enter(attributes: Attributes, given: Given, count: int) -> Sequence[Fact]:
-    """The number of the turn; that there is one; what goes around."""
+    """The facts of a body's inputs: the number of the iteration, the condition, and the carried values."""
     turn = Fact(int(onnx.TensorProto.INT64), ())
     goes_on = Fact(int(onnx.TensorProto.BOOL), (), np.array(True))
     return [turn, goes_on, *(_shape_of(fact) for fact in given[2:])]

@@ -101,7 +101,7 @@ add("Crop", signature("n c * -> n c *"), silence="none", shape=ShapeRule(cropped
 
 
 def expand_target(call: Call, keep: Keep) -> Changes:
-    """The shape to expand to: sizes of 1 and of uncut axes stay."""
+    """The shape to expand to after a cut: sizes of 1 and of uncut axes stay."""
     target, result = call.inputs[1], call.result(0)
     if target is None or target.value is None or not result.axes:
         return {}

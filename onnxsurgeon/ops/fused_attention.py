@@ -48,7 +48,7 @@ def _cache(attributes: Attributes, past: Shape, batch: int, heads: int, new: int
 
 
 def widths(call: Call) -> list[int]:
-    """Of queries, keys and values."""
+    """The widths of queries, keys and values."""
     given = call.attributes.get("qkv_hidden_sizes")
     return [int(n) for n in given] if given else [(call.shape(1) or (0, 0))[1] // 3] * 3
 
@@ -89,7 +89,7 @@ def one_weight(call: Call) -> Sequence[Axes | None]:
 
 
 def quantised_attention(call: Call) -> Sequence[Axes | None]:
-    """The same with an integer weight; queries, keys and values have the same width."""
+    """The rule with an integer weight; queries, keys and values have the same width."""
     text = "_ _ i, i (3 h d), (3 h d), , (3 h d), , , (3 h d), _ _ h _ d -> _ _ (h d), _ _ h _ d"
     return read(call, text, h=heads(call, "num_heads"))
 

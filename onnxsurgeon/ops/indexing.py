@@ -16,7 +16,7 @@ from onnxsurgeon.ops.signatures import letters, read, signature, text
 
 
 def renumber(call: Call, keep: Keep) -> Changes:
-    """A constant index into a cut axis counts the kept neurons."""
+    """Renumbers a constant index into a cut axis, so that it counts the kept neurons only."""
     data, index = call.operand(0), call.static(1)
     labels = data.axes[call.axis(call.rank())] if data else None
     if labels is None or index is None or unchanged(keep, labels):
@@ -29,7 +29,7 @@ def renumber(call: Call, keep: Keep) -> Changes:
 
 
 def renumbered(keep: Keep, labels: Ids, wanted: Ids) -> Ids:
-    """The places of the positions `wanted` of an axis, of those that stay."""
+    """Where the positions `wanted` of an axis are after the cut."""
     origins = zip(*(found.tolist() for found in keep.origins(labels)), strict=True)
     place = {origin: k for k, origin in enumerate(origins)}
     taken, which = keep.origins(labels[wanted])

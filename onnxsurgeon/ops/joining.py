@@ -101,14 +101,14 @@ add(
 
 
 def joined_threes(call: Call) -> Sequence[Axes | None]:
-    """The tensors stand in threes, with their scale and zero point; otherwise it is a Concat."""
+    """A Concat whose inputs come in threes: each tensor is followed by its scale and its zero point."""
     tensors = range(2, len(call.inputs), 3)
     chosen = [call.inputs[i] for i in tensors]
     return concat(replace(call, inputs=chosen, label=lambda k: call.axes(tensors[k])))
 
 
 def joined(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
-    """The tensors stand in threes, with their scale and zero point, behind those of the result."""
+    """The shape of a Concat whose inputs come in threes, behind the scale and zero point of the result."""
     parts, axis = shapes[2::3], int(attributes["axis"])
     whole = list(parts[0])
     whole[axis] = sum(part[axis] for part in parts)

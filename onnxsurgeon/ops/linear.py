@@ -21,7 +21,7 @@ SEES = "strides", "pads", "dilations", "auto_pad", "group", "transA"  # attribut
 
 
 def only(value: Any) -> Callable[[Call], Any]:
-    """The same for every node."""
+    """A function that returns `value` for every node."""
     return lambda call: value
 
 

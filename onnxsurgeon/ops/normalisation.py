@@ -25,7 +25,7 @@ def layer_norm(call: Call) -> Sequence[Axes | None]:
 
 
 def normalised(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
-    """The result and its statistics; input + skip last."""
+    """The result and its statistics; the last output is input + skip."""
     shape = shapes[0]
     axis = int(attributes.get("axis", -1)) % len(shape)
     statistics = (*shape[:axis], *(1,) * (len(shape) - axis))

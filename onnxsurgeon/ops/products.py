@@ -43,7 +43,7 @@ def product_macs(index: int) -> Macs:
 
 
 def product_shape(a: int, b: int) -> Infer:
-    """Of a matrix product, with the transpositions that attributes ask for."""
+    """The shape of a matrix product, with the transpositions that attributes ask for."""
 
     def infer(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
         left, right = shapes[a], shapes[b]

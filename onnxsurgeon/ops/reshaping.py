@@ -197,7 +197,7 @@ def flatten(call: Call) -> Sequence[Axes | None]:
 
 
 def squeezed(call: Call, keep: Keep) -> Changes:
-    """The axes are spelled out where one that stays is cut to a single neuron."""
+    """Writes out the axes if one that stays is cut to a single neuron."""
     data = call.operand(0)
     if data is None or call.has(1) or call.attributes.get("axes") is not None:
         return {}

@@ -45,7 +45,7 @@ def like(index: int) -> Infer:
 
 
 def mapped(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
-    """The result and, of what drops out, the mask."""
+    """The result and, for Dropout, the mask."""
     return [shapes[0], shapes[0]]
 
 

@@ -143,7 +143,7 @@ def _broadcast(sizes: Sequence[Number]) -> Number:
 
 
 def agreed(a: Sequence[Number] | None, b: Sequence[Number] | None) -> Any:
-    """The shape of what has one of these; None where they differ for sure."""
+    """The shape of a tensor that has one of these shapes; None if the shapes certainly differ."""
     if a is None or b is None or len(a) != len(b):
         return None
     shape: list[Number] = []

@@ -149,7 +149,7 @@ class Size:
 
 
 def symbol(name: str) -> Size:
-    """The size of a dynamic dim, 1 at least."""
+    """The size of a dynamic dim, which is at least 1."""
     return Size({(Factor(name, 1, inf, clamps=False),): Fraction(1)})
 
 

@@ -52,7 +52,7 @@ class Convolution(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Of a convolution or of pooling, by spatial axis. reach: positions from the first to the last that it looks at."""
+    """The window of a convolution or a pooling, by spatial axis. reach: how many positions it spans."""
 
     reach: list[int]
     strides: list[int]
