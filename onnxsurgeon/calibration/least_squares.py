@@ -17,6 +17,7 @@ import numpy as np
 from onnxsurgeon.arrays import FloatArray
 
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # relative to the mean variance of a feature; held-out rows choose one
+MIDDLE = RIDGES[len(RIDGES) // 2]
 ERROR_ROWS = 2048  # rows on which errors are computed
 HELD_OUT = 0.3  # share of the rows on which the ridge is chosen
 FEATURES, OUTPUTS = 512, 64  # about the most features and outputs on which the ridge is chosen
@@ -85,7 +86,7 @@ class Normal:
         return self.step(start, self.inverse(ridge) @ (self.xy - self.xx @ start))
 
     def inverse(self, ridge: float) -> FloatArray:
-        return invert(self._ridged(ridge))
+        return invert(self.ridged(ridge))
 
     def step(self, start: FloatArray, change: FloatArray) -> Fit:
         matrix = start + change
@@ -97,7 +98,7 @@ class Normal:
         gap = fit.bias + np.einsum("gf,gfo->go", self.x, matrix) - self.y
         return float((matrix * (self.xx @ matrix - 2 * self.xy)).sum() + (gap**2).sum())
 
-    def _ridged(self, ridge: float) -> FloatArray:
+    def ridged(self, ridge: float) -> FloatArray:
         size = self.xx.shape[1]
         result, scale = self.xx.copy(), np.trace(self.xx, axis1=1, axis2=2) / size + 1e-12
         result[:, np.arange(size), np.arange(size)] += ridge * scale[:, None]
@@ -112,7 +113,7 @@ def fit(rows: FitRows, start: FloatArray) -> Fit:
         seen, held = (normal_equations(rows.x[part], rows.y[part]) for part in (slice(cut), slice(cut, None)))
         ridge, equations = _ridge(seen, held, start), seen + held
     else:
-        ridge, equations = RIDGES[len(RIDGES) // 2], normal_equations(rows.x, rows.y)
+        ridge, equations = MIDDLE, normal_equations(rows.x, rows.y)
     if rows.bounds is None:
         return equations.solve(start, ridge)
     inverse, pull = equations.inverse(ridge), equations.xx @ start
@@ -127,6 +128,14 @@ def fit(rows: FitRows, start: FloatArray) -> Fit:
             break
         before = loss
     return best
+
+
+def quick_fit(rows: FitRows, start: FloatArray) -> Fit:
+    """The fit with the middle ridge, in float32, as if nothing were clipped."""
+    equations = normal_equations(rows.x, rows.y)
+    left = equations.ridged(MIDDLE).astype(np.float32)
+    right = (equations.xy - equations.xx @ start).astype(np.float32)
+    return equations.step(start, np.linalg.solve(left, right).astype(np.float64))
 
 
 def _ridge(seen: Normal, held: Normal, start: FloatArray) -> float:

@@ -41,7 +41,7 @@ class RowLimits:
 
 FIT_ROWS = RowLimits(8192, 3)  # to fit weights
 GRAM_ROWS = RowLimits(8192, 4)  # to compute Gram matrices
-TRIAL_ROWS = RowLimits(3072, 2)  # to compare selections
+TRIAL_ROWS = RowLimits(1024, 1)  # to compare selections
 
 
 @dataclass(frozen=True)

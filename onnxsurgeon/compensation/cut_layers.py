@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,11 +112,16 @@ def put(editor: Editor, node: ir.Node, index: int, array: FloatArray) -> None:
     with_free_weights(editor.model)
 
 
-def layers(labels: Labels, keep: Mask, editor: Editor) -> Iterator[CutLayer]:
-    """The remaining layers of the editor's model, the original cut to `keep`, in graph order."""
+def layers(
+    labels: Labels, keep: Mask, editor: Editor, outputs_of: Collection[str | None] | None = None
+) -> Iterator[CutLayer]:
+    """The remaining layers of the editor's model, the original cut to `keep`, in graph order.
+
+    outputs_of: the names of the outputs of those that are wanted, instead of all.
+    """
     made = {value.name: node for node in editor.model.graph for value in node.outputs}
     for consumer in consumers(labels):
-        node = made.get(consumer.output)
+        node = made.get(consumer.output) if outputs_of is None or consumer.output in outputs_of else None
         outputs = kept(keep, consumer.outputs)
         groups = np.asarray(outputs.any(axis=1))
         if node is None or node.op_type != consumer.node.op_type or not groups.any():

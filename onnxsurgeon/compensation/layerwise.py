@@ -8,7 +8,7 @@ al. 2016).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays, FloatArray, IntArray, Mask
 from onnxsurgeon.calibration.expected_means import expected
-from onnxsurgeon.calibration.least_squares import Fit, FitRows, error, fit
+from onnxsurgeon.calibration.least_squares import Fit, FitRows, error, fit, quick_fit
 from onnxsurgeon.calibration.linear_layers import goals
 from onnxsurgeon.calibration.statistics import FIT_ROWS, Moments, RowLimits, pick_rows
 from onnxsurgeon.compensation.cut_layers import CutLayer, layers
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 RIDGE = 1e-3  # relative to the mean variance of a feature, if there are no held-out rows to choose it
 TOGETHER = "(all together)"  # the node of a change that concerns the whole network
+Refit = Callable[[CutLayer, FitRows, Fit, FloatArray], list["Change"]]
 SAME = 1e-9  # a layer with a smaller relative error is not refitted
 
 
@@ -165,18 +166,37 @@ class Targets:
         return rows[:, layer.outputs].reshape(len(rows), len(layer.outputs), -1)
 
 
+@dataclass(frozen=True)
+class Middle:
+    """Where to begin, if the values before are those of the original.
+
+    changed: names of values that are others. known: values of the cut model that are not, and that lead to the changed
+    ones. feeds: their arrays, per batch.
+    """
+
+    changed: Collection[str]
+    known: Collection[ir.Value]
+    feeds: Sequence[Arrays]
+
+
 def sequential(
-    targets: Targets, keep: Mask, model: ir.Model, *, progress: Callable[[str], None] | None = None
-) -> list[Change]:
-    """Refit `model`, the original cut to `keep`, layer by layer in graph order. Returns the changes."""
+    targets: Targets, keep: Mask, model: ir.Model, *, progress: Callable[[str], None] | None = None,
+    middle: Middle | None = None, refit: Refit | None = None, most: float = np.inf,
+) -> list[Change]:  # fmt: skip
+    """Refit `model`, the original cut to `keep`, layer by layer in graph order. Returns the changes.
+
+    refit: in place of a careful fit. most: the number of layers to refit.
+    """
     targets.gather()
-    editor = Editor(model)
-    places = positions(targets.labels, keep)
-    feeds = (taken(batch.feed, places) for batch in targets.data.batches())
-    walk = Walk(model, feeds, limit=targets.memory / 2, device=targets.device)
+    editor, refit, places = Editor(model), refit or _refit, positions(targets.labels, keep)
+    feeds = (batch.feed for batch in targets.data.batches()) if middle is None else iter(middle.feeds)
+    known = None if middle is None else middle.known
+    feeds = (taken(feed, places) for feed in feeds)
+    walk = Walk(model, feeds, limit=targets.memory / 2, device=targets.device, known=known)
     made = {value.name: value for node in model.graph for value in node.outputs}
     place = {value.name: number for number, node in enumerate(model.graph) for value in node.outputs}
-    waiting = sorted((name for name in targets.norms if name in place), key=lambda name: place[name])
+    here = place if middle is None else middle.changed
+    waiting = sorted((name for name in targets.norms if name in place and name in here), key=lambda name: place[name])
     changes, changed = list[Change](), False
 
     def update_norms(until: float) -> None:
@@ -191,23 +211,31 @@ def sequential(
                     after.add(array, share)
                 update_norm(editor, twin, norm, keep, before, after)
 
-    for layer in layers(targets.labels, keep, editor):
+    for layer in layers(targets.labels, keep, editor, here):
         update_norms(place[layer.consumer.output])
         changed = changed or not (layer.groups.all() and layer.features.all() and layer.outputs.all())
         if changed:
             if progress:
                 progress(layer.consumer.name)
-            shift = targets.goals[layer.consumer.output].shift
-            changes += _refit(layer, _rows(layer, targets, walk, made), shift)
+            bias, shift = layer.bias(), targets.goals[layer.consumer.output].shift
+            added = np.zeros_like(bias) if shift is None else shift[layer.groups][layer.outputs].reshape(bias.shape)
+            changes += refit(layer, _rows(layer, targets, walk, made), Fit(layer.matrix(), bias + added), added)
+            if len(changes) >= most:
+                return changes
     update_norms(np.inf)
     return changes
 
 
-def _refit(layer: CutLayer, rows: FitRows, shift: FloatArray | None) -> list[Change]:
-    """Refit one layer to `rows`. shift: a constant that the next node adds, shape (groups, outputs) of the original."""
-    bias = layer.bias()
-    added = np.zeros_like(bias) if shift is None else shift[layer.groups][layer.outputs].reshape(bias.shape)
-    now = Fit(layer.matrix(), bias + added)
+def quickly(layer: CutLayer, rows: FitRows, now: Fit, added: FloatArray) -> list[Change]:
+    """Refit one layer as `_refit` does, with one ridge and whatever the activation clips: to compare selections."""
+    found = quick_fit(rows, now.matrix)
+    if np.isfinite(found.matrix).all():
+        layer.write(found.matrix, found.bias - added)
+    return [Change(layer.consumer.name, np.nan, np.nan)]
+
+
+def _refit(layer: CutLayer, rows: FitRows, now: Fit, added: FloatArray) -> list[Change]:
+    """Refit one layer to `rows`. now: its weights with what the next node adds, `added`, in its bias."""
     before = error(rows, now)
     if before < SAME:
         return []

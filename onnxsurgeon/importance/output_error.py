@@ -8,80 +8,21 @@ measured errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-import onnx_ir as ir
 
 from onnxsurgeon.arrays import FloatArray, IntArray, Mask
-from onnxsurgeon.calibration.statistics import TRIAL_ROWS, Statistics, space_key
+from onnxsurgeon.calibration.statistics import Statistics, space_key
 from onnxsurgeon.compensation.evidence import Evidence
-from onnxsurgeon.compensation.layerwise import Targets, sequential
-from onnxsurgeon.data import Batch, Samples
-from onnxsurgeon.dependency.interface import Positions, positions, taken
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.spaces import Judge
-from onnxsurgeon.edit.apply import cut
+from onnxsurgeon.importance.cut_trials import Loss
 from onnxsurgeon.importance.optimal_brain_surgeon import reconstruction
-from onnxsurgeon.options.shared import Device
-from onnxsurgeon.runtime.partial_runs import Segment
-from onnxsurgeon.training.losses import loss_values, relative_error
 
 SHARES = (0.7, 0.4, 0.2)  # shares of a space's units that stay in the measured cuts
-FIT, HELD = 256, 256  # samples for compensation, and for measurement
 LEAST = 1e-6  # smallest loss, relative to the output's variance
-
-
-@dataclass(frozen=True)
-class Subset:
-    """Some batches of the data."""
-
-    chosen: tuple[Batch, ...]
-
-    def __len__(self) -> int:
-        return sum(batch.count for batch in self.chosen)
-
-    def batches(self) -> Iterator[Batch]:
-        return iter(self.chosen)
-
-
-def split(data: Samples) -> tuple[Subset, Subset]:
-    """(samples to fit on, samples to measure on); both are the same if there is only one batch."""
-    seen, held, total = list[Batch](), list[Batch](), len(data)
-    for batch in data.batches():
-        fitting = sum(b.count for b in seen)
-        if not seen or fitting < min(FIT, total // 2):
-            seen.append(batch)
-        elif sum(b.count for b in held) < HELD:
-            held.append(batch)
-    return Subset(tuple(seen)), Subset(tuple(held or seen))
-
-
-class Loss:
-    """Measures the output error of cut and compensated networks."""
-
-    def __init__(self, labels: Labels, data: Samples, *, memory: float, device: Device = "auto", seed: int = 0) -> None:
-        self.labels, self.device = labels, device
-        seen, self.held = split(data)
-        self.targets = Targets(labels, seen, memory=memory, device=device, seed=seed, rows=TRIAL_ROWS)
-        self.expected = self._outputs(labels.model, {})
-
-    def __call__(self, keep: Mask) -> float:
-        """The squared error of the outputs relative to their variance, after a cut to `keep`."""
-        model = cut(self.labels, keep)
-        sequential(self.targets, keep, model)
-        return relative_error(self.expected, self._outputs(model, positions(self.labels, keep)))
-
-    def _outputs(self, model: ir.Model, places: Mapping[str, Positions]) -> list[FloatArray]:
-        ends = loss_values(model, self.labels.states)
-        piece = Segment(model, ends, self.device)
-        runs = [(piece.run(taken(batch.feed, places)), batch.count) for batch in self.held.batches()]
-        return [
-            np.concatenate([arrays[end.name or ""][:count].reshape(count, -1) for arrays, count in runs])
-            for end in ends
-        ]
 
 
 def scale_to(table: FloatArray, points: dict[int, float]) -> FloatArray:

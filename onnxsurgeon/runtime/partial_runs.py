@@ -132,18 +132,26 @@ class Store:
 
 
 class Walk:
-    """Runs a model over all batches up to one value after another. Weights of later nodes may change in between."""
+    """Runs a model over all batches up to one value after another. Weights of later nodes may change in between.
 
-    def __init__(self, model: ir.Model, feeds: Iterable[Arrays], *, limit: float, device: Device = "auto") -> None:
+    feeds: arrays by name, per batch. known: the values whose arrays these are, instead of the model's inputs; then only
+    what follows from them can be run.
+    """
+
+    def __init__(
+        self, model: ir.Model, feeds: Iterable[Arrays], *, limit: float, device: Device = "auto",
+        known: Collection[ir.Value] | None = None,
+    ) -> None:  # fmt: skip
         self.model, self.device = model, device
         self.store = Store(limit)
-        self.live = {v for v in model.graph.inputs if not v.is_initializer()}
+        self.live = {v for v in model.graph.inputs if not v.is_initializer()} if known is None else set(known)
         self.batches = 0
         for feed in feeds:
             for value in self.live:
                 self.store.put(value.name or "", self.batches, feed[value.name or ""])
             self.batches += 1
-        self.pending = dict.fromkeys(n for n in model.graph if not is_constant(n))
+        behind = nodes_for(model, model.graph.outputs, self.live)[0] if known is not None else model.graph
+        self.pending = dict.fromkeys(n for n in behind if not is_constant(n))
 
     def to(self, value: ir.Value) -> Iterator[np.ndarray]:
         """The arrays of `value`, one per batch."""
