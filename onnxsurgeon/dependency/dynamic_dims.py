@@ -40,6 +40,7 @@ SIZES: tuple[dict[str, tuple[int, int, int]], ...] = (
 def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[Samples]:
     """Samples of the dynamic dims, best first. given: shapes that the user states, by input; they come first.
 
+    The first and the third sample, at which models run, have the stated sizes.
     Raises UsageError if `given` names an unknown input or a shape of another rank.
     """
     dims = list(dynamic_dims(model))
@@ -64,7 +65,8 @@ def samples(model: ir.Model, given: Mapping[str, Shape]) -> Iterator[Samples]:
 
 
 def _sample(dims: list[Dim], choice: Mapping[str, Sequence[int]], pinned: Mapping[str, int], k: int) -> Sizes:
-    """The k-th sizes of a choice. After a stated size n comes n + 1 for a batch, and 2 n for any other dim."""
+    """The k-th sizes of a choice. Where a size n is stated, the second, of which models see nothing, has n + 1 for a
+    batch and 2 n for any other dim."""
     by_symbol: dict[str, int] = {}
     for _, _, symbol, kind in dims:
         stated = pinned.get(symbol)

@@ -52,6 +52,8 @@ class Evaluator:
         self.versions.setdefault("", self.versions.get("ai.onnx", 1))
         self._inferred: dict[Any, list[Fact]] = {}
         self.picked: Callable[[], Number] = lambda: PICKED[0]  # a size that depends on data
+        self.sizes: Sizes = {}  # of the dynamic dims of inputs, and of other values whose shape nothing says
+        self.lenient = False  # whether nodes may refuse their sizes
         self._nodes: dict[ir.Node, NodeInfo] = {}
         self._constants: Facts = {}
 
@@ -92,7 +94,7 @@ class Evaluator:
 
         picked: a size for each dim that depends on data.
         """
-        self.picked = lambda: picked
+        self.picked, self.sizes = lambda: picked, sizes
         facts = self.input_facts(self.model, sizes)
         self.evaluate(self.model.graph, facts)
         return facts
@@ -130,13 +132,23 @@ class Evaluator:
             outputs = self._compute(node, described, inputs)
         outputs = outputs or self._shapes(node, described, inputs)
         for value, fact in zip(node.outputs, outputs, strict=False):
-            facts[value] = fact if fact.shape is not None else self._declared(value, fact)
+            facts[value] = fact if fact.shape is not None else self._declared(value, fact, described)
 
-    def _declared(self, value: ir.Value, fact: Fact) -> Fact:
-        """`fact` with the shape that the model declares, if that is static."""
-        if value.shape is None or not all(isinstance(n, int) for n in value.shape):
+    def _declared(self, value: ir.Value, fact: Fact, described: NodeInfo) -> Fact:
+        """`fact` with the shape that the model declares, if that is static or nothing else is known of the operator:
+        then its dynamic dims may be anything."""
+        foreign = described.operator is None and schema(*described.key, described.version) is None
+        if value.shape is None or not (foreign or all(isinstance(n, int) for n in value.shape)):
             return fact
-        return Fact(fact.dtype or int(value.dtype or 0), value.shape.numpy(), fact.value)
+        return Fact(fact.dtype or int(value.dtype or 0), self.declared(value), fact.value)
+
+    def declared(self, value: ir.Value) -> Shape:
+        """The declared shape, with sizes for its dynamic dims."""
+        shape: Any = value.shape
+        return tuple(
+            n if isinstance(n, int) else self.sizes.get((value.name or "", axis), PICKED[0])
+            for axis, n in enumerate(shape)
+        )
 
     def _flow(self, described: NodeInfo) -> Flow | None:
         flow = None if described.operator is None else described.operator.flow
@@ -237,6 +249,8 @@ class Evaluator:
         try:
             shapes = rule.infer(described.attributes, given)
         except Refused:
+            if self.lenient:
+                return None
             raise
         except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):
             return None

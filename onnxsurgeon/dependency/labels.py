@@ -16,10 +16,13 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Shape
-from onnxsurgeon.dependency.dynamic_dims import Samples, samples
-from onnxsurgeon.dependency.facts import INDEX_TYPES, Evaluator, tensor
-from onnxsurgeon.dependency.rewrites import KnownModel, rewrite, unrolled
-from onnxsurgeon.dependency.size_facts import AllFacts, all_facts
+from onnxsurgeon.dependency.demands import SizeFitting, unfit
+from onnxsurgeon.dependency.dynamic_dims import Samples
+from onnxsurgeon.dependency.facts import INDEX_TYPES, UNKNOWN, Evaluator, tensor
+from onnxsurgeon.dependency.open_shapes import shaped
+from onnxsurgeon.dependency.rewrites import rewrite, unrolled
+from onnxsurgeon.dependency.samples import known_at, proposed
+from onnxsurgeon.dependency.size_facts import AllFacts
 from onnxsurgeon.dependency.states import States, states, tie
 from onnxsurgeon.dependency.unadaptable_sizes import freeze_unadaptable
 from onnxsurgeon.errors import ModelError
@@ -30,6 +33,7 @@ from onnxsurgeon.ops.registry import Factors, run_rule
 from onnxsurgeon.options.shared import Attention
 
 Use = tuple[ir.Node, int]  # one input of one node
+ROUNDS = 8  # of sizes that are tried until all nodes fit together
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Labels:
     model: the labelled model; it computes the same as `original` but may tie fewer neurons (see `rewrites`).
     rotated: whether its weights differ from the original's, too (see `rotation`). states: the output that becomes an
     input of the next run, by input; these may be cut.
+    given: input shapes that the user states. fitting: what nodes demand of the sizes of dynamic dims.
     axes: by value. uses: by use, for small constants. calls: each node that ran a rule.
     """
 
@@ -72,6 +77,8 @@ class Labels:
     evaluator: Evaluator
     sizes: Samples
     facts: AllFacts
+    given: Mapping[str, Shape]
+    fitting: SizeFitting
     states: States = field(default_factory=dict)
     relations: Relations = field(default_factory=Relations)
     axes: dict[ir.Value, Axes] = field(default_factory=dict)
@@ -164,28 +171,25 @@ def _label(
     model: ir.Model, attention: Attention, shapes: Mapping[str, Shape], carried: States | None,
     unfrozen: Collection[str], detached: Collection[ir.Value], original: ir.Model | None, *, rewritten: bool,
 ) -> Labels:  # fmt: skip
-    evaluator = Evaluator(model)
-    best: tuple[int, Samples, AllFacts] | None = None
-    for sizes in samples(model, shapes):
-        try:
-            facts = all_facts(evaluator, *sizes[:2])
-        except ValueError:  # the graph does not accept these sizes (broadcasting)
-            continue
-        missing = sum(f.shape is None for f in facts[0].values())
-        if best is None or missing < best[0]:
-            best = missing, sizes, facts
-        if missing == 0:
-            break
-    if best is None:
-        sizes = next(samples(model, shapes))
-        best = 0, sizes, ({}, {}, {})
-    pairs = {} if carried is None else states(model, best[2], carried)
-    known = KnownModel(model, evaluator, best[2])
+    source, rotated, candidates = original or model, original is not None, list[Labels]()
     if rewritten:
-        known = rewrite(unrolled(known, *best[1][:2]))
-    rotated = original is not None
-    labels = Labels(original or model, known.model, known.evaluator, best[1], known.facts, pairs, rotated=rotated)
-    _Labeller(labels, unfrozen, detached).run()
+        model = shaped(model, shapes, partial(label, shapes=shapes, rewritten=False))
+    for sizes in proposed(model, shapes):
+        fitting = SizeFitting(model, shapes)
+        for _ in range(ROUNDS):
+            known = known_at(model, sizes, lenient=rewritten)
+            pairs = {} if carried is None else states(model, known.facts, carried)
+            if rewritten:
+                known = rewrite(unrolled(known, *sizes[:2]))
+            found = Labels(
+                source, known.model, known.evaluator, sizes, known.facts, shapes, fitting, pairs, rotated=rotated
+            )
+            _Labeller(found, unfrozen, detached).run()
+            before, sizes = sizes, fitting.better(found)
+            if sizes == before:
+                break
+        candidates.append(found)
+    labels = min(candidates, key=unfit)
     labels.classes = labels.relations.resolve(attention)
     for node, call in labels.calls.items():
         call.label = partial(labels.known, node)
@@ -231,20 +235,17 @@ class _Labeller:
 
     def _walk(self, graph: ir.Graph) -> None:
         for node in graph:
-            if is_constant(node):
-                continue
-            if all(self._is_value(v) for v in node.outputs):
-                continue  # shape arithmetic: rules read its result as a number, it has no neurons
-            self._visit(node)
+            # rules read the result of shape arithmetic as a number: it has no neurons
+            if not is_constant(node) and not all(self._is_value(v) for v in node.outputs):
+                self._visit(node)
 
     def _is_value(self, value: ir.Value) -> bool:
-        fact = self.labels.facts[0].get(value)
-        return fact is not None and fact.value is not None
+        return self.labels.facts[0].get(value, UNKNOWN).value is not None
 
     def _visit(self, node: ir.Node) -> None:
-        labels, name = self.labels, node.name or (node.outputs[0].name if node.outputs else "") or ""
+        labels, known = self.labels, operator_of(node)
+        name = node.name or (node.outputs[0].name if node.outputs else "") or ""
         self.relations.node, self.relations.operator = name, node.op_type
-        known = labels.operator(node)
         call = Call(
             name,
             node.op_type,
@@ -276,8 +277,8 @@ class _Labeller:
         return known
 
     def _blank(self, value: ir.Value) -> Axes | None:
-        fact = self.labels.facts[0].get(value)
-        return None if fact is None or fact.shape is None else (None,) * len(fact.shape)
+        shape = self.labels.facts[0].get(value, UNKNOWN).shape
+        return None if shape is None else (None,) * len(shape)
 
     def _label(self, node: ir.Node, index: int) -> Axes | None:
         """The neurons on one input. Small constants get fresh ones per use: exporters share equal constants."""

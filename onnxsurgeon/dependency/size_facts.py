@@ -50,6 +50,7 @@ class SizeEvaluator(Evaluator):
     def __init__(self, evaluator: Evaluator, numbers: Facts) -> None:
         super().__init__(evaluator.model)
         self._nodes, self._constants, self.numbers = evaluator._nodes, evaluator._constants, numbers
+        self.lenient = evaluator.lenient
         self.picked = partial(opaque, 0)
 
     def input_fact(self, value: ir.Value, sizes: Sizes) -> Fact:
@@ -57,10 +58,12 @@ class SizeEvaluator(Evaluator):
         number = super().input_fact(value, sizes)
         if number.shape is None or value.shape is None:
             return number
-        dims: list[Any] = [
-            n if isinstance(n, int) else symbol(f"{value.name}[{axis}]") for axis, n in enumerate(value.shape)
-        ]
-        return Fact(number.dtype, tuple(dims))
+        return Fact(number.dtype, self.declared(value))
+
+    def declared(self, value: ir.Value) -> Any:
+        """The declared shape, with a symbol for each dynamic dim."""
+        shape: Any = value.shape
+        return tuple(n if isinstance(n, int) else symbol(f"{value.name}[{axis}]") for axis, n in enumerate(shape))
 
     def visit(self, node: ir.Node, facts: Facts) -> None:
         """Add the facts of the node's outputs to `facts`."""
@@ -74,7 +77,8 @@ class SizeEvaluator(Evaluator):
         elif any(_depends(fact) for fact in inputs) or (info.operator is not None and info.operator.counts):
             outputs = self._expressed(node, info, inputs)
         for k, (value, number) in enumerate(zip(node.outputs, numbers, strict=True)):
-            facts[value] = _reconciled(outputs[k] if k < len(outputs) else UNKNOWN, number)
+            found = outputs[k] if k < len(outputs) else UNKNOWN
+            facts[value] = _reconciled(found if found.shape is not None else self._declared(value, found, info), number)
 
     def _through_bodies(self, node: ir.Node, info: NodeInfo, inputs: list[Fact | None], facts: Facts) -> Sequence[Fact]:
         try:

@@ -68,6 +68,29 @@ def _parse_operand(part: str, text: str) -> tuple[Symbol, ...]:
     return tuple(symbols)
 
 
+Place = tuple[int, int]  # an operand and one of its axes
+
+
+def equal_axes(text: str, ranks: Sequence[int | None]) -> tuple[dict[str, list[Place]], list[tuple[Place, Symbol]]]:
+    """The places that each letter of the inputs stands for, and the composite axes with their factors.
+
+    ranks: of the operands; None if one is absent or its rank is unknown. Operands whose rank doesn't fit are left out.
+    """
+    letters: dict[str, list[Place]] = {}
+    composites: list[tuple[Place, Symbol]] = []
+    for k, (pattern, rank) in enumerate(zip(parse(text).inputs, ranks, strict=False)):
+        try:
+            symbols = _expand(pattern, rank, text) if pattern and rank else ()
+        except Unsolved:
+            continue
+        for axis, symbol in enumerate(symbols):
+            if len(symbol) > 1:
+                composites.append(((k, axis), symbol))
+            elif symbol != FROZEN:
+                letters.setdefault(symbol[0], []).append((k, axis))
+    return letters, composites
+
+
 def relate(
     text: str,
     relations: Relations,

@@ -126,6 +126,22 @@ class SizeCall(ValueCall):
     shapes: Sequence[Sizes] = ()
 
 
+class Demand(NamedTuple):
+    """What a node demands of sizes: two are equal, or the first is a multiple of the second; 1 may broadcast."""
+
+    size: Any
+    wanted: Any
+    multiple: bool = False
+    broadcasts: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether it is, of two numbers."""
+        if self.broadcasts and 1 in (self.size, self.wanted):
+            return True
+        return bool(self.wanted and self.size % self.wanted == 0 if self.multiple else self.size == self.wanted)
+
+
 class UnknownShape(Exception):
     """A rule needs an unknown shape."""
 
@@ -149,6 +165,7 @@ class Call(Parameters):
     soft: list[tuple[int, int]] = field(default_factory=list)  # (input, axis): the operator normalises along it
     read: set[int] = field(default_factory=set)  # inputs whose neurons the rule looked at
     misfit: str = ""  # why the shapes of the inputs do not fit together, where they don't
+    pattern: tuple[str, Mapping[str, int]] | None = None  # the signature that the rule read, and known letters
 
     def axes(self, index: int) -> Axes | None:
         """The neurons on the axes of input `index`; None where it is absent or of unknown rank."""

@@ -14,6 +14,7 @@ from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.ops.call import (
     Call,
     Changes,
+    Demand,
     Keep,
     PackedPart,
     Parameters,
@@ -87,10 +88,20 @@ def concat_gradient(call: GradientCall, index: int) -> str:
     return call.emit.selected(call.gradient, axis, np.arange(start, start + lengths[index]))
 
 
+def _alike(call: SizeCall) -> list[Demand]:
+    """All sizes but those along the axis are the same."""
+    first, *others = call.shapes
+    along = call.axis(len(first))
+    if any(len(other) != len(first) for other in others):
+        return []
+    return [Demand(m, n) for other in others for a, (n, m) in enumerate(zip(first, other, strict=True)) if a != along]
+
+
 add(
     "Concat",
     concat,
     silence="none",
+    demands=_alike,
     resize=require_apart,
     value=lambda call: np.concatenate(call.inputs, int(call.attributes["axis"])),
     moves="joined",

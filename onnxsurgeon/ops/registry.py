@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxsurgeon.arrays import Array, FloatArray, Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
-from onnxsurgeon.ops.call import Call, Changes, Fact, Keep, Parts, SizeCall, UnknownShape, Unpacking, ValueCall
+from onnxsurgeon.ops.call import Call, Changes, Demand, Fact, Keep, Parts, SizeCall, UnknownShape, Unpacking, ValueCall
 from onnxsurgeon.ops.gradient import GradientRule
 from onnxsurgeon.ops.linear import LinearForm
 from onnxsurgeon.ops.sequence_calls import Elements, FromElements
@@ -93,6 +93,7 @@ class Operator:
     value: Compute | None = None  # the outputs in numpy, for the arithmetic with which exporters compute sizes
     # the first output's shape where values of inputs say it; sizes and values may be expressions over dynamic dims
     sizes: Callable[[SizeCall], Sizes | None] | None = None
+    demands: Callable[[SizeCall], Sequence[Demand]] | None = None  # of sizes, beside what its signature says
     from_shape: Callable[[Mapping[str, Any], Shape], Array] | None = None  # the output, from the first input's shape
     spells: Mapping[str, Any] = field(default_factory=dict)  # of Constant: attributes that hold numbers -> their type
     flow: Flow | None = None

@@ -13,6 +13,7 @@ from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.ops.call import (
     Call,
     Changes,
+    Demand,
     Keep,
     PackedPart,
     Parameters,
@@ -186,7 +187,20 @@ def _reshaped_sizes(call: SizeCall) -> Sizes | None:
     return tuple(floordiv(prod(data), rest) if is_number(n, -1) else n for n in target)
 
 
-add("Reshape", reshape, resize=retarget, inferred=1, value=_reshape, sizes=_reshaped_sizes, **REARRANGED)
+def _as_many(call: SizeCall) -> list[Demand]:
+    """As many elements as before."""
+    made, given = _reshaped_sizes(call), call.parameter("shape", 1)
+    if made is None or given is None or not call.shapes[0]:
+        return []
+    inferred = any(is_number(n, -1) for n in np.ravel(given).tolist())
+    rest = prod(n for n, m in zip(made, np.ravel(given).tolist(), strict=True) if not is_number(m, -1))
+    return [Demand(prod(call.shapes[0]), rest, inferred)]
+
+
+add(
+    "Reshape", reshape, resize=retarget, inferred=1, value=_reshape, sizes=_reshaped_sizes, demands=_as_many,
+    **REARRANGED,
+)  # fmt: skip
 
 
 def flatten(call: Call) -> Sequence[Axes | None]:
@@ -258,7 +272,11 @@ def order_of(call: Parameters, rank: int) -> list[int]:
 
 def transpose(call: Call) -> Sequence[Axes | None]:
     axes = call.known(0)
-    return [tuple(axes[i] for i in order_of(call, len(axes)))]
+    order = order_of(call, len(axes))
+    if len(order) != len(axes):
+        call.misfit = f"an order of {len(order)} axes for a tensor of {len(axes)}"
+        return call.freeze_all(call.misfit)
+    return [tuple(axes[i] for i in order)]
 
 
 def transpose_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | None:

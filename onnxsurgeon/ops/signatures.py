@@ -14,6 +14,7 @@ from onnxsurgeon.ops.registry import Factors, Resize, Rule
 
 def read(call: Call, text: str, **sizes: int) -> list[Axes | None]:
     """Relates the node by a signature; where it doesn't fit, everything is frozen."""
+    call.pattern = text, sizes
     patterns = parse(text).inputs
     operands = [call.operand(i) if pattern else None for i, pattern in enumerate(patterns)]
     if any(pattern and call.has(i) and operands[i] is None for i, pattern in enumerate(patterns)):

@@ -33,12 +33,12 @@ def runnable(
     if fixed_size(labels, keep):
         choices: list[tuple[Sizes, ...]] = [labels.sizes[:1]]
     else:
-        others = [sizes for sample in samples(labels.model, {}) for sizes in (sample[::2], sample[:2])]
-        choices = [labels.sizes[::2], labels.sizes[:2], *others]
+        others = [labels.fitting.samples(labels, sample) for sample in samples(labels.model, labels.given)]
+        choices = [labels.sizes[::2], *(sizes[::2] for sizes in others), labels.sizes[:1] * 2]
     problem: ModelError | None = None
     for sizes in choices:
-        feeds = [random_inputs(labels, size, seed + i) for i, size in enumerate(sizes)]
         try:
+            feeds = [random_inputs(labels, size, seed + i) for i, size in enumerate(sizes)]
             results, _ = run(original, feeds)
             if numeric(results) == 1:
                 return feeds, results
@@ -74,15 +74,17 @@ def at_more_sizes(
 
 
 def unusual_sizes(labels: Labels) -> Iterator[Sizes]:
-    """Sizes of the dynamic dims, batch apart: 1, 2, 7, and those around the limits of what is clamped."""
-    dims = list(dynamic_dims(labels.model))
+    """Sizes of the dynamic dims that the user does not state, batch apart: 1, 2, 7, and those around the limits of what
+    is clamped; changed to what nodes demand."""
+    dims = [dim for dim in dynamic_dims(labels.model) if dim[0] not in labels.given]
     if all(kind == "batch" for _, _, _, kind in dims):
         return
     sizes: list[Any] = [n for fact in labels.facts[2].values() for n in fact.shape or ()]
     limits = {limit for n in sizes if isinstance(n, Size) for limit in n.limits() if 1 < limit <= LARGEST_LIMIT}
     near = [limit + step for limit in sorted(limits)[:MOST_LIMITS] for step in (-1, 0, 1)]
     for size in dict.fromkeys((1, 2, 7, *near)):
-        yield sized(dims, {symbol: 1 if kind == "batch" else size for _, _, symbol, kind in dims})
+        wanted = sized(dims, {symbol: 1 if kind == "batch" else size for _, _, symbol, kind in dims})
+        yield labels.fitting.at(labels, {**labels.sizes[0], **wanted})
 
 
 def empty_caches(labels: Labels, feed: Arrays, outcome: Arrays) -> Iterator[Sizes]:
