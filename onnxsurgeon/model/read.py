@@ -35,6 +35,7 @@ IN_MEMORY = Path("ModelProto")  # what stands for a path where there is no file
 SOURCE = "onnxsurgeon.source"  # the ModelProto that was read, without its large weights
 EXTERNAL = "onnxsurgeon.external"  # the names of the data files that hold weights
 MAPPED = "onnxsurgeon.mapped"  # the memory maps of the files that hold weights
+PLACE = "onnxsurgeon.place"  # key of a mapped weight's meta: its folder, the file's name there, and its offset
 
 Maps: TypeAlias = "dict[str, mmap.mmap | bytes]"  # by the location that tensors name
 
@@ -229,7 +230,26 @@ def _mapped(path: Path, reference: ir.ExternalTensor, maps: Maps) -> ir.TensorPr
     else:
         make, array = ir.Tensor, np.frombuffer(data, dtype.numpy()).reshape(shape.numpy())
     props = dict(reference.metadata_props)
-    return make(array, dtype, shape=shape, name=reference.name, doc_string=reference.doc_string, metadata_props=props)
+    tensor = make(array, dtype, shape=shape, name=reference.name, doc_string=reference.doc_string, metadata_props=props)
+    location = os.fspath(reference.location)
+    if isinstance(maps[location], mmap.mmap):
+        tensor.meta[PLACE] = os.fspath(path.parent.resolve()), location, reference.offset or 0
+    return tensor
+
+
+def folder_of(tensor: ir.TensorProtocol) -> str:
+    """The folder of the file that a large weight is mapped from; empty for one that is small, or in memory."""
+    return str(tensor.meta[PLACE][0]) if PLACE in tensor.meta and tensor.nbytes >= wire.LARGE else ""
+
+
+def referring(tensor: ir.TensorProtocol, name: str) -> onnx.TensorProto:
+    """A proto that refers to where a mapped weight is in its file."""
+    _, location, offset = tensor.meta[PLACE]
+    proto = onnx.TensorProto(name=name, data_type=int(tensor.dtype), dims=tensor.shape.numpy())
+    proto.data_location = onnx.TensorProto.EXTERNAL
+    for key, text in (("location", location), ("offset", str(offset)), ("length", str(tensor.nbytes))):
+        proto.external_data.add(key=key, value=text)
+    return proto
 
 
 def _window(path: Path, reference: ir.ExternalTensor, maps: Maps) -> memoryview:

@@ -30,7 +30,9 @@ class Comparison:
     """error: the largest difference over all outputs and samples, relative to the scale of the element.
 
     margin: the same in units of the tolerance; at most 1 passes. provider: the execution provider that ran the edited
-    model. samples: number of input sets. worst: the output with the largest difference.
+    model. samples: number of input sets. worst: the output with the largest difference. inside: it is no output, but a
+    value inside, computed from equal inputs. rounding: 0; or how far rounding alone moves the outputs, where that is as
+    much as they differ: then each value inside was compared instead.
     """
 
     error: float
@@ -38,6 +40,8 @@ class Comparison:
     provider: str
     samples: int
     worst: str = ""
+    inside: bool = False
+    rounding: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -69,7 +73,8 @@ def compare(expected: Sequence[Arrays], actual: Sequence[Arrays], allowed: Toler
 def require(found: Comparison, what: str, allowed: Tolerance, fix: str = "report this model") -> None:
     """Raise ProofError, which says `what` and carries the comparison, if that failed."""
     if not found.passed:
-        why = f"output {found.worst} differs by {found.error:.3g} of its scale, {allowed.rtol:g} is allowed"
+        what_differs = "of equal inputs, the value" if found.inside else "output"
+        why = f"{what_differs} {found.worst} differs by {found.error:.3g} of its scale, {allowed.rtol:g} is allowed"
         error = ProofError(f"{what}; nothing was written", why=why, fix=fix)
         error.proof = found
         raise error

@@ -137,6 +137,14 @@ def carried_on(
     return longer, results, steps
 
 
+def with_states(labels: Labels, feeds: Sequence[Arrays], before: Sequence[Arrays]) -> list[Arrays]:
+    """`feeds`, each with the states that the original had then. before: the original's outputs."""
+    given = [feeds[0]]
+    for feed, outcome in zip(feeds[1:], before, strict=False):
+        given.append({**{begin: outcome[end] for begin, end in labels.states.items()}, **feed})
+    return given
+
+
 def _following(labels: Labels, feed: Arrays, seed: int) -> Arrays:
     """New inputs besides the states, of the sizes in `feed`; dims that states share follow these."""
     dims = sorted(dynamic_dims(labels.model), key=lambda dim: dim[0] in labels.states)

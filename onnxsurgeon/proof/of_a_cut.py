@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,17 +17,17 @@ from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import ModelError, ProofError
-from onnxsurgeon.model.model import load
-from onnxsurgeon.model.read import release
+from onnxsurgeon.model.read import read, release
 from onnxsurgeon.model.write import write
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.proof.comparison import COARSE, Comparison, Tolerance, compare
-from onnxsurgeon.proof.feeds import Outcome, at_more_sizes, carried_on, empty_caches, numeric, runnable
+from onnxsurgeon.proof.feeds import Outcome, at_more_sizes, carried_on, empty_caches, numeric, runnable, with_states
+from onnxsurgeon.proof.layers import SLACK, Layers
 from onnxsurgeon.proof.noise import NONE, Noise, noise
 from onnxsurgeon.proof.probes import at_kept, inner_values, with_outputs
 from onnxsurgeon.proof.reference import fixed_size, numbers, perturbed, reference
 from onnxsurgeon.runtime.random_inputs import random_inputs
-from onnxsurgeon.runtime.session import Session, in_turn
+from onnxsurgeon.runtime.session import Session, in_turn, trim
 
 REWRITTEN = "the rewritten model, uncut,"
 VISIBLE = 10.0  # in tolerances: a reference that differs less from the original is too insensitive to prove much
@@ -41,12 +39,14 @@ class Proof(Comparison):
 
     weak: even so, silencing hardly changes the outputs, so they can't tell a right cut from a wrong one.
     steps: runs in a row with states carried on.
+    layers: number of values inside that were compared as well, each computed from equal inputs.
     """
 
     moved: float = 0.0
     perturbed: bool = False
     weak: bool = False
     steps: int = 1
+    layers: int = 0
 
 
 def prove(
@@ -62,9 +62,10 @@ def prove(
     """The surgery proof: the edited file computes what the original does if the dropped neurons contribute nothing.
 
     Runs at two sizes of the dynamic dims, and at small, odd and clamped ones that the original accepts. States are
-    carried on over several runs, and the cut model's must be what stays of the original's. If silencing hardly changes
-    the outputs, it runs again with small tensors enlarged in both models, and compares inner layers, too. A rewritten
-    model must also agree with the original.
+    carried on over several runs, and the cut model's must be what stays of the original's. At one size, layers are
+    compared as well, each on equal inputs; where rounding alone moves the outputs as much as they differ, layers
+    decide, at all sizes. If silencing hardly changes the outputs, it runs again with small tensors enlarged in both
+    models, and compares inner layers, too. A rewritten model must also agree with the original.
     Raises ModelError if the original does not run, ProofError if the pruned model or the reference does not.
     """
     exact = not _quantised(labels)  # fused integer kernels round differently: run the graph without fusing
@@ -95,15 +96,23 @@ def prove(
             )
         found, provider = _expect(run, edited, short, "the pruned model")
         if random.made:
-            found, _ = run_model(load(edited).ir, short, "the pruned model")
+            found, _ = run_model(read(edited), short, "the pruned model")
         if not exact:
             _expect(partial(run, optimise=True), edited, [], "the pruned model")  # users run it with fused kernels
-        expected, _ = run_model(reference(labels, keep), feeds, "the reference")
-        result = compare(at(expected), found, allowed, provider)
+        given = with_states(labels, feeds, before)
+        by_layer = partial(Layers, labels, allowed=allowed, device=device, optimise=exact)
+        pair = partial(by_layer, keep, random.replayed(reference(labels, keep)), random.replayed(read(edited)))
+        layers = pair()
+        expected, inside = _stages(layers, feeds, 1 if exact else 0)
         moved = compare(at(before), at(expected), allowed, provider)
-        results = [result]
+        result = settled(compare(at(expected), found, allowed, provider), pair, given)
+        results = [result] if inside.passed else [result, inside]
         if rewritten:
-            results.append(compare(before, run_model(labels.model, feeds, REWRITTEN)[0], allowed, provider))
+            whole, _ = run_model(labels.model, feeds, REWRITTEN)
+            same = partial(
+                by_layer, np.ones_like(keep), random.replayed(labels.original), random.replayed(labels.model)
+            )
+            results.append(settled(compare(before, whole, allowed, provider), same, given))
         weak = result.passed and not keep.all() and moved.margin < VISIBLE
         if weak:
             spared, inner = numbers(labels), inner_values(labels, keep)
@@ -121,9 +130,29 @@ def prove(
         result = max(results, key=lambda c: c.margin)
     near = moved.margin < VISIBLE and moved.error <= 100 * result.error  # a wrong cut may differ as little as this
     shows_little = near and not keep.all()
+    rounding = max(c.rounding for c in results)
     return Proof(
-        result.error, result.margin, provider, len(feeds), result.worst, moved.error, weak, shows_little, steps
-    )
+        result.error, result.margin, provider, len(feeds), result.worst, result.inside, rounding,
+        moved.error, weak, shows_little, steps, len(layers.points) if exact else 0,
+    )  # fmt: skip
+
+
+def settled(result: Comparison, pair: Callable[..., Layers], feeds: list[Arrays]) -> Comparison:
+    """`result`; where rounding alone moves the outputs as much, the comparison layer by layer of the pair of models."""
+    if result.passed or not np.isfinite(result.error):
+        return result
+    stages = pair(memory=0.0)
+    rounding = compare(_stages(stages, feeds, 0)[0], stages.rounded(feeds), stages.allowed, result.provider)
+    if SLACK * rounding.error < result.error:
+        return result
+    return replace(_stages(pair(dense=True), feeds)[1], rounding=rounding.error)
+
+
+def _stages(layers: Layers, feeds: list[Arrays], compared: int | None = None) -> tuple[list[Arrays], Comparison]:
+    try:
+        return layers.run(feeds, compared)
+    except ModelError as problem:
+        raise _fails("the reference", problem) from None
 
 
 def _quantised(labels: Labels) -> bool:
@@ -138,8 +167,7 @@ def outputs(
     session = Session(path, device, optimise=optimise, lean=True)
     results, provider = in_turn(session, feeds, labels.states), session.provider
     del session
-    with suppress(OSError, AttributeError, TypeError):  # glibc keeps memory that a session has freed
-        ctypes.CDLL(None).malloc_trim(0)
+    trim()
     return results, provider
 
 
@@ -161,9 +189,13 @@ def _expect(
     try:
         return run(path, feeds)
     except ModelError as problem:
-        raise ProofError(
-            f"{what} does not run in onnxruntime; nothing was written", why=problem.why, fix="report this model"
-        ) from None
+        raise _fails(what, problem) from None
+
+
+def _fails(what: str, problem: ModelError) -> ProofError:
+    return ProofError(
+        f"{what} does not run in onnxruntime; nothing was written", why=problem.why, fix="report this model"
+    )
 
 
 def require_sound(

@@ -172,6 +172,12 @@ def _proof(report: Report) -> list[RenderableType]:
         f"(atol {proof['atol']:g}, rtol {proof['rtol']:g}); reference and original differ by {proof['moved']:.2g}"
         + (", tiny tensors enlarged" if proof["perturbed"] else "")
         + (": too little for a strong proof" if proof["weak"] else "")
+        + (
+            f"; rounding alone moves the outputs by {proof['rounding']:.2g}, so that each value inside was compared,"
+            " computed from equal inputs"
+            if proof["rounding"]
+            else ""
+        )
         + f"; {compared(proof)}"
     )
     return [said("proof", text)]

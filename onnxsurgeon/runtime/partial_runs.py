@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.errors import ModelError
+from onnxsurgeon.model.read import folder_of, referring
 from onnxsurgeon.ops.nodes import constant, is_constant
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.session import Session
@@ -54,17 +55,31 @@ def serialise(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: I
 
     Raises ModelError if the weights are too large for a serialised model.
     """
-    graph = onnx.GraphProto(name="piece")
-    weights = dict.fromkeys(v for node in nodes for v in reads(node) if v.is_initializer())
-    size = 0
-    for value in weights:
-        assert value.const_value is not None
-        size += value.const_value.nbytes
+    return bytes(piece(model, nodes, fed, outputs, refer=False)[0].SerializeToString())
+
+
+def piece(
+    model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: Iterable[ir.Value], *, refer: bool = True
+) -> tuple[onnx.ModelProto, str]:
+    """(proto, folder): a model of these nodes. fed: example arrays for its inputs.
+
+    refer: refer to weights in files of one folder, instead of holding them.
+    Raises ModelError if the weights that it holds are too large for a serialised model.
+    """
+    graph, folder, size = onnx.GraphProto(name="piece"), "", 0
+    for value in dict.fromkeys(v for node in nodes for v in reads(node) if v.is_initializer()):
+        tensor = value.const_value
+        assert tensor is not None
+        place = folder_of(tensor) if refer else ""
+        if place and folder in ("", place):
+            folder = place
+            graph.initializer.append(referring(tensor, value.name or ""))
+            continue
+        size += tensor.nbytes
         if size >= 2**31 - 2**20:
             raise ModelError(
                 "a part of the model is too large to run", why="it has 2 GB of weights", fix="leave `data` out"
             )
-        tensor = value.const_value
         graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), value.name))
     graph.node.extend(ir.serde.serialize_node(node) for node in nodes)
     for name, array in fed.items():
@@ -72,8 +87,7 @@ def serialise(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: I
         graph.input.append(onnx.helper.make_tensor_value_info(name, dtype, [None] * array.ndim))
     graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in outputs)
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
-    proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
-    return bytes(proto.SerializeToString())
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version), folder
 
 
 class Segment:
@@ -91,7 +105,8 @@ class Segment:
             return feed
         fed = {name: feed[name] for name in (v.name or "" for v in self.fed)}
         if self.session is None:
-            self.session = Session(serialise(self.model, self.nodes, fed, self.wanted), self.device)
+            proto, folder = piece(self.model, self.nodes, fed, self.wanted)
+            self.session = Session(proto.SerializeToString(), self.device, folder=folder)
         return {**feed, **self.session.run(fed)}
 
 
@@ -110,12 +125,13 @@ class Store:
         return folder
 
     def put(self, name: str, batch: int, array: np.ndarray) -> None:
-        if self.used + array.nbytes > self.limit:
+        size = getattr(array, "nbytes", 0)  # a sequence has none
+        if size and self.used + size > self.limit:
             path = self.folder / f"{len(self.arrays)}-{abs(hash(name))}-{batch}.npy"
             np.save(path, array)
             self.arrays[name, batch] = path
         else:
-            self.used += array.nbytes
+            self.used += size
             self.arrays[name, batch] = array
 
     def get(self, name: str, batch: int) -> np.ndarray:
@@ -124,11 +140,11 @@ class Store:
 
     def drop(self, name: str, batches: int) -> None:
         for batch in range(batches):
-            stored = self.arrays.pop((name, batch))
+            stored = self.arrays.pop((name, batch), None)
             if isinstance(stored, Path):
                 stored.unlink()
-            else:
-                self.used -= stored.nbytes
+            elif stored is not None:
+                self.used -= getattr(stored, "nbytes", 0)
 
 
 class Walk:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import lru_cache
 from io import StringIO
 from typing import Any
@@ -39,10 +40,12 @@ class Session:
         lean: bool = False,
         threads: int | None = None,
         profile: str = "",
+        folder: str = "",
     ) -> None:
         """Load the model at `path`, or a serialised one. lean: save memory at the cost of speed, for a few runs.
 
-        threads: of an operator; one per core if None. profile: prefix of the file to which the times of nodes go.
+        folder: of the files that hold weights of a serialised model. threads: of an operator; one per core if None.
+        profile: prefix of the file to which the times of nodes go.
 
         Raises ModelError if onnxruntime refuses the model, UsageError if `device` is cuda and CUDA is not available.
         """
@@ -50,6 +53,8 @@ class Session:
         if lean:
             options.enable_cpu_mem_arena = options.enable_mem_pattern = False
             options.add_session_config_entry("session.disable_prepacking", "1")
+        if folder:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         if not optimise:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if threads is not None:
@@ -78,9 +83,12 @@ class Session:
                 fix=f"{install_hint('cuda')}, or choose `device=auto` or cpu",
             )
 
-    def run(self, feed: Arrays) -> Arrays:
-        """The outputs by name; ignores entries of `feed` that are not inputs. Raises ModelError if the run fails."""
-        names = [o.name for o in self.session.get_outputs()]
+    def run(self, feed: Arrays, names: Sequence[str] | None = None) -> Arrays:
+        """The outputs by name, or those in `names`; ignores entries of `feed` that are not inputs.
+
+        Raises ModelError if the run fails.
+        """
+        names = [o.name for o in self.session.get_outputs()] if names is None else list(names)
         wanted = {i.name for i in self.session.get_inputs()}
         try:
             values = self.session.run(names, {k: v for k, v in feed.items() if k in wanted})
@@ -124,6 +132,12 @@ def in_turn(session: Session, feeds: Iterable[Arrays], states: Mapping[str, str]
         missing = {begin: end for begin, end in states.items() if begin not in feed}
         results.append(session.run({**feed, **{begin: results[-1][end] for begin, end in missing.items()}}))
     return results
+
+
+def trim() -> None:
+    """Gives memory back that a session has freed: glibc keeps it."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def version() -> str:
