@@ -15,7 +15,7 @@ from paths import ROOT
 PACKAGE = ROOT / "onnxsurgeon"
 ROOMS = """
     errors arrays
-    units notebook
+    files units notebook
     options
     model
     data

@@ -24,6 +24,7 @@ from onnxsurgeon.calibration.linear_layers import Consumer
 from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.errors import ModelError, UsageError
+from onnxsurgeon.files import BROKEN, arrays_of
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import Segment
 
@@ -95,11 +96,11 @@ def load_statistics(path: str | os.PathLike[str], fingerprint: str) -> Statistic
     fingerprint: of the model that the statistics must belong to.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = arrays_of(path)
         known = str(arrays.pop("format")) == FORMAT
         model = str(arrays.pop("model"))
-    except (OSError, ValueError, KeyError) as error:
+        found = _stored(model, arrays) if known else Statistics(model)
+    except BROKEN as error:
         raise ModelError(
             f"`stats` {path} can't be read", why=str(error), fix="remove it, and it is computed again"
         ) from None
@@ -107,13 +108,21 @@ def load_statistics(path: str | os.PathLike[str], fingerprint: str) -> Statistic
         raise UsageError(
             f"`stats` {path} belongs to another model", why="its fingerprint differs", fix="use another file name"
         )
+    return found
+
+
+def _stored(model: str, arrays: Mapping[str, np.ndarray]) -> Statistics:
+    """The statistics in `arrays`. Raises ValueError or KeyError if they are not as `Statistics.save` writes them."""
     result = Statistics(model)
     for name, array in arrays.items():
         number, _, what = name.partition(" ")
         if what == "key":
-            result.moments[str(array)] = Moments(
-                arrays[f"{number} gram"], arrays[f"{number} mean"], arrays[f"{number} magnitude"]
-            )
+            gram, mean, magnitude = (arrays[f"{number} {part}"] for part in ("gram", "mean", "magnitude"))
+            if gram.ndim != 3 or mean.shape != gram.shape[:2] or magnitude.shape != mean.shape:
+                raise ValueError(f"the moments of {array} have the shapes {gram.shape} and {mean.shape}")
+            if gram.shape[1] != gram.shape[2] or not all(np.isfinite(a).all() for a in (gram, mean, magnitude)):
+                raise ValueError(f"the moments of {array} are not numbers of one layer")
+            result.moments[str(array)] = Moments(gram, mean, magnitude)
         elif number == "loss":
             result.losses[what] = {int(count): float(loss) for count, loss in array}
         elif number == "turn":

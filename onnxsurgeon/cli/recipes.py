@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.files import require_regular
 from onnxsurgeon.options.parsing import placed
 from onnxsurgeon.surgery.operation import Request, requests
 
@@ -15,16 +17,24 @@ if TYPE_CHECKING:
     import yaml
 
 DEPTH = 6  # of nested lists and mappings; operations need four
+LONGEST = 2**20  # characters
+MOST = 100_000  # values, those that aliases repeat included
+STDIN = Path("/dev/stdin")
 
 
 def read(path: Path) -> list[Request]:
     """The operations of a recipe. Raises UsageError if it can't be read, or an operation is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
+        if path != STDIN:
+            require_regular(path)
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
     except FileNotFoundError:
         raise UsageError(f"{path} not found", fix="check the path of the recipe") from None
     except (OSError, UnicodeDecodeError) as problem:
         raise UsageError(f"{path} can't be read", why=str(problem), fix="give a YAML or JSON file") from None
+    if len(text) > LONGEST:
+        raise UsageError(f"{path} is too long", why=f"it has more than {LONGEST:,} characters", fix="split it")
     entries = _from_json(text, path) if path.suffix == ".json" else _from_yaml(text, path)
     if not isinstance(entries, list) or not entries:
         raise UsageError(
@@ -49,21 +59,28 @@ def _from_yaml(text: str, path: Path) -> Any:
             why=getattr(problem, "problem", None) or str(problem),
             fix="see the examples in onnxsurgeon edit --help",
         ) from None
-    return [] if node is None else _of_node(node, path, 0)
+    except RecursionError:
+        _require_shallow(DEPTH + 1, f"{path.name}: ")
+    return [] if node is None else _of_node(node, path, 0, count(1))
 
 
-def _of_node(node: yaml.Node, path: Path, depth: int) -> Any:
+def _of_node(node: yaml.Node, path: Path, depth: int, numbers: Iterator[int]) -> Any:
+    """numbers: counts the values."""
     where = f"{path.name}, line {node.start_mark.line + 1}: "
     _require_shallow(depth, where)
+    if next(numbers) > MOST:
+        raise UsageError(
+            f"{where}the recipe has more than {MOST:,} values", why="aliases count each time", fix="split it"
+        )
     if isinstance(node.value, str):
         return placed(node.value, where, path.parent)
     if node.id == "sequence":
-        return placed([_of_node(entry, path, depth + 1) for entry in node.value], where, path.parent)
+        return placed([_of_node(entry, path, depth + 1, numbers) for entry in node.value], where, path.parent)
     found: dict[str, Any] = {}
     for key, entry in node.value:
         name, place = key.value, f"{path.name}, line {key.start_mark.line + 1}: "
         _require_key(name, found, place)
-        found[name] = _of_node(entry, path, depth + 1)
+        found[name] = _of_node(entry, path, depth + 1, numbers)
     return placed(found, where, path.parent)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import struct
 import tempfile
 import weakref
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,12 @@ import numpy as np
 
 from onnxsurgeon.data.model_inputs import LABELS, Chunk, Expected, choose
 from onnxsurgeon.errors import ModelError
+from onnxsurgeon.files import BROKEN, require_bounded, require_regular, require_whole
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-BROKEN = (
-    OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, struct.error, zlib.error,
-    zipfile.BadZipFile,
-)  # fmt: skip
 LOCAL = 30  # bytes of a zip member's own header, before its name
+ENCRYPTED = 1  # among the flags of a zip member
+UNPACKED, RATIO = 2**30, 200  # bytes that an archive may unpack to on disk: in all, or for each of its own
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,7 @@ def open_arrays(path: Path, expected: Expected, samples: int | None, seed: int, 
     don't fit the model.
     """
     try:
+        require_regular(path)
         by_key = {"": _single(path)} if path.suffix == ".npy" else _members(path)
     except BROKEN as problem:
         if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:  # no space to unpack the archive
@@ -97,11 +97,14 @@ def open_arrays(path: Path, expected: Expected, samples: int | None, seed: int, 
 
 def _members(path: Path) -> dict[str, ArrayOnDisk]:
     with zipfile.ZipFile(path) as archive:
+        require_bounded(archive, max(UNPACKED, RATIO * path.stat().st_size))
         return {info.filename.removesuffix(".npy"): _member(archive, info, path) for info in archive.infolist()}
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> ArrayOnDisk:
     """An array of an archive: in the archive itself, or unpacked to an anonymous temporary file if compressed."""
+    if info.flag_bits & ENCRYPTED:
+        raise ValueError(f"{info.filename} is encrypted")
     if info.compress_type == zipfile.ZIP_STORED:
         with path.open("rb") as file:
             file.seek(info.header_offset)
@@ -131,6 +134,7 @@ def _array(file: IO[bytes], source: Any) -> ArrayOnDisk:
     shape, fortran, dtype = HEADERS[np.lib.format.read_magic(file)](file)
     if dtype.hasobject:
         raise ValueError("it contains Python objects")
+    require_whole("it", shape, dtype, os.fstat(file.fileno()).st_size - file.tell())
     array = ArrayOnDisk(source, file.tell(), shape, dtype, fortran)
     array.read(np.arange(0) if shape else None)  # raises if the file is truncated
     return array

@@ -13,6 +13,7 @@ import numpy as np
 
 from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, choose
 from onnxsurgeon.errors import ModelError, UsageError, install_hint
+from onnxsurgeon.files import require_regular
 
 SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
 
@@ -140,6 +141,7 @@ def _open(path: Path) -> Iterator[Any]:
     except ImportError:
         raise UsageError("images need Pillow", why="it is not installed", fix=install_hint("images")) from None
     try:
+        require_regular(path)
         with Image.open(path) as image:
             yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
@@ -165,7 +167,7 @@ def _labels(folder: Path, files: Sequence[Path]) -> tuple[np.ndarray | None, int
             fix="move it into one, or write labels.csv: file,number",
         )  # fmt: skip
     names = sorted({part[0] for part in parts})
-    if all(name.isdecimal() for name in names):
+    if all(name.isdecimal() and len(name) < 10 for name in names):
         return np.array([int(part[0]) for part in parts]), None
     return np.array([names.index(part[0]) for part in parts]), len(names)
 
@@ -177,6 +179,8 @@ def _read_labels(folder: Path, path: Path, delimiter: str, files: Sequence[Path]
         if rows and not rows[0][-1].strip().isdecimal():
             rows = rows[1:]  # names of columns
         known = {row[0].strip(): int(row[-1]) for row in rows}
+        if any(abs(number) >= 2**31 for number in known.values()):
+            raise ValueError("a number is too large for a class")
     except (OSError, ValueError, csv.Error) as problem:
         raise ModelError(
             f"{path} can't be read", why=str(problem), fix=f"write lines of the form file{delimiter}number"

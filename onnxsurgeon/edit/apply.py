@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import prod
 
 import onnx_ir as ir
 
@@ -15,10 +16,14 @@ from onnxsurgeon.arrays import Mask
 from onnxsurgeon.dependency.labels import Labels, Use, Weight
 from onnxsurgeon.edit.growth import NORMAL, Growth
 from onnxsurgeon.edit.sizes import correct_sizes
+from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import Editor, copied, feed, set_tensor, with_free_weights
 from onnxsurgeon.model.lazy_weights import Recipe, take
 from onnxsurgeon.neurons.selection import Selection, cutting
 from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.units import size
+
+GROWN, TIMES = 2 * 2**30, 4  # bytes that the weights of a grown model may take: in all, or for each byte before
 
 
 def cut(labels: Labels, keep: Mask, source: ir.Model | None = None) -> ir.Model:
@@ -31,15 +36,32 @@ def apply(labels: Labels, selection: Selection, source: ir.Model | None = None, 
 
     If nothing changes, returns a copy of `labels.original`, which is spelled like its file.
     source: a model of the same structure with other weights to edit instead. growth: how new neurons start.
+    Raises UsageError if the weights would take more memory than `GROWN` and `TIMES` allow.
     Raises SurgeonError if a shape of the result differs from the selection's: then the rule of an operator is wrong.
     """
     if selection.empty:
         return copied(source or labels.original)
+    if selection.grows:
+        _require_bounded(labels, selection)
     editor = Editor(copied(source or labels.model))
     twins = dict(paired(labels, editor.model))
     _take_weights(labels, selection, growth, editor, twins)
     correct_sizes(labels, selection, editor.model, twins)
     return with_free_weights(editor.model)
+
+
+def _require_bounded(labels: Labels, selection: Selection) -> None:
+    before = after = 0.0
+    for weight in labels.weights():
+        before += weight.tensor.nbytes
+        after += weight.tensor.nbytes / max(1, prod(weight.shape)) * prod(selection.shape(weight.axes, weight.shape))
+    most = max(GROWN, TIMES * before)
+    if after > most:
+        raise UsageError(
+            "the widths would make the model too large",
+            why=f"its weights would take {size(after)}; an edit may take {size(most)} here",
+            fix="ask for smaller widths, or grow in several steps",
+        )
 
 
 def paired(labels: Labels, model: ir.Model) -> Iterator[tuple[ir.Node, ir.Node]]:

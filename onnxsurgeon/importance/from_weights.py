@@ -16,6 +16,7 @@ from onnxsurgeon.arrays import FloatArray
 from onnxsurgeon.compensation.evidence import Evidence
 from onnxsurgeon.dependency.labels import Labels, Weight
 from onnxsurgeon.errors import ModelError, UsageError
+from onnxsurgeon.files import BROKEN, arrays_of
 from onnxsurgeon.importance.criteria import FILE, criterion
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.options.parsing import resolved
@@ -121,9 +122,8 @@ def bn_scale(evidence: Evidence, word: str) -> FloatArray:
 def from_file(evidence: Evidence, word: str) -> FloatArray:
     path = Path(word.removeprefix(FILE))
     try:
-        with np.load(path) as archive:
-            given = {name: np.asarray(archive[name], np.float64) for name in archive.files}
-    except (OSError, ValueError, TypeError) as problem:
+        given = {name: np.asarray(array, np.float64) for name, array in arrays_of(path).items()}
+    except BROKEN as problem:
         raise ModelError(f"{path} can't be read as .npz", why=str(problem), fix="write it with numpy.savez") from None
     return _given(evidence.labels, given)
 

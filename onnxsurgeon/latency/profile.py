@@ -19,6 +19,7 @@ import numpy as np
 from onnxsurgeon.arrays import FloatArray
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.files import require_regular
 from onnxsurgeon.latency.bench import Conditions
 from onnxsurgeon.latency.kernels import KINDS, Kernels
 from onnxsurgeon.ops.registry import Factors
@@ -77,6 +78,7 @@ class Profile:
 def load_profile(path: Path) -> Profile:
     """The profile in a file. Raises UsageError if it is not one."""
     try:
+        require_regular(path)
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if found.pop("schema") != SCHEMA:
             raise ValueError("it has another schema")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -22,6 +23,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError, EncodeError
 
 from onnxsurgeon.errors import ModelError, UsageError
+from onnxsurgeon.files import irregular
 from onnxsurgeon.model import wire
 from onnxsurgeon.model.inline import inlined
 from onnxsurgeon.model.refusals import (
@@ -29,7 +31,7 @@ from onnxsurgeon.model.refusals import (
     refuse,
 )
 
-LONGEST_LOCATION = 255  # bytes
+LONGEST_NAME = 255  # bytes
 IN_MEMORY = Path("ModelProto")  # what stands for a path where there is no file
 # Keys of graph.meta:
 SOURCE = "onnxsurgeon.source"  # the ModelProto that was read, without its large weights
@@ -139,6 +141,8 @@ def release(model: ir.Model) -> None:
 
 
 def _map(path: Path) -> mmap.mmap:
+    if (found := irregular(path)) and not path.is_dir():
+        raise ModelError(f"{path} can't be read", why=found, fix="name a file; copy what the pipe holds into one")
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
@@ -175,7 +179,8 @@ def _not_onnx(path: Path, data: mmap.mmap | bytes, why: str) -> ModelError:
 
 def _deserialize(path: Path, proto: onnx.ModelProto) -> ir.Model:
     try:
-        model = ir.from_proto(proto)
+        with warnings.catch_warnings(action="ignore"):  # about unknown keys of external data, which mean nothing
+            model = ir.from_proto(proto)
     except Exception as error:  # of any class
         raise invalid(path, str(root_cause(error))) from error
     for graph in graphs(model):
@@ -275,18 +280,22 @@ def _window(path: Path, reference: ir.ExternalTensor, maps: Maps) -> memoryview:
 def _map_external(path: Path, location: str, name: str) -> mmap.mmap | bytes:
     """A map of the data file that the weight `name` of the model at `path` refers to."""
     file = path.parent / location
-    # The file must be below the model's folder, before or after resolving links (download caches link both).
-    folders = {path.parent.resolve(), path.resolve().parent}
-    if "\0" in location or len(os.fsencode(location)) > LONGEST_LOCATION:
+    if "\0" in location or any(len(os.fsencode(part)) > LONGEST_NAME for part in Path(location).parts):
         raise invalid(path, f"the location of the weight {name!r} is not a file name")
+    try:
+        # The file must be below the model's folder, before or after resolving links (download caches link both).
+        folders = {path.parent.resolve(), path.resolve().parent}
+        below, there = any(file.resolve().is_relative_to(folder) for folder in folders), file.is_file()
+    except (OSError, RuntimeError) as error:  # links in a circle, too long a path
+        raise invalid(path, f"the location {location!r} of the weight {name!r} leads nowhere: {error}") from None
     inside = not Path(location).is_absolute() and not os.path.normpath(location).startswith("..")
-    if not inside or not any(file.resolve().is_relative_to(folder) for folder in folders):
+    if not inside or not below:
         raise ModelError(
             f"{path}: the weight {name!r} is outside the model's folder",
             why=f"its location is {location!r}",
             fix="move the data file beside the model and load and save it with onnx",
         )
-    if not file.is_file():
+    if not there:
         raise ModelError(
             f"{path}: the data file {location!r} is missing",
             why=f"the weight {name!r} is in it",

@@ -18,6 +18,7 @@ from typing import Any
 
 from onnxsurgeon import units
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.files import irregular
 from onnxsurgeon.options.record import Reader
 
 # values of options: the words of other tools
@@ -31,6 +32,9 @@ def near(word: object, known: Iterable[str]) -> str:
     begun = [name for name in names if len(text) > 1 and name.startswith(text)]
     found = meant or begun or get_close_matches(text, names, 3) or get_close_matches(text, names, 1, 0.5)
     return f"did you mean {' or '.join(found)}?" if found else ""
+
+
+MOST = 1_000_000  # positions in a list
 
 
 class Placed:
@@ -182,7 +186,10 @@ def positions(value: Any, name: str) -> list[int]:
             if not re.fullmatch(r"\d{1,9}(-\d{1,9})?", part) or int(last or first) < int(first):
                 at = placed(part, place(entry), Path())
                 raise wrong(at, name, "positions from 0, and ranges of them", "write it like 0,217,482 or 0-99")
-            found += range(int(first), int(last or first) + 1)
+            several = range(int(first), int(last or first) + 1)
+            if len(found) + len(several) > MOST:
+                raise wrong(placed(part, place(entry), Path()), name, f"at most {MOST:,} positions")
+            found += several
     return found
 
 
@@ -207,7 +214,10 @@ def file(value: Any, name: str, *, prefix: str = "") -> str:
     """The path of a file that is there, behind `prefix`; in a recipe it starts at the recipe's folder."""
     found = (value.folder if isinstance(value, Placed) else Path()) / text(value, name).removeprefix(prefix)
     if not found.is_file():
-        raise UsageError(f"{place(value)}{name}: {found} not found", fix="check the path")
+        why = irregular(found)
+        raise UsageError(
+            f"{place(value)}{name}: {found} {'is no file' if why else 'not found'}", why=why, fix="check the path"
+        )
     return str(found)
 
 
@@ -232,7 +242,7 @@ def shapes(value: Any, name: str) -> dict[str, tuple[int, ...]]:
     found = {}
     for key, dims in given:
         parts = dims.split(",") if isinstance(dims, str) else dims if isinstance(dims, Iterable) else [dims, ""]
-        if not key or not all(str(n).strip().isdecimal() for n in parts):
+        if not key or not all(re.fullmatch(r"\s*\d{1,12}\s*", str(n)) for n in parts):
             given_text = f"{key}:{dims}".lstrip(":")
             raise wrong(given_text, name, "a name and a shape, name:dim,dim,...", "write it like input:1,3,224,224")
         found[str(key)] = tuple(int(n) for n in parts)

@@ -19,7 +19,7 @@ from onnxsurgeon.surgery.find import data_inputs, find
 from onnxsurgeon.surgery.widths import Ask, Limits, known_axis, makers, value_axis
 
 WIDEST = 10_000_000  # more is a typing error, and memory runs out
-_AMOUNT = re.compile(r"(~?)(?:(free)|([+-]?)(\d+)(%?))")
+_AMOUNT = re.compile(r"(~?)(?:(free)|([+-]?)(\d{1,12})(%?))")
 
 
 @dataclass(frozen=True)
