@@ -117,7 +117,8 @@ def _stored(model: str, arrays: Mapping[str, np.ndarray]) -> Statistics:
     for name, array in arrays.items():
         number, _, what = name.partition(" ")
         if what == "key":
-            gram, mean, magnitude = (arrays[f"{number} {part}"] for part in ("gram", "mean", "magnitude"))
+            gram, mean = arrays[f"{number} gram"], arrays[f"{number} mean"]
+            magnitude = arrays[f"{number} magnitude"]
             if gram.ndim != 3 or mean.shape != gram.shape[:2] or magnitude.shape != mean.shape:
                 raise ValueError(f"the moments of {array} have the shapes {gram.shape} and {mean.shape}")
             if gram.shape[1] != gram.shape[2] or not all(np.isfinite(a).all() for a in (gram, mean, magnitude)):
