@@ -79,6 +79,13 @@ def criteria() -> str:
     return table(("`--importance`", "needs", "what a channel is worth"), rows)
 
 
+def efforts() -> str:
+    from onnxsurgeon.pruning.efforts import EFFORTS
+
+    rows = [(f"`{word}`", record.help) for word, record in EFFORTS.items()]
+    return table(("`--effort`", "what it costs: importance, and compensation"), rows)
+
+
 def compensations() -> str:
     from onnxsurgeon.compensation.compensations import COMPENSATIONS
 
@@ -113,7 +120,7 @@ def _spelled(text: str) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     made.__name__: made
-    for made in (rooms, budgets, criteria, compensations, metrics, edits, operations, inits)
+    for made in (rooms, budgets, criteria, efforts, compensations, metrics, edits, operations, inits)
 }  # fmt: skip
 
 

@@ -86,7 +86,7 @@ class Normal:
         return self.step(start, self.inverse(ridge) @ (self.xy - self.xx @ start))
 
     def inverse(self, ridge: float) -> FloatArray:
-        return invert(self.ridged(ridge))
+        return invert(self._ridged(ridge))
 
     def step(self, start: FloatArray, change: FloatArray) -> Fit:
         matrix = start + change
@@ -98,7 +98,7 @@ class Normal:
         gap = fit.bias + np.einsum("gf,gfo->go", self.x, matrix) - self.y
         return float((matrix * (self.xx @ matrix - 2 * self.xy)).sum() + (gap**2).sum())
 
-    def ridged(self, ridge: float) -> FloatArray:
+    def _ridged(self, ridge: float) -> FloatArray:
         size = self.xx.shape[1]
         result, scale = self.xx.copy(), np.trace(self.xx, axis1=1, axis2=2) / size + 1e-12
         result[:, np.arange(size), np.arange(size)] += ridge * scale[:, None]
@@ -131,11 +131,23 @@ def fit(rows: FitRows, start: FloatArray) -> Fit:
 
 
 def quick_fit(rows: FitRows, start: FloatArray) -> Fit:
-    """The fit with the middle ridge, in float32, as if nothing were clipped."""
-    equations = normal_equations(rows.x, rows.y)
-    left = equations.ridged(MIDDLE).astype(np.float32)
-    right = (equations.xy - equations.xx @ start).astype(np.float32)
-    return equations.step(start, np.linalg.solve(left, right).astype(np.float64))
+    """The fit with the middle ridge, in float32, as if nothing were clipped.
+
+    Solves for the features, or for the rows if these are fewer: X^T (X X^T + r)^-1 = (X^T X + r)^-1 X^T.
+    """
+    count, features = len(rows.x), rows.x.shape[2]
+    mean_x, mean_y = rows.x.mean(axis=0), rows.y.mean(axis=0)
+    x = (rows.x - mean_x).transpose(1, 0, 2)
+    left = (rows.y - mean_y).transpose(1, 0, 2) - x @ start.astype(np.float32)
+    turned = x.transpose(0, 2, 1)
+    ridge = MIDDLE * (np.square(x).sum(axis=(1, 2)) / features + 1e-12 * count)
+    if count < features:
+        change = turned @ np.linalg.solve(x @ turned + ridge[:, None, None] * np.eye(count, dtype=np.float32), left)
+    else:
+        square = turned @ x + ridge[:, None, None] * np.eye(features, dtype=np.float32)
+        change = np.linalg.solve(square, turned @ left)
+    matrix = start + change.astype(np.float64)
+    return Fit(matrix, mean_y - np.einsum("gf,gfo->go", mean_x.astype(np.float64), matrix))
 
 
 def _ridge(seen: Normal, held: Normal, start: FloatArray) -> float:

@@ -42,7 +42,7 @@ class RowLimits:
 
 FIT_ROWS = RowLimits(8192, 3)  # to fit weights
 GRAM_ROWS = RowLimits(8192, 4)  # to compute Gram matrices
-TRIAL_ROWS = RowLimits(1024, 1)  # to compare selections
+TRIAL_ROWS = RowLimits(1024, 0)  # to compare selections
 
 
 @dataclass(frozen=True)

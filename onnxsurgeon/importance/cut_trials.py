@@ -24,8 +24,11 @@ from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import Segment, Store, reads
 from onnxsurgeon.training.losses import loss_values, relative_error
 
-FIT, HELD = 64, 64  # samples for compensation, and for measurement
+MOST, FEW = 64, 16  # samples for compensation, and as many for measurement: the most, and too few
 WINDOW = 12  # layers behind a cut that are refitted
+SHARES = (0.7, 0.4, 0.2)  # shares of a space's units that stay in the measured cuts
+PASSES = 40  # over all samples: about the most that the trials may cost
+COST = 0.8  # of a trial, in passes over its samples: it refits a part of the network, and runs what follows the cut
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,32 @@ class Subset:
         return iter(self.chosen)
 
 
-def split(data: Samples) -> tuple[Subset, Subset]:
-    """(samples to fit on, samples to measure on); both are the same if there is only one batch."""
+@dataclass(frozen=True)
+class TrialPlan:
+    """What the trials of a network measure. samples: to fit on, and as many to measure on."""
+
+    shares: tuple[float, ...]
+    samples: int
+
+
+def plan(layers: int, data: Samples) -> TrialPlan:
+    """The most that costs `PASSES`, if there are about as many spaces as `layers`."""
+    batch = next(iter(data.batches())).size
+    for shares in (SHARES, SHARES[1:2]):
+        samples = int(min(MOST, PASSES * len(data) / (COST * len(shares) * max(1, layers))))
+        if samples >= max(FEW, min(batch, MOST)):
+            break
+    return TrialPlan(shares, max(1, samples))
+
+
+def split(data: Samples, count: int = MOST) -> tuple[Subset, Subset]:
+    """(about `count` samples to fit on, as many to measure on) in whole batches; both the same if there is only one."""
     seen, held, total = list[Batch](), list[Batch](), len(data)
     for batch in data.batches():
-        fitting = sum(b.count for b in seen)
-        if not seen or fitting < min(FIT, total // 2):
+        fitting, measuring = (sum(b.count for b in part) for part in (seen, held))
+        if not seen or fitting + batch.count <= min(count, total // 2):
             seen.append(batch)
-        elif sum(b.count for b in held) < HELD:
+        elif not held or measuring + batch.count <= count:
             held.append(batch)
         else:
             break
@@ -83,9 +104,12 @@ class Known:
 class Loss:
     """Measures the output error of cut and compensated networks."""
 
-    def __init__(self, labels: Labels, data: Samples, *, memory: float, device: Device = "auto", seed: int = 0) -> None:
+    def __init__(
+        self, labels: Labels, data: Samples, *, memory: float, device: Device = "auto", seed: int = 0,
+        samples: int = MOST,
+    ) -> None:  # fmt: skip
         self.labels, self.device = labels, device
-        seen, self.held = split(data)
+        seen, self.held = split(data, samples)
         self.targets = Targets(labels, seen, memory=memory, device=device, seed=seed, rows=TRIAL_ROWS)
         self.before = [Known(labels.model, part, memory / 8, device) for part in (seen, self.held)]
         self.values = {v.name: v for n in labels.model.graph for v in n.outputs}

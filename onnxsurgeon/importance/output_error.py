@@ -8,7 +8,7 @@ measured errors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -18,15 +18,16 @@ from onnxsurgeon.calibration.statistics import Statistics, space_key
 from onnxsurgeon.compensation.evidence import Evidence
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.spaces import Judge
-from onnxsurgeon.importance.cut_trials import Loss
+from onnxsurgeon.importance.cut_trials import SHARES, Loss, plan
 from onnxsurgeon.importance.optimal_brain_surgeon import reconstruction
 
-SHARES = (0.7, 0.4, 0.2)  # shares of a space's units that stay in the measured cuts
 LEAST = 1e-6  # smallest loss, relative to the output's variance
 
 
 def scale_to(table: FloatArray, points: dict[int, float]) -> FloatArray:
     """`table` scaled to measured losses. table: importance of each count, shape (units + 1,). points: {count: loss}."""
+    if not points:
+        return table
     errors = table[-1] - table
     counts = np.array(sorted(points))
     losses = np.maximum.accumulate(np.array([points[n] for n in counts])[::-1])[::-1]
@@ -36,14 +37,20 @@ def scale_to(table: FloatArray, points: dict[int, float]) -> FloatArray:
     return np.asarray(errors[0] - errors, np.float64)
 
 
-def measuring(labels: Labels, judge: Judge, statistics: Statistics, loss: Callable[[Mask], float]) -> Judge:
-    """`judge` with tables scaled to output errors, which are measured unless `statistics` has them."""
+def measuring(
+    labels: Labels, judge: Judge, statistics: Statistics, loss: Callable[[Mask], float],
+    shares: Sequence[float] = SHARES,
+) -> Judge:  # fmt: skip
+    """`judge` with tables scaled to output errors, which are measured unless `statistics` has them.
+
+    shares: of a space's units, that stay in the measured cuts.
+    """
     root = labels.classes.root
 
     def measured(roots: IntArray) -> tuple[IntArray, FloatArray]:
         order, table = judge(roots)
         points = statistics.losses.setdefault(space_key(roots[order]), {})
-        for count in sorted({max(1, round(share * len(roots))) for share in SHARES} - {len(roots)} - points.keys()):
+        for count in sorted({max(1, round(share * len(roots))) for share in shares} - {len(roots)} - points.keys()):
             dropped = np.zeros(len(root), np.bool_)
             dropped[roots[order[count:]]] = True
             points[count] = loss(~dropped[root])
@@ -56,13 +63,16 @@ def output_error(evidence: Evidence, word: str) -> tuple[FloatArray, Judge]:
     """Importance per neuron for spaces without a linear consumer, and the judge of all other spaces."""
     assert evidence.data is not None  # the criterion says that it needs them
     worth, judge = reconstruction(evidence, word)
+    data, planned = evidence.data, plan(len(evidence.layers), evidence.data)
     loss = cache(
-        lambda: Loss(evidence.labels, data, memory=evidence.memory, device=evidence.device, seed=evidence.seed)
-    )
-    data = evidence.data
+        lambda: Loss(
+            evidence.labels, data, memory=evidence.memory, device=evidence.device, seed=evidence.seed,
+            samples=planned.samples,
+        )
+    )  # fmt: skip
 
     def lost(keep: Mask) -> float:
         evidence.announce("weigh", f"{word}: without {np.count_nonzero(~keep):,} neurons")
         return loss()(keep)
 
-    return worth, measuring(evidence.labels, judge, evidence.statistics, lost)
+    return worth, measuring(evidence.labels, judge, evidence.statistics, lost, planned.shares)

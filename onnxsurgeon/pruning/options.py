@@ -9,7 +9,6 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxsurgeon.compensation import compensations
 from onnxsurgeon.compensation.compensations import COMPENSATIONS, Compensation
 from onnxsurgeon.dependency.costs import COSTS, Budgets
 from onnxsurgeon.errors import UsageError
@@ -19,6 +18,8 @@ from onnxsurgeon.importance.criteria import Criterion, criterion
 from onnxsurgeon.options.parsing import amount, at_least, data_or_path, path, positive_or_zero, share, texts, word_of
 from onnxsurgeon.options.record import DATA, REMOVE, RUN, STAY, Options, option
 from onnxsurgeon.options.shared import OF_DATA, SPEC, Needs, OfData, OfStates, Progress, RunsOn
+from onnxsurgeon.pruning import efforts
+from onnxsurgeon.pruning.efforts import EFFORTS
 
 if TYPE_CHECKING:
     from onnxsurgeon.data import Samples
@@ -64,17 +65,22 @@ class OnDevice(Options):
 class Fitting(OfData):
     """How data choose what to cut, and refit what remains."""
 
+    effort: str = option(
+        efforts.DEFAULT, "How much work the result is worth, where `importance` and `compensate` are not given: fast (a"
+        " few passes over the samples), default (up to about 60), best (distillation: minutes).", panel=REMOVE,
+        words=lambda: EFFORTS, read=word_of(lambda: EFFORTS),
+    )  # fmt: skip
     importance: str | None = option(
         None, criteria.help_text(data=True), panel=REMOVE, metavar="WORD",
         words=lambda: criteria.words(data=True), read=criteria.reader(data=True),
-        shown=f"{criteria.WITH_DATA} with `data`, else {criteria.WITHOUT_DATA}",
+        shown=f"by `effort` with `data`, else {criteria.WITHOUT_DATA}",
     )  # fmt: skip
     data: str | os.PathLike[str] | Samples | None = option(None, OF_DATA, panel=DATA, metavar=SPEC, read=data_or_path)
     compensate: str | None = option(
         None, "How to refit the layers that read cut channels. All but distillation are closed form; distillation adds"
         " gradient steps towards the original's outputs: no labels, but minutes.",
         panel=DATA, words=lambda: COMPENSATIONS, read=word_of(lambda: COMPENSATIONS),
-        shown=f"{compensations.WITH_DATA} with `data`, else {compensations.WITHOUT_DATA}",
+        shown="by `effort`",
     )  # fmt: skip
     rotate: bool | None = option(
         None, "In linear streams (residual bottlenecks), cut components instead of channels.", panel=DATA, kind=bool,
@@ -148,7 +154,7 @@ class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
     def _require(self, name: str, needs: Needs) -> None:
         known = self.data is not None or (needs == "data" and self.knows_statistics)
         if needs != "nothing" and not known:
-            given = getattr(self, name)
+            name, given = (name, getattr(self, name)) if getattr(self, name) is not None else ("effort", self.effort)
             raise UsageError(f"`{name}={given}` needs samples", why="there is no data", fix="give samples with `data`")
 
     def require_a_goal(self) -> None:
@@ -176,7 +182,7 @@ class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
     @property
     def word(self) -> str:
         """The word of the criterion: the given one, or the default."""
-        return self.importance or (criteria.WITHOUT_DATA if self.data is None else criteria.WITH_DATA)
+        return self.importance or (criteria.WITHOUT_DATA if self.data is None else EFFORTS[self.effort].importance)
 
     @property
     def criterion(self) -> Criterion:
@@ -184,9 +190,8 @@ class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
 
     @property
     def compensation(self) -> Compensation:
-        return COMPENSATIONS[
-            self.compensate or (compensations.WITHOUT_DATA if self.data is None else compensations.WITH_DATA)
-        ]
+        chosen = EFFORTS[self.effort]
+        return COMPENSATIONS[self.compensate or (chosen.alone if self.data is None else chosen.compensate)]
 
     def at(self, ratio: float) -> PruneOptions:
         """The options for one candidate of the search for `max_drop`."""

@@ -59,7 +59,6 @@ def whole(labels: Labels, data: Few, keep: np.ndarray) -> float:
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
 def test_a_trial_is_a_run_of_the_whole_cut_network(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cut_trials, "WINDOW", np.inf)
-    monkeypatch.setattr(cut_trials, "FIT", 4)
     labels = label(load(path).ir)
     built, data, root = spaces(labels, scores(labels, "l2")), Few(labels), labels.classes.root
     loss = Loss(labels, data, memory=1e9, device="cpu")

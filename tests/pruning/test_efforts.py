@@ -1,0 +1,46 @@
+"""An effort sets importance and compensation; given ones win."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import onnxsurgeon as osg
+from onnxsurgeon.compensation.compensations import COMPENSATIONS
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.importance.criteria import CRITERIA
+from onnxsurgeon.pruning.efforts import DEFAULT, EFFORTS
+from onnxsurgeon.pruning.options import PruneOptions
+from paths import FIXTURES
+
+SAMPLES = FIXTURES / "digits_test.npz"
+
+
+def chosen(**given: Any) -> tuple[str, str]:
+    options = PruneOptions(ratio=0.3, **given)
+    return options.word, next(word for word, record in COMPENSATIONS.items() if record is options.compensation)
+
+
+@pytest.mark.parametrize("word", EFFORTS)
+def test_an_effort_stands_for_options_that_exist_and_given_ones_win(word: str) -> None:
+    effort = EFFORTS[word]
+    assert effort.importance in CRITERIA
+    assert chosen(effort=word, data=SAMPLES) == (effort.importance, effort.compensate)
+    assert chosen(effort=word, data=SAMPLES, importance="wanda") == ("wanda", effort.compensate)
+    assert chosen(effort=word, data=SAMPLES, compensate="bias") == (effort.importance, "bias")
+
+
+def test_the_default_is_an_effort() -> None:
+    assert chosen(data=SAMPLES) == chosen(data=SAMPLES, effort=DEFAULT)
+
+
+def test_the_best_needs_samples() -> None:
+    with pytest.raises(UsageError, match="`effort=best` needs samples"):
+        PruneOptions(ratio=0.3, effort="best")
+
+
+def test_a_fast_cut_is_refitted(tmp_path: Any) -> None:
+    result = osg.prune(FIXTURES / "digits.onnx", ratio=0.3, cost="macs", effort="fast", data=SAMPLES, samples=64)
+    assert result.fitted
+    result.save(tmp_path / "small.onnx", device="cpu")
