@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
+from onnxsurgeon.dependency.interface import Positions, taken
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.latency.bench import inputs_for
 from onnxsurgeon.latency.measure_profile import profile_of
@@ -31,14 +33,15 @@ class DeviceAtHand:
     options: ProfileOptions
     here: bool
 
-    def relative(self, cut: ir.Model) -> Ratio:
-        """The latency of a cut model, relative to the original's."""
+    def relative(self, cut: ir.Model, places: Mapping[str, Positions]) -> Ratio:
+        """The latency of a cut model, relative to the original's. places: the positions that stay of its states."""
         feed = inputs_for(self.labels, self.options)
         with on_disk(self.model) as original, tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
             path = Path(folder) / "model.onnx"
             write(cut, path)
-            sessions = [Session(p, self.options.device, threads=self.options.threads) for p in (original, path)]
-            before, after = in_turn([session.bound(feed) for session in sessions], seconds=SECONDS)
+            pairs = ((original, feed), (path, taken(feed, places)))
+            runs = [Session(p, self.options.device, threads=self.options.threads).bound(fed) for p, fed in pairs]
+            before, after = in_turn(runs, seconds=SECONDS)
         return ratio(before, after)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from onnxsurgeon.arrays import FloatArray, IntArray, Mask
+from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.spaces import spaces
 from onnxsurgeon.edit.apply import cut
@@ -89,7 +90,8 @@ class _Samples:
         path = Path(self.folder.name) / "model.onnx"
         write(cut(self.labels, keep), path, overwrite=True)
         seconds = self.options.time_limit / self.number
-        nodes, total, self.provider = profiled(path, self.feed, self.options, seconds=seconds)
+        feed = taken(self.feed, positions(self.labels, keep))
+        nodes, total, self.provider = profiled(path, feed, self.options, seconds=seconds)
         self.runs.append(_Sample(keep, {node.name: node.seconds for node in nodes}, total))
         return self.runs[-1]
 

@@ -18,6 +18,7 @@ from onnxsurgeon.calibration.statistics import Statistics
 from onnxsurgeon.compensation.evidence import Evidence
 from onnxsurgeon.data import Data, Samples, opened
 from onnxsurgeon.dependency.costs import COSTS
+from onnxsurgeon.dependency.interface import positions
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.measure import Measure, measure, measured, overhead
 from onnxsurgeon.dependency.names import matching
@@ -174,7 +175,7 @@ def _within(
         if device is not None and device.here:
             options.announce("measure", "latency")
             whole = before.of("latency")
-            latency = whole * device.relative(graph).nearest(solution.costs["latency"] / whole)
+            latency = whole * device.relative(graph, positions(labels, keep)).nearest(solution.costs["latency"] / whole)
             after = replace(after, costs={**after.costs, "latency": latency})
             clock("measure")
         if all(b.holds(after.of(m)) for m, b in bounds.items()):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import load
+from onnx import helper, load, numpy_helper
 
 import onnxsurgeon as osg
 from onnxsurgeon.dependency.labels import label
@@ -127,3 +127,24 @@ def test_noise_alone_corrects_no_prediction() -> None:
 
     noisy = Ratio(0.6, 0.5, 0.8)
     assert [noisy.nearest(expected) for expected in (0.4, 0.7, 0.9)] == [0.5, 0.7, 0.8]
+
+
+def test_a_network_that_carries_states_is_measured_with_shorter_ones() -> None:
+    rng = np.random.default_rng(0)
+    weights = {
+        name: numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+        for name, shape in (("w", (1, 3 * 32, 8)), ("r", (1, 3 * 32, 32)), ("head", (32, 4)))
+    }
+    nodes = [
+        helper.make_node("GRU", ["x", "w", "r", "", "", "h0"], ["ys", "hn"], hidden_size=32),
+        helper.make_node("Squeeze", ["ys", "axis"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "head"], ["y"]),
+    ]
+    inputs = [helper.make_tensor_value_info("x", 1, [5, 1, 8]), helper.make_tensor_value_info("h0", 1, [1, 1, 32])]
+    outputs = [helper.make_tensor_value_info("y", 1, [5, 1, 4]), helper.make_tensor_value_info("hn", 1, [1, 1, 32])]
+    axis = numpy_helper.from_array(np.array([1]), "axis")
+    graph = helper.make_graph(nodes, "stream", inputs, outputs, [*weights.values(), axis])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    result = osg.prune(model, ratio=0.3, max_latency="1s", states={"h0": "hn"})
+    assert result.after.latency > 0
+    assert {row.name for row in result.interface} == {"h0", "hn"}
