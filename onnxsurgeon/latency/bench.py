@@ -26,7 +26,7 @@ from onnxsurgeon.options.record import takes
 from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session, version
 
-PROFILED = 8  # least number of runs for the times of nodes
+PROFILED = 8, 60  # least and largest number of runs for the times of nodes
 
 
 @dataclass(frozen=True)
@@ -140,12 +140,12 @@ def node_times(path: Path, feed: Arrays, options: Timed) -> tuple[NodeTime, ...]
 def profiled(path: Path, feed: Arrays, options: Timed, *, seconds: float) -> tuple[list[NodeTime], float, str]:
     """The time of each node as onnxruntime runs it, of a whole run, and the provider, by onnxruntime's own profiler.
 
-    seconds: for all runs; there are at least `PROFILED`, and medians count.
+    seconds: for all runs; their number is within `PROFILED`, and medians count.
     """
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
         session = Session(path, options.device, threads=options.threads, profile=str(Path(folder) / "profile"))
         began, runs = time.perf_counter(), 0
-        while runs < PROFILED or time.perf_counter() - began < seconds:
+        while runs < PROFILED[0] or (runs < PROFILED[1] and time.perf_counter() - began < seconds):
             session.run(feed)
             runs += 1
         events = json.loads(Path(session.session.end_profiling()).read_text(encoding="utf-8"))
