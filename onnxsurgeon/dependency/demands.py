@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Shape
-from onnxsurgeon.dependency.dynamic_dims import Dim, Samples, dynamic_dims
+from onnxsurgeon.dependency.dynamic_dims import Dim, Samples, dynamic_dims, foreign_dims
 from onnxsurgeon.dependency.facts import UNKNOWN, Evaluator, Facts, Sizes
 from onnxsurgeon.neurons.signature import equal_axes
 from onnxsurgeon.ops.call import Call, Demand, SizeCall
@@ -34,7 +34,7 @@ class SizeFitting:
     """Makes sizes of a model's dynamic dims fit. given: shapes that the user states, by input; they stay."""
 
     def __init__(self, model: ir.Model, given: Mapping[str, Shape]) -> None:
-        self.dims: dict[Place, Dim] = {(dim[0], dim[1]): dim for dim in dynamic_dims(model)}
+        self.dims: dict[Place, Dim] = {(d[0], d[1]): d for d in (*dynamic_dims(model), *foreign_dims(model))}
         self.free = [place for place, dim in self.dims.items() if dim[0] not in given]
         self.free.sort(key=lambda place: self.dims[place][3] == "batch")  # the last to be changed
         self.found: list[dict[Place, int]] = [{}, {}, {}]  # by sample: what nodes demand
@@ -72,7 +72,8 @@ class SizeFitting:
             for k, number in enumerate(demands(labels.evaluator, node, call, facts)):
                 if k < len(symbolic) and not number.met:
                     changed = self._met(fitted, found, number, symbolic[k])
-                    changed = changed or self._searched(labels, fitted, found, (node, k), symbolic[k])
+                    if not changed and fitted == sizes:  # the facts are still true
+                        changed = self._searched(labels, sizes, found, (node, k), symbolic[k])
                     found |= changed
                     fitted |= changed
         return fitted
@@ -88,7 +89,11 @@ class SizeFitting:
                 if size is not None and place not in found:
                     same = [p for p in self.free if self.dims[p][2] == self.dims[place][2] and p not in found]
                     return dict.fromkeys(same, size)
-        return {}
+        ones = {place: 1 for place in self.free if place not in found}
+        if not number.multiple or ones.items() <= sizes.items():
+            return {}
+        changed = self._met({**sizes, **ones}, found, number, symbolic)  # one dim alone, beside others of 1
+        return {**ones, **changed} if changed else {}
 
     def _searched(
         self, labels: Labels, sizes: Sizes, found: Sizes, where: tuple[ir.Node, int], symbolic: Demand

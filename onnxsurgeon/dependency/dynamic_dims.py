@@ -9,9 +9,21 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.dependency.facts import INDEX_TYPES, Sizes
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.ops.nodes import operator_of, schema
 
+NEWEST = 10**6  # an opset version that is newer than any
 Samples = tuple[Sizes, Sizes, Sizes]
 Dim = tuple[str, int, str, str]  # input, axis, symbol, kind
+
+
+def foreign_dims(model: ir.Model) -> Iterator[Dim]:
+    """The same of results of operators that nothing is known about."""
+    for node in model.graph:
+        if operator_of(node) is None and schema(node.domain, node.op_type, NEWEST) is None:
+            for value in node.outputs:
+                for axis, n in enumerate(value.shape or ()):
+                    if not isinstance(n, int):
+                        yield value.name or "", axis, f"{value.name}[{axis}]", "batch" if axis == 0 else "index"
 
 
 def dynamic_dims(model: ir.Model) -> Iterator[Dim]:

@@ -137,8 +137,7 @@ class Evaluator:
     def _declared(self, value: ir.Value, fact: Fact, described: NodeInfo) -> Fact:
         """`fact` with the shape that the model declares, if that is static or nothing else is known of the operator:
         then its dynamic dims may be anything."""
-        foreign = described.operator is None and schema(*described.key, described.version) is None
-        if value.shape is None or not (foreign or all(isinstance(n, int) for n in value.shape)):
+        if value.shape is None or not (is_foreign(described) or all(isinstance(n, int) for n in value.shape)):
             return fact
         return Fact(fact.dtype or int(value.dtype or 0), self.declared(value), fact.value)
 
@@ -261,6 +260,11 @@ class Evaluator:
         types += types[-1:] * count
         found = [Fact(dtype, shape) for dtype, shape in zip(types, shapes, strict=False)]
         return (found + [Fact()] * count)[:count]
+
+
+def is_foreign(node: NodeInfo) -> bool:
+    """Whether nothing is known of the operator."""
+    return node.operator is None and schema(*node.key, node.version) is None
 
 
 def _at(inputs: list[Fact | None], index: int) -> Fact | None:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.dependency.demands import unfit
+from onnxsurgeon.dependency.dynamic_dims import NEWEST
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.model.editor import copied
 from onnxsurgeon.ops.nodes import operator_of, schema
@@ -33,7 +34,7 @@ def _foreign(model: ir.Model) -> list[ir.Value]:
     return [
         value
         for node in model.graph
-        if operator_of(node) is None and schema(node.domain, node.op_type, 10**6) is None
+        if operator_of(node) is None and schema(node.domain, node.op_type, NEWEST) is None
         for value in node.outputs
         if value.shape is None and any(operator_of(use.node) is not None for use in value.uses())
     ]
@@ -71,6 +72,7 @@ def _settled(model: ir.Model, value: ir.Value, label: Callable[[ir.Model], Label
     counts: dict[int, int] = {}
     for rank in RANKS:
         value.shape = _dims(rank)
+        value.type = value.type or ir.TensorType(ir.DataType.FLOAT)  # a result of a foreign operator
         try:
             counts[rank] = unfit(label(model))
         except ModelError:  # it has not as many axes as a node asks for

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array
-from onnxsurgeon.dependency.facts import PICKED, UNKNOWN, Evaluator, Facts, NodeInfo, Sizes
+from onnxsurgeon.dependency.facts import PICKED, UNKNOWN, Evaluator, Facts, NodeInfo, Sizes, is_foreign
 from onnxsurgeon.ops.call import Fact, SizeCall, ValueCall
 from onnxsurgeon.ops.nodes import is_constant
 from onnxsurgeon.ops.size_arrays import is_symbolic, unknown
@@ -72,7 +72,9 @@ class SizeEvaluator(Evaluator):
         info, numbers = self.info(node), [self.numbers.get(value, UNKNOWN) for value in node.outputs]
         inputs = [None if v is None else self.fact(v, facts) for v in node.inputs]
         outputs: Sequence[Fact] = numbers
-        if info.bodies:
+        if is_foreign(info):
+            outputs = []
+        elif info.bodies:
             outputs = self._through_bodies(node, info, inputs, facts)
         elif any(_depends(fact) for fact in inputs) or (info.operator is not None and info.operator.counts):
             outputs = self._expressed(node, info, inputs)

@@ -259,6 +259,12 @@ def add_outputs(model: ir.Model, values: Iterable[ir.Value]) -> None:
     model.graph.outputs.extend(values)
 
 
+def withhold(model: ir.Model, values: Iterable[ir.Value]) -> None:
+    """Makes the graph no longer return these outputs of it."""
+    for value in values:
+        model.graph.outputs.remove(value)
+
+
 def set_input(node: ir.Node, index: int, value: ir.Value) -> None:
     """Make a node read `value` at `index`, even beyond its inputs. Removes nodes that only computed the old input."""
     if index >= len(node.inputs):

@@ -17,16 +17,26 @@ from onnxsurgeon.dependency.interface import Positions
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.model.editor import Editor
 from onnxsurgeon.neurons.selection import cutting
+from onnxsurgeon.proof.parts import Parts, parts_of
 from onnxsurgeon.proof.probes import with_outputs
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The positions that stay of what random nodes make, and of what they read, by name. types: of what they make."""
+    """The positions that stay of what random nodes make, and of what they read, by name. types: of what they make.
+
+    parts: what can run of the models.
+    """
 
     made: Mapping[str, Positions]
     read: Mapping[str, Positions]
     types: Mapping[str, ir.DataType]
+    parts: Parts
+
+    @property
+    def alters(self) -> bool:
+        """Whether other models run than those in the files."""
+        return bool(self.made) or not self.parts.whole
 
     @property
     def places(self) -> dict[str, Positions]:
@@ -34,10 +44,12 @@ class Noise:
 
     def recorded(self, model: ir.Model) -> ir.Model:
         """A copy of `model` that also returns what its random nodes make."""
+        model = self.parts.of(model)
         return with_outputs(model.clone(), self._new(model, self.made))
 
     def replayed(self, model: ir.Model) -> ir.Model:
         """A copy of `model` that takes as inputs what its random nodes make, and returns what they read."""
+        model = self.parts.of(model)
         if not self.made:
             return model
         copy = with_outputs(model.clone(), self._new(model, self.read))
@@ -59,9 +71,6 @@ class Noise:
         return {name: where for name, where in names.items() if name in made - returned}
 
 
-NONE = Noise({}, {}, {})
-
-
 def noise(labels: Labels, keep: Mask) -> Noise:
     """What random nodes of the main graph make and read."""
     selection = cutting(labels.classes, keep)
@@ -81,4 +90,4 @@ def noise(labels: Labels, keep: Mask) -> Noise:
         computed = data is not None and data.producer() is not None and data in labels.axes
         if data is not None and computed and labels.facts[0][data].dtype in FLOATS:
             read[data.name or ""] = tuple(selection.positions(axis) for axis in labels.axes[data])
-    return Noise(made, {name: where for name, where in read.items() if name not in made}, types)
+    return Noise(made, {name: where for name, where in read.items() if name not in made}, types, parts_of(labels))

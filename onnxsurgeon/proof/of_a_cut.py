@@ -23,7 +23,8 @@ from onnxsurgeon.options.shared import Device
 from onnxsurgeon.proof.comparison import COARSE, Comparison, Tolerance, compare
 from onnxsurgeon.proof.feeds import Outcome, at_more_sizes, carried_on, empty_caches, numeric, runnable, with_states
 from onnxsurgeon.proof.layers import SLACK, Layers
-from onnxsurgeon.proof.noise import NONE, Noise, noise
+from onnxsurgeon.proof.noise import Noise, noise
+from onnxsurgeon.proof.parts import parts_of
 from onnxsurgeon.proof.probes import at_kept, inner_values, with_outputs
 from onnxsurgeon.proof.reference import fixed_size, numbers, perturbed, reference
 from onnxsurgeon.runtime.random_inputs import random_inputs
@@ -40,6 +41,7 @@ class Proof(Comparison):
     weak: even so, silencing hardly changes the outputs, so they can't tell a right cut from a wrong one.
     steps: runs in a row with states carried on.
     layers: number of values inside that were compared as well, each computed from equal inputs.
+    notes: what the proof does not cover, in words.
     """
 
     moved: float = 0.0
@@ -47,6 +49,7 @@ class Proof(Comparison):
     weak: bool = False
     steps: int = 1
     layers: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def prove(
@@ -74,7 +77,7 @@ def prove(
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
         random = noise(labels, keep)
         run_model = partial(_run_model, run, Path(folder) / "model.onnx", random)
-        if random.made:
+        if random.alters:
             write(random.recorded(labels.original), original := Path(folder) / "recorded.onnx", external=True)
         feeds, before = runnable(labels, keep, original, run, seed)
         empty = list(empty_caches(labels, feeds[0], before[0]))
@@ -94,10 +97,11 @@ def prove(
                 why="all outputs of the original for random inputs are NaN or infinite",
                 fix="use `proof=False`, and compare the models on your own inputs",
             )
-        found, provider = _expect(run, edited, short, "the pruned model")
-        if random.made:
-            found, _ = run_model(read(edited), short, "the pruned model")
-        if not exact:
+        as_it_is = random.parts.whole
+        found, provider = _expect(run, edited, short, "the pruned model") if as_it_is else ([], "")
+        if random.alters:
+            found, provider = run_model(read(edited), short, "the pruned model")
+        if not exact and as_it_is:
             _expect(partial(run, optimise=True), edited, [], "the pruned model")  # users run it with fused kernels
         given = with_states(labels, feeds, before)
         by_layer = partial(Layers, labels, allowed=allowed, device=device, optimise=exact)
@@ -133,7 +137,7 @@ def prove(
     rounding = max(c.rounding for c in results)
     return Proof(
         result.error, result.margin, provider, len(feeds), result.worst, result.inside, rounding,
-        moved.error, weak, shows_little, steps, len(layers.points) if exact else 0,
+        moved.error, weak, shows_little, steps, len(layers.points) if exact else 0, random.parts.notes(),
     )  # fmt: skip
 
 
@@ -176,7 +180,7 @@ def _run_model(
 ) -> Outcome:
     """The outputs of an in-memory model, which is written to `path` first so that its weights are memory-mapped.
 
-    random: its random nodes, which `feeds` replace.
+    random: its random nodes, which `feeds` replace, and the parts of it that can run.
     """
     write(random.replayed(model), path, overwrite=True, external=True)
     return _expect(run, path, feeds, what)
@@ -206,8 +210,12 @@ def require_sound(
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
         run = partial(outputs, labels, device=device, optimise=True)
         feeds = [taken(random_inputs(labels, labels.sizes[0], seed), positions(labels, keep))]
-        expected = _run_model(run, Path(folder) / "bare.onnx", NONE, bare, feeds, "the pruned model")[0][0]
-        found = _expect(run, path, feeds, "the compensated model")[0][0]
+        run_model = partial(_run_model, run, Path(folder) / "model.onnx", Noise({}, {}, {}, parts := parts_of(labels)))
+        expected = run_model(bare, feeds, "the pruned model")[0][0]
+        if parts.whole:
+            found = _expect(run, path, feeds, "the compensated model")[0][0]
+        else:
+            found = run_model(read(path), feeds, "the compensated model")[0][0]
     for name, before in expected.items():
         after = found.get(name)
         if not isinstance(before, np.ndarray):

@@ -150,7 +150,7 @@ def _score(found: Score) -> Report:
 
 def proof(found: Proof, allowed: Tolerance) -> Report:
     return {
-        **picked(found, "passed error margin moved perturbed weak layers rounding samples steps provider worst"),
+        **picked(found, "passed error margin moved perturbed weak layers rounding samples steps notes provider worst"),
         **picked(allowed, "atol rtol"),
     }
 

@@ -180,7 +180,7 @@ def _proof(report: Report) -> list[RenderableType]:
         )
         + f"; {compared(proof)}"
     )
-    return [said("proof", text)]
+    return [said("proof", text), *(said("", note) for note in proof["notes"])]
 
 
 def compared(proof: Report) -> str:

@@ -11,6 +11,7 @@ from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.dependency.facts import Sizes
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.errors import ModelError
+from onnxsurgeon.runtime.foreign import known_results
 
 LARGEST_INPUT = 2**27  # elements of an input
 
@@ -18,15 +19,18 @@ LARGEST_INPUT = 2**27  # elements of an input
 def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = False) -> Arrays:
     """Random inputs by name: normal floats, indices within the tables that they look up, ones for other integers.
 
-    sizes: of the dynamic dims. positive: floats above 0, for models that take logarithms or roots of them.
+    What nodes make that onnxruntime lacks is an input, too. sizes: of the dynamic dims. positive: floats above 0, for
+    models that take logarithms or roots of them.
     Raises ModelError if an input is not a tensor of known rank.
     """
     rng = np.random.default_rng(seed)
     feed = {}
-    for value in labels.model.graph.inputs:
+    made = list(known_results(labels))
+    facts = labels.evaluator.run(sizes) if made else {}
+    for value in (*labels.model.graph.inputs, *made):
         if value.is_initializer():
             continue
-        fact = labels.evaluator.input_fact(value, sizes)
+        fact = facts[value] if value.producer() is not None else labels.evaluator.input_fact(value, sizes)
         if fact.shape is None or not fact.dtype:
             raise ModelError(
                 f"input {value.name} is not a tensor of known rank",
@@ -39,7 +43,8 @@ def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = F
                 why="these sizes are assumed for its dynamic dims, and take too much memory",
                 fix="give sizes with `shapes`, or use `proof=False`",
             )
-        dtype = ir.DataType(fact.dtype).numpy()
+        wide = ir.DataType.FLOAT if fact.dtype == ir.DataType.BFLOAT16 else ir.DataType(fact.dtype)
+        dtype = wide.numpy()  # onnxruntime takes no bfloat16 from numpy
         if np.issubdtype(dtype, np.integer):
             limit = _index_limit(labels, value)
             feed[value.name or ""] = (rng.integers(0, limit, fact.shape) if limit else np.ones(fact.shape)).astype(

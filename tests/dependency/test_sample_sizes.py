@@ -70,10 +70,16 @@ AGREE: dict[str, tuple[str, Mapping[str, tuple[int, ...] | np.ndarray]]] = {
         {"s": np.array([-1, 3, 10, 10]), "w": (8, 3, 3, 3), "wo": (3, 8, 1, 1)},
     ),
 }
+NORM = {"s": (3,), "b": (3,), "m": (3,), "v": np.ones(3, np.float32)}
 ALL: dict[str, tuple[str, Mapping[str, tuple[int, ...] | np.ndarray]]] = {
     "Conv": (
         "(float[B, 3, H, W] x) => (float[B, 3, H, W] y) { c = Conv(x, w) r = Relu(c) y = Conv(r, wo) }",
         {"w": (8, 3, 3, 3), "wo": (3, 8, 1, 1)},
+    ),
+    "a normalisation first": (
+        "(float[B, 3, H, W] x) => (float[B, 3, H, W] y) { n = BatchNormalization(x, s, b, m, v) c = Conv(n, w)"
+        " r = Relu(c) y = Conv(r, wo) }",
+        {"w": (8, 3, 3, 3), "wo": (3, 8, 1, 1), **NORM},
     ),
     "Gemm": (
         "(float[B, 5] x) => (float[B, 3] y) { a = Gemm(x, w) r = Relu(a) y = Gemm(r, wo) }",

@@ -1,0 +1,34 @@
+"""bfloat16 in float32, for which onnxruntime has kernels on any CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.model.editor import set_tensor
+
+NARROW, WIDE = ir.DataType.BFLOAT16, ir.DataType.FLOAT
+TYPES = ("to", "dtype", "output_dtype", "stash_type")  # attributes that hold an element type
+
+
+def widen(model: ir.Model) -> None:
+    """Changes all tensors of bfloat16 to float32, in place."""
+    values = [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]
+    for node in model.graph.all_nodes():
+        values += [v for v in (*node.inputs, *node.outputs) if v is not None]
+        for name, attribute in list(node.attributes.items()):
+            if attribute.type == ir.AttributeType.TENSOR and attribute.value.dtype == NARROW:
+                node.attributes[name] = ir.AttrTensor(name, _wide(attribute.value))
+            elif name in TYPES and attribute.type == ir.AttributeType.INT and attribute.value == NARROW:
+                node.attributes[name] = ir.AttrInt64(name, int(WIDE))
+            elif attribute.type == ir.AttributeType.GRAPH:
+                values += [*attribute.value.inputs, *attribute.value.outputs, *attribute.value.initializers.values()]
+    for value in dict.fromkeys(values):
+        if value.is_initializer() and value.const_value is not None and value.const_value.dtype == NARROW:
+            set_tensor(value, _wide(value.const_value))
+        if value.dtype == NARROW:
+            value.type = ir.TensorType(WIDE)
+
+
+def _wide(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    return ir.Tensor(np.asarray(tensor.numpy(), np.float32), name=tensor.name)
