@@ -47,7 +47,7 @@ PRUNED: report.Report = {
     },
     "proof": {
         "passed": True, "error": 1e-7, "margin": 1e-4, "atol": 1e-5, "rtol": 1e-3, "moved": 0.5,
-        "perturbed": False, "weak": False, "layers": 3, "rounding": 0.0,
+        "perturbed": False, "weak": False, "layers": 3, "rounding": 0.0, "notes": ["bfloat16 is computed in float32"],
         "samples": 2, "provider": "CPU", "worst": "y",
     },
     "verdict": {
