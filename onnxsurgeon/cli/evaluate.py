@@ -26,10 +26,10 @@ def evaluate(model: ModelPath, data: DataPath, given: Given) -> None:
         options = given.of(EvaluateOptions)
         answer.save_to(spoken.report_to, model, Path(data), *([options.against] if options.against else []))
         from onnxsurgeon.cli.progress import Bar, Stages
-        from onnxsurgeon.data import opened
         from onnxsurgeon.evaluation.score import evaluate as run
         from onnxsurgeon.report.results import evaluated
         from onnxsurgeon.report.tables import evaluated as tables
+        from onnxsurgeon.runtime.carried_states import opened_with_states
 
         with Stages(verbose=spoken.verbose, quiet=spoken.quiet) as progress:
             progress("read", model.name)
@@ -37,7 +37,7 @@ def evaluate(model: ModelPath, data: DataPath, given: Given) -> None:
             if options.against is not None:
                 read_model(options.against, {})
             progress("data", data)
-            samples = opened(data, source.ir, options)
+            samples = opened_with_states(data, source, options, options.device)
         with Bar(quiet=spoken.quiet) as bar:
             found = run(model, samples, **replace(options, progress=bar).given())
         answer.found = evaluated(found, model, data)

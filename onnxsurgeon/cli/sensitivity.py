@@ -39,16 +39,16 @@ def sensitivity(model: ModelPath, data: DataPath, given: Given) -> None:
             report.check_report(plot, model, Path(data), option="--plot", begins=BEGIN)
         answer.save_to(spoken.report_to, model, Path(data), *([plot] if plot else []))
         from onnxsurgeon.cli.progress import Bar, Stages
-        from onnxsurgeon.data import opened
         from onnxsurgeon.evaluation.sensitivity import sensitivity as run
         from onnxsurgeon.report.results import sensitive
         from onnxsurgeon.report.tables import sensitive as tables
+        from onnxsurgeon.runtime.carried_states import opened_with_states
 
         with Stages(verbose=spoken.verbose, quiet=spoken.quiet) as progress:
             progress("read", model.name)
             source = read_model(model, options.shapes)
             progress("data", data)
-            samples = opened(data, source.ir, options)
+            samples = opened_with_states(data, source, options, options.device)
         with Bar(quiet=spoken.quiet) as bar:
             found = run(source, samples, **replace(options, progress=bar).given())
         answer.found = sensitive(found, model, data, options.importance)

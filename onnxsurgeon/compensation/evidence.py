@@ -20,7 +20,7 @@ MEMORY = 2e9
 class Evidence:
     """labels: of the model or its rotated version. samples: the data to fit to, with mirror images; data: as the user
     gave them; both None without data. statistics: of layer inputs. memory: approximate limit in bytes. announce: called
-    with each stage."""
+    with each stage. notes: what the user should know of how options were understood."""
 
     labels: Labels
     seed: int = 0
@@ -30,6 +30,7 @@ class Evidence:
     memory: float = MEMORY
     device: Device = "auto"
     announce: Callable[[str, str], None] = lambda stage, detail: None
+    notes: list[str] = field(default_factory=list)
 
     @cached_property
     def layers(self) -> list[Consumer]:

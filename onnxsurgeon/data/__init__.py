@@ -6,8 +6,8 @@ open_data("calib.npz", inputs_of(model.ir)) opens data; `Data.batches` yields th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.data.array_files import open_arrays
-from onnxsurgeon.data.augmentation import Mirrored, mirrored
+from onnxsurgeon.data.augmentation import Mirrored, image_inputs, mirrored
 from onnxsurgeon.data.functions import Function, import_function, is_function
 from onnxsurgeon.data.images import ImageFolder, open_images
 from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, inputs_of, rebatch
@@ -26,7 +26,7 @@ from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.parsing import data_or_path
 from onnxsurgeon.options.shared import OfData
 
-__all__ = ["Batch", "Data", "Input", "Mirrored", "Samples", "inputs_of", "mirrored", "open_data"]
+__all__ = ["Batch", "Data", "Input", "Mirrored", "Samples", "image_inputs", "inputs_of", "mirrored", "open_data"]
 
 KINDS = "give an .npz or .npy file, a folder of images, or module:function"
 STEP = 32  # samples in a batch, if the model takes any number
@@ -55,7 +55,8 @@ class Samples(Protocol):
 class Source(Protocol):
     """A source of samples. pieces: all samples in order, `step` at a time if the source can choose.
 
-    classes: the number of classes, if the labels are positions in a sorted list of names.
+    classes: the number of classes, if the labels are positions in a sorted list of names. runs: whether each piece is a
+    run of its own, which can't be joined with others. lacks: whether states are left out.
     """
 
     @property
@@ -64,6 +65,10 @@ class Source(Protocol):
     def labelled(self) -> bool: ...
     @property
     def classes(self) -> int | None: ...
+    @property
+    def runs(self) -> bool: ...
+    @property
+    def lacks(self) -> bool: ...
     def pieces(self, step: int) -> Iterator[Chunk]: ...
 
 
@@ -71,14 +76,14 @@ class Source(Protocol):
 class Data(Shown):
     """Samples that fit a model's inputs. `len` is the number of samples, `step` that of a batch.
 
-    view: what a model gets to see of a batch's arrays.
+    view: what becomes of its batches on their way to a model.
     """
 
     spec: str
     expected: Expected
     source: Source
     step: int
-    view: Callable[[Arrays], Arrays] = dict
+    view: Callable[[Iterator[Batch]], Iterator[Batch]] = iter
 
     @property
     def labelled(self) -> bool:
@@ -101,14 +106,24 @@ class Data(Shown):
     def batches(self) -> Iterator[Batch]:
         """All samples once, in the same order each time. The last batch may be smaller; it is padded if the batch size
         of the model is static."""
+        return self.view(self._batches())
+
+    def seen(self, view: Callable[[Iterator[Batch]], Iterator[Batch]]) -> Data:
+        """The same samples after one more change of their batches."""
+        return replace(self, view=lambda batches: view(self.view(batches)))
+
+    def _batches(self) -> Iterator[Batch]:
         sampled = self.expected.sampled
+        if self.source.runs:
+            yield from (Batch(p.arrays, p.labels, p.count, p.count) for p in self.source.pieces(self.step))
+            return
         for piece in rebatch(self.source.pieces(self.step), self.step, sampled):
             missing = self.step - piece.count if self.expected.size else 0
             feed = {
                 name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) if missing and name in sampled else a
                 for name, a in piece.arrays.items()
             }
-            yield Batch(self.view(feed), piece.labels, piece.count, piece.count + missing)
+            yield Batch(feed, piece.labels, piece.count, piece.count + missing)
 
 
 def open_data(
@@ -119,17 +134,18 @@ def open_data(
     samples: int | None = None,
     batch: int | None = None,
     seed: int = 0,
+    carried: Callable[[], Collection[str]] = tuple,
 ) -> Data:
     """The data that `spec` names, checked for a model or its `inputs` (see `inputs_of`).
 
     spec: an .npz or .npy file, a folder of images, or `module:function`. preprocess: the preset that scales images.
     samples: the most samples to use, drawn with `seed` (from a function: the first ones). batch: batch size, 32 by
-    default; ignored by models with a static batch size.
+    default; ignored by models with a static batch size. carried: names the inputs that samples may lack (states).
     Raises UsageError if the data don't fit the model, ModelError if they can't be read.
     """
     data_or_path(spec, "`data`")
     spec = os.fspath(spec)
-    expected = Expected(tuple(inputs) if isinstance(inputs, list | tuple) else inputs_of(inputs))
+    expected = Expected(tuple(inputs) if isinstance(inputs, list | tuple) else inputs_of(inputs), carried)
     step = _step(expected, samples, batch)
     if is_function(spec) and not Path(spec).exists():
         source: Source = Function(spec, import_function(spec, "`data`"), expected, seed, samples).verify()
@@ -149,13 +165,16 @@ def open_data(
     return Data(spec, expected, source, step)
 
 
-def opened(given: str | os.PathLike[str] | Data, model: ir.Model, options: OfData) -> Data:
+def opened(
+    given: str | os.PathLike[str] | Data, model: ir.Model, options: OfData,
+    carried: Callable[[], Collection[str]] = tuple,
+) -> Data:  # fmt: skip
     """The data as they are given, or what a path or `module:function` means to `model`. Raises as `open_data` does."""
     if isinstance(given, Data):
         return given
     return open_data(
         given, inputs_of(model, options.shapes), preprocess=options.preprocess, samples=options.samples,
-        batch=options.batch, seed=options.seed,
+        batch=options.batch, seed=options.seed, carried=carried,
     )  # fmt: skip
 
 

@@ -53,6 +53,11 @@ class ArrayFile:
     labels: ArrayOnDisk | None
     rows: np.ndarray
     classes = None
+    runs = False
+
+    @property
+    def lacks(self) -> bool:
+        return len(self.arrays) < len(self.expected.inputs)
 
     @property
     def count(self) -> int:

@@ -62,13 +62,18 @@ def _flip_and_shift(images: np.ndarray, width: int, flipped: np.ndarray, shifts:
 
 def mirrored(samples: Samples, inputs: Sequence[Input]) -> Mirrored:
     """`samples` and their mirror images. Raises UsageError if no input holds images."""
-    widths = {wanted.name: axis for wanted in inputs if (axis := _width(wanted)) is not None}
+    widths = image_inputs(inputs)
     if not widths:
         raise UsageError(
             "`mirror` needs images", why="; ".join(map(str, inputs)),
             fix="leave it out: no input is [?, 1, 3 or 4 colours, height, width] or [?, height, width, colours]",
         )  # fmt: skip
     return Mirrored(samples, widths)
+
+
+def image_inputs(inputs: Sequence[Input]) -> dict[str, int]:
+    """The horizontal axis of each input that holds images, by name."""
+    return {wanted.name: axis for wanted in inputs if (axis := _width(wanted)) is not None}
 
 
 def _width(wanted: Input) -> int | None:

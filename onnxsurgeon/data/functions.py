@@ -18,6 +18,8 @@ import numpy as np
 from onnxsurgeon.data.model_inputs import LABELS, Chunk, Expected
 from onnxsurgeon.errors import SurgeonError, UsageError
 
+Form = tuple[tuple[str, tuple[int, ...], int], ...]
+
 
 def is_function(spec: str) -> bool:
     """Whether `spec` has the form `module:function`."""
@@ -51,7 +53,11 @@ def explain_errors(what: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Function:
-    """The first `limit` samples that a function yields. checksums: one per piece."""
+    """The first `limit` samples that a function yields. checksums: one per piece.
+
+    runs: whether each dict is a run of its own: inputs without a batch axis differ between dicts, states are left out,
+    or lengths differ. lacks: whether dicts lack states.
+    """
 
     spec: str
     function: Callable[..., Any]
@@ -61,15 +67,18 @@ class Function:
     count: int = 0
     labelled: bool = False
     checksums: tuple[int, ...] = ()
+    runs: bool = False
+    lacks: bool = False
     classes = None
 
     def pieces(self, step: int) -> Iterator[Chunk]:
         """The samples, piece by piece. Raises UsageError if they differ from those that `verify` saw."""
-        number = -1
+        number, left = -1, self.limit
         for number, piece in enumerate(self._chunks()):
             if self.checksums[number : number + 1] != (_checksum(piece),):
                 break
-            yield piece
+            yield piece if self.runs else piece.part(0, left, self.expected.sampled)
+            left = None if left is None else left - piece.count
         else:
             if number + 1 == len(self.checksums):
                 return
@@ -80,16 +89,11 @@ class Function:
 
     def verify(self) -> Function:
         """This function with the number and checksums of its samples. Raises UsageError if they don't fit the model."""
-        checksums, count, first, labelled = [], 0, None, set()
+        checksums, count, labelled, forms, lacks = list[int](), 0, set[bool](), set[Form](), False
         for piece in self._chunks():
             self.expected.check_numbers(piece.arrays, piece.labels, f"`data` {self.spec}")
-            whole = {n: a for n, a in piece.arrays.items() if n not in self.expected.sampled}
-            first = whole if first is None else first
-            if any(not np.array_equal(whole[n], first[n]) for n in whole):
-                raise UsageError(
-                    f"`data` {self.spec}: {', '.join(whole)} must be the same in every dict",
-                    why="these inputs have no batch axis", fix="yield one value",
-                )  # fmt: skip
+            forms.add(self._form(piece))
+            lacks |= len(piece.arrays) < len(self.expected.inputs)
             checksums.append(_checksum(piece))
             labelled.add(piece.labels is not None)
             count += piece.count
@@ -98,7 +102,20 @@ class Function:
                 f"`data` {self.spec} yields " + ("no samples" if not labelled else "labels for some dicts only"),
                 fix="yield a dict of arrays, or (dict, labels), for each batch",
             )
-        return replace(self, count=count, labelled=labelled.pop(), checksums=tuple(checksums))
+        runs = lacks or len(forms) > 1
+        if not runs and self.limit is not None:
+            count = min(count, self.limit)
+        return replace(
+            self, count=count, labelled=labelled.pop(), checksums=tuple(checksums), runs=runs, lacks=lacks
+        )  # fmt: skip
+
+    def _form(self, piece: Chunk) -> Form:
+        """What dicts have in common that can be joined: lengths, and inputs without a batch."""
+        sampled = self.expected.sampled
+        return tuple(
+            (name, array.shape[1:], 0) if name in sampled else (name, array.shape, zlib.crc32(array.tobytes()))
+            for name, array in sorted(piece.arrays.items())
+        )
 
     def _chunks(self) -> Iterator[Chunk]:
         seeded = "seed" in inspect.signature(self.function).parameters
@@ -106,11 +123,9 @@ class Function:
         with explain_errors(f"`data` {self.spec} failed"):
             for found in self.function(seed=self.seed) if seeded else self.function():
                 piece = self._chunk(found)
-                if left is not None:
-                    piece = piece.part(0, left, self.expected.sampled)
-                    left -= piece.count
                 yield piece
-                if left == 0:
+                left = None if left is None else left - piece.count
+                if left is not None and left <= 0:
                     return
 
     def _chunk(self, found: Any) -> Chunk:

@@ -54,6 +54,7 @@ class ImageFolder:
     input: Input
     layout: Layout
     scaling: Scaling
+    runs = lacks = False
 
     @property
     def count(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -66,9 +66,13 @@ def inputs_of(model: Source | ir.Model, stated: Mapping[str, Sequence[int]] | No
 
 @dataclass(frozen=True)
 class Expected:
-    """All inputs of a model. An input is *sampled* if its first axis is the batch; else each batch gets all of it."""
+    """All inputs of a model. An input is *sampled* if its first axis is the batch; else each batch gets all of it.
+
+    carried: names inputs that samples may lack, because they are states of an earlier run. It is called if some lack.
+    """
 
     inputs: tuple[Input, ...]
+    carried: Callable[[], Collection[str]] = tuple
 
     @property
     def size(self) -> int | None:
@@ -83,6 +87,8 @@ class Expected:
     def keys_of(self, keys: Collection[str], where: str) -> dict[str, str]:
         """The key of each input's array; a single array may have any key. Raises UsageError if the keys don't fit."""
         names = [i.name for i in self.inputs]
+        if any(name not in keys for name in names):
+            names = [name for name in names if name in keys or name not in self.carried()]
         others = [key for key in keys if key not in names and key != LABELS]
         if len(names) == len(others) == 1 and names[0] not in keys:
             return {names[0]: others[0]}
@@ -96,8 +102,8 @@ class Expected:
         return {name: name for name in names}
 
     def check_forms(self, arrays: Mapping[str, HasForm], labels: HasForm | None, where: str) -> int:
-        """The number of samples. Raises UsageError if a type or a shape doesn't fit the model."""
-        for wanted in self.inputs:
+        """The number of samples, 1 if no input has a batch. Raises UsageError if a type or shape doesn't fit."""
+        for wanted in (wanted for wanted in self.inputs if wanted.name in arrays):
             array = arrays[wanted.name]
             shape = array.shape
             if array.dtype != wanted.dtype:
@@ -119,7 +125,7 @@ class Expected:
             raise UsageError(
                 f"{where}: {LABELS} are not numbers", why=f"they are {labels.dtype}", fix="number the classes"
             )
-        lengths = {name: arrays[name].shape[0] for name in self.sampled}
+        lengths = {name: arrays[name].shape[0] for name in self.sampled if name in arrays}
         if labels is not None:
             lengths[LABELS] = labels.shape[0] if labels.shape else 0
         if len(set(lengths.values())) > 1:
@@ -127,9 +133,9 @@ class Expected:
             raise UsageError(
                 f"{where}: the arrays have different numbers of samples", why=said, fix="save as many of each"
             )
-        if not lengths or 0 in lengths.values():
+        if 0 in lengths.values() or (not lengths and self.sampled):
             raise UsageError(f"{where}: there are no samples", fix="give at least one")
-        return next(iter(lengths.values()))
+        return next(iter(lengths.values()), 1)
 
     def check_numbers(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray | None, where: str) -> None:
         """Raise UsageError if an array contains NaN or infinity."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from onnxsurgeon.arrays import Arrays, Ids, Mask
+from onnxsurgeon.data import Batch
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.neurons.selection import cutting
 
@@ -44,6 +45,11 @@ def taken(arrays: Arrays, places: Mapping[str, Positions]) -> Arrays:
             if kept is not None:
                 found[name] = np.take(found[name], kept, axis)
     return found
+
+
+def narrowed(batches: Iterable[Batch], places: Mapping[str, Positions]) -> Iterator[Batch]:
+    """Batches as a cut model takes them."""
+    return (replace(batch, feed=taken(batch.feed, places)) for batch in batches)
 
 
 def reshaped(labels: Labels, keep: Mask) -> list[Reshaped]:

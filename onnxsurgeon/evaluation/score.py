@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from onnxsurgeon.arrays import Arrays
-from onnxsurgeon.data import Batch, Data, opened
+from onnxsurgeon.data import Batch, Data
 from onnxsurgeon.data.functions import explain_errors, import_function
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.evaluation.formulas import Pairs
@@ -23,6 +23,7 @@ from onnxsurgeon.model.model import Source, load, named, on_disk
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.parsing import resolved
 from onnxsurgeon.options.record import takes
+from onnxsurgeon.runtime.carried_states import opened_with_states
 from onnxsurgeon.runtime.session import Session
 
 Run = tuple[Batch, Arrays, Arrays | None]  # a batch, the model's outputs for it, and those of the other model
@@ -72,7 +73,7 @@ def _evaluate(
     metric = options.metric
     function = import_function(metric, "`metric`") if is_own(metric) else resolved(known(metric).function)
     if not isinstance(data, Data):
-        data = opened(data, load(model).ir, options)
+        data = opened_with_states(data, load(model), options, options.device)
     session = Session(model, options.device)
     other = None if against is None else Session(against, options.device)
     runs, name = _runs(session, other, data, options.progress), ""

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays, IntArray
-from onnxsurgeon.data import Batch, Data, opened
+from onnxsurgeon.data import Batch, Data
 from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.names import matching
@@ -28,6 +28,7 @@ from onnxsurgeon.model.write import write
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.options.shared import Device
+from onnxsurgeon.runtime.carried_states import opened_with_states
 from onnxsurgeon.runtime.session import Session
 
 
@@ -78,7 +79,7 @@ def sensitivity(model: Source, data: Data | str | os.PathLike[str], options: Sen
     can be cut.
     """
     model = as_model(model)
-    data = opened(data, model.ir, options)
+    data = opened_with_states(data, model, options, options.device)
     labels = label(model.ir, attention=options.attention, shapes=options.shapes, carried=options.carried)
     built = spaces(labels, scores(labels, options.importance, seed=options.seed))
     full = np.array([sizes[-1] for sizes in built.problem.sizes], np.int64)

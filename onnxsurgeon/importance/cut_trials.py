@@ -136,11 +136,15 @@ class Loss:
         return relative_error(self.expected, [actual.get(end.name, whole) for end, whole in both])
 
     def _rows(self, runs: Sequence[Arrays], ends: Sequence[ir.Value]) -> list[FloatArray]:
-        counts = [batch.count for batch in self.held.chosen]
-        return [
-            np.concatenate([a[end.name or ""][:n].reshape(n, -1) for a, n in zip(runs, counts, strict=True)])
-            for end in ends
-        ]
+        batches = self.held.chosen
+        return [stacked([(a[end.name or ""], b) for a, b in zip(runs, batches, strict=True)]) for end in ends]
+
+
+def stacked(outputs: Sequence[tuple[FloatArray, Batch]]) -> FloatArray:
+    """One row per sample of an output; one per number where runs differ in more than their number of samples."""
+    whole = [array[: batch.count] if array.shape[:1] == (batch.size,) else array for array, batch in outputs]
+    alike = len({array.shape[1:] for array in whole}) == 1 and all(array.size for array in whole)
+    return np.concatenate([array.reshape((len(array), -1) if alike and array.ndim else (-1, 1)) for array in whole])
 
 
 def changed_values(labels: Labels, keep: Mask) -> set[str]:

@@ -12,7 +12,7 @@ from onnxsurgeon.calibration.statistics import Statistics, fingerprint, load_sta
 from onnxsurgeon.compensation.evidence import Evidence
 from onnxsurgeon.compensation.layerwise import Change
 from onnxsurgeon.compensation.rotation import components, rotate, streams
-from onnxsurgeon.data import Samples, inputs_of, mirrored
+from onnxsurgeon.data import Samples, image_inputs, inputs_of, mirrored
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.spaces import Judge
 from onnxsurgeon.errors import UsageError
@@ -42,11 +42,15 @@ def calibrated(
 
     relabel: labels the rotated model, which computes the same function.
     """
-    samples = data
+    samples, notes = data, list[str]()
     if options.mirror and data is not None:
-        samples = mirrored(data, inputs_of(model.ir))
+        inputs = inputs_of(model.ir)
+        if image_inputs(inputs):
+            samples = mirrored(data, inputs)
+        else:
+            notes.append(f"`mirror` was left out: no input holds images ({'; '.join(map(str, inputs))})")
     found = Evidence(
-        labels, options.seed, samples, data, statistics, float(options.memory), options.device, options.announce
+        labels, options.seed, samples, data, statistics, float(options.memory), options.device, options.announce, notes
     )  # fmt: skip
     _rotate(found, options, relabel)
     from_statistics = data is not None and options.compensation.from_statistics

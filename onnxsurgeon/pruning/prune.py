@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import IntArray, Mask
 from onnxsurgeon.calibration.statistics import Statistics
 from onnxsurgeon.compensation.evidence import Evidence
-from onnxsurgeon.data import Data, Samples, opened
+from onnxsurgeon.data import Data, Samples
 from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.dependency.interface import positions
 from onnxsurgeon.dependency.labels import Labels, label
@@ -35,6 +35,7 @@ from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.pruning.ratio_search import Examiner, search
 from onnxsurgeon.pruning.result import Result, Scored
 from onnxsurgeon.pruning.verdict import compared
+from onnxsurgeon.runtime.carried_states import opened_with_states
 from onnxsurgeon.solver.solve import Solution
 
 ROUNDS_ON_DEVICE = 4  # of solving and measuring
@@ -55,7 +56,7 @@ def prune(model: Source, options: PruneOptions) -> Result:
     model, data = as_model(model), options.data
     if isinstance(data, str | os.PathLike):
         options.announce("data", str(data))
-        data = opened(data, model.ir, options)
+        data = opened_with_states(data, model, options, options.device)
     job = Job(model, options, data)
     return compared(_scored(job, options), job.data, options)
 
@@ -130,7 +131,13 @@ class Job:
         if graph is not found.bare or reserve(evidence, options):
             after = replace(after, costs={**measured(graph, found.solution.costs).costs, **_timed(after)})
         return replace(
-            found, ir=graph, fitted=fitted, rotated=len(self.statistics.rotations), after=after, seconds=clock.seconds
+            found,
+            ir=graph,
+            fitted=fitted,
+            rotated=len(self.statistics.rotations),
+            after=after,
+            notes=tuple(evidence.notes),
+            seconds=clock.seconds,
         )
 
     def device(self, labels: Labels) -> DeviceAtHand:

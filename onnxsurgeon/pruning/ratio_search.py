@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 from onnxsurgeon.data import Data
-from onnxsurgeon.dependency.interface import positions, taken
+from onnxsurgeon.dependency.interface import narrowed, positions
 from onnxsurgeon.errors import InfeasibleError, UsageError
 from onnxsurgeon.evaluation.metrics import metric
 from onnxsurgeon.evaluation.score import Score, evaluate
@@ -52,8 +52,8 @@ class Examiner:
 
     def result(self, result: Result) -> Score:
         """The score of a pruned model, as it will be written."""
-        view = partial(taken, places=positions(result.labels, result.keep))
-        return self.file(result.model, replace(self.data, view=view))
+        narrow = partial(narrowed, places=positions(result.labels, result.keep))
+        return self.file(result.model, self.data.seen(narrow))
 
 
 def search(pruned: Callable[[float], Result], examiner: Examiner, options: PruneOptions) -> Result:

@@ -53,9 +53,10 @@ class Result(Shown):
     """A pruned model, not yet written.
 
     bare: the cut model before compensation, which the proof covers. ir: the model after compensation. fitted: the
-    changes of compensation. rotated: number of linear streams whose components were cut. score: before and after, if
-    requested. moved: how far the outputs moved; None if nothing was cut, or they can't be compared. seconds: by stage.
-    saved: the files that it was written to, with the proof of each.
+    changes of compensation. rotated: number of linear streams whose components were cut. notes: options that were
+    understood in another way. score: before and after, if requested. moved: how far the outputs moved; None if
+    nothing was cut, or they can't be compared. seconds: by stage. saved: the files that it was written to, with the
+    proof of each.
     """
 
     source: Model
@@ -71,6 +72,7 @@ class Result(Shown):
     options: PruneOptions
     fitted: tuple[Change, ...] = ()
     rotated: int = 0
+    notes: tuple[str, ...] = ()
     score: Scored | None = None
     moved: Movement | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -40,6 +40,7 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
         parts += [table("node", ">error before", ">after", rows=errors, title="Layers that were refitted"), ""]
     lines = [_scored(report["score"])] if report["score"] else []
     rotated = said("rotated", f"{report['rotated']} linear streams: components were cut instead of channels")
+    lines += [said("note", note) for note in report["notes"]]
     lines += [rotated] if report["rotated"] else []
     lines += [_compensated(report["compensation"], report["distillation"])] if report["compensation"] else []
     return [

@@ -149,6 +149,17 @@ def broken():
     yield {"x": np.ones((2, 2), np.float32)}
     raise KeyError("wheel")
 
+def lengths():
+    for n in (3, 5):
+        yield {"x": np.full((2, n), n, np.float32), "h": np.full((1, 2, 4), n, np.float32)}
+
+def stateless():
+    yield {"x": np.ones((2, 3), np.float32)}
+
+def equal():
+    for n in (3, 5):
+        yield {"x": np.ones((2, 3), np.float32), "h": np.ones((1, 2, 4), np.float32)}
+
 def bare(): yield np.ones((2, 2), np.float32)
 def nothing(): return iter(())
 def single(): yield {"x": np.ones(2, np.float32)}
@@ -171,6 +182,30 @@ def test_a_function_yields_samples(module: str) -> None:
     assert values(f"{module}:some", ROWS, seed=1) == values(f"{module}:some", ROWS, seed=1, batch=5)
     assert values(f"{module}:some", ROWS, seed=1) != values(f"{module}:some", ROWS, seed=2)
     assert values(f"{module}:endless", ROWS, samples=6) == ([1.0] * 6, [0, 1, 2, 3, 0, 1])
+
+
+STREAM = [Input("x", FLOAT, (None, None)), Input("h", FLOAT, (1, None, 4))]
+
+
+def test_dicts_that_differ_beside_the_batch_are_runs_of_their_own(module: str) -> None:
+    batches = list(open_data(f"{module}:lengths", STREAM, batch=3).batches())
+    assert [b.feed["x"].shape for b in batches] == [(2, 3), (2, 5)]
+    assert [float(b.feed["h"].max()) for b in batches] == [3, 5]
+    assert [(b.count, b.size) for b in batches] == [(2, 2), (2, 2)]
+    assert len(list(open_data(f"{module}:lengths", STREAM, samples=1).batches())) == 1
+
+
+def test_dicts_that_are_alike_are_joined(module: str) -> None:
+    (batch,) = open_data(f"{module}:equal", STREAM).batches()
+    assert batch.feed["x"].shape == (4, 3)
+    assert batch.feed["h"].shape == (1, 2, 4)
+
+
+def test_only_states_may_be_left_out(module: str) -> None:
+    data = open_data(f"{module}:stateless", STREAM, carried=lambda: ["h"])
+    assert data.source.lacks
+    with pytest.raises(SurgeonError, match="missing: h"):
+        open_data(f"{module}:stateless", STREAM)
 
 
 @pytest.mark.parametrize(

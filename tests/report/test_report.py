@@ -28,6 +28,7 @@ PRUNED: report.Report = {
     "after": {"params": 700_000, "macs": 3.1e9, "size": 2_800_000, "nodes": 12},
     "compensation": [{"node": "head", "before": 0.5, "after": 0.125}],
     "rotated": 7,
+    "notes": ["left out"],
     "distillation": {"before": 0.25, "after": 0.2},
     "interface": [{"kind": "input", "name": "h0", "before": [1, "batch", 64], "after": [1, "batch", 48]}],
     "changes": [
@@ -125,6 +126,7 @@ def test_a_table_shows_what_the_report_says(monkeypatch: pytest.MonkeyPatch) -> 
         "4.10 G",
         "64x3",
         "9x3",
+        "left out",
         "1xbatchx64",
         "1xbatchx48",
         "an output of the graph",
