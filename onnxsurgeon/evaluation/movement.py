@@ -14,7 +14,8 @@ from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.interface import Positions, taken
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.evaluation.formulas import top1
-from onnxsurgeon.model.model import Source, on_disk
+from onnxsurgeon.model.model import Source, as_model, on_disk
+from onnxsurgeon.model.read import release
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session
@@ -76,6 +77,7 @@ def movement(
     """
     feeds, expected, held = list[Batch](), list[Arrays](), 0
     with on_disk(before) as path:
+        release(as_model(before).ir)
         session = Session(path, device, lean=kind == "random")
         for batch in batches:
             feeds.append(batch)

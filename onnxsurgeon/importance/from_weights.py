@@ -5,7 +5,8 @@ Importance is additive: that of a unit is the sum over its neurons, in producers
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from onnxsurgeon.dependency.labels import Labels, Weight
 from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.files import BROKEN, arrays_of
 from onnxsurgeon.importance.criteria import FILE, criterion
+from onnxsurgeon.model.read import release
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.options.parsing import resolved
 
@@ -62,7 +64,8 @@ def _norms(labels: Labels, criterion: str) -> FloatArray:
     """Norms of each weight's slices; `l2-norm` scales the norms of an axis to mean 1, so that layers are comparable."""
     result = np.zeros(labels.relations.count)
     for weight, axes in _matrices(labels):
-        for axis, total in zip(axes, _sums(weight, axes, power=1 if criterion == "l1" else 2), strict=True):
+        sums = _sums(weight, axes, power=1 if criterion == "l1" else 2, done=partial(release, labels.original))
+        for axis, total in zip(axes, sums, strict=True):
             labelled = weight.axes[axis]
             assert labelled is not None
             norm = total if criterion == "l1" else np.sqrt(total)
@@ -81,8 +84,9 @@ def _matrices(labels: Labels) -> Iterator[tuple[Weight, list[int]]]:
             yield weight, axes
 
 
-def _sums(weight: Weight, axes: list[int], *, power: int) -> list[FloatArray]:
-    """Sums of |w|^power over all other axes, for each of `axes`, computed in chunks of rows."""
+def _sums(weight: Weight, axes: list[int], *, power: int, done: Callable[[], None]) -> list[FloatArray]:
+    """Sums of |w|^power over all other axes, for each of `axes`, computed in chunks of rows. done: called after each
+    chunk, to give back the memory of what was read."""
     data: Any = weight.tensor.numpy()
     totals = [np.zeros(weight.shape[a]) for a in axes]
     letters = list(range(data.ndim))
@@ -101,6 +105,7 @@ def _sums(weight: Weight, axes: list[int], *, power: int) -> list[FloatArray]:
                 totals[k][start : start + rows] += part
             else:
                 totals[k] += part
+        done()
     return [np.nan_to_num(t, nan=0.0, posinf=0.0, neginf=0.0) for t in totals]
 
 

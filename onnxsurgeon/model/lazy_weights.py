@@ -6,6 +6,7 @@ composes the two, so that a weight is gathered only once after any number of edi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
@@ -69,42 +70,66 @@ class EditedWeight(ir.LazyTensor):
         return f"{self._repr_base()}(base={self.base.name!r}, name={self.name!r})"
 
     def _gather(self) -> ir.TensorProtocol:
-        array: Any = self.base.numpy()
+        return ir.Tensor(self._part(self.base.numpy(), self.recipe), dtype=self.dtype, name=self.name)
+
+    def blocks(self, most: int) -> Iterator[Any]:
+        """The arrays of the weight's rows, in blocks of about `most` bytes, each computed when its turn comes."""
+        array, first = self.base.numpy(), self.recipe[0]
+        count = self.shape.numpy()[0]
+        step = max(1, most * count // max(1, self.nbytes))
+        places = Places(np.arange(count)) if first is None else first
+        for start in range(0, count, step):
+            rows = slice(start, start + step)
+            scale = None if places.scale is None else places.scale[rows]
+            yield self._part(array, (Places(places.positions[rows], places.fills, scale), *self.recipe[1:]))
+
+    def _part(self, array: Any, recipe: Recipe) -> Any:
         before = array.shape
-        for axis, places in sorted(enumerate(self.recipe), key=lambda pair: _size(pair[1])):
+        shape = [n if p is None else len(p.positions) for n, p in zip(before, recipe, strict=True)]
+        for axis, places in sorted(enumerate(recipe), key=lambda pair: _size(pair[1])):
             if places is not None:
-                array = np.take(array, np.maximum(places.positions, 0), axis)
-        array = np.ascontiguousarray(array).reshape(self.shape.numpy())
-        self._fill(array, before)
-        for axis, places in enumerate(self.recipe):
+                array = _taken(array, places.positions, axis)
+        array = np.ascontiguousarray(array).reshape(shape)
+        self._fill(array, before, recipe)
+        for axis, places in enumerate(recipe):
             if places is not None and places.scale is not None:  # after filling: it scales new values, too
                 factors = places.scale.reshape([-1 if a == axis else 1 for a in range(array.ndim)])
                 array = (array * factors).astype(array.dtype)
-        return ir.Tensor(array, dtype=self.dtype, name=self.name)
+        return array
 
-    def _fill(self, array: Any, before: tuple[int, ...]) -> None:
+    def _fill(self, array: Any, before: tuple[int, ...], recipe: Recipe) -> None:
         """Fill new elements. If new neurons of two axes meet, zero wins over drawn, and drawn over other values."""
         jobs = [
             (0 if isinstance(fill, float) and fill else 2 if isinstance(fill, float) else 1, axis, k, fill)
-            for axis, places in enumerate(self.recipe)
+            for axis, places in enumerate(recipe)
             if places is not None
             for k, fill in enumerate(places.fills)
         ]
         for _, axis, k, fill in sorted(jobs, key=lambda job: job[:3]):
-            places = self.recipe[axis]
+            places = recipe[axis]
             assert places is not None
             where = np.flatnonzero(places.positions == -1 - k)
+            if not where.size:
+                continue
             index = (slice(None),) * axis
             if isinstance(fill, float):
                 array[(*index, where)] = fill
                 continue
             rest = before[:axis] + before[axis + 1 :]
             drawn: Any = np.random.default_rng(fill.seed).standard_normal(prod(rest)).reshape(rest)
-            for a, other in enumerate(self.recipe[:axis] + self.recipe[axis + 1 :]):
+            for a, other in enumerate(recipe[:axis] + recipe[axis + 1 :]):
                 if other is not None:
                     drawn = np.take(drawn, np.maximum(other.positions, 0), a)
             for at in where.tolist():
                 array[(*index, at)] = (drawn * fill.deviation).astype(array.dtype)
+
+
+def _taken(array: Any, positions: Ids, axis: int) -> Any:
+    """The elements at these positions; a view where they follow each other."""
+    first, count = int(positions[0]) if len(positions) else 0, len(positions)
+    if first >= 0 and np.array_equal(positions, np.arange(first, first + count)):
+        return array[(slice(None),) * axis + (slice(first, first + count),)]
+    return np.take(array, np.maximum(positions, 0), axis)
 
 
 def _size(places: Places | None) -> float:

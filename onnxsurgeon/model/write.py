@@ -21,10 +21,12 @@ import onnx_ir as ir
 
 from onnxsurgeon.errors import ModelError, SurgeonError, UsageError
 from onnxsurgeon.model import wire
+from onnxsurgeon.model.lazy_weights import EditedWeight
 from onnxsurgeon.model.read import EXTERNAL, SOURCE, graphs, release, root_cause
 
 LIMIT = 2**31 - 1  # bytes; the longest protobuf message
 HOLE = "\0"  # starts the location of a weight inside the .onnx; it never starts a file name
+BLOCK = 1 << 24  # bytes of a weight that are computed and written at a time
 PAGE = 4096  # bytes; in a data file, weights of at least 1 MiB start at a multiple of it
 
 
@@ -123,8 +125,7 @@ def _write_embedded(path: Path, parts: list[wire.Part], model: ir.Model, slots: 
     with _write_atomically(path) as file:
         for part in parts:
             if isinstance(part, wire.Hole):
-                _write_weight(slots[part.number].tensor, file)
-                release(model)
+                _write_weight(slots[part.number].tensor, file, partial(release, model))
             else:
                 file.write(part)
         return file.tell()
@@ -141,8 +142,7 @@ def _write_external(data_path: Path, path: Path, model: ir.Model, slots: list[_S
         file.write(proto.SerializeToString())
         for slot, offset in zip(slots, offsets, strict=True):
             data.write(bytes(offset - data.tell()))
-            _write_weight(slot.tensor, data)
-            release(model)
+            _write_weight(slot.tensor, data, partial(release, model))
         return file.tell() + data.tell()
 
 
@@ -174,15 +174,25 @@ def _structure(model: ir.Model, slots: list[_Slot], places: list[tuple[str, int]
     return proto
 
 
-def _write_weight(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
-    """Write the tensor's bytes without keeping them. Raises SurgeonError if they don't fit its dtype and shape."""
+def _write_weight(tensor: ir.TensorProtocol, file: BinaryIO, done: Callable[[], None]) -> None:
+    """Write the tensor's bytes without keeping them. Raises SurgeonError if they don't fit its dtype and shape.
+
+    done: called after each block, to give back the memory of what was read.
+    """
     declared, start = tensor, file.tell()
-    while isinstance(tensor, ir.LazyTensor):
+    while isinstance(tensor, ir.LazyTensor) and not _in_blocks(tensor):
         tensor = tensor.raw()
-    if isinstance(tensor, ir.ExternalTensor):
+    if isinstance(tensor, EditedWeight):
+        for array in tensor.blocks(BLOCK):
+            file.write(array.reshape(-1).view(np.uint8).data)
+            done()
+    elif isinstance(tensor, ir.ExternalTensor):
         tensor.tofile(file)
     elif isinstance(tensor, ir.Tensor) and tensor.dtype.bitwidth >= 8:
-        file.write(np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8).data)
+        data = np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8).data
+        for begin in range(0, len(data), BLOCK):
+            file.write(data[begin : begin + BLOCK])
+            done()
     else:
         file.write(tensor.tobytes())
     written = file.tell() - start
@@ -192,6 +202,13 @@ def _write_weight(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
             why=f"{tensor.dtype} {tensor.shape} ({written} bytes), not {declared.dtype} {declared.shape}",
             fix="report it, with the model if you can",
         )
+    done()
+
+
+def _in_blocks(tensor: ir.TensorProtocol) -> bool:
+    """Whether to compute the weight block by block: it is large, and its rows are whole bytes in a file."""
+    large = isinstance(tensor, EditedWeight) and isinstance(tensor.base, ir.Tensor) and tensor.nbytes > BLOCK
+    return large and tensor.dtype.bitwidth >= 8
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Arrays, FloatArray
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.errors import ProofError
+from onnxsurgeon.errors import ModelError, ProofError
 
 FEW = 4  # elements of a slice that has a scale of its own
 COARSE = {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4}
@@ -78,6 +78,13 @@ def require(found: Comparison, what: str, allowed: Tolerance, fix: str = "report
         error = ProofError(f"{what}; nothing was written", why=why, fix=fix)
         error.proof = found
         raise error
+
+
+def does_not_run(what: str, problem: ModelError) -> ProofError:
+    """The error for a model that does not run, though the original does."""
+    return ProofError(
+        f"{what} does not run in onnxruntime; nothing was written", why=problem.why, fix="report this model"
+    )
 
 
 def _difference(a: Any, b: Any, runs: Sequence[Any], allowed: Tolerance) -> tuple[float, float, str]:

@@ -19,11 +19,12 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Array, Arrays, Mask
 from onnxsurgeon.dependency.facts import FLOATS
 from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.errors import ModelError
 from onnxsurgeon.model.read import release
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.options.shared import Device
-from onnxsurgeon.proof.comparison import Comparison, Tolerance, compare
+from onnxsurgeon.proof.comparison import Comparison, Tolerance, compare, does_not_run
 from onnxsurgeon.runtime.partial_runs import Store, nodes_for, piece, reads
 from onnxsurgeon.runtime.session import Session, trim
 
@@ -144,6 +145,13 @@ class Layers:
             found += self._differences(index, walk.store, count)
             walk.forget(index)
         return walk.results(), replace(max(found, key=lambda c: c.margin), provider=self.provider)
+
+    def prove(self, feeds: Sequence[Arrays], compared: int | None = None) -> tuple[list[Arrays], Comparison]:
+        """As `run`; but that a stage does not run is a ProofError, because the original does."""
+        try:
+            return self.run(feeds, compared)
+        except ModelError as problem:
+            raise does_not_run("the reference", problem) from None
 
     def rounded(self, feeds: Sequence[Arrays]) -> list[Arrays]:
         """The outputs of the reference where each value that a group is given is off by some units in the last place.

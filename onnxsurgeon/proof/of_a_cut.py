@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -18,10 +19,11 @@ from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.model.read import read, release
-from onnxsurgeon.model.write import write
+from onnxsurgeon.model.write import size, write
 from onnxsurgeon.options.shared import Device
-from onnxsurgeon.proof.comparison import COARSE, Comparison, Tolerance, compare
+from onnxsurgeon.proof.comparison import COARSE, Comparison, Tolerance, compare, does_not_run
 from onnxsurgeon.proof.feeds import Outcome, at_more_sizes, carried_on, empty_caches, numeric, runnable, with_states
+from onnxsurgeon.proof.in_stages import compare_in_stages
 from onnxsurgeon.proof.layers import SLACK, Layers
 from onnxsurgeon.proof.noise import Noise, noise
 from onnxsurgeon.proof.parts import parts_of
@@ -31,6 +33,7 @@ from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session, in_turn, trim
 
 REWRITTEN = "the rewritten model, uncut,"
+MEMORY = 2e9  # bytes
 VISIBLE = 10.0  # in tolerances: a reference that differs less from the original is too insensitive to prove much
 
 
@@ -61,6 +64,7 @@ def prove(
     allowed: Tolerance,
     device: Device = "auto",
     seed: int = 0,
+    memory: float = MEMORY,
 ) -> Proof:
     """The surgery proof: the edited file computes what the original does if the dropped neurons contribute nothing.
 
@@ -68,14 +72,21 @@ def prove(
     carried on over several runs, and the cut model's must be what stays of the original's. At one size, layers are
     compared as well, each on equal inputs; where rounding alone moves the outputs as much as they differ, layers
     decide, at all sizes. If silencing hardly changes the outputs, it runs again with small tensors enlarged in both
-    models, and compares inner layers, too. A rewritten model must also agree with the original.
+    models, and compares inner layers, too. A rewritten model must also agree with the original. Models larger than half
+    of `memory`, bytes, are compared layer by layer alone.
     Raises ModelError if the original does not run, ProofError if the pruned model or the reference does not.
     """
     exact = not _quantised(labels)  # fused integer kernels round differently: run the graph without fusing
+    random = noise(labels, keep)
+    notes = random.parts.notes()
+    if size(labels.original) > memory / 2:
+        compare_stages = partial(compare_in_stages, memory=memory, device=device, seed=seed, optimise=exact)
+        result, moved, before, count = compare_stages(labels, keep, edited, allowed, random)
+        _require_numbers(keep, before)
+        return _proof([result], moved, keep, layers=count, notes=notes)
     run = partial(outputs, labels, device=device, optimise=exact)
     rewritten = labels.model is not labels.original
     with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
-        random = noise(labels, keep)
         run_model = partial(_run_model, run, Path(folder) / "model.onnx", random)
         if random.alters:
             write(random.recorded(labels.original), original := Path(folder) / "recorded.onnx", external=True)
@@ -91,12 +102,7 @@ def prove(
             before, _ = run_model(labels.original, feeds, "the original")
         places = {**positions(labels, keep), **random.places}
         short, at = [taken(feed, places) for feed in feeds], partial(at_kept, names=places)
-        if not keep.all() and not numeric(before):
-            raise ProofError(
-                "the cut can't be proven; nothing was written",
-                why="all outputs of the original for random inputs are NaN or infinite",
-                fix="use `proof=False`, and compare the models on your own inputs",
-            )
+        _require_numbers(keep, before)
         as_it_is = random.parts.whole
         found, provider = _expect(run, edited, short, "the pruned model") if as_it_is else ([], "")
         if random.alters:
@@ -107,7 +113,7 @@ def prove(
         by_layer = partial(Layers, labels, allowed=allowed, device=device, optimise=exact)
         pair = partial(by_layer, keep, random.replayed(reference(labels, keep)), random.replayed(read(edited)))
         layers = pair()
-        expected, inside = _stages(layers, feeds, 1 if exact else 0)
+        expected, inside = layers.prove(feeds, 1 if exact else 0)
         moved = compare(at(before), at(expected), allowed, provider)
         result = settled(compare(at(expected), found, allowed, provider), pair, given)
         results = [result] if inside.passed else [result, inside]
@@ -131,14 +137,25 @@ def prove(
                 before, _ = run_model(perturbed(labels.original, seed, spared), feeds, "the original")
                 whole = [{name: arrays[name] for name in before[0]} for arrays in whole]
                 results.append(compare(before, whole, allowed, provider))
-        result = max(results, key=lambda c: c.margin)
+    count = len(layers.points) if exact else 0
+    return _proof(results, moved, keep, perturbed=weak, steps=steps, samples=len(feeds), layers=count, notes=notes)
+
+
+def _proof(results: Sequence[Comparison], moved: Comparison, keep: Mask, **found: Any) -> Proof:
+    result = max(results, key=lambda c: c.margin)
     near = moved.margin < VISIBLE and moved.error <= 100 * result.error  # a wrong cut may differ as little as this
-    shows_little = near and not keep.all()
     rounding = max(c.rounding for c in results)
-    return Proof(
-        result.error, result.margin, provider, len(feeds), result.worst, result.inside, rounding,
-        moved.error, weak, shows_little, steps, len(layers.points) if exact else 0, random.parts.notes(),
-    )  # fmt: skip
+    known = vars(result) | {"rounding": rounding, "moved": moved.error, "weak": near and not keep.all()}
+    return Proof(**known | found)
+
+
+def _require_numbers(keep: Mask, before: Sequence[Arrays]) -> None:
+    if not keep.all() and not numeric(before):
+        raise ProofError(
+            "the cut can't be proven; nothing was written",
+            why="all outputs of the original for random inputs are NaN or infinite",
+            fix="use `proof=False`, and compare the models on your own inputs",
+        )
 
 
 def settled(result: Comparison, pair: Callable[..., Layers], feeds: list[Arrays]) -> Comparison:
@@ -146,17 +163,10 @@ def settled(result: Comparison, pair: Callable[..., Layers], feeds: list[Arrays]
     if result.passed or not np.isfinite(result.error):
         return result
     stages = pair(memory=0.0)
-    rounding = compare(_stages(stages, feeds, 0)[0], stages.rounded(feeds), stages.allowed, result.provider)
+    rounding = compare(stages.prove(feeds, 0)[0], stages.rounded(feeds), stages.allowed, result.provider)
     if SLACK * rounding.error < result.error:
         return result
-    return replace(_stages(pair(dense=True), feeds)[1], rounding=rounding.error)
-
-
-def _stages(layers: Layers, feeds: list[Arrays], compared: int | None = None) -> tuple[list[Arrays], Comparison]:
-    try:
-        return layers.run(feeds, compared)
-    except ModelError as problem:
-        raise _fails("the reference", problem) from None
+    return replace(pair(dense=True).prove(feeds)[1], rounding=rounding.error)
 
 
 def _quantised(labels: Labels) -> bool:
@@ -193,13 +203,7 @@ def _expect(
     try:
         return run(path, feeds)
     except ModelError as problem:
-        raise _fails(what, problem) from None
-
-
-def _fails(what: str, problem: ModelError) -> ProofError:
-    return ProofError(
-        f"{what} does not run in onnxruntime; nothing was written", why=problem.why, fix="report this model"
-    )
+        raise does_not_run(what, problem) from None
 
 
 def require_sound(

@@ -94,8 +94,8 @@ class Fitting(OfData):
         metavar="FILE", read=path,
     )  # fmt: skip
     memory: float | str = option(
-        2e9, "About how much memory statistics of `data` may take, like 2GB.", panel=DATA, metavar="SIZE", kind=str,
-        read=amount(of_bytes=True, least=2**20), shown="2GB",
+        2e9, "About how much memory statistics of `data` may take, and the proof, like 2GB.", panel=DATA,
+        metavar="SIZE", kind=str, read=amount(of_bytes=True, least=2**20), shown="2GB",
     )  # fmt: skip
 
 

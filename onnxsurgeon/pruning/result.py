@@ -142,8 +142,9 @@ class Result(Shown):
         allowed = tolerance(self.labels, options.atol, options.rtol)
         with on_disk(self.source) as original:
             result = prove(
-                self.labels, self.keep, original, file.path, allowed=allowed, device=options.device, seed=options.seed
-            )
+                self.labels, self.keep, original, file.path, allowed=allowed, device=options.device, seed=options.seed,
+                memory=float(self.options.memory),
+            )  # fmt: skip
         fix = "report this model; `exclude` nodes to narrow it down, or raise `rtol` if the model is this sensitive"
         require(result, "the pruned model does not compute what it should", allowed, fix)
         if self.ir is not self.bare:

@@ -58,8 +58,8 @@ def compared(result: Result, data: Samples | None, options: PruneOptions) -> Res
 
     Raises InfeasibleError if they moved by more than `max_moved`.
     """
-    if result.unchanged:
-        return result
+    if result.unchanged or (result.source.bytes > float(options.memory) / 2 and data is None and not options.max_moved):
+        return result  # a large model would have to run as a whole
     options.announce("compare", "the outputs of the original and the pruned model")
     batches = some(data) if data is not None else drawn(result.labels, options.seed)
     kind: SampleKind = "random" if data is None else "data"

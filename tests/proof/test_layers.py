@@ -118,6 +118,23 @@ def test_one_wrong_channel_in_any_weight_shows_in_a_layer(path: Path, memory: fl
         assert not found.passed or what == DEAD.get(path.stem), what
 
 
+@pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
+def test_a_proof_in_little_memory_finds_the_same(path: Path, tmp_path: Path) -> None:
+    labels, keep = third_cut(path)
+    write(cut(labels, keep), tmp_path / "cut.onnx")
+    allowed = tolerance(labels, None, None)
+    whole, staged = (
+        prove(labels, keep, path, tmp_path / "cut.onnx", allowed=allowed, memory=memory) for memory in (1e9, 0.0)
+    )
+    assert whole.passed
+    assert staged.passed
+    assert staged.moved == pytest.approx(whole.moved, rel=1e-2) or whole.perturbed
+    assert staged.layers >= whole.layers
+    for what, wrong in list(damaged(tmp_path / "cut.onnx"))[:1]:  # small weights are left alone
+        onnx.save(wrong, tmp_path / "damaged.onnx")
+        assert not prove(labels, keep, path, tmp_path / "damaged.onnx", allowed=allowed, memory=0.0).passed, what
+
+
 def test_an_error_inside_that_the_outputs_hide_is_found(tmp_path: Path) -> None:
     """x -> MatMul -> Sigmoid, saturated, -> MatMul: another channel in the first weight hardly moves the output."""
     rng = np.random.default_rng(0)
