@@ -22,6 +22,7 @@ from onnxsurgeon.data import Batch, Mirrored
 from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.model.editor import Editor, copied, set_tensor
+from onnxsurgeon.runtime.class_scores import changed_classes
 from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.session import Session
 from onnxsurgeon.training.differentiate import EXPECTED, backward
@@ -145,10 +146,18 @@ class Training:
 
     def loss(self, weights: Arrays, held: SamplePool) -> float:
         """The squared error of the outputs on `held`, relative to their variance."""
+        return self.judged(weights, held)[0]
+
+    def judged(self, weights: Arrays, held: SamplePool) -> tuple[float, float]:
+        """(squared error of the outputs on `held`, relative to their variance; share of samples whose top class
+        changed, 0 for outputs that don't look like scores of classes)."""
         runs = [(self.forward.run({**taken(b.feed, self.places), **self.fixed, **weights}), b) for b in held.batches()]
         found = _stacked([{n: a[n].reshape(b.size, -1)[: b.count] for n in self.ends} for a, b in runs])
         loss = relative_error([held.expected[name] for name in self.ends], [found[name] for name in self.ends])
-        return loss if np.isfinite(loss) else np.inf
+        shapes = {name: (-1, *held.shapes[name][1:]) for name in self.ends if held.shapes[name][:1] == (held.size,)}
+        pairs = [(held.expected[name].reshape(shape), found[name].reshape(shape)) for name, shape in shapes.items()]
+        changed = max((changed_classes(a, b) for a, b in pairs), default=0.0)
+        return (loss, changed) if np.isfinite(loss) else (np.inf, 1.0)
 
     def _gradients(self, weights: Arrays, chosen: IntArray) -> Arrays:
         """The gradient summed over the samples `chosen`, which fill whole batches."""
@@ -205,7 +214,8 @@ def distill(
     """Refit `model`, the original cut to `keep`, by `sequential`, then train it as a whole. Returns the changes.
 
     Runs twice: first on a part of the samples, where the others choose rate and epochs; then on all samples with these.
-    The result is that of `sequential` if no gradient reaches a weight, or training doesn't improve held-out samples.
+    The result is that of `sequential` if no gradient reaches a weight, or training doesn't improve held-out samples: if
+    the error stays, or more of their top classes change.
     Raises ModelError if the gradient of an operator is unknown.
     """
     pool = pool_samples(targets)
@@ -247,13 +257,13 @@ def _make_plan(
     if training is None or not training.start:
         return None
     rate = _rate(training, held)
-    before = training.loss(training.start, held)
+    before, changed = training.judged(training.start, held)
     best, epochs = before, 0
     for epoch, weights in enumerate(training.run(rate, EPOCHS, EPOCHS), 1):
-        loss = training.loss(weights, held)
+        loss, now = training.judged(weights, held)
         if progress:
             progress(f"rehearsal, epoch {epoch}: relative error {loss:.3g} on held-out samples")
-        best, epochs = (loss, epoch) if loss < best else (best, epochs)
+        best, epochs = (loss, epoch) if loss < best and now <= changed else (best, epochs)
         if epoch - epochs >= PATIENCE:
             break
     return Plan(rate, epochs, before, best)

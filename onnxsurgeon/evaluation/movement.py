@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from onnxsurgeon.evaluation.formulas import top1
 from onnxsurgeon.model.model import Source, as_model, on_disk
 from onnxsurgeon.model.read import release
 from onnxsurgeon.options.shared import Device
+from onnxsurgeon.runtime.class_scores import like_classes
 from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session
 
@@ -25,7 +26,6 @@ MOST_SAMPLES = 128  # samples that are compared, as far as batches allow
 DRAWS = 8  # sets of random inputs, where there are no samples
 MEMORY = 2**28  # bytes of outputs that are compared
 FEW = 4  # samples that can show how much an output varies
-UNIT = 1e-3  # rows this close to length 1 are directions, not scores of classes
 TINY = 1e-12
 CHOICES = (np.int32, np.int64, np.bool_)  # types of indices and decisions: a share of them differs
 
@@ -131,7 +131,7 @@ def _compared(name: str, expected: Sequence[Array], found: Sequence[Array], samp
     error = _error(whole, other, samples)
     if error is None:
         return None, False
-    classes = len(whole) == samples and _like_classes(whole)
+    classes = len(whole) == samples and like_classes(whole)
     varied = classes and len(np.unique(whole.reshape(samples, -1).argmax(axis=1))) > 1
     return Moved(name, error, top1([(other, whole)]) if varied else None), classes
 
@@ -155,12 +155,3 @@ def _error(expected: Array, found: Array, samples: int) -> float | None:
     spread = a - a.mean(axis=0) if len(a) == samples >= FEW else a
     change = float(np.square(a - b).sum())
     return float(np.sqrt(change / max(np.square(spread).sum(), TINY * max(np.square(a).sum(), TINY))))
-
-
-def _like_classes(scores: Array) -> bool:
-    """Whether an output has a score for each of several classes, and is not a direction (rows of length 1)."""
-    classes = max(scores.shape[1:], default=1)
-    if classes < 2 or classes != np.prod(scores.shape[1:]):
-        return False
-    lengths: Any = np.linalg.norm(scores.reshape(len(scores), -1), axis=1)
-    return bool((scores >= 0).all()) or not np.allclose(lengths, 1.0, atol=UNIT)

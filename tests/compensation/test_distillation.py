@@ -19,6 +19,7 @@ from onnxsurgeon.compensation.layerwise import TOGETHER, Change, Targets, sequen
 from onnxsurgeon.data import inputs_of, open_data
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.edit.apply import cut
+from onnxsurgeon.runtime.class_scores import changed_classes
 from onnxsurgeon.runtime.session import Session
 from paths import FIXTURES
 
@@ -113,6 +114,31 @@ def test_scores_are_taken_before_they_become_probabilities() -> None:
     alone, together, said = both(stopped("Tanh", "Softmax"), Drawn("x", (6,), 256))
     assert len(changed(alone, together)) == 4
     assert said[0].after < said[0].before
+
+
+def test_training_that_changes_more_classes_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The squared error falls, but more held-out samples change their class than without training."""
+    judged = refined.Training.judged
+
+    def worse(self: refined.Training, weights: dict[str, np.ndarray], held: refined.SamplePool) -> tuple[float, float]:
+        trained = any(not np.array_equal(weights[name], self.start[name]) for name in weights)
+        return judged(self, weights, held)[0], 0.25 + 0.01 * trained
+
+    monkeypatch.setattr(refined.Training, "judged", worse)
+    alone, together, said = both(stopped("Tanh", "Softmax"), Drawn("x", (6,), 256))
+    assert not changed(alone, together)
+    assert not said
+
+
+def test_classes_change_only_where_outputs_look_like_scores() -> None:
+    scores = np.random.default_rng(0).random((8, 5))
+    moved = scores.copy()
+    moved[:2, 0], moved[2:, :] = 2.0, moved[2:, :] * 1.01
+    top = scores.argmax(axis=1)
+    assert changed_classes(scores, moved) == float((top[:2] != 0).mean()) / 4
+    assert changed_classes(scores, scores) == 0
+    assert changed_classes(scores[:, :1], moved[:, :1]) == 0
+    assert changed_classes(scores.reshape(2, 2, 10), moved.reshape(2, 2, 10)) == 0
 
 
 def test_padding_is_no_sample() -> None:
