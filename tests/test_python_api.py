@@ -76,8 +76,8 @@ def test_a_model_in_memory_has_the_size_of_its_serialisation() -> None:
 def test_every_function_takes_every_model(source: str, tmp_path: Path) -> None:
     made, data = SOURCES[source], FIXTURES / "digits_test.npz"
     digits = {"a text": str, "a path": lambda path: path, "a ModelProto": onnx.load, "a network": osg.load}[source]
-    result = osg.prune(made(), ratio="30%")
-    assert result.after == osg.prune(PLAIN, ratio=0.3).after
+    result = osg.prune(made(), ratio="30%", data="none")
+    assert result.after == osg.prune(PLAIN, ratio=0.3, data="none").after
     assert osg.inspect(made()).whole == result.before
     assert osg.inspect(result).whole.params == result.after.params
     assert osg.validate(made(), result, shapes_only=True, device="cpu").passed
@@ -141,7 +141,7 @@ def test_a_repr_is_one_short_line_and_a_notebook_gets_an_escaped_table() -> None
     digits = FIXTURES / "digits.onnx"
     data = osg.open_data(FIXTURES / "digits_test.npz", digits, samples=8)
     shown += [data, osg.evaluate(digits, data, device="cpu"), osg.sensitivity(digits, data, device="cpu")]
-    shown.append(osg.prune(PLAIN, ratio=0.2))
+    shown.append(osg.prune(PLAIN, ratio=0.2, data="none"))
     for found in shown:
         assert "\n" not in repr(found)
         assert len(repr(found).replace(str(FIXTURES), "")) < 120, repr(found)

@@ -17,6 +17,7 @@ Alignment = Literal["auto", "grow", "shrink", "both"]
 # What a criterion or a compensation needs: statistics of data, samples to run through cut models, gradients as well
 Needs = Literal["nothing", "data", "samples", "gradients"]
 SPEC = "FILE|DIR|MODULE:FUNCTION"
+SYNTHETIC, NONE = "synthetic", "none"  # values of `data`
 OF_DATA = "Samples: an .npz or .npy file, a folder of images, or a function that yields batches."
 
 

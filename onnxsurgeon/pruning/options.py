@@ -17,14 +17,15 @@ from onnxsurgeon.importance import criteria
 from onnxsurgeon.importance.criteria import Criterion, criterion
 from onnxsurgeon.options.parsing import amount, at_least, data_or_path, path, positive_or_zero, share, texts, word_of
 from onnxsurgeon.options.record import DATA, REMOVE, RUN, STAY, Options, option
-from onnxsurgeon.options.shared import OF_DATA, SPEC, Needs, OfData, OfStates, Progress, RunsOn
+from onnxsurgeon.options.shared import NONE, OF_DATA, SPEC, SYNTHETIC, Needs, OfData, OfStates, Progress, RunsOn
 from onnxsurgeon.pruning import efforts
 from onnxsurgeon.pruning.efforts import EFFORTS
 
 if TYPE_CHECKING:
     from onnxsurgeon.data import Samples
 
-NEEDS_DATA = "preprocess samples batch max_drop metric output_name mirror".split()
+NEEDS_DATA = "samples batch mirror".split()  # synthetic samples will do
+NEEDS_REAL_DATA = "preprocess max_drop metric output_name".split()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +74,12 @@ class Fitting(OfData):
     importance: str | None = option(
         None, criteria.help_text(data=True), panel=REMOVE, metavar="WORD",
         words=lambda: criteria.words(data=True), read=criteria.reader(data=True),
-        shown=f"by `effort` with `data`, else {criteria.WITHOUT_DATA}",
+        shown=f"by `effort`; {criteria.WITHOUT_DATA} without samples",
     )  # fmt: skip
-    data: str | os.PathLike[str] | Samples | None = option(None, OF_DATA, panel=DATA, metavar=SPEC, read=data_or_path)
+    data: str | os.PathLike[str] | Samples | None = option(
+        SYNTHETIC, f"{OF_DATA} Or synthetic: made to fit the model; none: no samples, so norms alone.", panel=DATA,
+        metavar=f"{SPEC}|{SYNTHETIC}|{NONE}", read=data_or_path,
+    )  # fmt: skip
     compensate: str | None = option(
         None, "How to refit the layers that read cut channels. All but distillation are closed form; distillation adds"
         " gradient steps towards the original's outputs: no labels, but minutes.",
@@ -143,16 +147,17 @@ class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
             raise UsageError(
                 "`profile` is about latency", why="no budget is", fix="give `cost=latency` or `max_latency`, too"
             )
-        for name in NEEDS_DATA:
-            if getattr(self, name) not in (None, False) and self.data is None:
-                raise UsageError(f"`{name}` needs samples", why="there is no data", fix="give samples with `data`")
+        for names, there in ((NEEDS_DATA, self.has_data), (NEEDS_REAL_DATA, self.has_real_data)):
+            for name in names:
+                if getattr(self, name) not in (None, False) and not there:
+                    raise UsageError(f"`{name}` needs samples", why="there is no data", fix="give samples with `data`")
         self._require("stats", "nothing" if self.stats is None else "data")
         self._require("importance", self.criterion.needs)
         self._require("compensate", self.compensation.needs)
         self._require("rotate", "data" if self.rotate else "nothing")
 
     def _require(self, name: str, needs: Needs) -> None:
-        known = self.data is not None or (needs == "data" and self.knows_statistics)
+        known = self.has_data or (needs == "data" and self.knows_statistics)
         if needs != "nothing" and not known:
             name, given = (name, getattr(self, name)) if getattr(self, name) is not None else ("effort", self.effort)
             raise UsageError(f"`{name}={given}` needs samples", why="there is no data", fix="give samples with `data`")
@@ -171,6 +176,19 @@ class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
         return self.max_drop is not None or self.max_moved is not None
 
     @property
+    def has_data(self) -> bool:
+        """Whether there are samples, real or synthetic."""
+        return self.data is not None and not (isinstance(self.data, str) and self.data == NONE)
+
+    @property
+    def is_synthetic(self) -> bool:
+        return isinstance(self.data, str) and self.data == SYNTHETIC
+
+    @property
+    def has_real_data(self) -> bool:
+        return self.has_data and not self.is_synthetic
+
+    @property
     def stats_file(self) -> Path | None:
         return None if self.stats is None else Path(self.stats)
 
@@ -182,7 +200,7 @@ class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
     @property
     def word(self) -> str:
         """The word of the criterion: the given one, or the default."""
-        return self.importance or (criteria.WITHOUT_DATA if self.data is None else EFFORTS[self.effort].importance)
+        return self.importance or (EFFORTS[self.effort].importance if self.has_data else criteria.WITHOUT_DATA)
 
     @property
     def criterion(self) -> Criterion:
@@ -191,7 +209,7 @@ class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
     @property
     def compensation(self) -> Compensation:
         chosen = EFFORTS[self.effort]
-        return COMPENSATIONS[self.compensate or (chosen.alone if self.data is None else chosen.compensate)]
+        return COMPENSATIONS[self.compensate or (chosen.compensate if self.has_data else chosen.alone)]
 
     def at(self, ratio: float) -> PruneOptions:
         """The options for one candidate of the search for `max_drop`."""

@@ -29,11 +29,14 @@ from onnxsurgeon.latency.device import DeviceAtHand, device_at_hand
 from onnxsurgeon.latency.options import ProfileOptions
 from onnxsurgeon.model.model import Model, Source, as_model
 from onnxsurgeon.options.record import takes
+from onnxsurgeon.options.shared import NONE, SYNTHETIC
 from onnxsurgeon.pruning.budgets import Bound, bounds_of, exactly, solved, with_bounds
 from onnxsurgeon.pruning.calibration import calibrated, compensated, reserve, statistics_of, weighed
+from onnxsurgeon.pruning.efforts import DEFAULT
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.pruning.ratio_search import Examiner, search
 from onnxsurgeon.pruning.result import Result, Scored
+from onnxsurgeon.pruning.synthetic import samples_for
 from onnxsurgeon.pruning.verdict import compared
 from onnxsurgeon.runtime.carried_states import opened_with_states
 from onnxsurgeon.solver.solve import Solution
@@ -54,10 +57,10 @@ def prune(model: Source, options: PruneOptions) -> Result:
     """
     options.require_a_goal()
     model, data = as_model(model), options.data
-    if isinstance(data, str | os.PathLike):
+    if isinstance(data, str | os.PathLike) and options.has_real_data:
         options.announce("data", str(data))
         data = opened_with_states(data, model, options, options.device)
-    job = Job(model, options, data)
+    job = Job(model, options, None if isinstance(data, str | os.PathLike) else data)
     return compared(_scored(job, options), job.data, options)
 
 
@@ -78,7 +81,10 @@ def _scored(job: Job, options: PruneOptions) -> Result:
 
 @dataclass
 class Job:
-    """A model to prune, perhaps several times: the statistics of its data are collected once."""
+    """A model to prune, perhaps several times: the statistics of its data are collected once.
+
+    data: as they are given; then, synthetic ones if these are wanted and the model runs on them.
+    """
 
     model: Model
     options: PruneOptions
@@ -89,11 +95,30 @@ class Job:
         self.statistics = statistics_of(self.model, self.options)
 
     def result(self, options: PruneOptions) -> Result:
-        """The pruned model for these options, without `max_drop`."""
+        """The pruned model for these options, without `max_drop`. Where nothing can be fitted to synthetic samples that
+        nobody asked to use, norms decide."""
+        if options.is_synthetic and options.ratio == 0 and not options.limits:
+            options = replace(options, data=NONE, samples=None, batch=None, effort=DEFAULT)  # nothing will be cut
+        if not options.is_synthetic:
+            return self._result(options)
+        try:
+            return self._result(options)
+        except (ModelError, InfeasibleError) as problem:
+            if options.importance or options.compensate or options.rotate or options.stats or options.mirror:
+                raise
+            plain = replace(options, data=NONE, samples=None, batch=None, effort=DEFAULT)
+            options.announce("weigh", f"without samples: {problem.what}")
+            self.data, self.statistics = None, Statistics("")
+            return replace(self._result(plain), unfit=problem.what)
+
+    def _result(self, options: PruneOptions) -> Result:
         clock, model = _Clock(), self.model
         options.announce("label", model.path.name)
         labels = label(model.ir, attention=options.attention, shapes=options.shapes, carried=options.carried)
         clock("label")
+        if options.is_synthetic and self.data is None:
+            options.announce("data", SYNTHETIC)
+            self.data = samples_for(labels, options)
         named = [
             {labels.calls[node].name for node in matching(labels, patterns, f"`{name}`")}
             for name, patterns in (("exclude", options.exclude), ("only", options.only))
@@ -137,6 +162,7 @@ class Job:
             rotated=len(self.statistics.rotations),
             after=after,
             notes=tuple(evidence.notes),
+            samples=self.data,
             seconds=clock.seconds,
         )
 

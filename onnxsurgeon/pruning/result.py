@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import IntArray, Mask, Shape
 from onnxsurgeon.compensation.layerwise import Change
+from onnxsurgeon.data.made_samples import Made
 from onnxsurgeon.dependency.interface import Reshaped, reshaped
 from onnxsurgeon.dependency.labels import Labels, kept_shape
 from onnxsurgeon.dependency.measure import Measure
@@ -27,6 +28,7 @@ from onnxsurgeon.solver.solve import Solution
 from onnxsurgeon.units import change
 
 if TYPE_CHECKING:
+    from onnxsurgeon.data import Samples
     from onnxsurgeon.proof.of_a_cut import Proof
     from onnxsurgeon.pruning.verdict import Verdict
 
@@ -56,7 +58,8 @@ class Result(Shown):
     changes of compensation. rotated: number of linear streams whose components were cut. notes: options that were
     understood in another way. score: before and after, if requested. moved: how far the outputs moved; None if
     nothing was cut, or they can't be compared. seconds: by stage. saved: the files that it was written to, with the
-    proof of each.
+    proof of each. samples: those that it was fitted to; None without any, and `unfit` says why if synthetic ones did
+    not serve.
     """
 
     source: Model
@@ -75,8 +78,20 @@ class Result(Shown):
     notes: tuple[str, ...] = ()
     score: Scored | None = None
     moved: Movement | None = None
+    samples: Samples | None = None
+    unfit: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     saved: list[tuple[str, Proof | None]] = field(default_factory=list)
+
+    @property
+    def fitted_to(self) -> str:
+        """The samples that chose and fitted the cut, in words."""
+        if self.samples is None:
+            return "none: norms alone" + (f" ({self.unfit})" if self.unfit else "")
+        source = getattr(self.samples, "source", None)
+        if isinstance(source, Made):
+            return f"{len(self.samples)} synthetic: {source.kinds}"
+        return f"{len(self.samples)} of {getattr(self.samples, 'spec', 'data')}"
 
     @property
     def unchanged(self) -> bool:

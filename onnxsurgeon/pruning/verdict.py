@@ -62,7 +62,7 @@ def compared(result: Result, data: Samples | None, options: PruneOptions) -> Res
         return result  # a large model would have to run as a whole
     options.announce("compare", "the outputs of the original and the pruned model")
     batches = some(data) if data is not None else drawn(result.labels, options.seed)
-    kind: SampleKind = "random" if data is None else "data"
+    kind: SampleKind = "random" if data is None else "synthetic" if options.is_synthetic else "data"
     try:
         places = positions(result.labels, result.keep)
         moved = movement(result.source, result.model, batches, kind=kind, device=options.device, places=places)
@@ -143,7 +143,7 @@ def _next(result: Result, output: str) -> str:
     """The command that tells more about the accuracy."""
     moved, source = result.moved, shlex.quote(str(result.source.path))
     classes = moved is not None and moved.classes
-    if result.options.data is None:
+    if not result.options.has_real_data:
         data = "--data LABELLED_SAMPLES --metric top1" if classes else "--data SAMPLES --metric cosine"
         return f"onnxsurgeon prune {source} {_goal(result.options)} {data}"
     data = "--data LABELLED_SAMPLES" if classes else f"--data SAMPLES --metric cosine --against {source}"

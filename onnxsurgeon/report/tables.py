@@ -46,6 +46,7 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
     return [
         *parts,
         *lines,
+        said("samples", report["samples"]),
         _solver(report["solver"]),
         *_frozen(report, verbose=verbose),
         *_proof(report),

@@ -46,7 +46,7 @@ def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = F
         wide = ir.DataType.FLOAT if fact.dtype == ir.DataType.BFLOAT16 else ir.DataType(fact.dtype)
         dtype = wide.numpy()  # onnxruntime takes no bfloat16 from numpy
         if np.issubdtype(dtype, np.integer):
-            limit = _index_limit(labels, value)
+            limit = index_limit(labels, value)
             feed[value.name or ""] = (rng.integers(0, limit, fact.shape) if limit else np.ones(fact.shape)).astype(
                 dtype
             )
@@ -58,7 +58,7 @@ def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = F
     return feed
 
 
-def _index_limit(labels: Labels, value: ir.Value, depth: int = 4) -> int:
+def index_limit(labels: Labels, value: ir.Value, depth: int = 4) -> int:
     """The length of the smallest table that `value` indexes, through at most `depth` nodes; 0 if it indexes none."""
     limits = []
     for use in value.uses():
@@ -71,5 +71,5 @@ def _index_limit(labels: Labels, value: ir.Value, depth: int = 4) -> int:
             if shape:
                 limits.append(operator.choices(labels.evaluator.attributes(node), shape))
         elif depth and use.idx == 0:
-            limits += [_index_limit(labels, out, depth - 1) for out in node.outputs]
+            limits += [index_limit(labels, out, depth - 1) for out in node.outputs]
     return min((n for n in limits if n), default=0)

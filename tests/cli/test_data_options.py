@@ -122,7 +122,7 @@ def test_bad_folders_end_every_command(command: str, digits: Path, run: Run) -> 
     assert "no images" in run(*args, "--preprocess", "unit", code=2).stderr
     (digits / "pictures" / "a.png").write_bytes(b"no picture")
     assert "can't be read" in run(*args, "--preprocess", "unit", code=4).stderr
-    assert "does not exist" in run(*COMMANDS[command], "--data", "none", code=2).stderr
+    assert "does not exist" in run(*COMMANDS[command], "--data", "nofolder", code=2).stderr
     assert "unknown kind" in run(*COMMANDS[command], "--data", "net.onnx", code=2).stderr
 
 

@@ -479,7 +479,7 @@ def test_an_edited_network_is_inspected_and_pruned_as_it_is(folder: Path) -> Non
     network.resize("conv2=+16", seed=1)
     found = osg.inspect(network)
     assert found.whole == network.measure()
-    result = osg.prune(network, ratio=0.3)
+    result = osg.prune(network, ratio=0.3, data="none")
     assert result.before == network.measure()
     proof = result.save("small.onnx")
     assert proof is not None

@@ -38,12 +38,12 @@ def test_only_what_was_asked_for_passes(
 
 
 def test_outputs_that_move_too_far_exit_with_3(run: Run) -> None:
-    result = run("prune", "net.onnx", "--ratio", "0.3", "--max-moved", "0.01", "--json", code=3)
+    result = run("prune", "net.onnx", "--ratio", "0.3", "--data", "none", "--max-moved", "0.01", "--json", code=3)
     assert "--max-moved allows 0.01" in json.loads(result.stdout)["why"]
 
 
 def test_several_models_show_the_verdict_shortly(run: Run, folder: Path) -> None:
     (folder / "b.onnx").write_bytes((folder / "net.onnx").read_bytes())
-    result = run("prune", "*.onnx", "--ratio", "0.3", "--output-dir", "out")
+    result = run("prune", "*.onnx", "--ratio", "0.3", "--data", "none", "--output-dir", "out")
     assert "verdict" in result.stderr.splitlines()[0]
     assert result.stderr.count("(random)") == 2

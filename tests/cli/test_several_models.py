@@ -22,7 +22,7 @@ from onnxsurgeon.cli.tasks import Task, tasks
 from onnxsurgeon.errors import UsageError
 from paths import ROOT
 
-CUT = ("--ratio", "0.3", "--output-dir", "out")
+CUT = ("--ratio", "0.3", "--data", "none", "--output-dir", "out")
 
 
 @pytest.fixture

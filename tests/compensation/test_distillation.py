@@ -155,4 +155,4 @@ def test_padding_is_no_sample() -> None:
 
 def test_joint_needs_samples() -> None:
     with pytest.raises(osg.UsageError, match="compensate=distillation` needs samples"):
-        osg.prune(osg.load(FIXTURES / "digits.onnx"), ratio=0.5, compensate="distillation")
+        osg.prune(osg.load(FIXTURES / "digits.onnx"), ratio=0.5, compensate="distillation", data="none")

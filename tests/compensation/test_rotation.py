@@ -209,9 +209,9 @@ def test_streams_are_rotated_only_with_data(tmp_path: Path) -> None:
     model = osg.load(path)
     assert osg.prune(model, ratio=0.3, data=data, importance="reconstruction").rotated == 1
     assert osg.prune(model, ratio=0.3, data=data, importance="l2", compensate="none").rotated == 0
-    assert osg.prune(model, ratio=0.3).rotated == 0
+    assert osg.prune(model, ratio=0.3, data="none").rotated == 0
     with pytest.raises(osg.UsageError, match="`rotate=True` needs samples"):
-        osg.prune(model, ratio=0.3, rotate=True)
+        osg.prune(model, ratio=0.3, rotate=True, data="none")
 
 
 def test_nothing_is_rotated_if_nothing_is_cut(tmp_path: Path) -> None:
@@ -229,8 +229,9 @@ def test_statistics_contain_their_rotations(tmp_path: Path) -> None:
     assert ir.to_proto(first.ir) == ir.to_proto(again.ir)
     with pytest.raises(osg.UsageError, match="other rotations"):
         osg.prune(model, rotate=False, **options)
-    del options["data"]
+    options["data"] = "none"
     assert osg.prune(model, compensate="linear", **options).rotated == 1
+    del options["data"]
     plain = osg.prune(model, **{**options, "stats": tmp_path / "plain.npz"}, data=data, rotate=False)
     assert plain.rotated == osg.prune(model, **{**options, "stats": tmp_path / "plain.npz"}, data=data).rotated == 0
 

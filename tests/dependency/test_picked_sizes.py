@@ -47,7 +47,7 @@ def tokens(path: Path, *, branches: int = 1) -> Path:
 
 @pytest.mark.parametrize("branches", [1, 2])
 def test_layers_behind_a_choice_of_rows_are_cut_and_proven(branches: int, tmp_path: Path) -> None:
-    result = osg.prune(tokens(tmp_path / "model.onnx", branches=branches), ratio=0.5)
+    result = osg.prune(tokens(tmp_path / "model.onnx", branches=branches), ratio=0.5, data="none")
     proof = result.save(tmp_path / "pruned.onnx")
     assert proof is not None
     assert proof.moved > 0.01

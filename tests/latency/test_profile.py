@@ -77,7 +77,7 @@ def edited(tmp_path: Path, **factors: float) -> Path:
 def test_a_profile_of_another_device_decides_what_is_cut(tmp_path: Path) -> None:
     slow, widths = "layer2.0.conv1", []
     for factor in (1.0, 100.0):
-        result = osg.prune(RESIDUAL, ratio=0.3, cost="latency", profile=edited(tmp_path, **{slow: factor}))
+        result = osg.prune(RESIDUAL, data="none", ratio=0.3, cost="latency", profile=edited(tmp_path, **{slow: factor}))
         assert 0.69 <= result.after.latency / result.before.latency <= 0.7
         shapes = {w.name: list(w.dims) for w in load(RESIDUAL).graph.initializer}
         shapes |= {weight: list(after) for _, _, weight, _, after in result.changes()}
@@ -107,19 +107,19 @@ def test_a_broken_profile_is_refused(change: dict[str, object], tmp_path: Path) 
     path = edited(tmp_path)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(osg.UsageError, match="not a profile"):
-        osg.prune(RESIDUAL, ratio=0.3, cost="latency", profile=path)
+        osg.prune(RESIDUAL, data="none", ratio=0.3, cost="latency", profile=path)
 
 
 def test_a_latency_is_measured_where_it_is_asked_for() -> None:
-    result = osg.prune(RESIDUAL, max_latency="1s", ratio=0.2)
+    result = osg.prune(RESIDUAL, data="none", max_latency="1s", ratio=0.2)
     assert result.before.latency > 0
     assert result.after.latency > 0
-    assert "latency" not in osg.prune(RESIDUAL, ratio=0.2).before.costs
+    assert "latency" not in osg.prune(RESIDUAL, data="none", ratio=0.2).before.costs
 
 
 def test_a_latency_that_no_width_reaches_says_what_is_possible() -> None:
     with pytest.raises(osg.InfeasibleError, match="the smallest possible value is"):
-        osg.prune(RESIDUAL, max_latency="1us")
+        osg.prune(RESIDUAL, data="none", max_latency="1us")
 
 
 def test_noise_alone_corrects_no_prediction() -> None:

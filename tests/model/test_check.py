@@ -58,7 +58,7 @@ def constants_with_stated_shapes(path: Path) -> None:
 
 def test_shapes_that_the_file_states_of_constants_follow_the_cut(tmp_path: Path) -> None:
     constants_with_stated_shapes(tmp_path / "model.onnx")
-    osg.prune(load(tmp_path / "model.onnx"), ratio=0.3).save(tmp_path / "pruned.onnx")
+    osg.prune(load(tmp_path / "model.onnx"), ratio=0.3, data="none").save(tmp_path / "pruned.onnx")
     network = osg.load(tmp_path / "model.onnx")
     network["gemm"].resize(-16)
     network.save(tmp_path / "resized.onnx")
@@ -69,7 +69,7 @@ def test_shapes_that_the_file_states_of_constants_follow_the_cut(tmp_path: Path)
 def test_an_invalid_model_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxsurgeon.edit.sizes._drop_stale_shapes", lambda *given: None)
     constants_with_stated_shapes(tmp_path / "model.onnx")
-    result = osg.prune(load(tmp_path / "model.onnx"), ratio=0.3)
+    result = osg.prune(load(tmp_path / "model.onnx"), ratio=0.3, data="none")
     with pytest.raises(ProofError, match="fails the check of onnx"):
         result.save(tmp_path / "pruned.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]

@@ -183,4 +183,4 @@ def test_what_is_laid_out_for_one_processor_is_refused_with_the_way_out(tmp_path
     made.opset_import.append(helper.make_opsetid(NCHWC, 1))
     onnx.save(made, tmp_path / "blocked.onnx")
     with pytest.raises(ModelError, match=r"nothing in[\s\S]*one kind of processor: optimise to the level ext"):
-        osg.prune(osg.load(tmp_path / "blocked.onnx"), ratio=0.1)
+        osg.prune(osg.load(tmp_path / "blocked.onnx"), ratio=0.1, data="none")

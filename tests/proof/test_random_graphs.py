@@ -779,6 +779,7 @@ def attempt(seed: int, folder: Path, size: int = 14) -> int:
         "importance": str(rng.choice(["l1", "l2", "l2-norm", "bn-scale", "random", "uniform"])),
         "round_to": int(rng.choice([1, 1, 2, 4])),
         "min_keep": float(rng.choice([0.0, 0.0, 0.3])),
+        "data": "none",
     }
     try:
         result = osg.prune(osg.load(path), attention=free, time_limit=2.0, **options)  # type: ignore[arg-type]

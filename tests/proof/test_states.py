@@ -20,7 +20,7 @@ from stateful import CONV, CONV_WEIGHTS, GRU, GRU_WEIGHTS, MODELS, Shapes, build
 @pytest.mark.parametrize("kind", MODELS)
 def test_both_ends_shrink_and_are_proven(tmp_path: Path, kind: str) -> None:
     path, states = made(tmp_path, kind)
-    result = onnxsurgeon.prune(path, ratio=0.4)
+    result = onnxsurgeon.prune(path, data="none", ratio=0.4)
     proof = result.save(tmp_path / "cut.onnx")
     assert proof is not None
     assert proof.passed
@@ -52,7 +52,7 @@ def test_dead_channels_of_states_go_and_nothing_changes(
 ) -> None:
     """Channels that stay 0 when the states begin with 0: five runs of both models, each with its own states."""
     path = build(tmp_path, text, weights, dead)
-    result = onnxsurgeon.prune(path, ratio=cost)
+    result = onnxsurgeon.prune(path, data="none", ratio=cost)
     result.save(tmp_path / "cut.onnx")
     begin = next(iter(result.labels.states))
     rng, states = np.random.default_rng(1), {"whole": np.zeros(0), "cut": np.zeros(0)}
@@ -72,7 +72,7 @@ def test_dead_channels_of_states_go_and_nothing_changes(
 def test_a_state_that_comes_out_wrong_is_no_proof(tmp_path: Path) -> None:
     """The outputs of one run are right; only the next one would be wrong."""
     path, _ = made(tmp_path, "lstm")
-    result = onnxsurgeon.prune(path, ratio=0.4)
+    result = onnxsurgeon.prune(path, data="none", ratio=0.4)
     node = next(node for node in result.bare.graph if node.op_type == "LSTM")
     first, second = node.outputs[1:3]
     first.name, second.name = "other", "h_out"
@@ -84,18 +84,18 @@ def test_a_state_that_comes_out_wrong_is_no_proof(tmp_path: Path) -> None:
 
 def test_the_interface_stays_if_it_must(tmp_path: Path) -> None:
     path, _ = made(tmp_path, "convolution")
-    result = onnxsurgeon.prune(path, max_params=10**6, keep_interface=True)
+    result = onnxsurgeon.prune(path, data="none", max_params=10**6, keep_interface=True)
     assert result.labels.states == {}
     assert result.interface == []
     with pytest.raises(UsageError, match="exclude each other"):
-        onnxsurgeon.prune(path, ratio=0.1, keep_interface=True, states={"cache": "new_cache"})
+        onnxsurgeon.prune(path, data="none", ratio=0.1, keep_interface=True, states={"cache": "new_cache"})
 
 
 @pytest.mark.parametrize("pair", ["cache=nothing", "x=y", "cache=new_cache=y"])
 def test_a_wrong_pair_is_refused(tmp_path: Path, pair: str) -> None:
     path, _ = made(tmp_path, "convolution")
     with pytest.raises(UsageError, match="states"):
-        onnxsurgeon.prune(path, ratio=0.1, states=[pair])
+        onnxsurgeon.prune(path, data="none", ratio=0.1, states=[pair])
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_the_default_is_an_effort() -> None:
 
 def test_the_best_needs_samples() -> None:
     with pytest.raises(UsageError, match="`effort=best` needs samples"):
-        PruneOptions(ratio=0.3, effort="best")
+        PruneOptions(ratio=0.3, effort="best", data="none")
 
 
 def test_a_fast_cut_is_refitted(tmp_path: Any) -> None:

@@ -25,7 +25,7 @@ def test_a_ratio_is_met_and_hardly_exceeded(path: Path, cost: str, tmp_path: Pat
     """At least what was asked for; at most a percentage point more, where one unit is finer than that."""
     model = osg.load(path)
     for ratio in (0.2, 0.5):
-        result = osg.prune(model, ratio=ratio, cost=cost)
+        result = osg.prune(model, ratio=ratio, cost=cost, data="none")
         found = 1 - result.after.of(cost) / result.before.of(cost)
         assert found >= ratio
         if path.stem in ("residual", "digits", "nested", "fused_qkv"):
@@ -36,7 +36,11 @@ def test_a_ratio_is_met_and_hardly_exceeded(path: Path, cost: str, tmp_path: Pat
 
 def test_several_budgets_at_once() -> None:
     result = osg.prune(
-        osg.load(MODELS[0].parent / "digits.onnx"), max_params=30_000, max_macs=1_000_000, max_size=200_000
+        osg.load(MODELS[0].parent / "digits.onnx"),
+        max_params=30_000,
+        max_macs=1_000_000,
+        max_size=200_000,
+        data="none",
     )
     assert result.after.params <= 30_000
     assert result.after.macs <= 1_000_000
@@ -51,9 +55,9 @@ def test_no_ratio_is_an_empty_edit(tmp_path: Path) -> None:
 
 def test_an_infeasible_ratio_names_the_largest_and_what_holds_it_back() -> None:
     with pytest.raises(InfeasibleError, match=r"largest feasible ratio is 0\.\d+[\s\S]*held back by") as caught:
-        osg.prune(osg.load(MODELS[0].parent / "plain.onnx"), ratio=0.999)
+        osg.prune(osg.load(MODELS[0].parent / "plain.onnx"), ratio=0.999, data="none")
     largest = float(caught.value.why.partition("largest feasible ratio is ")[2].split()[0])
-    osg.prune(osg.load(MODELS[0].parent / "plain.onnx"), ratio=largest - 0.001)
+    osg.prune(osg.load(MODELS[0].parent / "plain.onnx"), ratio=largest - 0.001, data="none")
 
 
 def test_a_model_of_which_nothing_can_be_cut_is_refused_with_the_causes(tmp_path: Path) -> None:
@@ -76,9 +80,9 @@ def test_a_model_of_which_nothing_can_be_cut_is_refused_with_the_causes(tmp_path
 
 def test_only_and_exclude_choose_what_may_change() -> None:
     model = osg.load(MODELS[0].parent / "residual.onnx")
-    chosen = osg.prune(model, ratio=0.2, only=["layer2.0.conv1"]).changes()
+    chosen = osg.prune(model, ratio=0.2, only=["layer2.0.conv1"], data="none").changes()
     assert {row[0] for row in chosen} == {"layer2.0.conv1", "layer2.0.conv2"}
-    spared = osg.prune(model, ratio=0.3, exclude=["layer2*"]).changes()
+    spared = osg.prune(model, ratio=0.3, exclude=["layer2*"], data="none").changes()
     assert not any(row[0] == "layer2.0.conv1" for row in spared)
     with pytest.raises(UsageError, match="matches no node"):
         osg.prune(model, ratio=0.2, exclude=["nothing"])
@@ -99,7 +103,9 @@ def test_every_operator_case_is_pruned_and_proven_or_refused_with_a_reason(tmp_p
         try:
             network = osg.load(tmp_path / "case.onnx")
             goal = {"ratio": 0.3} if network.measure().params else {"max_size": 1e9}
-            osg.prune(network, **goal, time_limit=1.0).save(tmp_path / "out.onnx", overwrite=True, device="cpu")
+            osg.prune(network, **goal, time_limit=1.0, data="none").save(
+                tmp_path / "out.onnx", overwrite=True, device="cpu"
+            )
             seen["pruned"] += 1
         except SurgeonError as problem:
             seen[type(problem).__name__] += 1
@@ -116,9 +122,9 @@ def test_classic_structures_are_pruned_and_proven_or_refused(path: Path, tmp_pat
     model = osg.load(path)
     if osg.inspect(model).most["macs"] < 0.1:
         with pytest.raises((InfeasibleError, ModelError), match="held back by"):
-            osg.prune(model, ratio=0.1, cost="macs")
+            osg.prune(model, ratio=0.1, cost="macs", data="none")
         return
-    result = osg.prune(model, ratio=0.1, cost="macs")
+    result = osg.prune(model, ratio=0.1, cost="macs", data="none")
     assert result.after.macs <= 0.9 * result.before.macs
     result.save(tmp_path / "out.onnx", device="cpu", proof=result.before.macs < 5e9)  # a large one takes long to run
 

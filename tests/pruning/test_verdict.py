@@ -16,7 +16,7 @@ DIGITS, SAMPLES = FIXTURES / "digits.onnx", FIXTURES / "digits_test.npz"
 
 
 def blind() -> Result:
-    return osg.prune(DIGITS, ratio=0.3, cost="macs")
+    return osg.prune(DIGITS, ratio=0.3, cost="macs", data="none")
 
 
 def test_a_cut_is_proven_only_once_it_is(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_measured_accuracy_needs_labels() -> None:
 
 def test_outputs_that_move_too_far_are_refused() -> None:
     with pytest.raises(InfeasibleError, match="outputs moved by") as caught:
-        osg.prune(DIGITS, ratio=0.5, cost="macs", max_moved="5%")
+        osg.prune(DIGITS, ratio=0.5, cost="macs", max_moved="5%", data="none")
     assert "`max_moved` allows 0.05" in caught.value.why
     kept = osg.prune(DIGITS, ratio=0.1, cost="macs", data=SAMPLES, samples=64, importance="wanda", max_moved=0.5)
     assert kept.moved is not None

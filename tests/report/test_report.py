@@ -27,6 +27,7 @@ PRUNED: report.Report = {
     "before": {"params": 1_000_000, "macs": 4.1e9, "size": 4_000_000, "nodes": 12},
     "after": {"params": 700_000, "macs": 3.1e9, "size": 2_800_000, "nodes": 12},
     "compensation": [{"node": "head", "before": 0.5, "after": 0.125}],
+    "samples": "512 synthetic: photographs",
     "rotated": 7,
     "notes": ["left out"],
     "distillation": {"before": 0.25, "after": 0.2},

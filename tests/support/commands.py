@@ -11,7 +11,7 @@ from typer.testing import Result
 from paths import ROOT
 
 Run = Callable[..., Result]
-PRUNE = ("prune", "net.onnx", "--ratio", "0.3")
+PRUNE = ("prune", "net.onnx", "--ratio", "0.3", "--data", "none")
 
 
 def module(name: str) -> Any:
