@@ -20,13 +20,27 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 
 FIXTURES = sorted((Path(__file__).resolve().parent.parent / "fixtures").glob("*.onnx"))
-COMMANDS = (("prune", "--ratio", "0.3", "-o", "out.onnx", "--overwrite"), ("inspect",), ("remove",))
-NUMBERS = (-(2**63), -1, 0, 1, 2, 3, 7, 2**31, 2**62)
+OUT = ("-o", "out.onnx", "--overwrite")
+COMMANDS = (  # LAYER stands for a layer of the fixture
+    ("inspect", "m.onnx", "-v"),
+    ("prune", "m.onnx", "--ratio", "0.3", *OUT),
+    ("prune", "m.onnx", "--ratio", "0.3", "--data", "data.npz", *OUT),
+    ("validate", "source.onnx", "m.onnx"),
+    ("resize", "m.onnx", "LAYER=-1", *OUT),
+    ("remove", "m.onnx", "LAYER", *OUT),
+    ("edit", "m.onnx", "recipe.yaml", *OUT),
+)
+RECIPE = "- insert: {after: LAYER, op: Relu}\n- resize: {LAYER: +3}\n- rename: {LAYER: other}\n"
+NUMBERS = (-(2**63), -1, 0, 1, 2, 3, 7, 2**31, 2**40, 2**62, 2**63 - 1)
+SIZED = ("ConstantOfShape", "Expand", "Tile", "Reshape", "Range", "Pad", "Resize", "Upsample", "OneHot", "RandomNormal")
+BODIES = {"If": ("then_branch", "else_branch"), "Loop": ("body",), "Scan": ("body",), "SequenceMap": ("body",)}
 Mutation = Callable[[random.Random, ModelProto], None]
 
 
@@ -177,15 +191,94 @@ def _interface(rng: random.Random, model: ModelProto) -> None:
         part.append(part[0])
 
 
+def _insert(rng: random.Random, model: ModelProto, operator: str, domain: str = "", **attributes: Any) -> None:
+    """A node between a value and one of its readers; its other inputs are weights of up to four numbers."""
+    node, number = _node(rng, model), len(model.graph.node)
+    if not node.input:
+        return
+    place = rng.randrange(len(node.input))
+    inputs = [node.input[place]] * (rng.random() < 0.7)
+    for index in range(rng.randrange(4)):
+        name, kind = f"size{number}.{index}", rng.choice([TensorProto.INT64, TensorProto.FLOAT])
+        numbers = [rng.choice(NUMBERS) for _ in range(rng.randrange(5))]
+        model.graph.initializer.append(onnx.helper.make_tensor(name, kind, [len(numbers)], numbers))
+        inputs.append(name)
+    made = onnx.helper.make_node(operator, inputs, [f"made{number}"], name=f"made{number}", domain=domain, **attributes)
+    model.graph.node.insert(list(model.graph.node).index(node), made)
+    node.input[place] = f"made{number}"
+
+
+def _huge(rng: random.Random, model: ModelProto) -> None:
+    """What asks for terabytes."""
+    _insert(rng, model, rng.choice(SIZED))
+
+
+def _any_operator(rng: random.Random, model: ModelProto) -> None:
+    schema = rng.choice([schema for schema in onnx.defs.get_all_schemas() if not schema.domain])
+    wanted = [name for name, about in schema.attributes.items() if about.type == onnx.defs.OpSchema.AttrType.INTS]
+    attributes: dict[str, Any] = {name: [rng.choice(NUMBERS)] * rng.randrange(1, 4) for name in wanted}
+    _insert(rng, model, schema.name, **attributes)
+
+
+def _nested(rng: random.Random, model: ModelProto) -> None:
+    """Subgraphs in subgraphs, some without what they need."""
+    operator = rng.choice(list(BODIES))
+    read = _node(rng, model).output[:1] or ["x"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", read, ["in"])], "g", [], [])
+    graph.output.add(name="in")
+    leaf = graph
+    for level in range(rng.choice([1, 1, 2, 25])):
+        bodies = {name: leaf for name in BODIES[operator] if rng.random() < 0.95}
+        bodies[BODIES[operator][0]] = graph
+        node = onnx.helper.make_node(operator, [*read] * rng.randrange(3), [f"out{level}"], name=f"n{level}", **bodies)
+        if operator == "Scan":
+            node.attribute.append(onnx.helper.make_attribute("num_scan_inputs", rng.choice(NUMBERS)))
+        graph = onnx.helper.make_graph([node], "g", [], [])
+        graph.output.add(name=f"out{level}")
+    model.graph.node.extend(graph.node)
+    reader = _node(rng, model)
+    if reader.input:
+        reader.input[0] = graph.output[0].name
+
+
+def _group(rng: random.Random, model: ModelProto) -> None:
+    node = _node(rng, model)
+    name = rng.choice(["group", "axis", "num_heads", "blocksize", "hidden_size", "to", "keepdims", "allowzero"])
+    for index in reversed(range(len(node.attribute))):
+        if node.attribute[index].name == name:
+            del node.attribute[index]
+    node.attribute.append(onnx.helper.make_attribute(name, rng.choice(NUMBERS)))
+
+
+def _functions(rng: random.Random, model: ModelProto) -> None:
+    """Local functions, some of which call themselves, or each other without end."""
+    opset = onnx.helper.make_opsetid("local", 1)
+    levels, begin = rng.choice([2, 30]), rng.choice([0, 1])
+    for level in range(begin, levels):
+        inner = onnx.helper.make_node(f"f{level - 1}", ["a"], ["t"], domain="local")
+        body = [inner, onnx.helper.make_node(f"f{level - 1}", ["t"], ["b"], domain="local")]
+        if not level:
+            body = [onnx.helper.make_node(rng.choice(["Relu", "Unheard", "f1"]), ["a"], ["b"], domain="")]
+        opsets = [*model.opset_import, opset]
+        model.functions.append(onnx.helper.make_function("local", f"f{level}", ["a"], ["b"], body, opsets))
+    model.opset_import.append(opset)
+    _insert(rng, model, f"f{levels - 1}", domain="local")
+
+
 STRUCTURE: tuple[Mutation, ...] = (
     _drop_input, _rewire, _rename_output, _shuffle, _drop_node, _repeat_node, _other_operator, _other_domain,
     _drop_attribute, _change_attribute, _refer_attribute, _graph_attribute, _change_weight, _outside, _change_dims,
-    _change_type, _drop_shape, _versions, _interface,
+    _change_type, _drop_shape, _versions, _interface, _huge, _any_operator, _nested, _group, _functions,
 )  # fmt: skip
 
 
+def source(seed: int) -> Path:
+    """The fixture that a mutant is made from."""
+    return random.Random(seed).choice(FIXTURES)
+
+
 def mutant(seed: int) -> bytes:
-    """A fixture, changed in one to three places; one in five in its bytes."""
+    """A fixture, changed in one to three places; one in five in its bytes, one in twenty in a name's."""
     rng = random.Random(seed)
     data = rng.choice(FIXTURES).read_bytes()
     if rng.random() < 0.2:
@@ -198,6 +291,10 @@ def mutant(seed: int) -> bytes:
         if model.graph.node:
             rng.choice(STRUCTURE)(rng, model)
     changed_model: bytes = model.SerializeToString()
+    names = [name for node in model.graph.node for name in (node.name, *node.output) if name]
+    if names and rng.random() < 0.05:
+        name = rng.choice(names).encode()
+        return changed_model.replace(name, b"\xff\xfe" * (len(name) // 2) + name[len(name) // 2 * 2 :])
     return changed_model
 
 
@@ -222,6 +319,23 @@ def run(arguments: Sequence[str], folder: str, memory: int) -> None:
     os._exit(code)
 
 
+def _prepare(folder: Path, number: int) -> list[str]:
+    """The command for a mutant, once all that it reads is in the folder."""
+    original = source(number)
+    model = onnx.load(original)
+    (folder / "m.onnx").write_bytes(mutant(number))
+    (folder / "source.onnx").symlink_to(original)
+    layer = next((node.name for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")), "conv1")
+    (folder / "recipe.yaml").write_text(RECIPE.replace("LAYER", layer))
+    data = {}
+    for info in model.graph.input:
+        kind = info.type.tensor_type
+        shape = [dim.dim_value or 4 for dim in kind.shape.dim]
+        data[info.name] = np.ones(shape, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    np.savez(folder / "data.npz", allow_pickle=False, **data)
+    return [word.replace("LAYER", layer) for word in COMMANDS[number % len(COMMANDS)]]
+
+
 def fuzz(mutants: int, seed: int, *, seconds: float = 10.0, memory: int = 2 * 2**30) -> tuple[Counter[str], list[str]]:
     """How often each exit code came, and a line a fault."""
     from onnxsurgeon.pruning import prune  # noqa: F401 - imported once, before the processes fork
@@ -229,12 +343,8 @@ def fuzz(mutants: int, seed: int, *, seconds: float = 10.0, memory: int = 2 * 2*
     forking, codes, faults = multiprocessing.get_context("fork"), Counter[str](), list[str]()
     for number in range(seed * 1_000_003, seed * 1_000_003 + mutants):
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "m.onnx").write_bytes(mutant(number))
-            command, *rest = COMMANDS[number % len(COMMANDS)]
-            name = ["conv1"] if command == "remove" else []
-            process = forking.Process(
-                target=run, args=([command, "m.onnx", *name, *rest], folder, memory + 4 * 2**30)
-            )  # fmt: skip
+            command = _prepare(Path(folder), number)
+            process = forking.Process(target=run, args=(command, folder, memory + 4 * 2**30))
             process.start()
             process.join(seconds)
             code = "slow" if process.is_alive() else str(process.exitcode)
@@ -244,7 +354,7 @@ def fuzz(mutants: int, seed: int, *, seconds: float = 10.0, memory: int = 2 * 2*
             if code not in ("0", "2", "3", "4", "5"):
                 path = Path(folder) / "said"
                 lines = path.read_text().strip().splitlines() if path.exists() else []
-                faults.append(f"mutant {number} {command}: {code}: {' | '.join(lines[:2])[:200]}")
+                faults.append(f"mutant {number} {command[0]}: {code}: {' | '.join(lines[:2])[:200]}")
     return codes, faults
 
 
