@@ -1,12 +1,26 @@
-"""Files that others made: only regular ones are opened, and archives of arrays only up to a bound."""
+"""Files: those that others made are opened within bounds; ours are drafts until they are whole.
+
+A draft lies in a folder, or has a name, that states the process and the machine that make it. What a killed process
+left is removed by the next one that writes in the same place.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
+import re
+import secrets
+import shutil
+import signal
 import stat
 import struct
+import tempfile
+import threading
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -14,6 +28,10 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+MOVING = "moving"  # in a folder of drafts: the names of a model, of its new data file and of the one that it replaces
+WRITTEN: list[Path] = []  # by this process
+INTERRUPTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SMALL = 64 * 2**20  # bytes that an archive may unpack to, however small it is
 BROKEN = (
     OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, TypeError, struct.error, zlib.error,
@@ -75,3 +93,100 @@ def require_whole(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], size:
     """Raises ValueError if the array `name` claims more than the `size` bytes that are there."""
     if any(n < 0 for n in shape) or prod(shape) * dtype.itemsize > size:
         raise ValueError(f"{name} claims the shape {shape}, but has only {size:,} bytes")
+
+
+def drafts(folder: Path | None = None) -> tempfile.TemporaryDirectory[str]:
+    """A new folder inside `folder`, by default inside TMPDIR, that vanishes when it is closed.
+
+    What killed processes left in the same place is removed.
+    """
+    place = Path(tempfile.gettempdir()) if folder is None else folder
+    sweep(place)
+    return tempfile.TemporaryDirectory(prefix=_prefix(os.getpid()), dir=place)
+
+
+def draft_of(path: Path) -> Path:
+    """A name for a draft beside `path`."""
+    return path.with_name(f"{_prefix(os.getpid())}{secrets.token_hex(4)}.tmp")
+
+
+def _prefix(process: int | str) -> str:
+    return f".onnxsurgeon-{process}-{HOST}-"
+
+
+def sweep(folder: Path) -> None:
+    """Removes the drafts in `folder` whose processes are dead; of two files that belong together, one alone."""
+    for left in folder.glob(_prefix("*") + "*"):
+        process = left.name.split("-")[1]
+        if not process.isdecimal() or _alive(int(process)):
+            continue
+        with suppress(OSError, ValueError):
+            if left.is_dir() and not left.is_symlink():
+                _settle(left)
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":  # where signal 0 is not harmless
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user
+        return True
+    return True
+
+
+def _settle(folder: Path) -> None:
+    """Removes the data file that no model refers to, where a process was killed while it moved a model into place."""
+    if not (folder / MOVING).is_file():
+        return
+    model, new, *old = (folder / MOVING).read_text(encoding="utf-8").splitlines()
+    for name in [new] if (folder / model).exists() else old:  # the model is moved last
+        if re.fullmatch(data_names(model), name):
+            (folder.parent / name).unlink(missing_ok=True)
+
+
+def data_names(model: str) -> str:
+    """A pattern of the names of data files of the model of that name."""
+    return re.escape(model) + r"(\.[0-9a-f]{8})?\.data"
+
+
+def move_in(draft: Path, target: Path, data: str = "") -> None:
+    """Moves a whole draft to `target` in one step, which no interrupt divides.
+
+    data: the name of its data file, which moves with it. The data files that the model had before are removed.
+    """
+    with held():
+        if data:
+            names = re.compile(data_names(target.name))
+            old = [p.name for p in target.parent.iterdir() if names.fullmatch(p.name) and p.name != data]
+            (draft.parent / MOVING).write_text("\n".join([target.name, data, *old]), encoding="utf-8")
+            draft.with_name(data).replace(target.with_name(data))
+        draft.replace(target)
+        WRITTEN.append(target)
+        if data:
+            for name in old:
+                target.with_name(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Holds back interrupts until the block ends."""
+    came: list[int] = []
+    before: dict[int, object] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in INTERRUPTS:
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    before[number] = signal.getsignal(number)
+                    signal.signal(number, lambda number, frame: came.append(number))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what getsignal returned
+        if came:
+            signal.raise_signal(came[0])

@@ -25,6 +25,7 @@ from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.files import BROKEN, arrays_of
+from onnxsurgeon.model.write import write_atomically
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import Segment
 
@@ -83,11 +84,8 @@ class Statistics:
         for key, points in self.losses.items():
             arrays[f"loss {key}"] = np.array(sorted(points.items()), np.float64).reshape(-1, 2)
         arrays |= {f"turn {key}": turn for key, turn in self.rotations.items()}
-        try:
-            with Path(path).open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-        except OSError as problem:
-            raise UsageError(f"can't write {path}", why=str(problem), fix="choose another name for `stats`") from None
+        with write_atomically(Path(path)) as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_statistics(path: str | os.PathLike[str], fingerprint: str) -> Statistics:

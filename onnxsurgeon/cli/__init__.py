@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import atexit
 import gc
-import signal
 import sys
 from typing import Annotated, NoReturn
 
 import typer
 
 import onnxsurgeon
-from onnxsurgeon.cli import bench, evaluate, inspect, prune, sensitivity, surgery, validate
+from onnxsurgeon.cli import bench, evaluate, inspect, interrupts, prune, sensitivity, surgery, validate
 from onnxsurgeon.cli.group import EXIT_CODES, LOOK, PRUNE, SETTINGS, Group, add, examples
 from onnxsurgeon.cli.streams import SafeStream
 
@@ -23,11 +22,17 @@ def main() -> NoReturn:
     sys.stdout, sys.stderr = SafeStream(sys.stdout), SafeStream(sys.stderr)
     gc.disable()  # a short process: the collector would visit all imported objects again and again
     atexit.register(gc.freeze)  # or once more at the end
-    for name in ("SIGTERM", "SIGHUP"):  # clean up as for Ctrl-C
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
-    app()
+    try:
+        interrupts.catch()
+        app()
+    except KeyboardInterrupt:  # between two steps of the group
+        interrupts.ignore()
+        print(f"error: interrupted\n  {interrupts.left_behind()}", file=sys.stderr)
+        interrupts.leave()
+    except SystemExit as end:
+        if end.code == interrupts.INTERRUPTED:
+            interrupts.leave()
+        raise
     raise AssertionError("the group exits")
 
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from onnxsurgeon.cli import interrupts
+from onnxsurgeon.cli.interrupts import INTERRUPTED
 from onnxsurgeon.cli.log import LOG
 from onnxsurgeon.errors import GateError, ProofError, SurgeonError, UsageError, printable
+from onnxsurgeon.files import WRITTEN
 from onnxsurgeon.options.record import spelled
 from onnxsurgeon.report import json_report as report
 
-INTERRUPTED = 130
 SHOWS = ("inspect", "validate", "evaluate", "sensitivity", "bench", "compare")
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
@@ -44,7 +46,7 @@ class Answer:
     found: report.Report = field(default_factory=dict)
     tables: Tables = lambda found, verbose: ()
     began: float = field(default_factory=time.perf_counter)
-    interrupted: str = "nothing was written"  # what Ctrl-C leaves
+    interrupted: str = ""  # what an interrupt leaves, where the command knows more than the files that it wrote
 
     def save_to(self, path: Path | None, *others: Path) -> None:
         """Also saves the report to `path`. Raises UsageError if that is one of `others`, or not a report."""
@@ -95,12 +97,15 @@ class Answer:
 def answering(answer: Answer) -> Iterator[Answer]:
     """Turns any exception into an error message and an exit code (SystemExit)."""
     try:
+        WRITTEN.clear()
         yield answer
+        interrupts.ignore()
     except KeyboardInterrupt:
         _interrupt(answer)
     except Exception as problem:
         if _was_interrupted(problem):
             _interrupt(answer)
+        interrupts.ignore()
         if answer.verbose:
             print(*map(printable, traceback.format_exc().splitlines()), sep="\n", file=sys.stderr)
         LOG.say(traceback.format_exc())
@@ -110,7 +115,9 @@ def answering(answer: Answer) -> Iterator[Answer]:
 
 
 def _interrupt(answer: Answer) -> NoReturn:
-    answer.fail(SurgeonError("interrupted", why=answer.interrupted), INTERRUPTED)
+    interrupts.ignore()
+    why = answer.interrupted or interrupts.left_behind()
+    answer.fail(SurgeonError("interrupted", why=why), INTERRUPTED)
     raise SystemExit(INTERRUPTED) from None
 
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from onnxsurgeon.cli.log import LOG
 from onnxsurgeon.cli.progress import Count
 from onnxsurgeon.cli.tasks import Task, recorded
 from onnxsurgeon.errors import SurgeonError
+from onnxsurgeon.files import drafts
 from onnxsurgeon.report import json_report as report
 
 WORST = (1, 5, 4, 3, 2, 0)  # exit codes; the first one that occurs is the exit code of the call
@@ -44,7 +44,7 @@ class Crew:
         # same module path as the parent's: a script does not search the current folder, python -m does
         safe = () if {"", str(Path.cwd())} & set(sys.path) else ("-P",)
         command = [sys.executable, *safe, "-m", "onnxsurgeon", "prune", "--json", "--no-bench", *self.options]
-        with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:  # removed even if the process can't clean up
+        with drafts() as folder:  # removed even if the process can't clean up
             with self.lock:
                 if self.stopped:
                     raise InterruptedError

@@ -16,7 +16,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from onnxsurgeon.cli.answer import INTERRUPTED, Answer
+from onnxsurgeon.cli import interrupts
+from onnxsurgeon.cli.answer import Answer
 from onnxsurgeon.cli.log import LOG
 from onnxsurgeon.cli.suggest import COMMANDS, OPTIONS, misplaced, nearest
 from onnxsurgeon.errors import SurgeonError, UsageError
@@ -34,7 +35,7 @@ Exit codes:
   4    the model or the data can't be read or isn't supported, or nothing can be cut
   5    the proof or the comparison failed; no model was written
   6    a condition does not hold: the model is larger or slower than allowed
-  130  interrupted; no model was written
+  130  interrupted; the message says what was written
 """
 HYPHEN = "\ue000"  # replaces - until lines are broken, so that option names are not split
 WIDEST = 30  # width of option names; the help of longer ones begins on the next line
@@ -168,7 +169,10 @@ class Group(TyperGroup):
             code = error.exit_code
             Answer("", json="--json" in args).fail(error, code)
         except (KeyboardInterrupt, typer.Abort):
-            code = INTERRUPTED
+            interrupts.ignore()
+            code = interrupts.INTERRUPTED
+            Answer("", json="--json" in args).fail(SurgeonError("interrupted", why=interrupts.left_behind()), code)
+        interrupts.ignore()
         sys.exit(code if isinstance(code, int) else 0)
 
     def get_help(self, ctx: Any) -> str:

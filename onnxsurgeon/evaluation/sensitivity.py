@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
@@ -22,6 +21,7 @@ from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import InfeasibleError, ModelError
 from onnxsurgeon.evaluation.options import SensitivityOptions
 from onnxsurgeon.evaluation.score import parts
+from onnxsurgeon.files import drafts
 from onnxsurgeon.importance.from_weights import scores
 from onnxsurgeon.model.model import Source, as_model, on_disk
 from onnxsurgeon.model.write import write
@@ -154,7 +154,7 @@ class _Probe:
     def error(self, counts: IntArray) -> float:
         keep = self.built.keep(counts, self.labels.classes.root)
         places = positions(self.labels, keep)
-        with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+        with drafts() as folder:
             path = Path(folder) / "model.onnx"
             write(cut(self.labels, keep), path)
             session = Session(path, self.device)

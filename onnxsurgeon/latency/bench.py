@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from onnxsurgeon import units
 from onnxsurgeon.arrays import Arrays, Shape
 from onnxsurgeon.dependency.labels import Labels, label
+from onnxsurgeon.files import drafts
 from onnxsurgeon.latency.options import BenchOptions, Timed
 from onnxsurgeon.latency.timing import BUSY, Ratio, Timing, in_turn, ratio
 from onnxsurgeon.model.model import Source, as_model, named, on_disk
@@ -142,7 +142,7 @@ def profiled(path: Path, feed: Arrays, options: Timed, *, seconds: float) -> tup
 
     seconds: for all runs; their number is within `PROFILED`, and medians count.
     """
-    with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+    with drafts() as folder:
         session = Session(path, options.device, threads=options.threads, profile=str(Path(folder) / "profile"))
         began, runs = time.perf_counter(), 0
         while runs < PROFILED[0] or (runs < PROFILED[1] and time.perf_counter() - began < seconds):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.dependency.interface import Positions, taken
 from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.files import drafts
 from onnxsurgeon.latency.bench import inputs_for
 from onnxsurgeon.latency.measure_profile import profile_of
 from onnxsurgeon.latency.options import ProfileOptions
@@ -36,7 +36,7 @@ class DeviceAtHand:
     def relative(self, cut: ir.Model, places: Mapping[str, Positions]) -> Ratio:
         """The latency of a cut model, relative to the original's. places: the positions that stay of its states."""
         feed = inputs_for(self.labels, self.options)
-        with on_disk(self.model) as original, tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+        with on_disk(self.model) as original, drafts() as folder:
             path = Path(folder) / "model.onnx"
             write(cut, path)
             pairs = ((original, feed), (path, taken(feed, places)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.spaces import spaces
 from onnxsurgeon.edit.apply import cut
+from onnxsurgeon.files import drafts
 from onnxsurgeon.latency.bench import conditions_of, inputs_for, profiled
 from onnxsurgeon.latency.kernels import KINDS, Kernel, Kernels
 from onnxsurgeon.latency.options import ProfileOptions
@@ -74,7 +74,7 @@ class _Samples:
         self.provider = ""
 
     def __enter__(self) -> _Samples:
-        self.folder = tempfile.TemporaryDirectory(prefix="onnxsurgeon-")
+        self.folder = drafts()
         return self
 
     def __exit__(self, *_: object) -> None:

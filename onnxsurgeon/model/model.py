@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.files import drafts
 from onnxsurgeon.model.read import EXTERNAL, IN_MEMORY, parse, read
 from onnxsurgeon.model.write import size, write
 from onnxsurgeon.notebook import Shown
@@ -103,7 +103,7 @@ def on_disk(source: Source) -> Iterator[Path]:
     if model.written:
         yield model.path
         return
-    with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+    with drafts() as folder:
         path = Path(folder) / "model.onnx"
         write(model.ir, path)
         yield path

@@ -20,6 +20,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxsurgeon.errors import ModelError, SurgeonError, UsageError
+from onnxsurgeon.files import draft_of
 from onnxsurgeon.model import wire
 from onnxsurgeon.model.lazy_weights import EditedWeight
 from onnxsurgeon.model.read import EXTERNAL, SOURCE, graphs, release, root_cause
@@ -39,12 +40,13 @@ class _Slot(NamedTuple):
 
 
 def write(
-    model: ir.Model, path: str | os.PathLike[str], *, overwrite: bool = False, external: bool | None = None
-) -> int:
+    model: ir.Model, path: str | os.PathLike[str], *, overwrite: bool = False, external: bool | None = None,
+    data: str = "",
+) -> int:  # fmt: skip
     """Write `model` to `path`; returns the number of bytes written, including the data file.
 
     external: put large weights into one file NAME.onnx.data beside the model; None: do so if the source did, or if the
-        model would be longer than `LIMIT`.
+        model would be longer than `LIMIT`. data: another name for that file.
     Raises UsageError if the target exists without `overwrite`, or can't be written.
     """
     path = check_target(path, overwrite=overwrite)
@@ -59,7 +61,9 @@ def write(
                 why=f"it would have {wire.size(parts)} bytes; the format allows {LIMIT}",
                 fix="write the weights to a data file",
             )
-    return _write_external(check_target(f"{path}.data", overwrite=overwrite), path, model, slots)
+    return _write_external(
+        check_target(path.with_name(data or f"{path.name}.data"), overwrite=overwrite), path, model, slots
+    )
 
 
 def size(model: ir.Model) -> int:
@@ -122,7 +126,7 @@ def _embedded(model: ir.Model, slots: list[_Slot]) -> list[wire.Part]:
 
 
 def _write_embedded(path: Path, parts: list[wire.Part], model: ir.Model, slots: list[_Slot]) -> int:
-    with _write_atomically(path) as file:
+    with write_atomically(path) as file:
         for part in parts:
             if isinstance(part, wire.Hole):
                 _write_weight(slots[part.number].tensor, file, partial(release, model))
@@ -138,7 +142,7 @@ def _write_external(data_path: Path, path: Path, model: ir.Model, slots: list[_S
         offsets.append(-(-end // alignment) * alignment)
         end = offsets[-1] + slot.tensor.nbytes
     proto = _structure(model, slots, [(data_path.name, offset) for offset in offsets])
-    with _write_atomically(path) as file, _write_atomically(data_path) as data:
+    with write_atomically(path) as file, write_atomically(data_path) as data:
         file.write(proto.SerializeToString())
         for slot, offset in zip(slots, offsets, strict=True):
             data.write(bytes(offset - data.tell()))
@@ -212,9 +216,9 @@ def _in_blocks(tensor: ir.TensorProtocol) -> bool:
 
 
 @contextmanager
-def _write_atomically(path: Path) -> Iterator[BinaryIO]:
+def write_atomically(path: Path) -> Iterator[BinaryIO]:
     """A file that gets its name when the block ends, and is removed if the block raises."""
-    temporary = path.with_name(f".onnxsurgeon-{secrets.token_hex(8)}.tmp")
+    temporary = draft_of(path)
     try:
         with temporary.open("xb") as file:
             yield file

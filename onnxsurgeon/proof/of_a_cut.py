@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +17,7 @@ from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import ModelError, ProofError
+from onnxsurgeon.files import drafts
 from onnxsurgeon.model.read import read, release
 from onnxsurgeon.model.write import size, write
 from onnxsurgeon.options.shared import Device
@@ -86,7 +86,7 @@ def prove(
         return _proof([result], moved, keep, layers=count, notes=notes)
     run = partial(outputs, labels, device=device, optimise=exact)
     rewritten = labels.model is not labels.original
-    with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+    with drafts() as folder:
         run_model = partial(_run_model, run, Path(folder) / "model.onnx", random)
         if random.alters:
             write(random.recorded(labels.original), original := Path(folder) / "recorded.onnx", external=True)
@@ -211,7 +211,7 @@ def require_sound(
 ) -> None:
     """Raise ProofError unless the compensated model at `path` runs and has the output shapes of `bare`, the model
     before compensation, and finite outputs wherever `bare` has."""
-    with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+    with drafts() as folder:
         run = partial(outputs, labels, device=device, optimise=True)
         feeds = [taken(random_inputs(labels, labels.sizes[0], seed), positions(labels, keep))]
         run_model = partial(_run_model, run, Path(folder) / "model.onnx", Noise({}, {}, {}, parts := parts_of(labels)))

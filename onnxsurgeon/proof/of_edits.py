@@ -7,7 +7,6 @@ structural edit must run. If it claims to change nothing, its outputs must agree
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from onnxsurgeon.edit.growth import alters
 from onnxsurgeon.edit.growth_check import placed
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import ModelError, ProofError
+from onnxsurgeon.files import drafts
 from onnxsurgeon.model.write import write
 from onnxsurgeon.neurons.selection import Selection
 from onnxsurgeon.notebook import Shown
@@ -91,7 +91,7 @@ def prove(
     labels = first.labels or label(first.before, rewritten=False)
     allowed = tolerance(labels, atol, rtol)
     keep = np.ones(labels.relations.count, np.bool_) if first.selection is None else first.selection.keep
-    with tempfile.TemporaryDirectory(prefix="onnxsurgeon-") as folder:
+    with drafts() as folder:
         runner = _Runner(labels, Path(folder) / "model.onnx", device)
         write(first.before, runner.path, external=True)
         try:

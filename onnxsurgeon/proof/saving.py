@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.files import drafts, move_in
 from onnxsurgeon.model.check import require_valid
 from onnxsurgeon.model.write import check_target, write
 from onnxsurgeon.options.shared import SaveOptions
@@ -23,6 +24,7 @@ class Pending:
 
     target: Path
     path: Path
+    data: Path  # its weights, where they are written beside it
     options: SaveOptions
 
     def write(self, model: ir.Model) -> None:
@@ -33,17 +35,12 @@ class Pending:
         require_valid(model)
         self.options.announce("write", str(self.target))
         try:
-            write(model, self.path, overwrite=True, external=self.options.external)
+            write(model, self.path, overwrite=True, external=self.options.external, data=self.data.name)
         except UsageError as error:  # of the draft, which its user has not named
             what = error.what.replace(str(self.path), str(self.target))
             raise UsageError(what, why=error.why, fix=error.fix) from error
         if self.data.exists():
-            check_target(self.target.with_name(self.data.name), overwrite=self.options.overwrite)
-
-    @property
-    def data(self) -> Path:
-        """Its weights, where they are written beside it."""
-        return self.path.with_name(self.path.name + ".data")
+            check_target(f"{self.target}.data", overwrite=self.options.overwrite)
 
 
 @contextmanager
@@ -53,9 +50,9 @@ def pending(path: str | os.PathLike[str], options: SaveOptions) -> Iterator[Pend
     Raises UsageError if `path` exists and may not be overwritten, or nothing can be written there.
     """
     target = check_target(path, overwrite=options.overwrite)
-    with tempfile.TemporaryDirectory(prefix=f".onnxsurgeon-{os.getpid()}-", dir=target.parent) as folder:
-        file = Pending(target, Path(folder) / target.name, options)
+    with drafts(target.parent) as folder:
+        taken = target.with_name(f"{target.name}.data").exists()  # the model there may refer to it until it is replaced
+        name = f"{target.name}.{secrets.token_hex(4)}.data" if taken else f"{target.name}.data"
+        file = Pending(target, Path(folder) / target.name, Path(folder) / name, options)
         yield file
-        if file.data.exists():
-            file.data.replace(target.with_name(file.data.name))
-        file.path.replace(target)
+        move_in(file.path, target, name if file.data.exists() else "")

@@ -18,13 +18,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import onnxsurgeon
 from onnxsurgeon.errors import GateError, ProofError, SurgeonError, UsageError
+from onnxsurgeon.files import draft_of, sweep
 
 SCHEMA = 2
 Report = dict[str, Any]
@@ -91,8 +91,9 @@ def save(report: Report, path: Path) -> None:
 
 def save_text(text: str, path: Path) -> None:
     """Writes a file; an existing one is replaced atomically."""
-    draft = path.with_name(f".onnxsurgeon-{secrets.token_hex(8)}.tmp")
+    draft = draft_of(path)
     try:
+        sweep(path.parent)
         draft.write_text(text, encoding="utf-8")
         draft.replace(path)
     except OSError as problem:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -15,6 +13,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.errors import ModelError
+from onnxsurgeon.files import drafts
 from onnxsurgeon.model.read import folder_of, referring
 from onnxsurgeon.ops.nodes import constant, is_constant
 from onnxsurgeon.options.shared import Device
@@ -120,9 +119,9 @@ class Store:
     @cached_property
     def folder(self) -> Path:
         """The temporary folder, removed together with the store."""
-        folder = Path(tempfile.mkdtemp(prefix="onnxsurgeon-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return folder
+        made = drafts()
+        weakref.finalize(self, made.cleanup)
+        return Path(made.name)
 
     def put(self, name: str, batch: int, array: np.ndarray) -> None:
         size = getattr(array, "nbytes", 0)  # a sequence has none
