@@ -20,7 +20,6 @@ from onnxsurgeon.dependency.spaces import Spaces, spaces
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import InfeasibleError, ModelError
 from onnxsurgeon.evaluation.options import SensitivityOptions
-from onnxsurgeon.evaluation.score import parts
 from onnxsurgeon.files import drafts
 from onnxsurgeon.importance.from_weights import scores
 from onnxsurgeon.model.model import Source, as_model, on_disk
@@ -163,8 +162,9 @@ class _Probe:
             return _error(whole, [self._outputs(session, batch) for batch in short])
 
     def _outputs(self, session: Session, batch: Batch) -> Arrays:
-        found = parts(session.run(batch.feed), batch)
-        return {n: a for n, a in found.items() if getattr(a, "dtype", np.dtype(object)).kind in "fiub"}
+        found = session.run(batch.feed)
+        numbers = {n: a for n, a in found.items() if getattr(a, "dtype", np.dtype(object)).kind in "fiub"}
+        return {n: a[: batch.count] if a.shape[:1] == (batch.size,) else a for n, a in numbers.items()}
 
 
 def _error(whole: Sequence[Arrays], narrow: Sequence[Arrays]) -> float:

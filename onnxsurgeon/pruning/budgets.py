@@ -83,7 +83,7 @@ def solved(
         raise ModelError(
             "nothing in this model can be cut",
             why=f"operators without a rule: {', '.join(unknown)}\n{held}" if unknown else held,
-            fix="see onnxsurgeon inspect -v; export standard operators, and no inner states as inputs and outputs",
+            fix="see onnxsurgeon inspect -v; export standard operators; pair states that are carried on with `states`",
         )
     if short:
         m = short[0]

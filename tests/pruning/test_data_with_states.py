@@ -88,3 +88,10 @@ def test_a_cut_network_is_evaluated_with_shorter_states(case: tuple[Path, dict[s
         output_name="y",
     )  # fmt: skip
     assert score.value == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("case", ["lstm"], indirect=True)
+def test_states_are_layers_whose_sensitivity_is_measured(case: tuple[Path, dict[str, str]]) -> None:
+    found = onnxsurgeon.sensitivity(case[0], "stream_samples:runs", shares=[0.5])
+    assert [layer.units for layer in found.layers] == [16]
+    assert np.isfinite(found.layers[0].points[0].error)
