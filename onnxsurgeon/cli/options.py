@@ -110,11 +110,9 @@ def read_model(path: Path, stated: Mapping[str, Sequence[int]]) -> Model:
     model = load(path)
     inputs = {v.name: v for v in model.ir.graph.inputs if not v.is_initializer()}
     for name, shape in stated.items():
-        own = inputs[name].shape if name in inputs else None
-        if (
-            own is None
-            or len(own) != len(shape)
-            or any(isinstance(a, int) and a != b for a, b in zip(own, shape, strict=True))
+        own = inputs[name].shape if name in inputs else ()
+        if own is not None and (
+            len(own) != len(shape) or any(isinstance(a, int) and a != b for a, b in zip(own, shape, strict=True))
         ):
             known = ", ".join(f"{v.name} {v.shape}" for v in inputs.values())
             raise UsageError(

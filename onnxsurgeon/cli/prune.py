@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -22,6 +22,7 @@ from onnxsurgeon.options.shared import SaveOptions
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.report import json_report as report
 
+R = TypeVar("R", PruneOptions, SaveOptions)
 EXAMPLES = (
     "onnxsurgeon prune model.onnx --max-drop 0.01 --data test.npz --metric top1 --cost macs -o small.onnx",
     "onnxsurgeon prune 'zoo/**/*.onnx' --ratio 20% --exclude '/head/*' --output-dir pruned/ --jobs 4 --resume",
@@ -76,7 +77,7 @@ def prune(
             answer.found = {"model": str(found[0].model)}
         if spoken.report_to is not None:
             answer.save_to(spoken.report_to, *(file for task in found for file in task.files))
-        options, save = given.of(PruneOptions), given.of(SaveOptions)
+        options, save = _meant(given, PruneOptions), _meant(given, SaveOptions)
         options.require_a_goal()
         if outputs.output_dir is None:
             _prune(
@@ -91,6 +92,15 @@ def prune(
             answer, found, arguments(context), _requested(options, save), at_once=at_once, resume=outputs.resume,
             writes=not outputs.dry_run,
         )  # fmt: skip
+
+
+def _meant(given: Given, record: type[R]) -> R:
+    """The record; `samples` may be a number of samples of the data, or a file with inputs for the proof."""
+    values = dict(given.values)
+    file = str(values.get("samples", "")).endswith(".npz")
+    if file == (record is PruneOptions):
+        values.pop("samples", None)
+    return Given(values).of(record)
 
 
 def _requested(options: PruneOptions, save: SaveOptions) -> report.Report:

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.dependency.demands import SizeFitting, unfit
-from onnxsurgeon.dependency.dynamic_dims import Samples
+from onnxsurgeon.dependency.dynamic_dims import Samples, dynamic_dims
 from onnxsurgeon.dependency.facts import INDEX_TYPES, UNKNOWN, Evaluator, tensor
 from onnxsurgeon.dependency.open_shapes import shaped
 from onnxsurgeon.dependency.rewrites import rewrite, unrolled
@@ -87,6 +87,12 @@ class Labels:
     unknown: dict[str, int] = field(default_factory=dict)  # operators without a rule, and how often
     rotated: bool = False
     classes: Classes = field(init=False)
+
+    def assumed(self) -> dict[str, Shape]:
+        """The shapes that were assumed for inputs whose dims, batch apart, are dynamic and not stated."""
+        dims = {dim[0] for dim in dynamic_dims(self.model) if dim[3] != "batch"} - self.given.keys()
+        inputs = [value for value in self.model.graph.inputs if value.name in dims]
+        return {v.name or "": self.evaluator.input_fact(v, self.sizes[0]).shape or () for v in inputs}
 
     def operator(self, node: ir.Node) -> Operator | None:
         return operator_of(node)

@@ -97,7 +97,7 @@ class Relations:
         if self.count + size > MOST_NEURONS:
             raise ModelError(
                 f"{self.node} has an axis of {size:,} elements", why=f"all axes together may have {MOST_NEURONS:,}",
-                fix="if the size is assumed for a dynamic dim, give one with `shapes`",
+                fix="if the size is assumed for a dynamic dim, give one with `input_shape`",
             )  # fmt: skip
         self.count += size
         return np.arange(self.count - size, self.count, dtype=np.int64)

@@ -235,6 +235,15 @@ def data_or_path(value: Any, name: str) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
+def inputs_or_path(value: Any, name: str) -> Any:
+    """A path of an .npz file as a text, or a mapping of inputs to arrays."""
+    if isinstance(value, Mapping):
+        return value
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value).endswith(".npz"):
+        raise wrong(value, name, "an .npz file with an array for each input", "write one with numpy.savez")
+    return os.fspath(value)
+
+
 def shapes(value: Any, name: str) -> dict[str, tuple[int, ...]]:
     """Shapes by the name of an input: {"input": (1, 3, 224, 224)}, or texts like input:1,3,224,224."""
     texts_of = () if isinstance(value, Mapping) else texts(value, name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.options.parsing import at_least, pairs, positive_or_zero, shapes, word_of
+from onnxsurgeon.options.parsing import at_least, inputs_or_path, pairs, positive_or_zero, shapes, word_of
 from onnxsurgeon.options.record import DATA, OUTPUT, PROOF, RUN, STAY, Options, option
 
 Device = Literal["auto", "cuda", "cpu"]
@@ -137,6 +138,11 @@ class SaveOptions(Allowed, RunsOn, Seed, Progress):
     external: bool | None = option(
         None, "Write the weights to FILE.data beside the model.", panel=OUTPUT, kind=bool,
         declared="--save-as-external-data", shown="as in the input model",
+    )  # fmt: skip
+    samples: str | os.PathLike[str] | Mapping[str, Any] | None = option(
+        None, "Real inputs for the proof: an array for each input. In prune, also a number: use at most N samples of"
+        " `data`, drawn by `seed`.",
+        panel=PROOF, metavar="FILE.npz", kind=str, read=inputs_or_path, objects=True, reported=False,
     )  # fmt: skip
     proof: bool = option(
         True, "Prove the output before writing it.", panel=PROOF, declared="--no-proof", off="Write without a proof."

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays, Mask
 from onnxsurgeon.dependency.dynamic_dims import dynamic_dims, samples, sized
 from onnxsurgeon.dependency.facts import Sizes
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.errors import ModelError
+from onnxsurgeon.errors import ModelError, UsageError
+from onnxsurgeon.files import BROKEN, arrays_of
 from onnxsurgeon.ops.size_expressions import Size
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.proof.reference import fixed_size
@@ -22,14 +24,41 @@ from onnxsurgeon.runtime.session import Session
 
 Outcome = tuple[list[Arrays], str]  # the outputs for each set of inputs, and the execution provider
 LARGEST_LIMIT, MOST_LIMITS = 1024, 4  # of sizes that are clamped: what the proof looks at
+Given = str | os.PathLike[str] | Mapping[str, Any]  # a file with inputs, or these by name
+BFLOAT16 = ir.DataType.BFLOAT16.numpy()
 STEPS = 3  # runs in a row with the states of the run before
 
 
+def real_inputs(labels: Labels, given: Given) -> Arrays:
+    """The inputs in a file or a mapping, in the types of the model. Raises UsageError if they are not the model's."""
+    arrays = dict(given) if isinstance(given, Mapping) else _read(given)
+    inputs = {v.name or "": v for v in labels.model.graph.inputs if not v.is_initializer()}
+    if inputs.keys() != arrays.keys():
+        raise UsageError(
+            "`samples` are not the model's inputs", why=f"given: {', '.join(arrays)}; wanted: {', '.join(inputs)}",
+            fix="give an array for each input, by its name",
+        )  # fmt: skip
+    types = {name: value.dtype.numpy() if value.dtype else None for name, value in inputs.items()}
+    wide = {name: np.dtype(np.float32) if kind == BFLOAT16 else kind for name, kind in types.items()}
+    return {name: np.asarray(arrays[name], wide[name]) for name in inputs}
+
+
+def _read(path: str | os.PathLike[str]) -> Arrays:
+    try:
+        return arrays_of(path)
+    except BROKEN as problem:
+        raise UsageError(f"`samples` {path} can't be read", why=str(problem), fix="write it with numpy.savez") from None
+
+
 def runnable(
-    labels: Labels, keep: Mask, original: str | os.PathLike[str], run: Callable[..., Outcome], seed: int
-) -> tuple[list[Arrays], list[Arrays]]:
+    labels: Labels, keep: Mask, original: str | os.PathLike[str], run: Callable[..., Outcome], seed: int,
+    given: Given | None = None,
+) -> tuple[list[Arrays], list[Arrays]]:  # fmt: skip
     """(feeds, results): two sets of inputs that the original accepts, of different sizes if it has dynamic dims, and
-    its outputs for them. Raises ModelError if it accepts none."""
+    its outputs for them. given: real inputs in place of random ones. Raises ModelError if it accepts none."""
+    if given is not None:
+        feeds = [{**random_inputs(labels, labels.sizes[0], seed), **real_inputs(labels, given)}]
+        return feeds, run(original, feeds)[0]
     if fixed_size(labels, keep):
         choices: list[tuple[Sizes, ...]] = [labels.sizes[:1]]
     else:

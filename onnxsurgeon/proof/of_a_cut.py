@@ -22,7 +22,16 @@ from onnxsurgeon.model.read import read, release
 from onnxsurgeon.model.write import size, write
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.proof.comparison import COARSE, Comparison, Tolerance, compare, does_not_run
-from onnxsurgeon.proof.feeds import Outcome, at_more_sizes, carried_on, empty_caches, numeric, runnable, with_states
+from onnxsurgeon.proof.feeds import (
+    Given,
+    Outcome,
+    at_more_sizes,
+    carried_on,
+    empty_caches,
+    numeric,
+    runnable,
+    with_states,
+)
 from onnxsurgeon.proof.in_stages import compare_in_stages
 from onnxsurgeon.proof.layers import SLACK, Layers
 from onnxsurgeon.proof.noise import Noise, noise
@@ -65,6 +74,7 @@ def prove(
     device: Device = "auto",
     seed: int = 0,
     memory: float = MEMORY,
+    samples: Given | None = None,
 ) -> Proof:
     """The surgery proof: the edited file computes what the original does if the dropped neurons contribute nothing.
 
@@ -74,6 +84,7 @@ def prove(
     decide, at all sizes. If silencing hardly changes the outputs, it runs again with small tensors enlarged in both
     models, and compares inner layers, too. A rewritten model must also agree with the original. Models larger than half
     of `memory`, bytes, are compared layer by layer alone.
+    samples: real inputs, in place of random ones at usual sizes.
     Raises ModelError if the original does not run, ProofError if the pruned model or the reference does not.
     """
     exact = not _quantised(labels)  # fused integer kernels round differently: run the graph without fusing
@@ -90,7 +101,7 @@ def prove(
         run_model = partial(_run_model, run, Path(folder) / "model.onnx", random)
         if random.alters:
             write(random.recorded(labels.original), original := Path(folder) / "recorded.onnx", external=True)
-        feeds, before = runnable(labels, keep, original, run, seed)
+        feeds, before = runnable(labels, keep, original, run, seed, samples)
         empty = list(empty_caches(labels, feeds[0], before[0]))
         feeds, before, steps = carried_on(labels, original, feeds, before, device, seed, optimise=exact)
         if not fixed_size(labels, keep):

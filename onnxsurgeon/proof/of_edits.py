@@ -28,7 +28,7 @@ from onnxsurgeon.neurons.selection import Selection
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.proof.comparison import Tolerance, compare, require, tolerance
-from onnxsurgeon.proof.feeds import runnable
+from onnxsurgeon.proof.feeds import Given, runnable
 from onnxsurgeon.proof.of_a_cut import outputs as outputs_of
 from onnxsurgeon.proof.reference import reference
 
@@ -81,6 +81,7 @@ def prove(
     atol: float | None = None,
     rtol: float | None = None,
     seed: int = 0,
+    samples: Given | None = None,
     progress: Callable[[str, str], None] = lambda stage, detail: None,
 ) -> Proofs:
     """The proofs of all steps. Raises ModelError if the first model does not run, ProofError if a step fails.
@@ -95,12 +96,12 @@ def prove(
         runner = _Runner(labels, Path(folder) / "model.onnx", device)
         write(first.before, runner.path, external=True)
         try:
-            runner.feeds, before = runnable(labels, keep, runner.path, runner.run, seed)
+            runner.feeds, before = runnable(labels, keep, runner.path, runner.run, seed, samples)
         except ModelError as problem:
             raise ModelError(
                 "the model does not run in onnxruntime, even before the edit",
                 why=problem.why.replace(str(runner.path), "it"),
-                fix="check the model, or write without a proof",
+                fix="give real inputs with `samples`, or use `proof=False`",
             ) from problem
         proven: list[Proven] = []
         try:

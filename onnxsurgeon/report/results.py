@@ -72,6 +72,7 @@ def pruned(
             for row in result.interface
         ],
         "states": dict(result.labels.states),
+        "assumed": {name: list(shape) for name, shape in result.labels.assumed().items()},
         "compensation": [picked(row, "node before after") for row in result.fitted if row.node != TOGETHER],
         "samples": result.fitted_to,
         "rotated": result.rotated,

@@ -43,6 +43,8 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
     lines += [said("note", note) for note in report["notes"]]
     lines += [rotated] if report["rotated"] else []
     lines += [_compensated(report["compensation"], report["distillation"])] if report["compensation"] else []
+    assumed = ", ".join(f"{name} {sized(shape)}" for name, shape in report["assumed"].items())
+    lines += [said("assumed", f"{assumed}; MACs are at these sizes, --input-shape states others")] if assumed else []
     return [
         *parts,
         *lines,

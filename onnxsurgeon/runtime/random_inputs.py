@@ -41,7 +41,7 @@ def random_inputs(labels: Labels, sizes: Sizes, seed: int, *, positive: bool = F
             raise ModelError(
                 f"input {value.name} would have the shape {list(fact.shape)}",
                 why="these sizes are assumed for its dynamic dims, and take too much memory",
-                fix="give sizes with `shapes`, or use `proof=False`",
+                fix="give sizes with `input_shape`, or use `proof=False`",
             )
         wide = ir.DataType.FLOAT if fact.dtype == ir.DataType.BFLOAT16 else ir.DataType(fact.dtype)
         dtype = wide.numpy()  # onnxruntime takes no bfloat16 from numpy

@@ -73,7 +73,7 @@ class Session:
             raise ModelError(
                 f"onnxruntime can't load {'the model' if isinstance(path, bytes) else path}",
                 why=_first_line(problem),
-                fix="check the model",
+                fix="check the model; `proof=False` writes without running it",
             ) from None
         self.provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
         if device == "cuda" and self.provider != "CUDA":
@@ -94,7 +94,9 @@ class Session:
             values = self.session.run(names, {k: v for k, v in feed.items() if k in wanted})
         except Exception as problem:  # noqa: BLE001 - onnxruntime raises many types
             raise ModelError(
-                "onnxruntime can't run the model", why=_first_line(problem), fix="check its inputs"
+                "onnxruntime can't run the model",
+                why=_first_line(problem),
+                fix="state shapes that it accepts with `input_shape`, or give real inputs with `samples`",
             ) from None
         return dict(zip(names, values, strict=True))
 

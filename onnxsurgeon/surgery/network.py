@@ -203,7 +203,8 @@ class Network(Operations, Model):
     def prove(self, **options: Any) -> Proofs | None:
         """The proof of all edits on random inputs in onnxruntime; None without edits.
 
-        options: device, atol, rtol, seed, progress as in `save`. Raises ProofError if an edit is not what it states.
+        options: device, atol, rtol, seed, samples, progress as in `save`. Raises ProofError if an edit is not what it
+        states.
         """
         return prove(self.steps, **options) if self.steps else None
 
@@ -219,7 +220,7 @@ class Network(Operations, Model):
             if options.proof:
                 found = self.prove(
                     device=options.device, atol=options.atol, rtol=options.rtol, seed=options.seed,
-                    progress=options.announce,
+                    samples=options.samples, progress=options.announce,
                 )  # fmt: skip
             file.write(self.ir)
         return found

@@ -31,6 +31,7 @@ PRUNED: report.Report = {
     "rotated": 7,
     "notes": ["left out"],
     "distillation": {"before": 0.25, "after": 0.2},
+    "assumed": {"x": [2, 3, 224, 224]},
     "interface": [{"kind": "input", "name": "h0", "before": [1, "batch", 64], "after": [1, "batch", 48]}],
     "changes": [
         {"node": f"/[b]{k}/größe\x1b[31m", "operator": "Conv", "weight": f"w{k}", "before": [64, 3], "after": [9, 3]}
