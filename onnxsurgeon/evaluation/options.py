@@ -9,7 +9,7 @@ from typing import Any
 
 from onnxsurgeon.evaluation import metrics
 from onnxsurgeon.importance import criteria
-from onnxsurgeon.options.parsing import path, share, texts
+from onnxsurgeon.options.parsing import at_least, path, share, texts
 from onnxsurgeon.options.record import DATA, REMOVE, STAY, Options, option
 from onnxsurgeon.options.shared import OfData, OfStates, RunsOn
 
@@ -40,7 +40,7 @@ class EvaluateOptions(RunsOn, OfData, Steps):
 @dataclass(frozen=True, kw_only=True)
 class SensitivityOptions(RunsOn, OfStates, OfData, Steps):
     samples: int | None = option(
-        32, "Use at most N samples, drawn by `seed`.", panel=DATA, metavar="N", read=OfData.spellings["samples"].read
+        32, "Use at most N samples, drawn by `seed`.", panel=DATA, metavar="N", read=at_least(1)
     )
     only: Sequence[str] | str = option(
         ("*",), "Narrow only the outputs of these nodes. Repeatable.", panel=REMOVE, metavar="GLOB", read=texts

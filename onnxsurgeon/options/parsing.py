@@ -18,7 +18,7 @@ from typing import Any
 
 from onnxsurgeon import units
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.files import irregular
+from onnxsurgeon.files import BROKEN, arrays_of, irregular
 from onnxsurgeon.options.record import Reader
 
 # values of options: the words of other tools
@@ -235,13 +235,16 @@ def data_or_path(value: Any, name: str) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def inputs_or_path(value: Any, name: str) -> Any:
-    """A path of an .npz file as a text, or a mapping of inputs to arrays."""
+def inputs(value: Any, name: str) -> Any:
+    """Arrays by the names of inputs: those in an .npz file, or a mapping as it is."""
     if isinstance(value, Mapping):
         return value
     if not isinstance(value, str | os.PathLike) or not os.fspath(value).endswith(".npz"):
         raise wrong(value, name, "an .npz file with an array for each input", "write one with numpy.savez")
-    return os.fspath(value)
+    try:
+        return arrays_of(value)
+    except BROKEN as problem:
+        raise UsageError(f"{name} {value} can't be read", why=str(problem), fix="write it with numpy.savez") from None
 
 
 def shapes(value: Any, name: str) -> dict[str, tuple[int, ...]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.options.parsing import at_least, inputs_or_path, pairs, positive_or_zero, shapes, word_of
+from onnxsurgeon.options.parsing import at_least, inputs, pairs, positive_or_zero, shapes, word_of
 from onnxsurgeon.options.record import DATA, OUTPUT, PROOF, RUN, STAY, Options, option
 
 Device = Literal["auto", "cuda", "cpu"]
@@ -142,11 +142,16 @@ class SaveOptions(Allowed, RunsOn, Seed, Progress):
     samples: str | os.PathLike[str] | Mapping[str, Any] | None = option(
         None, "Real inputs for the proof: an array for each input. In prune, also a number: use at most N samples of"
         " `data`, drawn by `seed`.",
-        panel=PROOF, metavar="FILE.npz", kind=str, read=inputs_or_path, objects=True, reported=False,
+        panel=PROOF, metavar="FILE.npz", kind=str, read=inputs, objects=True, reported=False,
     )  # fmt: skip
     proof: bool = option(
         True, "Prove the output before writing it.", panel=PROOF, declared="--no-proof", off="Write without a proof."
     )
+
+    @property
+    def inputs(self) -> Mapping[str, Any] | None:
+        """The real inputs for the proof, once they are read."""
+        return self.samples if isinstance(self.samples, Mapping) else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,6 @@ from onnxsurgeon.dependency.dynamic_dims import dynamic_dims, samples, sized
 from onnxsurgeon.dependency.facts import Sizes
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.errors import ModelError, UsageError
-from onnxsurgeon.files import BROKEN, arrays_of
 from onnxsurgeon.ops.size_expressions import Size
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.proof.reference import fixed_size
@@ -24,30 +23,22 @@ from onnxsurgeon.runtime.session import Session
 
 Outcome = tuple[list[Arrays], str]  # the outputs for each set of inputs, and the execution provider
 LARGEST_LIMIT, MOST_LIMITS = 1024, 4  # of sizes that are clamped: what the proof looks at
-Given = str | os.PathLike[str] | Mapping[str, Any]  # a file with inputs, or these by name
+Given = Mapping[str, Any]  # inputs by name
 BFLOAT16 = ir.DataType.BFLOAT16.numpy()
 STEPS = 3  # runs in a row with the states of the run before
 
 
 def real_inputs(labels: Labels, given: Given) -> Arrays:
-    """The inputs in a file or a mapping, in the types of the model. Raises UsageError if they are not the model's."""
-    arrays = dict(given) if isinstance(given, Mapping) else _read(given)
+    """Given inputs in the types of the model. Raises UsageError if they are not the model's."""
     inputs = {v.name or "": v for v in labels.model.graph.inputs if not v.is_initializer()}
-    if inputs.keys() != arrays.keys():
+    if inputs.keys() != given.keys():
         raise UsageError(
-            "`samples` are not the model's inputs", why=f"given: {', '.join(arrays)}; wanted: {', '.join(inputs)}",
+            "`samples` are not the model's inputs", why=f"given: {', '.join(given)}; wanted: {', '.join(inputs)}",
             fix="give an array for each input, by its name",
         )  # fmt: skip
     types = {name: value.dtype.numpy() if value.dtype else None for name, value in inputs.items()}
     wide = {name: np.dtype(np.float32) if kind == BFLOAT16 else kind for name, kind in types.items()}
-    return {name: np.asarray(arrays[name], wide[name]) for name in inputs}
-
-
-def _read(path: str | os.PathLike[str]) -> Arrays:
-    try:
-        return arrays_of(path)
-    except BROKEN as problem:
-        raise UsageError(f"`samples` {path} can't be read", why=str(problem), fix="write it with numpy.savez") from None
+    return {name: np.asarray(given[name], wide[name]) for name in inputs}
 
 
 def runnable(

@@ -22,7 +22,7 @@ from onnxsurgeon.errors import ModelError
 from onnxsurgeon.model.read import read
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.proof.comparison import Comparison, Tolerance, compare
-from onnxsurgeon.proof.feeds import Outcome, runnable, unusual_sizes
+from onnxsurgeon.proof.feeds import Given, Outcome, runnable, unusual_sizes
 from onnxsurgeon.proof.layers import Layers
 from onnxsurgeon.proof.noise import Noise
 from onnxsurgeon.proof.probes import at_kept
@@ -32,7 +32,7 @@ from onnxsurgeon.runtime.random_inputs import random_inputs
 
 def compare_in_stages(
     labels: Labels, keep: Mask, edited: str | os.PathLike[str], allowed: Tolerance, random: Noise, *, memory: float,
-    device: Device, seed: int, optimise: bool,
+    device: Device, seed: int, optimise: bool, samples: Given | None = None,
 ) -> tuple[Comparison, Comparison, list[Arrays], int]:  # fmt: skip
     """(result, moved, before, layers): the worst difference of a value inside or an output, how far the reference
     moved from the original, the original's outputs, and how many values inside were compared.
@@ -48,7 +48,7 @@ def compare_in_stages(
     def run(path: object, feeds: Sequence[Arrays]) -> Outcome:
         return recorded.run(feeds, 0)[0], recorded.provider
 
-    feeds, before = runnable(labels, keep, "", run, seed)
+    feeds, before = runnable(labels, keep, "", run, seed, samples)
     for sizes in () if fixed_size(labels, keep) else unusual_sizes(labels):
         feed = random_inputs(labels, sizes, seed)
         with suppress(ModelError):

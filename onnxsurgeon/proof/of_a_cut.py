@@ -91,7 +91,9 @@ def prove(
     random = noise(labels, keep)
     notes = random.parts.notes()
     if size(labels.original) > memory / 2:
-        compare_stages = partial(compare_in_stages, memory=memory, device=device, seed=seed, optimise=exact)
+        compare_stages = partial(
+            compare_in_stages, memory=memory, device=device, seed=seed, samples=samples, optimise=exact
+        )
         result, moved, before, count = compare_stages(labels, keep, edited, allowed, random)
         _require_numbers(keep, before)
         return _proof([result], moved, keep, layers=count, notes=notes)

@@ -159,7 +159,7 @@ class Result(Shown):
             result = prove(
                 self.labels, self.keep, original, file.path, allowed=allowed, device=options.device, seed=options.seed,
                 memory=float(self.options.memory),
-                samples=options.samples,
+                samples=options.inputs,
             )  # fmt: skip
         fix = "report this model; `exclude` nodes to narrow it down, or raise `rtol` if the model is this sensitive"
         require(result, "the pruned model does not compute what it should", allowed, fix)

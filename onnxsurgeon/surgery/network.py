@@ -220,7 +220,7 @@ class Network(Operations, Model):
             if options.proof:
                 found = self.prove(
                     device=options.device, atol=options.atol, rtol=options.rtol, seed=options.seed,
-                    samples=options.samples, progress=options.announce,
+                    samples=options.inputs, progress=options.announce,
                 )  # fmt: skip
             file.write(self.ir)
         return found
