@@ -3,9 +3,9 @@
 Everywhere: `units` counts the channels that are cut as one, `free` those of them that can go, `params` and `macs` are
 counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
 
-    prune        model output before after ratio requested changes interface states notes compensation samples rotated
-                 distillation solver frozen free score proof verdict latency seconds; `ratio` is the share that is
-                 gone, of each cost
+    prune        model output before after ratio requested changes interface states assumed notes compensation samples
+                 rotated distillation solver frozen free score proof verdict latency seconds; `ratio` is the share that
+                 is gone, of each cost
     inspect      model params macs size nodes ir_version opsets producer inputs outputs states operators unknown free
                  weights frozen layers
     validate     original edited differences outputs atol rtol provider samples shapes_only
