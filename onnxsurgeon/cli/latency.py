@@ -14,12 +14,22 @@ if TYPE_CHECKING:
     from onnxsurgeon.arrays import Shape
 
 SECONDS = 1.0  # for the runs of both models
+LARGEST = 1e9  # bytes of a file that runs as a whole just for this
 
 
 def before_and_after(
-    model: Path, written: Path, *, shapes: Mapping[str, Shape], device: Device, threads: int | None = None
+    model: Path,
+    written: Path,
+    *,
+    shapes: Mapping[str, Shape],
+    device: Device,
+    threads: int | None = None,
+    largest: float = LARGEST,
 ) -> Report | None:
-    """The latencies of two files, as the report has them; None where they can't be measured."""
+    """The latencies of two files, as the report has them; None where they can't be measured.
+
+    largest: bytes; a larger file is not run.
+    """
     from onnxsurgeon.dependency.labels import label
     from onnxsurgeon.latency.bench import inputs_for, measured
     from onnxsurgeon.latency.options import Timed
@@ -27,6 +37,8 @@ def before_and_after(
     from onnxsurgeon.report.latency import latencies
 
     options = Timed(input_shape=shapes, device=device, threads=threads, time_limit=max(SECONDS, 1e-9))
+    if load(model).bytes > largest:
+        return None
     try:
         feeds = [inputs_for(label(load(path).ir, shapes=shapes), options) for path in (model, written)]
         found = measured([model, written], feeds, options, names=[str(model), str(written)], enough=True)

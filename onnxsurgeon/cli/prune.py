@@ -161,7 +161,7 @@ def _prune(
         if bench and not (dry_run or unchanged):
             progress("measure", "latency")
             answer.found["latency"] = before_and_after(
-                path, target, shapes=options.shapes, device=save.device, threads=options.threads
+                path, target, shapes=options.shapes, device=save.device, threads=options.threads, largest=options.whole
             )
     done = "not proven" if proof is None else "passed" if options.asks_to_pass else "written"
     status = "dry run" if dry_run else "unchanged" if unchanged else done

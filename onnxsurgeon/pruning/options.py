@@ -189,6 +189,11 @@ class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
         return self.has_data and not self.is_synthetic
 
     @property
+    def whole(self) -> float:
+        """Bytes of the largest file that runs as a whole where nobody asked for it."""
+        return float(self.memory) / 2
+
+    @property
     def stats_file(self) -> Path | None:
         return None if self.stats is None else Path(self.stats)
 

@@ -58,7 +58,7 @@ def compared(result: Result, data: Samples | None, options: PruneOptions) -> Res
 
     Raises InfeasibleError if they moved by more than `max_moved`.
     """
-    if result.unchanged or (result.source.bytes > float(options.memory) / 2 and data is None and not options.max_moved):
+    if result.unchanged or (result.source.bytes > options.whole and data is None and not options.max_moved):
         return result  # a large model would have to run as a whole
     options.announce("compare", "the outputs of the original and the pruned model")
     batches = some(data) if data is not None else drawn(result.labels, options.seed)
@@ -91,7 +91,7 @@ def verdict(result: Result, proof: Proof | None, unproven: str, output: str) -> 
     accuracy = _scored(score, result.options) if score is not None else "unknown: no labels have been used"
     return Verdict(
         cut=_proven(result, proof, unproven),
-        outputs=_moved(moved) if moved is not None else "unknown: none could be compared",
+        outputs=_moved(moved) if moved is not None else _unknown(result, proof),
         accuracy=accuracy,
         next="" if measured else _next(result, output),
         moved=moved,
@@ -109,6 +109,13 @@ def _proven(result: Result, proof: Proof | None, unproven: str) -> str:
     fitted = ", before the weights were refitted" if result.ir is not result.bare else ""
     strength = "weakly proven (the outputs hardly depend on the dropped channels)" if proof.weak else "proven"
     return f"{strength}: it computes what the original does without the dropped channels{fitted}"
+
+
+def _unknown(result: Result, proof: Proof | None) -> str:
+    if result.source.bytes <= result.options.whole:
+        return "unknown: none could be compared"
+    moved = "" if proof is None else f"; by the proof, they moved by {proof.moved:.2g} of their scale on random inputs"
+    return f"not compared: the file is larger than half of `memory`{moved}"
 
 
 def _moved(moved: Movement) -> str:
