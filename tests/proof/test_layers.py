@@ -22,7 +22,9 @@ from onnxsurgeon.proof.comparison import tolerance
 from onnxsurgeon.proof.layers import Layers
 from onnxsurgeon.proof.of_a_cut import Proof, prove
 from onnxsurgeon.proof.reference import reference
+from onnxsurgeon.pruning.prune import prune
 from onnxsurgeon.runtime.random_inputs import random_inputs
+from onnxsurgeon.runtime.session import Session
 from paths import MODELS
 
 DEAD = {"se": "se.expand.weight along axis 1"}  # reads channels that are zero for all inputs that were tried
@@ -133,6 +135,19 @@ def test_a_proof_in_little_memory_finds_the_same(path: Path, tmp_path: Path) -> 
     for what, wrong in list(damaged(tmp_path / "cut.onnx"))[:1]:  # small weights are left alone
         onnx.save(wrong, tmp_path / "damaged.onnx")
         assert not prove(labels, keep, path, tmp_path / "damaged.onnx", allowed=allowed, memory=0.0).passed, what
+
+
+def test_a_file_beyond_half_of_memory_never_runs_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = chaotic(tmp_path / "deep.onnx", depth=70, gain=0.5)
+    seen: list[int] = []
+    monkeypatch.setattr(Session, "run", lambda *a, run=Session.run, **k: seen.append(1) or run(*a, **k))
+    result = prune(path, ratio=0.3, memory=2**20 + 1)
+    assert path.stat().st_size > 2**19
+    assert not seen
+    proof = result.save(tmp_path / "small.onnx")
+    assert proof is not None
+    assert proof.layers > 140
+    assert result.verdict.outputs.startswith("not compared: the file is larger")
 
 
 def test_an_error_inside_that_the_outputs_hide_is_found(tmp_path: Path) -> None:
