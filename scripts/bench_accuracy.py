@@ -3,13 +3,15 @@
 
     scripts/bench_accuracy.py ZOO/real [--models NAME ...] [--ratios 0.35 ...] [--methods WORD ...] [--results FILE]
                               [--stats FOLDER]
+                              [--data synthetic|none]
     scripts/bench_accuracy.py ZOO/real --write docs/accuracy.md
 
 A method is IMPORTANCE+COMPENSATION (see `onnxsurgeon prune`), optionally with +mirror, or +channels for --no-rotate;
 `uniform` (L2 norm, the same share of every space, no compensation); or `tp:CRITERION` (Torch-Pruning through
 onnx2torch, which needs the extra `accuracy`). Half of each labelled set is for calibration, at most 512 samples without
 their labels; the other half is for scoring.
-Rows in FILE and statistics in FOLDER are reused; --write makes the page from FILE.
+With --data synthetic, methods fit to synthetic samples instead, and with --data none to none: their rows have
++synthetic or +none. Rows in FILE and statistics in FOLDER are reused; --write makes the page from FILE.
 """
 
 from __future__ import annotations
@@ -88,6 +90,12 @@ class Bench:
 
     def _pruned(self, method: str, ratio: float) -> tuple[float, Any]:
         importance, compensate, *more = method.split("+")
+        made = next((word for word in ("synthetic", "none") if word in more), None)
+        if made is not None:
+            result = osg.prune(
+                self.model, ratio=ratio, cost="macs", data=made, importance=importance, compensate=compensate
+            )
+            return result.after.macs / result.before.macs, result.ir
         result = osg.prune(
             self.model, ratio=ratio, cost="macs", data=self.calibration, importance=importance, compensate=compensate,
             stats=self.stats, mirror="mirror" in more, rotate=False if "channels" in more else None,
@@ -178,7 +186,11 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("accuracy.json"))
     parser.add_argument("--stats", type=Path)
     parser.add_argument("--write", type=Path)
+    parser.add_argument("--data", choices=["synthetic", "none"])
     options = parser.parse_args()
+    if options.data is not None:
+        methods = {"synthetic": ["output-error+sequential+synthetic"], "none": ["l2-norm+none+none"]}
+        options.methods = methods[options.data]
     os.environ["ZOO"] = str(options.zoo.resolve())
     rows: list[Row] = json.loads(options.results.read_text()) if options.results.exists() else []
     if options.write:

@@ -31,7 +31,7 @@ COLUMNS = {"status": 12, "free": 6, "params": 7, "MACs": 7, "error": 8, "gap": 7
 MARKS = "<!-- zoo -->", "<!-- /zoo -->"
 HEAD = """# Coverage
 
-Results of `onnxsurgeon prune --ratio {ratio} --cost {cost}` on a folder of networks.
+Results of `onnxsurgeon prune --ratio {ratio} --cost {cost} --data none` on a folder of networks.
 
 {totals}.
 
@@ -83,7 +83,7 @@ def run(path: Path, options: argparse.Namespace) -> Row:
         if filler is not None and b"weight_statistics" in path.read_bytes():
             source, skeleton = Path(folder) / path.name, True
             subprocess.run([sys.executable, filler, path, source], check=True)
-        request = ["--ratio", options.ratio, "--cost", options.cost, "-o", f"{folder}/pruned.onnx"]
+        request = ["--ratio", options.ratio, "--cost", options.cost, "--data", "none", "-o", f"{folder}/pruned.onnx"]
         found = command("prune", source, request, options.timeout)
         if "free" not in found and found["exit_code"] == 3:
             found["free"] = command("inspect", source, [], options.timeout).get("free", {}).get("share")
