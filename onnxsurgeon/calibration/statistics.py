@@ -248,5 +248,6 @@ def _pass(
             total.add(consumer.linear.rows(consumer.call, array, chosen))
 
     for number, batch in enumerate(data.batches()):
-        add(number, batch, piece.run(batch.feed))  # no name keeps the arrays alive while the next batch runs
+        # no name keeps the arrays alive while the next batch runs
+        add(number, batch, piece.run(batch.feed, batch.size))
     return {consumer.key: sums.pop(consumer).done() for consumer in group}  # frees each sum: they are large

@@ -23,6 +23,7 @@ from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.model.editor import Editor, copied, set_tensor
 from onnxsurgeon.runtime.class_scores import changed_classes
+from onnxsurgeon.runtime.meter import meter
 from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.session import Session
 from onnxsurgeon.training.differentiate import EXPECTED, backward
@@ -36,6 +37,7 @@ EPOCHS = 30
 PATIENCE = 8  # epochs without improvement before the search for the best epoch stops
 DECAY = (0.9, 0.99)  # of the running means of gradients and of their squares
 TINY = 1e-12
+GRADIENT = 3.0  # what a gradient costs, in runs
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class SamplePool:
         if self.vary is None:
             return feed, {name: array[chosen].reshape(self.shapes[name]) for name, array in self.expected.items()}
         feed = self.vary(feed, rng)
-        return feed, self.original.run(feed)
+        return feed, self.original.run(feed, self.size)
 
     def some(self, chosen: Mask) -> SamplePool:
         return replace(self, feed=_rows(self.feed, chosen), expected=_rows(self.expected, chosen))
@@ -90,7 +92,7 @@ def pool_samples(targets: Targets) -> SamplePool | None:
     names, pools, used = [end.name or "" for end in ends], list[SamplePool](), 0
     mirrored = targets.data if isinstance(targets.data, Mirrored) else None
     for batch in (mirrored.samples if mirrored else targets.data).batches():
-        arrays = piece.run(batch.feed)
+        arrays = piece.run(batch.feed, batch.size)
         whole = [array.shape[:1] == (batch.size,) for array in batch.feed.values()]
         if not names or not all(whole) or any((arrays[name].shape or (1,))[0] % batch.size for name in names):
             return None
@@ -151,6 +153,7 @@ class Training:
     def judged(self, weights: Arrays, held: SamplePool) -> tuple[float, float]:
         """(squared error of the outputs on `held`, relative to their variance; share of samples whose top class
         changed, 0 for outputs that don't look like scores of classes)."""
+        meter().add(len(held))
         runs = [(self.forward.run({**taken(b.feed, self.places), **self.fixed, **weights}), b) for b in held.batches()]
         found = _stacked([{n: a[n].reshape(b.size, -1)[: b.count] for n in self.ends} for a, b in runs])
         loss = relative_error([held.expected[name] for name in self.ends], [found[name] for name in self.ends])
@@ -165,6 +168,7 @@ class Training:
         for part in chosen.reshape(-1, seen.size):
             feed, expected = seen.draw(part, self.rng)
             expected = {EXPECTED + name: expected[name] for name in self.ends}
+            meter().add(seen.size, GRADIENT)
             found = self.model.run({**taken(feed, self.places), **expected, **self.fixed, **weights})
             for name, output in self.gradients.items():
                 total[name] = total[name] + found[output] if name in total else found[output]

@@ -132,6 +132,7 @@ class Targets:
         self.norms = {norm.output: (norm, ChannelSums()) for norm in norms(labels, fitted)}
         self.picked: dict[str, list[IntArray]] = {name: [] for name in self.goals}
         self.shares = list[float]()  # of each batch without its padding
+        self.sizes = list[int]()
         self.store, self.batches = Store(memory / 4), 0
 
     def gather(self) -> None:
@@ -140,7 +141,7 @@ class Targets:
             return
         piece = Segment(self.labels.model, self.values, self.device)
         for number, batch in enumerate(self.data.batches()):
-            self.take(number, batch, piece.run(batch.feed))
+            self.take(number, batch, piece.run(batch.feed, batch.size))
 
     @property
     def values(self) -> list[ir.Value]:
@@ -157,6 +158,7 @@ class Targets:
         for norm, sums in self.norms.values():
             sums.add(arrays[norm.data.name or ""], batch.count / batch.size)
         self.shares.append(batch.count / batch.size)
+        self.sizes.append(batch.size)
         self.batches += 1
 
     def of(self, layer: CutLayer) -> FloatArray:
@@ -192,7 +194,7 @@ def sequential(
     feeds = (batch.feed for batch in targets.data.batches()) if middle is None else iter(middle.feeds)
     known = None if middle is None else middle.known
     feeds = (taken(feed, places) for feed in feeds)
-    walk = Walk(model, feeds, limit=targets.memory / 2, device=targets.device, known=known)
+    walk = Walk(model, feeds, targets.sizes, limit=targets.memory / 2, device=targets.device, known=known)
     made = {value.name: value for node in model.graph for value in node.outputs}
     place = {value.name: number for number, node in enumerate(model.graph) for value in node.outputs}
     here = place if middle is None else middle.changed

@@ -19,6 +19,7 @@ from onnxsurgeon.ops.registry import Factors
 from onnxsurgeon.options.parsing import resolved
 
 if TYPE_CHECKING:
+    from onnxsurgeon.dependency.labels import Labels
     from onnxsurgeon.dependency.spaces import Lengths, Spaces
 
 Terms = Iterator[tuple[float, Factors]]
@@ -79,6 +80,16 @@ def macs_terms(lengths: Lengths) -> Terms:
 def as_estimated(model: Model | ir.Model, estimate: float) -> float:
     """What the terms come to, which is exact for MACs."""
     return estimate
+
+
+def macs_by_output(labels: Labels) -> dict[str, float]:
+    """The MACs of each node, by the name of its first output."""
+    found = {}
+    for node, call in labels.calls.items():
+        known = labels.operator(node)
+        factors = known.macs(call) if known is not None and known.macs is not None else ()
+        found[node.outputs[0].name or ""] = float(sum(prod(size for size, _ in each) for each in factors))
+    return found
 
 
 def size_terms(lengths: Lengths) -> Terms:

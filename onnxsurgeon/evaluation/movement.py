@@ -18,6 +18,7 @@ from onnxsurgeon.model.model import Source, as_model, on_disk
 from onnxsurgeon.model.read import release
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.class_scores import like_classes
+from onnxsurgeon.runtime.meter import meter
 from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session
 
@@ -91,6 +92,7 @@ def movement(
         found = [_numeric(session.run(taken(batch.feed, places or {})), batch) for batch in feeds]
     names = [name for name in expected[0] if all(name in arrays for arrays in (*expected, *found))]
     count = sum(batch.count for batch in feeds)
+    meter().add(count, 2)  # both models
     compare = partial(_compared, samples=count)
     outputs = [compare(name, [a[name] for a in expected], [a[name] for a in found]) for name in names]
     known = [output for output, _ in outputs if output is not None]

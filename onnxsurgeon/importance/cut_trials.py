@@ -82,7 +82,7 @@ class Known:
     def __init__(self, model: ir.Model, data: Subset, limit: float, device: Device) -> None:
         self.model, self.device, self.store = model, device, Store(limit)
         self.live = {v for v in model.graph.inputs if not v.is_initializer()}
-        self.batches = len(data.chosen)
+        self.sizes = [batch.size for batch in data.chosen]
         for number, batch in enumerate(data.chosen):
             for value in self.live:
                 self.store.put(value.name or "", number, batch.feed[value.name or ""])
@@ -90,12 +90,12 @@ class Known:
     def arrays(self, wanted: Sequence[ir.Value]) -> list[Arrays]:
         """The arrays of these values by name, per batch."""
         piece = Segment(self.model, wanted, self.device, self.live)
-        for number in range(self.batches if piece.wanted else 0):
-            found = piece.run(self._of(piece.fed, number))
+        for number, size in enumerate(self.sizes if piece.wanted else ()):
+            found = piece.run(self._of(piece.fed, number), size)
             for value in piece.wanted:
                 self.store.put(value.name or "", number, found[value.name or ""])
         self.live |= set(piece.wanted)
-        return [self._of(wanted, number) for number in range(self.batches)]
+        return [self._of(wanted, number) for number in range(len(self.sizes))]
 
     def _of(self, values: Sequence[ir.Value], number: int) -> Arrays:
         return {v.name or "": self.store.get(v.name or "", number) for v in values}
@@ -130,7 +130,8 @@ class Loss:
         ends = [v for v in loss_values(model, self.labels.states) if v in made]
         piece = Segment(model, ends, self.device, known)
         places = positions(self.labels, keep)
-        found = self._rows([piece.run(taken(arrays, places)) for arrays in held], ends)
+        runs = zip(held, self.before[1].sizes, strict=True)
+        found = self._rows([piece.run(taken(arrays, places), size) for arrays, size in runs], ends)
         actual = dict(zip((end.name for end in ends), found, strict=True))
         both = zip(self.ends, self.expected, strict=True)
         return relative_error(self.expected, [actual.get(end.name, whole) for end, whole in both])

@@ -20,7 +20,7 @@ from onnxsurgeon.data import Data, Samples
 from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.dependency.interface import positions
 from onnxsurgeon.dependency.labels import Labels, label
-from onnxsurgeon.dependency.measure import Measure, measure, measured, overhead
+from onnxsurgeon.dependency.measure import Measure, macs_by_output, measure, measured, overhead
 from onnxsurgeon.dependency.names import matching
 from onnxsurgeon.dependency.spaces import Spaces, spaces
 from onnxsurgeon.edit.apply import cut
@@ -39,6 +39,7 @@ from onnxsurgeon.pruning.result import Result, Scored
 from onnxsurgeon.pruning.synthetic import samples_for
 from onnxsurgeon.pruning.verdict import compared
 from onnxsurgeon.runtime.carried_states import opened_with_states
+from onnxsurgeon.runtime.meter import meter, metered
 from onnxsurgeon.solver.solve import Solution
 
 ROUNDS_ON_DEVICE = 4  # of solving and measuring
@@ -61,7 +62,11 @@ def prune(model: Source, options: PruneOptions) -> Result:
         options.announce("data", str(data))
         data = opened_with_states(data, model, options, options.device)
     job = Job(model, options, None if isinstance(data, str | os.PathLike) else data)
-    return compared(_scored(job, options), job.data, options)
+    with metered():
+        result, clock = _scored(job, options), _Clock()
+        result = compared(result, job.data, options)
+        clock("compare")
+        return clock.added_to(result, job.data)
 
 
 def _scored(job: Job, options: PruneOptions) -> Result:
@@ -116,6 +121,7 @@ class Job:
         options.announce("label", model.path.name)
         labels = label(model.ir, attention=options.attention, shapes=options.shapes, carried=options.carried)
         clock("label")
+        meter().weights = macs_by_output(labels)
         if options.is_synthetic and self.data is None:
             options.announce("data", SYNTHETIC)
             self.data = samples_for(labels, options)
@@ -155,16 +161,12 @@ class Job:
         after = found.after
         if graph is not found.bare or reserve(evidence, options):
             after = replace(after, costs={**measured(graph, found.solution.costs).costs, **_timed(after)})
-        return replace(
-            found,
-            ir=graph,
-            fitted=fitted,
-            rotated=len(self.statistics.rotations),
-            after=after,
+        found = replace(
+            found, ir=graph, fitted=fitted, rotated=len(self.statistics.rotations), after=after,
             notes=tuple(evidence.notes),
             samples=self.data,
-            seconds=clock.seconds,
-        )
+        )  # fmt: skip
+        return clock.added_to(found, self.data)
 
     def device(self, labels: Labels) -> DeviceAtHand:
         """The device whose latency counts."""
@@ -242,16 +244,22 @@ def _after(graph: ir.Model, solution: Solution, reserved: dict[str, float]) -> M
 
 
 class _Clock:
-    """Seconds between calls, summed by name."""
+    """Seconds, and samples that ran, between calls; summed by name."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.last = time.perf_counter()
+        self.seconds, self.samples = dict[str, float](), dict[str, float]()
+        self.last, self.ran = time.perf_counter(), meter().samples
 
     def __call__(self, name: str) -> None:
-        now = time.perf_counter()
+        now, ran = time.perf_counter(), meter().samples
         self.seconds[name] = self.seconds.get(name, 0.0) + now - self.last
-        self.last = now
+        self.samples[name] = self.samples.get(name, 0.0) + ran - self.ran
+        self.last, self.ran = now, ran
+
+    def added_to(self, result: Result, data: Samples | None) -> Result:
+        """`result` with the seconds and passes of this clock, too."""
+        passes = {name: samples / len(data) for name, samples in self.samples.items()} if data is not None else {}
+        return replace(result, seconds={**result.seconds, **self.seconds}, passes={**result.passes, **passes})
 
 
 def _pinned(labels: Labels, exclude: Collection[str], only: Collection[str]) -> Mask | None:

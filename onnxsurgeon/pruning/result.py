@@ -57,9 +57,9 @@ class Result(Shown):
     bare: the cut model before compensation, which the proof covers. ir: the model after compensation. fitted: the
     changes of compensation. rotated: number of linear streams whose components were cut. notes: options that were
     understood in another way. score: before and after, if requested. moved: how far the outputs moved; None if
-    nothing was cut, or they can't be compared. seconds: by stage. saved: the files that it was written to, with the
-    proof of each. samples: those that it was fitted to; None without any, and `unfit` says why if synthetic ones did
-    not serve.
+    nothing was cut, or they can't be compared. seconds: by stage. passes: by stage; one runs the whole network on all
+    samples. saved: the files that it was written to, with the proof of each. samples: those that it was fitted to; None
+    without any, and `unfit` says why if synthetic ones did not serve.
     """
 
     source: Model
@@ -81,6 +81,7 @@ class Result(Shown):
     samples: Samples | None = None
     unfit: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    passes: Mapping[str, float] = field(default_factory=dict)
     saved: list[tuple[str, Proof | None]] = field(default_factory=list)
 
     @property

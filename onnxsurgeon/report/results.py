@@ -4,8 +4,8 @@ Everywhere: `units` counts the channels that are cut as one, `free` those of the
 counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
 
     prune        model output before after ratio requested changes interface states assumed notes compensation samples
-                 rotated distillation solver frozen free score proof verdict latency seconds; `ratio` is the share that
-                 is gone, of each cost
+                 rotated distillation solver frozen free score cost_of_run proof verdict latency seconds; `ratio` is the
+                 share that is gone, of each cost
     inspect      model params macs size nodes ir_version opsets producer inputs outputs states operators unknown free
                  weights frozen layers
     validate     original edited differences outputs atol rtol provider samples shapes_only
@@ -86,6 +86,14 @@ def pruned(
         "frozen": [_frozen(row) for row in rows],
         "free": free_share(rows, before.params),
         "score": score,
+        "cost_of_run": {
+            "passes": sum(result.passes.values()),
+            "seconds": sum(result.seconds.values()),
+            "stages": {
+                name: {"passes": result.passes.get(name, 0.0), "seconds": seconds}
+                for name, seconds in result.seconds.items()
+            },
+        },
         "proof": None,
         "latency": None,
     }

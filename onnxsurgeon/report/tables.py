@@ -49,6 +49,7 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
         *parts,
         *lines,
         said("samples", report["samples"]),
+        *(_cost(report) if verbose else []),
         _solver(report["solver"]),
         *_frozen(report, verbose=verbose),
         *_proof(report),
@@ -140,6 +141,14 @@ def several(report: Report, *, verbose: bool) -> list[RenderableType]:
         rows.append((row["model"], status, *cut, error, moved, f"{row['seconds']['total']:.1f}"))
     costs = (f">{COSTS[m].title}" for m in measured)
     return [table("model", "status", *costs, ">proof", "verdict", ">seconds", rows=rows)]
+
+
+def _cost(report: Report) -> list[RenderableType]:
+    """What the run cost, if it ran samples."""
+    cost = report["cost_of_run"]
+    if not cost["passes"]:
+        return []
+    return [said("effort", f"{cost['passes']:.1f} passes over the samples, {cost['seconds']:.1f} s")]
 
 
 def _solver(solver: Report) -> RenderableType:

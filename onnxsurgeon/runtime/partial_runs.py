@@ -17,6 +17,7 @@ from onnxsurgeon.files import drafts
 from onnxsurgeon.model.read import folder_of, referring
 from onnxsurgeon.ops.nodes import constant, is_constant
 from onnxsurgeon.options.shared import Device
+from onnxsurgeon.runtime.meter import meter
 from onnxsurgeon.runtime.session import Session
 
 
@@ -97,11 +98,13 @@ class Segment:
         self.wanted = [v for v in dict.fromkeys(wanted) if v not in given and v.producer() is not None]
         self.nodes, self.fed = nodes_for(model, self.wanted, given)
         self.session: Session | None = None
+        self.share = meter().share(self.nodes)
 
-    def run(self, feed: Arrays) -> Arrays:
-        """`feed` plus the computed values."""
+    def run(self, feed: Arrays, size: int = 1) -> Arrays:
+        """`feed`, which holds `size` samples, plus the computed values."""
         if not self.nodes:
             return feed
+        meter().add(size, self.share)
         fed = {name: feed[name] for name in (v.name or "" for v in self.fed)}
         if self.session is None:
             proto, folder = piece(self.model, self.nodes, fed, self.wanted)
@@ -149,15 +152,15 @@ class Store:
 class Walk:
     """Runs a model over all batches up to one value after another. Weights of later nodes may change in between.
 
-    feeds: arrays by name, per batch. known: the values whose arrays these are, instead of the model's inputs; then only
-    what follows from them can be run.
+    feeds: arrays by name, per batch. sizes: the samples of each batch. known: the values whose arrays these are, in
+    place of the model's inputs; then only what follows from them can be run.
     """
 
     def __init__(
-        self, model: ir.Model, feeds: Iterable[Arrays], *, limit: float, device: Device = "auto",
+        self, model: ir.Model, feeds: Iterable[Arrays], sizes: Sequence[int], *, limit: float, device: Device = "auto",
         known: Collection[ir.Value] | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.device = model, device
+        self.model, self.device, self.sizes = model, device, sizes
         self.store = Store(limit)
         self.live = {v for v in model.graph.inputs if not v.is_initializer()} if known is None else set(known)
         self.batches = 0
@@ -182,7 +185,9 @@ class Walk:
         computed = [v for node in nodes for v in node.outputs if v in needed and constant(v) is None]
         piece = Segment(self.model, computed, self.device, self.live)
         for batch in range(self.batches):
-            arrays = piece.run({v.name or "": self.store.get(v.name or "", batch) for v in piece.fed})
+            arrays = piece.run(
+                {v.name or "": self.store.get(v.name or "", batch) for v in piece.fed}, self.sizes[batch]
+            )
             for result in computed:
                 self.store.put(result.name or "", batch, arrays[result.name or ""])
         self.live |= set(computed)

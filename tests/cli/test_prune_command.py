@@ -31,7 +31,7 @@ def test_pruning_passes_and_says_so(run: Run, folder: Path) -> None:
 
 DOCUMENTED = """
     schema command version model output before after ratio requested changes interface states notes compensation samples
-    rotated distillation solver frozen free score proof latency verdict seconds status exit_code
+    rotated distillation solver frozen free score cost_of_run proof latency verdict seconds status exit_code
 """.split()
 
 

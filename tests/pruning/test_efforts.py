@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 import onnxsurgeon as osg
+from drawn_samples import Drawn
 from onnxsurgeon.compensation.compensations import COMPENSATIONS
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.importance.criteria import CRITERIA
+from onnxsurgeon.importance.cut_trials import COST, MOST, PASSES, plan
 from onnxsurgeon.pruning.efforts import DEFAULT, EFFORTS
 from onnxsurgeon.pruning.options import PruneOptions
 from paths import FIXTURES
@@ -44,3 +46,22 @@ def test_a_fast_cut_is_refitted(tmp_path: Any) -> None:
     result = osg.prune(FIXTURES / "digits.onnx", ratio=0.3, cost="macs", effort="fast", data=SAMPLES, samples=64)
     assert result.fitted
     result.save(tmp_path / "small.onnx", device="cpu")
+
+
+@pytest.mark.parametrize(("word", "most"), [("fast", 10), ("default", 60)])
+def test_an_effort_costs_no_more_passes_than_it_says(word: str, most: float) -> None:
+    result = osg.prune(FIXTURES / "digits.onnx", ratio=0.3, cost="macs", effort=word, data=SAMPLES, samples=96)
+    assert result.passes["calibrate"] == pytest.approx(1)
+    assert result.passes["compensate"] <= 1
+    assert result.passes["compare"] == 2
+    assert (result.passes["weigh"] > 0) is (word == "default")
+    assert sum(result.passes.values()) <= most
+
+
+def test_trials_of_deep_networks_try_fewer_widths_on_fewer_samples() -> None:
+    many = Drawn("x", (1,), 400, step=1)
+    for layers in (1, 10, 100, 1000):
+        planned = plan(layers, many)
+        passes = layers * len(planned.shares) * COST * planned.samples / len(many)
+        assert passes <= PASSES
+        assert planned.samples == MOST or passes > 0.8 * PASSES

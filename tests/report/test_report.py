@@ -57,6 +57,7 @@ PRUNED: report.Report = {
         "cut": "proven", "outputs": "moved", "accuracy": "top1 0.9 -> 0.89", "next": "", "brief": "top1 -0.01",
         "measured": True, "alarming": False, "moved": None,
     },
+    "cost_of_run": {"passes": 12.5, "seconds": 3.25, "stages": {}},
     "status": "written",
 }  # fmt: skip
 
