@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Protocol
@@ -199,19 +200,25 @@ def pick_rows(
 
 def moments(
     labels: Labels, consumers: Sequence[Consumer], data: Samples, *, memory: float, device: Device = "auto",
-    seed: int = 0, observer: Observer | None = None,
+    seed: int = 0, observer: Observer | None = None, progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Mapping[str, Moments]:  # fmt: skip
     """Moments by `Consumer.key`. memory: approximate limit in bytes for Gram matrices and activations. observer: sees
-    each batch once."""
+    each batch once. progress: called with (samples done, samples in all)."""
     first: dict[str, Consumer] = {}
     for consumer in consumers:
         first.setdefault(consumer.key, consumer)
     result: dict[str, Moments] = {}
     batch = next(iter(data.batches()))
-    for group in _groups(list(first.values()), batch.size, memory / 2):
-        result |= _pass(labels, group, data, device, seed, observer)
+    groups = list(_groups(list(first.values()), batch.size, memory / 2))
+    for number, group in enumerate(groups):
+        told = partial(_told, progress, number * len(data), len(groups) * len(data))
+        result |= _pass(labels, group, data, device, seed, observer, told)
         observer = None
     return result
+
+
+def _told(progress: Callable[[int, int], None], begin: int, total: int, done: int) -> None:
+    progress(begin + done, total)
 
 
 def _groups(consumers: Sequence[Consumer], size: int, limit: float) -> Iterator[list[Consumer]]:
@@ -230,7 +237,13 @@ def _groups(consumers: Sequence[Consumer], size: int, limit: float) -> Iterator[
 
 
 def _pass(
-    labels: Labels, group: Sequence[Consumer], data: Samples, device: Device, seed: int, observer: Observer | None
+    labels: Labels,
+    group: Sequence[Consumer],
+    data: Samples,
+    device: Device,
+    seed: int,
+    observer: Observer | None,
+    progress: Callable[[int], None],
 ) -> dict[str, Moments]:
     """The moments of one group, from one run of the original over all data."""
     values = [v for c in group if (v := c.node.inputs[c.linear.data]) is not None]
@@ -247,7 +260,10 @@ def _pass(
             )
             total.add(consumer.linear.rows(consumer.call, array, chosen))
 
+    done = 0
     for number, batch in enumerate(data.batches()):
+        progress(done)
+        done += batch.count
         # no name keeps the arrays alive while the next batch runs
         add(number, batch, piece.run(batch.feed, batch.size))
     return {consumer.key: sums.pop(consumer).done() for consumer in group}  # frees each sum: they are large

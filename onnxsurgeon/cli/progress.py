@@ -5,13 +5,34 @@ from __future__ import annotations
 import sys
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Column
+from rich.text import Text
 
 from onnxsurgeon.cli.log import LOG
+from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import console, plain
 from onnxsurgeon.report.tables import outcome
+
+
+class Done(ProgressColumn):
+    """How much of a stage is done, for how long it has run, and how long the rest may take."""
+
+    def render(self, task: Task) -> Text:
+        elapsed, part = task.elapsed or 0.0, task.completed / task.total if task.total else 0.0
+        count = f"{task.completed:.0f} of {task.total:.0f}, " if task.total else ""
+        left = f", about {elapsed * (1 - part) / part:.0f} s left" if part else ""
+        return Text(f"{count}{elapsed:.0f} s{left}")
 
 
 class Stages:
@@ -22,24 +43,32 @@ class Stages:
         self.lines = verbose and not quiet
         live = self.console.is_terminal and not quiet and not self.lines
         spinner = "line" if self.console.options.ascii_only else "dots"
-        self.status = self.console.status("", spinner=spinner, refresh_per_second=8) if live else None
+        text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+        self.status = Progress(
+            SpinnerColumn(spinner), Done(), text, console=self.console, transient=True, disable=not live,
+            refresh_per_second=8,
+        )  # fmt: skip
+        self.stage, self.task = "", self.status.add_task("", total=None)
 
     def __call__(self, stage: str, detail: str) -> None:
         text = plain(f"{stage:6s} {detail}".rstrip())
         LOG.say(text.plain)
-        if self.status is not None:
-            self.status.update(text)
-        elif self.lines:
+        if self.lines:
             self.console.print(text)
+            return
+        if stage != self.stage:
+            self.stage = stage
+            self.status.reset(self.task, total=None)
+        said = plain(f"{stage} {detail.text if isinstance(detail, Counted) else detail}".rstrip()).plain
+        done, total = (detail.done, detail.total) if isinstance(detail, Counted) else (0, None)
+        self.status.update(self.task, description=said, completed=done, total=total)
 
     def __enter__(self) -> Stages:
-        if self.status is not None:
-            self.status.start()
+        self.status.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.status is not None:
-            self.status.stop()
+        self.status.stop()
 
 
 def _bar(screen: Console, *, live: bool) -> Progress:

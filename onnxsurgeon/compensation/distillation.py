@@ -22,6 +22,7 @@ from onnxsurgeon.data import Batch, Mirrored
 from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.model.editor import Editor, copied, set_tensor
+from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.runtime.class_scores import changed_classes
 from onnxsurgeon.runtime.meter import meter
 from onnxsurgeon.runtime.partial_runs import Segment
@@ -266,7 +267,7 @@ def _make_plan(
     for epoch, weights in enumerate(training.run(rate, EPOCHS, EPOCHS), 1):
         loss, now = training.judged(weights, held)
         if progress:
-            progress(f"rehearsal, epoch {epoch}: relative error {loss:.3g} on held-out samples")
+            progress(Counted(epoch, EPOCHS, f"rehearsal: relative error {loss:.3g} on held-out samples"))
         best, epochs = (loss, epoch) if loss < best and now <= changed else (best, epochs)
         if epoch - epochs >= PATIENCE:
             break

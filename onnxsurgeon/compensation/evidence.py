@@ -11,7 +11,7 @@ from onnxsurgeon.calibration.statistics import Moments, Statistics, moments
 from onnxsurgeon.compensation.layerwise import Targets
 from onnxsurgeon.data import Samples
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.options.shared import Device
+from onnxsurgeon.options.shared import Counted, Device
 
 MEMORY = 2e9
 
@@ -46,5 +46,6 @@ class Evidence:
         """Moments of the inputs of these layers, from a pass over the samples, which `observer` sees, too."""
         assert self.samples is not None  # a criterion says that it needs them
         return moments(
-            self.labels, of, self.samples, memory=self.memory, device=self.device, seed=self.seed, observer=observer
+            self.labels, of, self.samples, memory=self.memory, device=self.device, seed=self.seed, observer=observer,
+            progress=lambda done, total: self.announce("calibrate", Counted(done, total, "samples")),
         )  # fmt: skip

@@ -27,7 +27,7 @@ from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.model.editor import Editor
-from onnxsurgeon.options.shared import Device
+from onnxsurgeon.options.shared import Counted, Device
 from onnxsurgeon.runtime.partial_runs import Segment, Store, Walk
 
 if TYPE_CHECKING:
@@ -213,12 +213,13 @@ def sequential(
                     after.add(array, share)
                 update_norm(editor, twin, norm, keep, before, after)
 
-    for layer in layers(targets.labels, keep, editor, here):
+    total = len(targets.goals)
+    for number, layer in enumerate(layers(targets.labels, keep, editor, here)):
         update_norms(place[layer.consumer.output])
         changed = changed or not (layer.groups.all() and layer.features.all() and layer.outputs.all())
         if changed:
             if progress:
-                progress(layer.consumer.name)
+                progress(Counted(number, total, layer.consumer.name))
             bias, shift = layer.bias(), targets.goals[layer.consumer.output].shift
             added = np.zeros_like(bias) if shift is None else shift[layer.groups][layer.outputs].reshape(bias.shape)
             changes += refit(layer, _rows(layer, targets, walk, made), Fit(layer.matrix(), bias + added), added)

@@ -123,6 +123,7 @@ def spaces(
     pinned: Mask | None = None,
     overhead: Mapping[str, float] = {},
     judge: Judge | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     terms: Mapping[str, Iterable[tuple[float, Factors]]] = {},
 ) -> Spaces:
     """The selection problem of a labelled graph with costs `params`, `macs` and `size`, without budgets.
@@ -130,7 +131,8 @@ def spaces(
     scores: importance per neuron, shape (neurons,). round_to: widths become multiples of it. min_keep: least share of
     each axis that stays. pinned: neurons that must stay, shape (neurons,). overhead: by cost, what no term is about.
     terms: by cost, of further costs, which were measured.
-    judge: gives the order and importance table of a space, instead of sums of scores.
+    judge: gives the order and importance table of a space, instead of sums of scores. progress: called with (spaces
+    judged, spaces in all).
     """
     frozen = labels.classes.frozen if pinned is None else labels.classes.frozen | pinned
     lengths = Lengths(labels, frozen)
@@ -155,6 +157,7 @@ def spaces(
     full = np.array([c + int(n.sum()) for c, n in zip(lengths.constant, lengths.counts, strict=True)], np.int64)
     tables, sizes = [], []
     for s, (low, high) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
+        progress(s, len(starts) - 1)
         if judge is None:
             tables.append(np.r_[0.0, np.cumsum(importance[order[low:high]])])
         else:

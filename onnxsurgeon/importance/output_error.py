@@ -72,7 +72,6 @@ def output_error(evidence: Evidence, word: str) -> tuple[FloatArray, Judge]:
     )  # fmt: skip
 
     def lost(keep: Mask) -> float:
-        evidence.announce("weigh", f"{word}: without {np.count_nonzero(~keep):,} neurons")
         return loss()(keep)
 
     return worth, measuring(evidence.labels, judge, evidence.statistics, lost, planned.shares)

@@ -26,6 +26,19 @@ def _words(of: object) -> Callable[[], Sequence[str]]:
     return lambda: get_args(of)
 
 
+class Counted(str):
+    """A detail of a stage that says how much of it is done. text: what is being done."""
+
+    done: int
+    total: int
+    text: str
+
+    def __new__(cls, done: int, total: int, text: str = "") -> Counted:
+        self = super().__new__(cls, f"{done} of {total}" + f": {text}" * bool(text))
+        self.done, self.total, self.text = done, total, text
+        return self
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress(Options):
     """A callback that hears of each stage."""

@@ -29,7 +29,7 @@ from onnxsurgeon.latency.device import DeviceAtHand, device_at_hand
 from onnxsurgeon.latency.options import ProfileOptions
 from onnxsurgeon.model.model import Model, Source, as_model
 from onnxsurgeon.options.record import takes
-from onnxsurgeon.options.shared import NONE, SYNTHETIC
+from onnxsurgeon.options.shared import NONE, SYNTHETIC, Counted
 from onnxsurgeon.pruning.budgets import Bound, bounds_of, exactly, solved, with_bounds
 from onnxsurgeon.pruning.calibration import calibrated, compensated, reserve, statistics_of, weighed
 from onnxsurgeon.pruning.efforts import DEFAULT
@@ -143,6 +143,7 @@ class Job:
         built = spaces(
             labels, values, round_to=lcm(options.round_to, device.profile.block if device else 1),
             min_keep=float(options.min_keep), pinned=pinned, judge=judge,
+            progress=lambda done, total: options.announce("weigh", Counted(done, total, f"spaces by {options.word}")),
             overhead={**overhead(model), **({"latency": device.profile.constant} if device else {})},
             terms={"latency": device.profile.terms(labels)} if device else {},
         )  # fmt: skip

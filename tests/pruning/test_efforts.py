@@ -12,6 +12,7 @@ from onnxsurgeon.compensation.compensations import COMPENSATIONS
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.importance.criteria import CRITERIA
 from onnxsurgeon.importance.cut_trials import COST, MOST, PASSES, plan
+from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.pruning.efforts import DEFAULT, EFFORTS
 from onnxsurgeon.pruning.options import PruneOptions
 from paths import FIXTURES
@@ -56,6 +57,20 @@ def test_an_effort_costs_no_more_passes_than_it_says(word: str, most: float) -> 
     assert result.passes["compare"] == 2
     assert (result.passes["weigh"] > 0) is (word == "default")
     assert sum(result.passes.values()) <= most
+
+
+def test_long_stages_count_what_is_done() -> None:
+    heard: dict[str, list[Counted]] = {}
+
+    def progress(stage: str, detail: str) -> None:
+        if isinstance(detail, Counted):
+            heard.setdefault(stage, []).append(detail)
+
+    osg.prune(FIXTURES / "digits.onnx", ratio=0.3, cost="macs", data=SAMPLES, samples=64, progress=progress)
+    assert list(heard) == ["calibrate", "weigh", "compensate"]
+    for steps in heard.values():
+        assert [step.done for step in steps] == sorted(step.done for step in steps)
+        assert all(step.done < step.total and str(step).startswith(f"{step.done} of {step.total}") for step in steps)
 
 
 def test_trials_of_deep_networks_try_fewer_widths_on_fewer_samples() -> None:
