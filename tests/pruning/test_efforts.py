@@ -54,7 +54,7 @@ def test_an_effort_costs_no_more_passes_than_it_says(word: str, most: float) -> 
     result = osg.prune(FIXTURES / "digits.onnx", ratio=0.3, cost="macs", effort=word, data=SAMPLES, samples=96)
     assert result.passes["calibrate"] == pytest.approx(1)
     assert result.passes["compensate"] <= 1
-    assert result.passes["compare"] == 2
+    assert result.passes["compare"] == pytest.approx(2)
     assert (result.passes["weigh"] > 0) is (word == "default")
     assert sum(result.passes.values()) <= most
 
