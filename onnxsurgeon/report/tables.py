@@ -42,6 +42,8 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
     rotated = said("rotated", f"{report['rotated']} linear streams: components were cut instead of channels")
     lines += [said("note", note) for note in report["notes"]]
     lines += [rotated] if report["rotated"] else []
+    if verbose and (cost := report["cost_of_run"])["passes"]:
+        lines.append(said("effort", f"{cost['passes']:.1f} passes over the samples, {cost['seconds']:.1f} s"))
     lines += [_compensated(report["compensation"], report["distillation"])] if report["compensation"] else []
     assumed = ", ".join(f"{name} {sized(shape)}" for name, shape in report["assumed"].items())
     lines += [said("assumed", f"{assumed}; MACs are at these sizes, --input-shape states others")] if assumed else []
@@ -49,7 +51,6 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
         *parts,
         *lines,
         said("samples", report["samples"]),
-        *(_cost(report) if verbose else []),
         _solver(report["solver"]),
         *_frozen(report, verbose=verbose),
         *_proof(report),
@@ -141,14 +142,6 @@ def several(report: Report, *, verbose: bool) -> list[RenderableType]:
         rows.append((row["model"], status, *cut, error, moved, f"{row['seconds']['total']:.1f}"))
     costs = (f">{COSTS[m].title}" for m in measured)
     return [table("model", "status", *costs, ">proof", "verdict", ">seconds", rows=rows)]
-
-
-def _cost(report: Report) -> list[RenderableType]:
-    """What the run cost, if it ran samples."""
-    cost = report["cost_of_run"]
-    if not cost["passes"]:
-        return []
-    return [said("effort", f"{cost['passes']:.1f} passes over the samples, {cost['seconds']:.1f} s")]
 
 
 def _solver(solver: Report) -> RenderableType:
