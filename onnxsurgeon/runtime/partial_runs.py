@@ -82,9 +82,13 @@ def piece(
             )
         graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), value.name))
     graph.node.extend(ir.serde.serialize_node(node) for node in nodes)
+    stated = {value.name: value.shape for value in model.graph.inputs}
     for name, array in fed.items():
-        dtype = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-        graph.input.append(onnx.helper.make_tensor_value_info(name, dtype, [None] * array.ndim))
+        dtype, shape = onnx.helper.np_dtype_to_tensor_dtype(array.dtype), stated.get(name)
+        dims: list[int | None] = [None] * array.ndim
+        if array.ndim == 1 and shape is not None and isinstance(shape[0], int):
+            dims = [shape[0]]  # it may hold sizes: onnxruntime asks how many
+        graph.input.append(onnx.helper.make_tensor_value_info(name, dtype, dims))
     graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in outputs)
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
     return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version), folder
