@@ -52,9 +52,11 @@ class Stages:
 
     def __call__(self, stage: str, detail: str) -> None:
         text = plain(f"{stage:6s} {detail}".rstrip())
-        LOG.say(text.plain)
+        if not isinstance(detail, Counted) or detail.done in (0, detail.total):
+            LOG.say(text.plain)
+            if self.lines:
+                self.console.print(text)
         if self.lines:
-            self.console.print(text)
             return
         if stage != self.stage:
             self.stage = stage

@@ -149,8 +149,8 @@ class _Trace:
     def _alike(self, node: ir.Node, read: Sequence[list[int]], written: Sequence[list[int]]) -> bool:
         """Whether a node is linear in the stream and treats all its channels alike."""
         operator = operator_of(node)
-        if operator is None:
-            return False
+        if operator is None or (operator.random and operator.random(self.labels.calls[node])):
+            return False  # noise of each channel does not turn with the stream
         given = [index for index, value in enumerate(node.inputs) if value is not None]
         holding = [index for index in given if read[index]]
         if not all(axes for axes, value in zip(written, node.outputs, strict=True) if value.uses()):

@@ -107,6 +107,7 @@ class Job:
         if not options.is_synthetic:
             return self._result(options)
         try:
+            self._check_size(options)
             return self._result(options)
         except (ModelError, InfeasibleError) as problem:
             if options.importance or options.compensate or options.rotate or options.stats or options.mirror:
@@ -115,6 +116,15 @@ class Job:
             options.announce("weigh", f"without samples: {problem.what}")
             self.data, self.statistics = None, Statistics("")
             return replace(self._result(plain), unfit=problem.what)
+
+    def _check_size(self, options: PruneOptions) -> None:
+        """Raises ModelError if samples would have to run through a file that takes too much memory as a whole."""
+        if self.model.bytes > options.whole:
+            size = COSTS["size"].written
+            raise ModelError(
+                f"the file has {size(self.model.bytes)}", why=f"`memory` allows to run {size(options.whole)} at once",
+                fix="give samples with `data`, or raise `memory`",
+            )  # fmt: skip
 
     def _result(self, options: PruneOptions) -> Result:
         clock, model = _Clock(), self.model
