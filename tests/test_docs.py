@@ -90,8 +90,19 @@ REPORTS = (
     f"evaluate {DIGITS}",
     f"sensitivity {DIGITS} --only conv1",
     "validate fixtures/xor.onnx fixtures/xor.onnx",
+    "bench fixtures/xor.onnx --layers --time-limit 0.1",
+    "compare fixtures/xor.onnx fixtures/plain.onnx",
+    "profile fixtures/plain.onnx -o device.json --time-limit 0.2 --widths 4",
 )
-OPEN = ("requested", "operators", "opsets", "unknown", "seconds", "largest_ratio")  # whose keys depend on the call
+OPEN = (
+    "requested",
+    "operators",
+    "opsets",
+    "unknown",
+    "seconds",
+    "stages",
+    "largest_ratio",
+)  # whose keys depend on the call
 
 
 def keys(report: Any) -> Iterator[str]:

@@ -17,6 +17,7 @@ WHOLE = {
     "MaxUnpool": "its indices count over all channels",
     "NegativeLogLikelihoodLoss": "its targets are positions",
     "NonMaxSuppression": "which boxes it picks depends on all of them",
+    "Multinomial": "its samples are positions",
     "NonZero": "it returns positions",
     "SoftmaxCrossEntropyLoss": "its targets are positions",
     "TfIdfVectorizer": "it counts n-grams in all of its input",
@@ -31,9 +32,10 @@ def _nonzero(call: ValueCall) -> Array:
 COUNTS = ("Compress", "NonMaxSuppression", "NonZero", "Unique")
 
 for _name, _why in WHOLE.items():
-    add(_name, frozen(_why), value=_nonzero if _name == "NonZero" else None, counts=_name in COUNTS)
-
-add("Multinomial", frozen("its samples are positions"), random=always)
+    add(
+        _name, frozen(_why), value=_nonzero if _name == "NonZero" else None, counts=_name in COUNTS,
+        random=always if _name == "Multinomial" else None,
+    )  # fmt: skip
 
 
 # What onnxruntime writes for the processor that it runs on: weights in blocks of as many channels as that takes at

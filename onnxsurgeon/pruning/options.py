@@ -200,7 +200,7 @@ class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
     @property
     def knows_statistics(self) -> bool:
         """Whether the file with the statistics of an earlier run exists."""
-        return self.stats_file is not None and self.stats_file.exists()
+        return self.stats_file is not None and os.path.lexists(self.stats_file)
 
     @property
     def word(self) -> str:

@@ -113,14 +113,13 @@ class Session:
             binding.bind_output(output.name, device)
 
         def run() -> None:
-            self.session.run_with_iobinding(binding)
-            binding.synchronize_outputs()
+            try:
+                self.session.run_with_iobinding(binding)
+                binding.synchronize_outputs()
+            except Exception:  # noqa: BLE001 - many types: sequences and outputs whose size varies can't be bound
+                self.run(feed)
 
-        try:
-            run()
-        except Exception:  # noqa: BLE001 - onnxruntime raises many types; some outputs can't be bound (sequences)
-            self.run(feed)
-            return lambda: self.run(feed)
+        run()
         return run
 
 

@@ -113,8 +113,10 @@ def test_any_moment(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("left", range(8))
+@pytest.mark.parametrize(
+    ("left", "number"),
+    [(left, number) for left in range(8) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)][::2],
+)
 def test_between_renames(left: int, number: int, folder: Path) -> None:
     stopped(folder, number, [sys.executable, "-c", AT_A_RENAME, str(left), str(int(number)), *COMMAND], None)
     finished(folder)
