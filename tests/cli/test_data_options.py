@@ -36,7 +36,9 @@ def test_evaluate_tells_the_score(digits: Path, run: Run) -> None:
 
 @pytest.mark.slow
 def test_max_drop_ends_with_a_model_that_keeps_it(digits: Path, run: Run) -> None:
-    found = json.loads(run("prune", "net.onnx", "--max-drop", "0.1", "--data", "test.npz", "--json").stdout)
+    found = json.loads(
+        run("prune", "net.onnx", "--max-drop", "0.1", "--data", "test.npz", "--effort", "fast", "--json").stdout
+    )
     score = found["score"]
     assert found["status"] == "passed"
     assert score["drop"] <= 0.1
@@ -61,6 +63,7 @@ def test_where_no_model_is_good_enough_the_exit_code_is_3(digits: Path, run: Run
         "def strict(batches):\n    calls.append(1)\n    list(batches)\n    return -len(calls)\n"
     )
     args = ("prune", "net.onnx", "--max-drop", "0", "--data", "test.npz", "--metric", "strict:strict")
+    args += ("--effort", "fast")
     result = run(*args, code=3)
     assert "no smaller model was found" in result.stderr
     assert json.loads(run(*args, "--json", code=3).stdout)["exit_code"] == 3

@@ -86,18 +86,19 @@ def stopped(folder: Path, number: int, command: list[str], delay: float | None) 
     changed = (folder / "out.onnx").read_bytes() != before
     if number == signal.SIGKILL:
         return
-    if child.returncode == 130:
+    if delay is not None and delay < READY and not said:  # python itself was not ready
+        assert child.returncode in (0, 130, -number)
+        assert not changed or child.returncode == 0
+    elif child.returncode == 130:
         assert "error: interrupted" in said
         assert ("out.onnx had been written, whole" in said) == changed, said
         assert ("nothing was written" in said) != changed, said
-    elif delay is not None and delay < START:  # python itself was not ready
-        assert child.returncode in (0, -number)
     else:
         assert child.returncode == 0, said
     assert not list(folder.glob(".onnxsurgeon*"))
 
 
-START = 0.15  # seconds until the first line of the command runs, at least
+START, READY = 0.15, 0.5  # seconds until the first line of the command runs: at least, and on a busy machine
 
 
 @pytest.mark.slow
