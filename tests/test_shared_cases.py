@@ -32,7 +32,7 @@ pytestmark = [
 
 
 def pruned(path: Path, ratio: float = 0.3) -> None:
-    result = prune(path, ratio=ratio)
+    result = prune(path, ratio=ratio, data="none")
     assert result.after.params <= (1 - ratio) * result.before.params
     proof = result.save(path.with_suffix(".cut.onnx"))
     assert proof is not None

@@ -159,6 +159,7 @@ def test_wrong_usage_is_exit_2(args: tuple[str, ...], words: str, digits: Path, 
 def test_several_models_may_each_be_searched(digits: Path, run: Run) -> None:
     shutil.copy(digits / "net.onnx", digits / "other.onnx")
     args = ("prune", "net.onnx", "other.onnx", "--output-dir", "out", "--max-drop", "0.1", "--data", "test.npz")
+    args += ("--effort", "fast")
     found = json.loads(run(*args, "--json").stdout)
     assert [row["score"]["drop"] <= 0.1 for row in found["models"]] == [True, True]
     again = json.loads(run(*args, "--json", "--resume").stdout)

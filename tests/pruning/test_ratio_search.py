@@ -71,7 +71,9 @@ def test_where_none_is_good_enough_it_says_so(model: Model, data: Data) -> None:
 
     with pytest.raises(osg.InfeasibleError, match="no smaller model"):
         search(
-            lambda ratio: osg.prune(model, ratio=ratio), Strict(model, data), PruneOptions(data=data, max_drop=0.5)
+            lambda ratio: osg.prune(model, ratio=ratio, data="none"),
+            Strict(model, data),
+            PruneOptions(data=data, max_drop=0.5),
         )  # fmt: skip
     with pytest.raises(osg.UsageError, match="`max_drop` -1 is not valid"):
         osg.prune(model, data=data, max_drop=-1)
