@@ -30,8 +30,7 @@ def before_and_after(
 
     largest: bytes; a larger file is not run.
     """
-    from onnxsurgeon.dependency.labels import label
-    from onnxsurgeon.latency.bench import inputs_for, measured
+    from onnxsurgeon.latency.bench import side_by_side
     from onnxsurgeon.latency.options import Timed
     from onnxsurgeon.model.model import load
     from onnxsurgeon.report.latency import latencies
@@ -40,8 +39,7 @@ def before_and_after(
     if load(model).bytes > largest:
         return None
     try:
-        feeds = [inputs_for(label(load(path).ir, shapes=shapes), options) for path in (model, written)]
-        found = measured([model, written], feeds, options, names=[str(model), str(written)], enough=True)
+        found = side_by_side([model, written], options, names=[str(model), str(written)], enough=True)
     except ModelError:  # the proof has said more about it, or the user wanted none
         return None
     return latencies(found)

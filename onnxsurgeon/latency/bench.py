@@ -106,8 +106,15 @@ def bench(models: Source | Sequence[Source], options: BenchOptions) -> Bench:
     several: list[Source] = [*models] if isinstance(models, list | tuple) else [cast("Source", models)]
     with ExitStack() as stack:
         paths = [stack.enter_context(on_disk(source)) for source in several]
-        feeds = [inputs_for(label(as_model(path).ir, shapes=options.shapes), options) for path in paths]
-        return measured(paths, feeds, options, names=[named(source) for source in several], layers=options.layers)
+        return side_by_side(paths, options, names=[named(source) for source in several], layers=options.layers)
+
+
+def side_by_side(
+    paths: Sequence[Path], options: Timed, *, names: Sequence[str], layers: bool = False, enough: bool = False
+) -> Bench:
+    """The latencies of model files, each on random inputs of its own; else as `measured`."""
+    feeds = [inputs_for(label(as_model(path).ir, shapes=options.shapes), options) for path in paths]
+    return measured(paths, feeds, options, names=names, layers=layers, enough=enough)
 
 
 def measured(

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from onnxsurgeon.arrays import Shape
-from onnxsurgeon.dependency.costs import COSTS
+from onnxsurgeon.dependency.costs import COSTS, CostKind
 from onnxsurgeon.dependency.measure import Measure
 from onnxsurgeon.errors import GateError
 from onnxsurgeon.inspection import Inspection, inspect
@@ -51,17 +51,12 @@ class SideBySide(Shown):
         return None if self.bench is None else self.bench.ratios[1]
 
     def line(self) -> str:
-        costs = ", ".join(
-            f"{k.title} {change(self.before.of(w), self.after.of(w))}"
-            for w, k in COSTS.items()
-            if w in self.before.costs
-        )
+        costs = ", ".join(f"{kind.title} {change(a, b)}" for kind, a, b in _costs(self.before, self.after))
         return costs + (f", latency {change(1.0, self.ratio.value)}" if self.ratio else "")
 
     def table(self) -> Iterator[Sequence[object]]:
         yield "", *self.models, "change"
-        for word, kind in ((w, k) for w, k in COSTS.items() if w in self.before.costs):
-            a, b = self.before.of(word), self.after.of(word)
+        for kind, a, b in _costs(self.before, self.after):
             yield kind.title, kind.written(a), kind.written(b), change(a, b)
         if self.bench and self.ratio:
             a, b = (row.timing.median for row in self.bench.models)
@@ -94,11 +89,13 @@ def require_passed(found: SideBySide) -> None:
         raise GateError(f"{found.models[1]} is not good enough", why="\n".join(found.failed), fix="see the table")
 
 
+def _costs(before: Measure, after: Measure) -> Iterator[tuple[CostKind, float, float]]:
+    """(cost, before, after) of each cost that was measured."""
+    return ((kind, before.of(word), after.of(word)) for word, kind in COSTS.items() if word in before.costs)
+
+
 def _failed(before: Measure, after: Measure, bench: Bench | None, options: CompareOptions) -> Iterator[str]:
-    for word, kind in COSTS.items() if options.fail_if_larger else ():
-        if word not in before.costs:
-            continue
-        a, b = before.of(word), after.of(word)
+    for kind, a, b in _costs(before, after) if options.fail_if_larger else ():
         if b > a:
             yield f"{kind.title}: {kind.written(a)} -> {kind.written(b)} ({change(a, b)})"
     if options.fail_if_slower is not None and bench is not None:

@@ -216,6 +216,11 @@ class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
         chosen = EFFORTS[self.effort]
         return COMPENSATIONS[self.compensate or (chosen.compensate if self.has_data else chosen.alone)]
 
+    @property
+    def without_samples(self) -> PruneOptions:
+        """The options if there are no samples: norms decide."""
+        return replace(self, data=NONE, samples=None, batch=None, effort=efforts.DEFAULT)
+
     def at(self, ratio: float) -> PruneOptions:
         """The options for one candidate of the search for `max_drop`."""
         return replace(self, ratio=ratio, max_drop=None)

@@ -29,10 +29,9 @@ from onnxsurgeon.latency.device import DeviceAtHand, device_at_hand
 from onnxsurgeon.latency.options import ProfileOptions
 from onnxsurgeon.model.model import Model, Source, as_model
 from onnxsurgeon.options.record import takes
-from onnxsurgeon.options.shared import NONE, SYNTHETIC, Counted
+from onnxsurgeon.options.shared import SYNTHETIC, Counted
 from onnxsurgeon.pruning.budgets import Bound, bounds_of, exactly, solved, with_bounds
 from onnxsurgeon.pruning.calibration import calibrated, compensated, reserve, statistics_of, weighed
-from onnxsurgeon.pruning.efforts import DEFAULT
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.pruning.ratio_search import Examiner, search
 from onnxsurgeon.pruning.result import Result, Scored
@@ -104,7 +103,7 @@ class Job:
         """The pruned model for these options, without `max_drop`. Where nothing can be fitted to synthetic samples that
         nobody asked to use, norms decide."""
         if options.is_synthetic and options.ratio == 0 and not options.limits:
-            options = replace(options, data=NONE, samples=None, batch=None, effort=DEFAULT)  # nothing will be cut
+            options = options.without_samples  # nothing will be cut
         if not options.is_synthetic:
             return self._result(options)
         try:
@@ -113,10 +112,9 @@ class Job:
         except (ModelError, InfeasibleError) as problem:
             if options.importance or options.compensate or options.rotate or options.stats or options.mirror:
                 raise
-            plain = replace(options, data=NONE, samples=None, batch=None, effort=DEFAULT)
             options.announce("weigh", f"without samples: {problem.what}")
             self.data, self.statistics = None, Statistics("")
-            return replace(self._result(plain), unfit=problem.what)
+            return replace(self._result(options.without_samples), unfit=problem.what)
 
     def _check_size(self, options: PruneOptions) -> None:
         """Raises ModelError if samples would have to run through a file that takes too much memory as a whole."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from rich.console import RenderableType
 
 from onnxsurgeon import units
-from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import plain, said, sized, table
-from onnxsurgeon.report.tables import NAMES, ROWS
+from onnxsurgeon.report.tables import ROWS, cost_rows
 
 
 def benched(report: Report, *, verbose: bool) -> list[RenderableType]:
@@ -61,12 +60,7 @@ def conditions(report: Report) -> list[RenderableType]:
 def compared(report: Report, *, verbose: bool) -> list[RenderableType]:
     """Two models side by side, the weights that differ, and the conditions that don't hold."""
     before, after, latency = report["before"], report["after"], report["latency"]
-    rows = [
-        (word, form(before[key]), form(after[key]), units.change(before[key], after[key]))
-        for key, word in NAMES.items()
-        if key in before
-        for form in [COSTS[key].written if key in COSTS else units.count]
-    ]
+    rows = cost_rows(before, after)
     if latency is not None:
         a, b = (units.seconds(row["median"]) for row in latency["models"])
         rows.append(("latency", a, b, _relative(latency["models"][1]["relative"])))

@@ -101,15 +101,19 @@ def evaluated(report: Report, *, verbose: bool) -> list[RenderableType]:
     return [table("model", "metric", ">score", ">samples", "output", "ran on", rows=[(*row, report["provider"])])]
 
 
-def counts(report: Report) -> list[RenderableType]:
-    """The costs and the number of nodes, before and after."""
-    before, after = report["before"], report["after"]
-    rows = [
+def cost_rows(before: Report, after: Report) -> list[tuple[str, str, str, str]]:
+    """A row for each count of two models: its name, both values, and the change."""
+    return [
         (word, form(before[key]), form(after[key]), units.change(before[key], after[key]))
         for key, word in NAMES.items()
         if key in before
         for form in [COSTS[key].written if key in COSTS else units.count]
     ]
+
+
+def counts(report: Report) -> list[RenderableType]:
+    """The costs and the number of nodes, before and after."""
+    rows = cost_rows(report["before"], report["after"])
     title = f"{report['model']} -> {report['output']}"
     return [table("", ">before", ">after", ">change", rows=rows, title=title), ""]
 
