@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import lcm, prod
+from math import lcm
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,6 @@ from onnxsurgeon.runtime.meter import meter, metered
 from onnxsurgeon.solver.solve import Solution
 
 ROUNDS_ON_DEVICE = 4  # of solving and measuring
-MOST_ELEMENTS = 2**24  # of a tensor inside, for synthetic samples to be run
 ROUNDS = 8  # of solving, until the written model keeps the budgets
 
 
@@ -132,9 +131,6 @@ class Job:
         clock("label")
         meter().weights = macs_by_output(labels)
         if options.is_synthetic and self.data is None:
-            largest = max((prod(fact.shape) for fact in labels.facts[0].values() if fact.shape), default=0)
-            if largest > MOST_ELEMENTS:
-                raise ModelError("a tensor inside is too large to run synthetic samples", why=f"{largest:,} elements")
             options.announce("data", SYNTHETIC)
             self.data = samples_for(labels, options)
         named = [

@@ -29,6 +29,7 @@ from onnxsurgeon.runtime.random_inputs import index_limit
 from onnxsurgeon.training.losses import loss_values
 
 MOST, LEAST = 512, 8  # samples
+MOST_ELEMENTS = 2**24  # of a tensor inside
 WORK = 3e10  # MACs of a pass over all samples
 STEP = 32
 TRIED, PIXELS = 16, 2**19  # the most pictures, and pixels of them, on which ranges are compared
@@ -40,7 +41,10 @@ CLEAR = 4.0  # the largest t-value that counts, of the correlation of biases wit
 
 
 def samples_for(labels: Labels, options: PruneOptions) -> Data:
-    """Synthetic samples for the original. Raises ModelError if it can't run on them."""
+    """Synthetic samples for the original. Raises ModelError if it can't run on them, or not in little memory."""
+    largest = max((prod(fact.shape) for fact in labels.facts[0].values() if fact.shape), default=0)
+    if largest > MOST_ELEMENTS:
+        raise ModelError("a tensor inside is too large to run synthetic samples", why=f"{largest:,} elements")
     inputs = inputs_of(labels.original, options.shapes)
     expected = Expected(inputs)
     count = options.samples or int(np.clip(WORK / _macs(labels), LEAST, MOST))
