@@ -48,12 +48,12 @@ HOMES = {
 }
 HEAVY = {"highspy", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "yaml"}
 LINES = 350
-LEVELS, ARROWS = 14, 192
-MAKERS = {"Node", "add", "node", "_node", "_before"}  # make a node: what they are given names what is made
+LEVELS, ARROWS = 14, 200
+MAKERS = {"Node", "add", "emit", "node", "_node", "_before"}  # make a node: what they are given names what is made
 WORDS = {"surgery/blocks.py", "surgery/parameters.py"}  # of users, for what is to be made
 SETTERS = ("attribute", "set_attribute", "Attr")  # their first argument names an attribute of a node
 # names of attributes that are also keys of reports or words of options
-ENGLISH = set("activation axes bias dtype high low seed shape size type value weights zeros".split())
+ENGLISH = set("activation axes bias dtype high low mean momentum seed shape size type value weights zeros".split())
 CHANGES = {"replace_input_with", "replace_all_uses_with", "register_initializer", "resize_inputs", "prepend", "Node"}
 CONNECTIONS = {"inputs", "outputs", "initializers", "attributes"}
 MUTATIONS = {"add", "append", "clear", "extend", "insert", "pop", "remove", "update"}

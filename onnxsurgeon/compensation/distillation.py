@@ -26,9 +26,10 @@ from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.runtime.class_scores import changed_classes
 from onnxsurgeon.runtime.meter import meter
 from onnxsurgeon.runtime.partial_runs import Segment
-from onnxsurgeon.runtime.session import Session
-from onnxsurgeon.training.differentiate import EXPECTED, backward
-from onnxsurgeon.training.losses import loss_values, relative_error
+from onnxsurgeon.training.losses import loss_values, relative_error, squared_errors
+from onnxsurgeon.training.optimisers import OPTIMISERS
+from onnxsurgeon.training.step_graph import Recipe, UntrainableError
+from onnxsurgeon.training.trainer import NotFiniteError, Part, Trainer
 
 HELD_OUT = 4  # one in this many samples is held out
 STEP = 32  # the least number of samples per gradient
@@ -36,8 +37,7 @@ RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # learning rates, relative to the root m
 TRIAL = 4  # epochs for which each rate is tried
 EPOCHS = 30
 PATIENCE = 8  # epochs without improvement before the search for the best epoch stops
-DECAY = (0.9, 0.99)  # of the running means of gradients and of their squares
-TINY = 1e-12
+ADAM = {"beta1": 0.9, "beta2": 0.99, "tiny": 1e-12}
 GRADIENT = 3.0  # what a gradient costs, in runs
 
 
@@ -114,7 +114,7 @@ def _stacked(parts: Sequence[Arrays]) -> Arrays:
 
 
 class Training:
-    """Training of the cut network on the samples `seen`. Weights are inputs of the model, so that they can change.
+    """Training of the cut network on the samples `seen`.
 
     start: the initial weights that a gradient reaches, by name.
     """
@@ -122,25 +122,27 @@ class Training:
     def __init__(self, seen: SamplePool, layers: Sequence[CutLayer], targets: Targets, keep: Mask, seed: int) -> None:
         labels, device = targets.labels, targets.device
         self.seen, self.rng, model = seen, np.random.default_rng(seed), layers[0].editor.model
-        self.places = positions(labels, keep)
+        self.places, self.parts = positions(labels, keep), ceil(STEP / seen.size)
         named = [[value.name or "" for value in layer.values()] for layer in layers]
         weights = list(dict.fromkeys(value for layer in layers for value in layer.values()))
-        ends = {end: self._factor(end.name or "") for end in loss_values(model, labels.states)}
+        ends = loss_values(model, labels.states)
         self.ends = [end.name or "" for end in ends]
+        recipe = Recipe(
+            model, ends, weights, squared_errors([self._factor(name) for name in self.ends]), OPTIMISERS["adam"],
+            ADAM, scales=_scales(named, {value.name or "": _array(value) for value in weights}), parts=self.parts,
+            device=device,
+        )  # fmt: skip
+        self.trainer: Trainer | None = None
+        self.start = Arrays()
         try:
-            made = backward(
-                model, weights, ends, taken(seen.fed(np.arange(seen.size) % len(seen)), self.places), device
-            )
-            self.model, self.forward = Session(made.model, device), Session(made.forward, device)
+            self.trainer = Trainer(recipe, self._part(np.arange(seen.size) % len(seen)))
+            self.start = {name: self.trainer.initial[name] for name in self.trainer.layout.shapes}
+        except UntrainableError:
+            pass
         except ModelError as problem:
             raise ModelError(
                 "can't compute gradients of this model", why=problem.why, fix="choose `compensate=sequential`"
             ) from None
-        self.gradients = made.gradients
-        values = {weight.name or "": _array(weight) for weight in weights}
-        self.start = {name: values[name] for name in made.gradients}
-        self.fixed = {name: array for name, array in values.items() if name not in made.gradients}
-        self.scales = _scales(named, self.start)
 
     def _factor(self, name: str) -> float:
         """The factor that makes the squared error of a batch relative to the outputs' variance; 0 if that is 0."""
@@ -154,8 +156,9 @@ class Training:
     def judged(self, weights: Arrays, held: SamplePool) -> tuple[float, float]:
         """(squared error of the outputs on `held`, relative to their variance; share of samples whose top class
         changed, 0 for outputs that don't look like scores of classes)."""
+        assert self.trainer is not None
         meter().add(len(held))
-        runs = [(self.forward.run({**taken(b.feed, self.places), **self.fixed, **weights}), b) for b in held.batches()]
+        runs = [(self.trainer.predict(taken(b.feed, self.places), weights), b) for b in held.batches()]
         found = _stacked([{n: a[n].reshape(b.size, -1)[: b.count] for n in self.ends} for a, b in runs])
         loss = relative_error([held.expected[name] for name in self.ends], [found[name] for name in self.ends])
         shapes = {name: (-1, *held.shapes[name][1:]) for name in self.ends if held.shapes[name][:1] == (held.size,)}
@@ -163,48 +166,30 @@ class Training:
         changed = max((changed_classes(a, b) for a, b in pairs), default=0.0)
         return (loss, changed) if np.isfinite(loss) else (np.inf, 1.0)
 
-    def _gradients(self, weights: Arrays, chosen: IntArray) -> Arrays:
-        """The gradient summed over the samples `chosen`, which fill whole batches."""
-        total, seen = Arrays(), self.seen
-        for part in chosen.reshape(-1, seen.size):
-            feed, expected = seen.draw(part, self.rng)
-            expected = {EXPECTED + name: expected[name] for name in self.ends}
-            meter().add(seen.size, GRADIENT)
-            found = self.model.run({**taken(feed, self.places), **expected, **self.fixed, **weights})
-            for name, output in self.gradients.items():
-                total[name] = total[name] + found[output] if name in total else found[output]
-        return total
+    def _part(self, chosen: IntArray) -> Part:
+        feed, expected = self.seen.draw(chosen, self.rng)
+        targets = {name: expected[name] for name in self.ends}
+        return Part(taken(feed, self.places), targets, np.ones(self.seen.size, np.float32))
 
     def run(self, rate: float, epochs: int, total: int) -> Iterator[Arrays]:
-        """The weights after each of the first `epochs` of `total`, over which the rate falls along a cosine."""
-        adam = Adam(self.start, self.scales)
-        stride = self.seen.size * ceil(STEP / self.seen.size)
+        """The weights after each of the first `epochs` of `total`, over which the rate falls along a cosine. Ends early
+        where the loss is no longer finite."""
+        assert self.trainer is not None
+        self.trainer.start()
+        stride = self.seen.size * self.parts
         for epoch in range(epochs):
             order = np.resize(self.rng.permutation(len(self.seen)), max(stride, len(self.seen)))
             steps = len(order) // stride
             for step in range(steps):
-                gradients = self._gradients(adam.weights, order[step * stride : (step + 1) * stride])
-                adam.step(gradients, rate * (1 + cos(pi * (epoch + step / steps) / total)) / 2)
-            yield dict(adam.weights)
-
-
-class Adam:
-    """Adam with a learning rate per weight: the rate times its entry of `scales`."""
-
-    def __init__(self, weights: Arrays, scales: Mapping[str, float]) -> None:
-        self.weights, self.scales, self.steps = dict(weights), scales, 0
-        self.mean = {name: np.zeros_like(array) for name, array in weights.items()}
-        self.square = {name: np.zeros_like(array) for name, array in weights.items()}
-
-    def step(self, gradients: Arrays, rate: float) -> None:
-        self.steps += 1
-        first, second = (1 - decay**self.steps for decay in DECAY)
-        for name, gradient in gradients.items():
-            gradient = gradient * np.float32(self.scales[name])  # in units of the scale, so TINY has one meaning
-            self.mean[name] += (1 - DECAY[0]) * (gradient - self.mean[name])
-            self.square[name] += (1 - DECAY[1]) * (gradient * gradient - self.square[name])
-            change = self.mean[name] / first / (np.sqrt(self.square[name] / second) + TINY)
-            self.weights[name] = self.weights[name] - np.float32(rate * self.scales[name]) * change
+                chosen = order[step * stride : (step + 1) * stride].reshape(-1, self.seen.size)
+                meter().add(stride, GRADIENT)
+                falling = rate * (1 + cos(pi * (epoch + step / steps) / total)) / 2
+                try:
+                    self.trainer.step([self._part(part) for part in chosen], falling)
+                except NotFiniteError:
+                    yield self.trainer.weights()
+                    return
+            yield self.trainer.weights()
 
 
 def distillation(evidence: Evidence, keep: Mask, model: ir.Model) -> list[Change]:

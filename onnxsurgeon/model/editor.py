@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 
 from onnxsurgeon.errors import InfeasibleError
@@ -225,6 +226,14 @@ def copied(model: ir.Model) -> ir.Model:
     copy = model.clone()
     copy.graph.meta.update(model.graph.meta)
     return copy
+
+
+def detached(proto: onnx.NodeProto) -> ir.Node:
+    """A node in no graph, whose inputs and outputs have only their names."""
+    inputs = [ir.Value(name=name) if name else None for name in proto.input]
+    outputs = [ir.Value(name=name) for name in proto.output]
+    given = [ir.serde.deserialize_attribute(attribute) for attribute in proto.attribute]
+    return ir.Node(proto.domain, proto.op_type, inputs, given, outputs=outputs, name=proto.name)
 
 
 def with_free_weights(model: ir.Model) -> ir.Model:

@@ -22,6 +22,7 @@ from onnxsurgeon.ops.registry import Compute, Operator, add
 from onnxsurgeon.ops.shape_inference import ShapeRule, broadcast_all, like, mapped, truth
 from onnxsurgeon.ops.signatures import read, signature
 from onnxsurgeon.ops.size_arrays import cast, divided_by, maximum, minimum, modulo, rounded_down, rounded_up
+from onnxsurgeon.ops.training_form import MASKED
 
 
 def elementwise(call: Call) -> Sequence[Axes | None]:
@@ -83,7 +84,16 @@ add("Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cosh Shrink Sinh Tan", UNARY)
 add("Abs", UNARY, value=plain(np.abs), gradient=derivative(_sign))
 add("Ceil", UNARY, value=plain(rounded_up))
 add("Cos", UNARY, value=typed(np.cos))
-add("Dropout", UNARY, shape=None, linear_in="first", keeps_mean=True, gradient=(same,), random=_drops)
+add(
+    "Dropout",
+    UNARY,
+    shape=None,
+    linear_in="first",
+    keeps_mean=True,
+    gradient=(same,),
+    random=_drops,
+    training=MASKED,
+)
 add("Erf", UNARY, gradient=derivative(_bell))
 add("Exp", UNARY, value=typed(np.exp), gradient=derivative(lambda call: call.outputs[0]))
 add("Floor", UNARY, value=plain(rounded_down))

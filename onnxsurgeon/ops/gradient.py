@@ -122,6 +122,18 @@ class Emitter:
         shape[axis] = sum(self.shapes[value][axis] for value in values)
         return self("Concat", *values, axis=axis, shape=tuple(shape))
 
+    def parted(self, value: str, lengths: Sequence[int]) -> list[str]:
+        """Consecutive parts of a vector."""
+        if len(lengths) == 1:
+            return [value]
+        name = self._name()
+        names = [f"{name} part {number}" for number in range(len(lengths))]
+        sizes = [self.constant(np.array(lengths, np.int64))] if self.version >= AXES_AS_INPUT else []
+        more: dict[str, Any] = {} if sizes else {"split": list(lengths)}
+        self.nodes.append(onnx.helper.make_node("Split", [value, *sizes], names, name=name, axis=0, **more))
+        self.shapes |= {part: (length,) for part, length in zip(names, lengths, strict=True)}
+        return names
+
     def padded(self, value: str, axis: int, before: int, after: int, number: float = 0.0) -> str:
         return self.widened(value, {axis: (before, after)}, number)
 

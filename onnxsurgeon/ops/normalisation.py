@@ -11,6 +11,7 @@ from onnxsurgeon.ops.gradient import GradientCall
 from onnxsurgeon.ops.registry import MICROSOFT, ChannelStatistics, Operator, add
 from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes, like
 from onnxsurgeon.ops.signatures import counted, read
+from onnxsurgeon.ops.training_form import BATCH_STATISTICS
 
 
 def layer_norm(call: Call) -> Sequence[Axes | None]:
@@ -130,6 +131,7 @@ add(
     scale=1,
     statistics=ChannelStatistics(scale=1, shift=2, mean=3, variance=4),
     gradient=(batch_norm_gradient,),
+    training=BATCH_STATISTICS,
 )
 add("InstanceNormalization", instance_norm, scale=1, neutral={1: 1.0, 2: 0.0})
 add(

@@ -16,6 +16,7 @@ from onnxsurgeon.ops.linear import LinearForm
 from onnxsurgeon.ops.sequence_calls import Elements, FromElements
 from onnxsurgeon.ops.shape_inference import ShapeRule
 from onnxsurgeon.ops.size_arrays import Sizes
+from onnxsurgeon.ops.training_form import TrainingForm
 from onnxsurgeon.ops.windows import Convolution
 
 MICROSOFT = "com.microsoft"
@@ -129,6 +130,7 @@ class Operator:
     kind: Kind = "other"  # an activation; or it stacks, sums, or otherwise combines any number of inputs
     convolution: Convolution | None = None
     gradient: GradientRule | tuple[GradientRule | None, ...] = ()  # of each input; or one rule for all of them
+    training: TrainingForm | None = None  # how it works in training, if not as it infers
 
     def gradient_of(self, index: int) -> GradientRule | None:
         """The rule for the gradient of input `index`; None where there is none."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import FloatArray
 from onnxsurgeon.ops.nodes import operator_of
+from onnxsurgeon.training.step_graph import Loss, LossCall
 
 
 def loss_values(model: ir.Model, states: Mapping[str, str]) -> list[ir.Value]:
@@ -36,3 +37,16 @@ def relative_error(expected: list[FloatArray], actual: list[FloatArray]) -> floa
         spread = float(((a - a.mean(axis=0)) ** 2).sum(dtype=np.float64))
         losses.append(float(((a - b) ** 2).sum(dtype=np.float64)) / spread if spread else 0.0)
     return float(np.mean(losses)) if losses else 0.0
+
+
+def squared_errors(factors: Sequence[float]) -> Loss:
+    """The squared errors of all ends, each times its factor, summed."""
+
+    def emit_loss(call: LossCall) -> str:
+        emit, parts = call.emit, []
+        for end, factor in zip(call.ends, factors, strict=True):
+            wrong = emit("Sub", end, call.target(end))
+            parts.append(call.by_sample(emit("Mul", emit("Mul", wrong, wrong), factor)))
+        return emit.sum(parts)
+
+    return emit_loss
