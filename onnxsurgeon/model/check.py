@@ -50,7 +50,7 @@ def fault(proto: onnx.ModelProto) -> str:
                 bare.graph.input.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, tensor.dims))
     try:
         onnx.checker.check_model(bare, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         return " ".join(str(error).split())[:500]
     return ""
 

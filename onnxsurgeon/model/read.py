@@ -26,10 +26,8 @@ from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.files import irregular
 from onnxsurgeon.model import wire
 from onnxsurgeon.model.inline import inlined
-from onnxsurgeon.model.refusals import (
-    invalid,
-    refuse,
-)
+from onnxsurgeon.model.order import put_in_order
+from onnxsurgeon.model.refusals import invalid, refuse, refuse_what_no_schema_allows
 
 LONGEST_NAME = 255  # bytes
 IN_MEMORY = Path("ModelProto")  # what stands for a path where there is no file
@@ -95,7 +93,9 @@ def _read(path: Path, data: mmap.mmap | bytes) -> ir.Model:
     proto = _parse(path, data)
     try:
         refuse(path, proto)
-        model = _deserialize(path, inlined(path, proto) if proto.functions else proto)
+        flat = inlined(path, proto) if proto.functions else proto
+        refuse_what_no_schema_allows(path, flat)
+        model = _deserialize(path, flat)
     except UnicodeDecodeError as error:
         raise invalid(path, f"a text is not UTF-8: {error}") from error
     maps: Maps = {path.name: data}
@@ -106,7 +106,7 @@ def _read(path: Path, data: mmap.mmap | bytes) -> ir.Model:
     model.graph.meta[MAPPED] = tuple(maps.values())
     for graph in graphs(model):
         _forget_negative_dims(graph)
-    _sort(path, model)
+    put_in_order(path, model)
     return model
 
 
@@ -115,22 +115,6 @@ def _forget_negative_dims(graph: ir.Graph) -> None:
     for value in (*graph.inputs, *(value for node in graph for value in node.outputs)):
         if value.shape is not None and any(isinstance(n, int) and n < 0 for n in value.shape):
             value.shape = ir.Shape([None if isinstance(n, int) and n < 0 else n for n in value.shape])
-
-
-def _sort(path: Path, model: ir.Model) -> None:
-    """Sorts nodes topologically if they are not. Raises ModelError if they form a cycle."""
-    seen: set[ir.Node] = set()
-    for node in model.graph:
-        if any(v is not None and (p := v.producer()) is not None and p.graph is model.graph and p not in seen
-               for v in node.inputs):  # fmt: skip
-            break
-        seen.add(node)
-    else:
-        return
-    try:
-        model.graph.sort()
-    except ValueError as error:
-        raise ModelError(f"{path}: the nodes form a cycle", why=str(error), fix="export the model again") from error
 
 
 def release(model: ir.Model) -> None:

@@ -263,6 +263,16 @@ def map_output(model: onnx.ModelProto) -> None:
     of_map.value_type.tensor_type.elem_type = TensorProto.FLOAT
 
 
+def in_branches(node: onnx.NodeProto) -> Callable[[onnx.ModelProto], None]:
+    """Puts a node that makes `c` into both branches of an If."""
+
+    def damage(model: onnx.ModelProto) -> None:
+        branch = helper.make_graph([node], "branch", [], [onnx.ValueInfoProto(name="c")])
+        model.graph.node.append(helper.make_node("If", ["w_out"], ["i"], then_branch=branch, else_branch=branch))
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -284,6 +294,16 @@ def map_output(model: onnx.ModelProto) -> None:
         (lambda m: m.graph.output.add(name="nobody"), "'nobody' is used"),
         (lambda m: m.graph.node.append(m.graph.node[0]), "redeclared"),
         (lambda m: m.graph.node[0].attribute.add(name="a"), "'a' of Custom 'w' has no type"),
+        (lambda m: m.opset_import.add(domain="ai.onnx", version=7), "several versions"),
+        (lambda m: m.opset_import.add(domain="other", version=2**40), "version 1099511627776"),
+        (lambda m: m.graph.input.append(m.graph.input[0]), "inputs with the same name"),
+        (lambda m: m.graph.initializer.add(name="small", data_type=1, dims=[64], float_data=[1]), "'small'.*too small"),
+        (lambda m: m.graph.initializer.add(name="small", data_type=1, dims=[2], raw_data=bytes(12)), "has 12 bytes"),
+        (lambda m: m.graph.initializer.add(name="small", data_type=58, dims=[2], raw_data=bytes(8)), "data type: 58"),
+        (in_branches(helper.make_node("Identity", ["i"], ["c"])), "cycle"),
+        (in_branches(helper.make_node("Identity", ["nobody"], ["c"])), "nobody"),
+        (in_branches(helper.make_node("Gather", ["x"], ["c"], name="g")), "'g' .Gather.*has input size 1"),
+        (in_branches(helper.make_node("Softmax", ["x"], ["c"], name="s", axis=0.5)), "'s' .Softmax.*axis"),
         (lambda m: m.graph.node[0].MergeFromString(b"\x1a\x02\xd6\xd0"), r"b'\\xd6\\xd0' .* is not UTF-8"),
     ],
 )
