@@ -14,3 +14,8 @@ Ids = npt.NDArray[np.int64]  # neuron ids
 Mask = npt.NDArray[np.bool_]
 Shape = tuple[int, ...]
 Arrays = dict[str, np.ndarray]  # by the name of an input or output
+
+
+def is_float(array: Array) -> bool:
+    """Whether it holds floats, of any size; bfloat16 is one, too."""
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"

@@ -17,52 +17,103 @@ import onnx
 from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.ops.call import Parameters
 
+OLDEST = 7  # the opset since which elements broadcast; older ones get no gradients
 AXES_AS_INPUT = 13  # the opset since which the axes of a sum are an input
 PADS_AS_INPUT = 11  # the opset since which what is padded is
 SLICE_BY_INPUTS = 10  # the opset since which the bounds of a slice are
+SMALL = 64  # numbers in a constant up to which equal ones are one
 DENSE = 2**20  # numbers of a matrix that moves elements as a product, which is quicker than one by one
 
 
 class Emitter:
     """Collects nodes and constants. shapes: of all that they may read, by name; what is emitted is added.
 
-    All that is computed with is float32. An operand is a name, or a number.
+    All is computed in one type, `dtype`; types: those of values with other floats, which are cast where they are read.
+    made: what was emitted, so that it is not emitted again. kept: what rules keep for the other inputs of a node.
     """
 
-    def __init__(self, version: int, shapes: Mapping[str, Shape]) -> None:
-        self.version, self.shapes = version, dict(shapes)
+    def __init__(
+        self, version: int, shapes: Mapping[str, Shape], types: Mapping[str, Any] | None = None, dtype: Any = np.float32
+    ) -> None:
+        self.version, self.shapes, self.dtype = version, dict(shapes), np.dtype(dtype)
+        self.types = {name: np.dtype(found) for name, found in (types or {}).items() if found != self.dtype}
         self.nodes, self.constants = list[onnx.NodeProto](), dict[str, Array]()
+        self.made, self.kept = dict[Any, str](), dict[Any, Any]()
 
     def __call__(self, operator: str, *inputs: str | float, shape: Shape | None = None, **attributes: Any) -> str:
         """The name of the result of `operator`. shape: by default that of its inputs, broadcast."""
-        names = [given if isinstance(given, str) else self.constant(np.float32(given)) for given in inputs]
-        name = self._name()
-        self.nodes.append(onnx.helper.make_node(operator, names, [name], name=name, **attributes))
-        self.shapes[name] = np.broadcast_shapes(*(self.shapes[n] for n in names)) if shape is None else shape
-        return name
+        return self.several(operator, *inputs, shapes=[shape], **attributes)[0]
+
+    def several(
+        self, operator: str, *inputs: str | float, shapes: Sequence[Shape | None], **attributes: Any
+    ) -> list[str]:
+        """The names of the results of an operator. shapes: of each; None for that of the inputs, broadcast."""
+        names = [self.cast(given) if isinstance(given, str) else self.constant(float(given)) for given in inputs]
+        key = (operator, *names, len(shapes), repr(sorted(attributes.items())))
+        if key not in self.made:
+            self.made[key] = name = self._name()
+            outputs = [f"{name} {place}" if place else name for place in range(len(shapes))]
+            self.nodes.append(onnx.helper.make_node(operator, names, outputs, name=name, **attributes))
+            for output, shape in zip(outputs, shapes, strict=True):
+                found = np.broadcast_shapes(*(self.shapes[n] for n in names if n)) if shape is None else shape
+                self.shapes[output] = tuple(found)
+        return [f"{self.made[key]} {place}" if place else self.made[key] for place in range(len(shapes))]
+
+    def cast(self, name: str) -> str:
+        """A value in the type in which all is computed."""
+        return self.number(name) if name in self.types else name
 
     def _name(self) -> str:
         return f"gradient {len(self.nodes) + len(self.constants)}"
 
     def named(self, value: str, name: str) -> None:
         """Gives a computed value a name."""
-        self.nodes.append(onnx.helper.make_node("Identity", [value], [name], name=name))
+        self.shapes.setdefault(name, self.shapes[value])
+        if name in self.types:
+            to = onnx.helper.np_dtype_to_tensor_dtype(self.types[name])
+            self.nodes.append(onnx.helper.make_node("Cast", [value], [name], name=name, to=to))
+        else:
+            self.nodes.append(onnx.helper.make_node("Identity", [value], [name], name=name))
 
-    def constant(self, array: Any) -> str:
-        """The name of a constant; float32 and int64 arrays keep their types."""
-        name, array = self._name(), np.asarray(array)
-        self.constants[name], self.shapes[name] = array, array.shape
+    def copy(self, value: str) -> str:
+        """The same under a name of its own."""
+        name = self._name()
+        self.nodes.append(onnx.helper.make_node("Identity", [value], [name], name=name))
+        self.shapes[name] = self.shapes[value]
+        if value in self.types:
+            self.types[name] = self.types[value]
         return name
 
+    def constant(self, array: Any) -> str:
+        """The name of a constant; arrays of integers keep their types."""
+        array = np.asarray(array)
+        if array.dtype.kind == "f":
+            array = array.astype(self.dtype)
+        key = (array.dtype, array.shape, array.tobytes()) if array.size <= SMALL else None
+        if key is None or key not in self.made:
+            name = self._name()
+            self.constants[name], self.shapes[name] = array, array.shape
+            if key is None:
+                return name
+            self.made[key] = name
+        return self.made[key]
+
     def filled(self, shape: Shape, number: float) -> str:
-        return self.constant(np.full(shape, number, np.float32))
+        return self.constant(np.full(shape, number, self.dtype))
 
     def mask(self, operator: str, *inputs: str | float) -> str:
         """1 where a comparison holds, and 0 elsewhere."""
         return self.number(self(operator, *inputs))
 
-    def number(self, truth: str) -> str:
-        return self("Cast", truth, to=onnx.TensorProto.FLOAT)
+    def number(self, value: str) -> str:
+        """A truth, an integer, or a float of another type as a number to compute with."""
+        key = ("number", value)
+        if key not in self.made:
+            self.made[key] = name = self._name()
+            to = onnx.helper.np_dtype_to_tensor_dtype(self.dtype)
+            self.nodes.append(onnx.helper.make_node("Cast", [value], [name], name=name, to=to))
+            self.shapes[name] = self.shapes[value]
+        return self.made[key]
 
     def reshaped(self, value: str, shape: Sequence[int]) -> str:
         if self.shapes[value] == tuple(shape):
@@ -180,7 +231,7 @@ class Emitter:
     def _gathered(self, value: str, axis: int, indices: Array) -> str:
         shape = self.shapes[value]
         if len(indices) * shape[axis] <= DENSE:
-            return self.mixed(value, axis, np.eye(shape[axis], dtype=np.float32)[indices])
+            return self.mixed(value, axis, np.eye(shape[axis])[indices])
         result = (*shape[:axis], len(indices), *shape[axis + 1 :])
         return self("Gather", value, self.constant(np.asarray(indices, np.int64)), axis=axis, shape=result)
 
@@ -198,7 +249,7 @@ class Emitter:
         if len(indices) and (np.diff(indices) == 1).all():
             return self.padded(value, axis, int(indices[0]), size - int(indices[-1]) - 1)
         if len(indices) * size <= DENSE:
-            return self.mixed(value, axis, np.eye(size, dtype=np.float32)[:, indices])
+            return self.mixed(value, axis, np.eye(size)[:, indices])
         value = self.padded(value, axis, 0, 1)
         order = np.argsort(indices, kind="stable")
         inside = np.asarray(indices)[order]
@@ -216,7 +267,8 @@ class Emitter:
 
 @dataclass(frozen=True)
 class GradientCall(Parameters):
-    """One node while its gradients are made. inputs, outputs, gradients (of the outputs): names; "" for what is absent.
+    """One node while its gradients are made. inputs, outputs, gradients (of the outputs): names; "" for what is absent,
+    and for the gradient of an output on which nothing depends.
 
     known: the value of an input that depends on nothing but sizes.
     """
@@ -231,7 +283,11 @@ class GradientCall(Parameters):
     @property
     def gradient(self) -> str:
         """Of the first output."""
-        return self.gradients[0]
+        return self.of(0)
+
+    def of(self, output: int) -> str:
+        """The gradient of an output."""
+        return self.gradients[output] or self.emit.filled(self.emit.shapes[self.outputs[output]], 0.0)
 
     def has(self, index: int) -> bool:
         return index < len(self.inputs) and bool(self.inputs[index])

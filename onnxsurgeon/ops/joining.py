@@ -180,13 +180,17 @@ def split_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking | 
     return Unpacking(tuple(PackedPart(axis, parts[a:b]) for a, b in pairwise(ends)))
 
 
+def split_gradient(call: GradientCall, index: int) -> str:
+    return call.emit.joined([call.of(k) for k in range(len(call.outputs))], call.axis(len(call.shape(0))))
+
+
 add(
     "Split",
     split,
     resize=split_sizes,
     value=_split,
     unpack=split_parts,
-    gradient=(lambda call, index: call.emit.joined(call.gradients, call.axis(len(call.shape(0)))),),
+    gradient=(split_gradient,),
     **PART,
 )
 

@@ -10,8 +10,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxsurgeon.ops import OPERATORS, Operator
-from onnxsurgeon.ops.registry import Kind
+from onnxsurgeon.ops.registry import OPERATORS, Kind, Operator
 from onnxsurgeon.ops.windows import Convolution
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import Array, Arrays
+from onnxsurgeon.arrays import Array, Arrays, is_float
 from onnxsurgeon.model.editor import detached
+from onnxsurgeon.ops.composition import Entry, GradientFlow, call_of
 from onnxsurgeon.ops.gradient import Emitter, GradientCall
-from onnxsurgeon.ops.nodes import attributes, constant, is_constant, operator_of
+from onnxsurgeon.ops.nodes import constant, is_constant, operator_of
 from onnxsurgeon.ops.training_form import TrainingForm, TrainingState
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import nodes_for, reads, serialise
@@ -22,15 +24,6 @@ FREE_CONSTANTS = 4  # the IR version since which an initializer need not be an i
 LOSS = "gradient loss"
 GRADIENT = "gradient of "  # prefix of the name of a weight
 EXPECTED = "expected "  # prefix of the name of an output: the input with its target
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One node on the tape. outputs: those that depend on weights. form: how it trains, if not as it infers."""
-
-    node: ir.Node
-    outputs: Sequence[str]
-    form: TrainingForm | None
 
 
 class Tape:
@@ -50,10 +43,13 @@ class Tape:
         self.feed = {value.name or "": feed[value.name or ""] for value in fed}
         self.constants = _constants(self.nodes)
         seen = {**self.feed, **self.constants, **_values(model, self.nodes, self.feed, device)}
-        self.emit = Emitter(self.version, {name: array.shape for name, array in seen.items()})
+        types = {name: array.dtype for name, array in seen.items() if is_float(array)}
+        double = {types.get(name) for name in weights} == {np.dtype(np.float64)}
+        shapes = {name: array.shape for name, array in seen.items()}
+        self.emit = Emitter(self.version, shapes, types, np.float64 if double else np.float32)
         fixed = {name: array for name, array in self.constants.items() if name not in weights}
         self._static = _static(self.nodes, fixed, seen)
-        self._floats = {name for name, array in seen.items() if array.dtype == np.float32}
+        self._floats = set(types)
         self._varied, self._entries = set(weights), list[Entry]()
         self.state = TrainingState()
         for node in self.nodes:
@@ -64,8 +60,9 @@ class Tape:
             if form is None:
                 self.emit.nodes.append(ir.serde.serialize_node(node))
             else:
-                form.forward(self._call(node, []), self.state)
+                form.forward(call_of(node, self.emit, self.known, {}), self.state)
             self._record(node, form)
+        self.emit.made.clear()  # what is emitted from here on does not rest on what forms emitted
 
     def add(self, nodes: Sequence[onnx.NodeProto]) -> None:
         """Records nodes that were emitted since, so that gradients pass through them."""
@@ -79,14 +76,11 @@ class Tape:
 
     def _record(self, node: ir.Node, form: TrainingForm | None) -> None:
         if any(value.name in self._varied for value in reads(node)):
+            read = [name for value in reads(node) if (name := value.name or "") in self._varied]
             made = [name for value in node.outputs if (name := value.name or "") in self._floats]
             self._varied.update(made)
-            self._entries.append(Entry(node, made, form))
-
-    def _call(self, node: ir.Node, gradients: Sequence[str]) -> GradientCall:
-        names = ["" if value is None else value.name or "" for value in node.inputs]
-        outputs = [value.name or "" for value in node.outputs]
-        return GradientCall(attributes(node, self.version), names, outputs, gradients, self.known, self.emit)
+            rule = None if form is None else partial(_in_training, form, self.state)
+            self._entries.append(Entry(node, read, made, rule))
 
     def gradients(self, starts: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         """(gradients, lost): the gradient of each value that one reaches, by name, and for those that none reaches on
@@ -94,37 +88,9 @@ class Tape:
 
         starts: the gradients of some values.
         """
-        found, lost = {name: [gradient] for name, gradient in starts.items()}, dict[str, str]()
-        for entry in reversed(self._entries):
-            self._backpropagate(entry, found, lost)
-        return {name: self.emit.sum(parts) for name, parts in found.items() if name not in lost}, lost
-
-    def _backpropagate(self, entry: Entry, found: dict[str, list[str]], lost: dict[str, str]) -> None:
-        """Adds the gradients of a node's inputs, if its outputs have some."""
-        node, made, emit = entry.node, entry.outputs, self.emit
-        if not any(name in found or name in lost for name in made):
-            return
-        operator, ended = operator_of(node), next((lost[name] for name in made if name in lost), "")
-        if operator is None or ended or node.outputs[0].name not in made:
-            wanted = (value.name or "" for value in reads(node))
-            lost.update(dict.fromkeys((name for name in wanted if name in self._varied), ended or _said(node)))
-            return
-        for name in made:
-            found[name] = [emit.sum(found[name]) if name in found else emit.filled(emit.shapes[name], 0.0)]
-        outputs = [value.name or "" for value in node.outputs]
-        call = self._call(node, [found[name][0] if name in found else "" for name in outputs])
-        for index, value in enumerate(node.inputs):
-            if value is None or (name := value.name or "") not in self._varied:
-                continue
-            if entry.form is not None:
-                gradient: str | None = entry.form.gradient(call, index, self.state)
-            else:
-                rule = operator.gradient_of(index)
-                gradient = None if rule is None else rule(call, index)
-            if gradient is None:
-                lost[name] = _said(node)
-            else:
-                found.setdefault(name, []).append(gradient)
+        flow = GradientFlow(self.emit, self.known, {name: [gradient] for name, gradient in starts.items()}, {})
+        flow.back(self._entries)
+        return {name: self.emit.sum(parts) for name, parts in flow.found.items() if name not in flow.lost}, flow.lost
 
     def proto(self, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
         """A model of all that was emitted and `outputs` need. inputs: names of float inputs beside those of the data,
@@ -144,7 +110,8 @@ class Tape:
         graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in used.items())
         graph.node.extend(reversed(nodes))
         for name in inputs:
-            graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, self.emit.shapes[name]))
+            kind = onnx.helper.np_dtype_to_tensor_dtype(self.emit.types.get(name, self.emit.dtype))
+            graph.input.append(onnx.helper.make_tensor_value_info(name, kind, self.emit.shapes[name]))
         graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
         return proto
 
@@ -167,7 +134,8 @@ def backward(
 ) -> Backward:
     """The model for the gradient of the loss: the sum over `ends` of factor times squared error.
 
-    weights: float32 initializers. feed: example inputs; the model is only valid for their shapes.
+    weights: float initializers; their gradients are float32, or float64 if all of them are. feed: example inputs; the
+    model is only valid for their shapes.
     """
     names = [weight.name or "" for weight in weights]
     tape = Tape(model, ends, names, feed, device=device)
@@ -187,8 +155,8 @@ def backward(
     return Backward(bytes(proto.SerializeToString()), outputs)
 
 
-def _said(node: ir.Node) -> str:
-    return f"{node.name or node.outputs[0].name} ({node.op_type})"
+def _in_training(form: TrainingForm, state: TrainingState, call: GradientCall, index: int) -> str | None:
+    return form.gradient(call, index, state)
 
 
 def _read(node: onnx.NodeProto) -> list[str]:

@@ -216,7 +216,7 @@ def _compare(
     except NotRunnable as problem:
         found.broken.append(f"{where}: {problem}")
         return
-    exact = draw != "soft" and not _is_random(case)
+    exact = draw != "soft" and not is_random(case)
     for index, (a, b, known) in enumerate(zip(before, after, _produced(case, call), strict=True)):
         a = take(a, known, keep)
         if a.shape != b.shape:
@@ -229,7 +229,7 @@ def _compare(
     found.checks += exact
 
 
-def _is_random(case: Case) -> bool:
+def is_random(case: Case) -> bool:
     trains = case.node.op_type == "Dropout" and len(case.node.input) > 2 and bool(case.inputs[case.node.input[2]])
     return trains or case.node.op_type in RANDOM
 

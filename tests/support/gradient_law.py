@@ -1,0 +1,165 @@
+"""The law of gradients: along any direction, a rule's gradient says what central differences say.
+
+A case is one node with inputs. Random numbers weigh its float outputs; their sum is differentiated by each float input.
+Forward passes run in float64 where a runtime has a kernel for it: then steps are so small that kinks don't matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import onnx_ir as ir
+from onnx.defs import get_schema
+
+from law import is_random
+from onnxsurgeon.arrays import is_float
+from onnxsurgeon.errors import ModelError
+from onnxsurgeon.ops import OPERATORS
+from onnxsurgeon.ops.gradient import OLDEST
+from onnxsurgeon.runtime.session import Session
+from onnxsurgeon.training.differentiate import GRADIENT, Tape
+from operator_case import Array, Case, Feed, NotRunnable, execute, model_of
+
+DIRECTIONS = 2
+NEWEST = 24  # the opset that onnxruntime takes
+# by the type of the outputs: the step; the difference that is allowed, relative to all terms of the sum
+STEPS = {"float64": (1e-5, 2e-4), "float32": (4e-3, 1e-2), "float16": (6e-2, 5e-2)}
+
+
+@dataclass
+class Judged:
+    """The results of one operator's cases. lost: why no gradient was made, by input."""
+
+    checks: int = 0
+    lost: dict[int, str] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+
+def nudged(case: Case) -> Case:
+    """Moved a little, so that no two numbers are the same by intention and none lies on a kink."""
+    rng, imports = np.random.default_rng(1), dict(case.imports)
+    if imports.get("", 0) > NEWEST and (case.key[0] or get_schema(case.key[1], case.version).since_version <= NEWEST):
+        imports[""] = NEWEST
+
+    def moved(array: Array) -> Array:
+        small, more = rng.uniform(-1, 1, (2, *array.shape))
+        return np.asarray(array * (1 + 0.02 * small) + 0.003 * more).astype(array.dtype)
+
+    inputs = {name: moved(a) if _varies(a) else a for name, a in case.inputs.items()}
+    return replace(case, inputs=inputs, imports=imports)
+
+
+def _varies(array: Array) -> bool:
+    return is_float(array) and array.dtype.itemsize >= 2 and bool(array.size)
+
+
+def examine(cases: Iterable[Case]) -> dict[tuple[str, str], Judged]:
+    """The results of all cases, by operator."""
+    results: dict[tuple[str, str], Judged] = {}
+    for case in cases:
+        old = case.imports.get("", OLDEST) < OLDEST
+        if case.key in OPERATORS and not old and any(map(_varies, case.inputs.values())) and not is_random(case):
+            check(case, results.setdefault(case.key, Judged()))
+    return results
+
+
+def check(case: Case, judged: Judged, *, fed: bool = False) -> None:
+    """Compares one case. fed: integers are inputs of the model, not constants."""
+    case = nudged(case)
+    wanted = [name for name, array in case.inputs.items() if _varies(array)]
+    try:
+        runs = execute(case.node, dict(case.inputs), case.imports)
+    except NotRunnable:
+        return
+    rng = np.random.default_rng(2)
+    weights = {
+        name: rng.standard_normal(array.shape).astype(np.float32)
+        for name, array in zip((o for o in case.node.output if o), runs, strict=True)
+        if _varies(array) and array.dtype.name in STEPS
+    }
+    if not weights or not wanted:
+        return
+    try:
+        tape = taped(case, wanted, weights, fed=fed)
+    except ModelError:  # onnxruntime lacks the operator, or a type
+        return
+    try:
+        found, lost = gradients(tape, wanted, weights)
+    except Exception as problem:  # noqa: BLE001 - of any class: it is what the law reports
+        judged.broken.append(f"{case.key[1]} {case.name}: {type(problem).__name__}: {str(problem)[:300]}")
+        return
+    for name in wanted:
+        if name in lost:
+            judged.lost[list(case.node.input).index(name)] = lost[name]
+    for name in wanted:
+        if name in lost or name not in found:
+            continue
+        said = compare(case, name, weights, found[name])
+        judged.checks += said is not None
+        if said:
+            judged.broken.append(f"{case.key[1]} {case.name}: {name}: {said}")
+
+
+def taped(case: Case, wanted: list[str], weights: Mapping[str, Array], *, fed: bool = False) -> Tape:
+    inputs = case.inputs if fed else {name: case.inputs[name] for name in wanted}
+    constants = frozenset(case.inputs) - (frozenset() if fed else frozenset(inputs))
+    model = ir.from_proto(model_of(case.node, case.inputs, case.imports, constants))
+    ends = [value for node in model.graph for value in node.outputs if value.name in weights]
+    return Tape(model, ends, wanted, {value.name or "": case.inputs[value.name or ""] for value in model.graph.inputs})
+
+
+def gradients(tape: Tape, wanted: list[str], weights: Mapping[str, Array]) -> tuple[Feed, dict[str, str]]:
+    """(gradients, lost) of the weighed outputs by the inputs, by name; what no output depends on has none."""
+    found, lost = tape.gradients({name: tape.emit.constant(array) for name, array in weights.items()})
+    names = [name for name in wanted if name in found]
+    for name in names:
+        tape.emit.named(found[name], GRADIENT + name)
+    if not names:
+        return {}, lost
+    proto = tape.proto([], [GRADIENT + name for name in names])
+    arrays = Session(proto.SerializeToString(), "cpu").run(tape.feed)
+    return {name: arrays[GRADIENT + name] for name in names}, lost
+
+
+def compare(case: Case, name: str, weights: Mapping[str, Array], gradient: Array) -> str | None:
+    """What is wrong, "" if nothing is; None if central differences say nothing."""
+    start = case.inputs[name]
+    if gradient.shape != start.shape:
+        return f"a gradient of shape {gradient.shape} for {start.shape}"
+    rng = np.random.default_rng(3)
+    for _ in range(DIRECTIONS):
+        along = rng.standard_normal(start.shape)
+        slope, allowed = differences(case, name, weights, along)
+        if not np.isfinite(slope):
+            return None
+        terms = gradient.astype(np.float64) * along
+        if not abs(float(terms.sum()) - slope) <= allowed * (float(np.abs(terms).sum()) + 1e-2):
+            return f"central differences say {slope:.6g}, the gradient says {float(terms.sum()):.6g}"
+    return ""
+
+
+def differences(case: Case, name: str, weights: Mapping[str, Array], along: Array) -> tuple[float, float]:
+    """The slope along a direction, and the error that it may have."""
+    double = {k: a.astype(np.float64) if is_float(a) else a for k, a in case.inputs.items()}
+    some = {k: double[k] if k == name else a for k, a in case.inputs.items()}
+    for feed in (double, some, dict(case.inputs)):
+        try:
+            outputs = _weighed(case, feed, weights)
+            coarsest = min((a.dtype.name for a in outputs.values()), key=lambda kind: int(kind[5:]))
+            step, allowed = STEPS[coarsest]
+            sums = []
+            for way in (step, -step):
+                moved = {**feed, name: (feed[name] + way * along).astype(feed[name].dtype)}
+                made = _weighed(case, moved, weights)
+                sums.append(sum(float((made[k].astype(np.float64) * w).sum()) for k, w in weights.items()))
+            return (sums[0] - sums[1]) / (2 * step), allowed
+        except (NotRunnable, KeyError, ValueError):
+            continue
+    return float("nan"), 0.0
+
+
+def _weighed(case: Case, feed: Feed, weights: Mapping[str, Array]) -> Feed:
+    names = [output for output in case.node.output if output]
+    return {k: a for k, a in zip(names, execute(case.node, feed, case.imports), strict=True) if k in weights}
