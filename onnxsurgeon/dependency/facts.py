@@ -94,10 +94,14 @@ class Evaluator:
 
         picked: a size for each dim that depends on data.
         """
-        self.picked, self.sizes = lambda: picked, sizes
-        facts = self.input_facts(self.model, sizes)
+        facts = self.begin(self.model, sizes, picked)
         self.evaluate(self.model.graph, facts)
         return facts
+
+    def begin(self, model: ir.Model, sizes: Sizes, picked: int = PICKED[0]) -> Facts:
+        """The facts of the inputs, with which an evaluation at these sizes begins."""
+        self.picked, self.sizes = lambda: picked, sizes
+        return self.input_facts(model, sizes)
 
     def input_facts(self, model: ir.Model, sizes: Sizes) -> Facts:
         return {v: self.input_fact(v, sizes) for v in model.graph.inputs if not v.is_initializer()}

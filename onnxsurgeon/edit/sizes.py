@@ -44,7 +44,7 @@ class _Walk:
 
     def __init__(self, labels: Labels, selection: Selection, model: ir.Model, twins: Twins) -> None:
         self.labels, self.selection, self.twins = labels, selection, twins
-        self.facts = labels.evaluator.input_facts(model, labels.sizes[0])
+        self.facts = labels.evaluator.begin(model, labels.sizes[0])
         self.editor = Editor(model, lambda node: labels.evaluator.visit(node, self.facts))
 
     def graph(self, graph: ir.Graph, changed: Mapping[ir.Node, Changes]) -> None:

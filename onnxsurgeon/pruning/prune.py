@@ -39,6 +39,7 @@ from onnxsurgeon.pruning.synthetic import samples_for
 from onnxsurgeon.pruning.verdict import compared
 from onnxsurgeon.runtime.carried_states import opened_with_states
 from onnxsurgeon.runtime.meter import meter, metered
+from onnxsurgeon.runtime.session import require_typed
 from onnxsurgeon.solver.solve import Solution
 
 ROUNDS_ON_DEVICE = 4  # of solving and measuring
@@ -57,6 +58,7 @@ def prune(model: Source, options: PruneOptions) -> Result:
     """
     options.require_a_goal()
     model, data = as_model(model), options.data
+    require_typed(model)
     if isinstance(data, str | os.PathLike) and options.has_real_data:
         options.announce("data", str(data))
         data = opened_with_states(data, model, options, options.device)

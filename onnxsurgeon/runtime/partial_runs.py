@@ -153,6 +153,16 @@ class Store:
                 self.used -= getattr(stored, "nbytes", 0)
 
 
+def _behind(model: ir.Model, known: Collection[ir.Value]) -> list[ir.Node]:
+    """The nodes that follow from some values, in the order of the graph."""
+    found, values = list[ir.Node](), set(known)
+    for node in model.graph:
+        if not values.isdisjoint(reads(node)):
+            found.append(node)
+            values.update(node.outputs)
+    return found
+
+
 class Walk:
     """Runs a model over all batches up to one value after another. Weights of later nodes may change in between.
 
@@ -172,7 +182,7 @@ class Walk:
             for value in self.live:
                 self.store.put(value.name or "", self.batches, feed[value.name or ""])
             self.batches += 1
-        behind = nodes_for(model, model.graph.outputs, self.live)[0] if known is not None else model.graph
+        behind = list(model.graph) if known is None else _behind(model, known)
         self.pending = dict.fromkeys(n for n in behind if not is_constant(n))
 
     def to(self, value: ir.Value) -> Iterator[np.ndarray]:

@@ -15,6 +15,9 @@ import onnxruntime as ort
 
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.errors import ModelError, UsageError, install_hint
+from onnxsurgeon.model.check import ill_typed
+from onnxsurgeon.model.model import Model
+from onnxsurgeon.model.read import SOURCE
 from onnxsurgeon.options.shared import Device
 
 ort.set_default_logger_severity(4)  # no warnings about a missing GPU: the session reports what it runs on
@@ -148,3 +151,19 @@ def version() -> str:
 
 def _first_line(problem: Exception) -> str:
     return str(problem).strip().splitlines()[0][:500] if str(problem).strip() else type(problem).__name__
+
+
+def require_typed(model: Model) -> None:
+    """Raises ModelError if both onnx and onnxruntime say that the nodes of a model don't fit together.
+
+    One of them is not enough: onnxruntime lacks some operators, and onnx is wrong about some files that run.
+    """
+    source = model.ir.graph.meta.get(SOURCE)
+    problem = "" if source is None or not model.written else ill_typed(source)
+    if problem:
+        try:
+            Session(model.path, "cpu", optimise=False, lean=True)
+        except ModelError as error:
+            raise ModelError(
+                f"{model.path} is not a valid model", why=f"{problem}; {error.why}", fix=error.fix
+            ) from None

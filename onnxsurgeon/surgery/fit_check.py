@@ -82,7 +82,7 @@ def _bodies(node: ir.Node) -> list[ir.Graph]:
 def _refused(before: Labels, labels: Labels) -> str:
     """A text about the first node that can't take its inputs' shapes; empty if all can."""
     evaluator, model = labels.evaluator, labels.model
-    facts = evaluator.input_facts(model, before.sizes[0])
+    facts = evaluator.begin(model, before.sizes[0])
     for node in model.graph:
         try:
             evaluator.visit(node, facts)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import load, save_model
+from onnx import ModelProto, load, save_model
 
 from commands import Run
 from paths import FIXTURES
@@ -143,3 +143,28 @@ def test_unknown_words_about_weights_elsewhere_are_ignored(run: Run, folder: Pat
         weight.external_data.add(key="unheard", value="of")
     (folder / "m.onnx").write_bytes(proto.SerializeToString())
     run("inspect", "m.onnx")
+
+
+def changed(folder: Path, fixture: str, change: Callable[[ModelProto], object]) -> None:
+    model = load(FIXTURES / f"{fixture}.onnx")
+    change(model)
+    save_model(model, folder / "m.onnx")
+
+
+def foreign(model: ModelProto) -> None:
+    """A layer's activation becomes an operator that nobody knows."""
+    node = next(node for node in model.graph.node if node.output[0] == "mixed1.project.relu")
+    node.domain = "nobody"
+    model.opset_import.add(domain="nobody")
+
+
+def test_sizes_behind_an_unknown_operator_are_those_of_the_first_sample(run: Run, folder: Path) -> None:
+    changed(folder, "concat", foreign)
+    run("resize", "m.onnx", "conv1=-1", "--no-proof", "--no-bench")
+
+
+def test_a_model_whose_types_differ_is_refused_before_any_work(run: Run, folder: Path) -> None:
+    changed(folder, "concat", lambda model: setattr(model.graph.output[0].type.tensor_type, "elem_type", 7))
+    result = run("prune", "m.onnx", "--ratio", "0.3", code=4)
+    assert "node name: fc" in result.stderr
+    assert "Load model from m.onnx failed" in result.stderr
