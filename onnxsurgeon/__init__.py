@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from onnxsurgeon.pruning.result import Result
     from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Conv, Linear, Pool, Separable
     from onnxsurgeon.surgery.network import Network, load
+    from onnxsurgeon.training.train import train
+    from onnxsurgeon.training.trained import Epoch, Trained
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Bench",
     "Conv",
     "Data",
+    "Epoch",
     "GateError",
     "InfeasibleError",
     "Inspection",
@@ -57,6 +60,7 @@ __all__ = [
     "Separable",
     "SideBySide",
     "SurgeonError",
+    "Trained",
     "UsageError",
     "Validation",
     "bench",
@@ -69,6 +73,7 @@ __all__ = [
     "profile",
     "prune",
     "sensitivity",
+    "train",
     "validate",
 ]
 
@@ -90,6 +95,8 @@ _HOMES = {
         ("pruning.result", "Result"),
         ("surgery.blocks", "Activation BatchNorm Conv Linear Pool Separable"),
         ("surgery.network", "Network load"),
+        ("training.train", "train"),
+        ("training.trained", "Epoch Trained"),
     )
     for name in names.split()
 }

@@ -2,7 +2,7 @@
 
     python scripts/make_fixtures.py [--only NAME ...] [--out FOLDER]
 
-A second run gives the same bytes. Only `digits` needs torch and scikit-learn. In the drawings `>` is data flow,
+A second run gives the same bytes. Only `digits` needs scikit-learn, for its images. In the drawings `>` is data flow,
 `(a, b)` are parallel paths, and `+` adds.
 """
 
@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+import onnx
+import onnx_ir as ir
+from onnx import TensorProto, numpy_helper
 
+import onnxsurgeon as osg
 from net import Array, Net
 
+Split = dict[str, Array]
 CLASSES = 10
 HALVE: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
 IMAGE = ("batch", 3, 16, 16)
@@ -348,49 +352,26 @@ def digits() -> Net:
     return resnet("digits", ("batch", 1, 8, 8), {"layer1.0": 24, "layer1.1": 24, "layer2.0": 48}, channels=1)
 
 
-def train_digits(net: Net, *, epochs: int = 30, test: int = 450) -> tuple[Array, Array]:
-    """Held-out images and labels, shapes (test, 1, 8, 8) and (test,); the net is trained in place."""
-    import torch
+def train_digits(net: Net, *, epochs: int = 12, test: int = 450) -> tuple[onnx.ModelProto, Split, Split]:
+    """The trained net, and images in 0 to 1, shape (samples, 1, 8, 8), with labels: to train on, and held out."""
     from sklearn.datasets import load_digits
 
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(labels))
-    x, y = torch.tensor(images[order] / 16).float().reshape(-1, 1, 8, 8), torch.tensor(labels[order])
-    weights = {name: torch.tensor(array) for name, array in net.params.items()}
-    learned = [w.requires_grad_() for name, w in weights.items() if "running" not in name]
-    optimizer = torch.optim.AdamW(learned, weight_decay=0.02)
-    steps = -(-(len(y) - test) // 64)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, epochs=epochs, steps_per_epoch=steps)
-    for _ in range(epochs):
-        for batch in (torch.randperm(len(y) - test) + test).split(64):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(run_in_torch(net, weights, x[batch]), y[batch]).backward()
-            optimizer.step()
-            schedule.step()
-    net.params = {name: weight.detach().numpy() for name, weight in weights.items()}
-    return x[:test].numpy(), y[:test].numpy()
+    x, y = (images[order] / 16).astype(np.float32).reshape(-1, 1, 8, 8), labels[order]
+    seen, held = {"input": x[test:], "labels": y[test:]}, {"input": x[:test], "labels": y[:test]}
+    return trained_digits(net.model(), seen, epochs=epochs), seen, held
 
 
-def run_in_torch(net: Net, weights: dict[str, Any], x: Any) -> Any:
-    """Output of the net in training mode: batch normalisation updates its running statistics in `weights`."""
-    import torch.nn.functional as f
-
-    run: dict[str, Callable[..., Any]] = {
-        "Conv": lambda x, w, *, strides, pads, **_: f.conv2d(x, w, stride=strides, padding=pads[:2]),
-        "BatchNormalization": lambda x, w, b, m, v, **_: f.batch_norm(x, m, v, w, b, training=True),
-        "Relu": f.relu,
-        "Add": lambda a, b: a + b,
-        "GlobalAveragePool": lambda x: x.mean((2, 3), keepdim=True),
-        "Flatten": lambda x: x.flatten(1),
-        "Gemm": lambda x, w, b, **_: f.linear(x, w, b),
-    }
-    values = {**weights, "input": x}
-    for node in net.nodes:
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        values[node.output[0]] = run[node.op_type](*(values[i] for i in node.input), **attributes)
-    return values["output"]
+def trained_digits(model: onnx.ModelProto, seen: Split, *, epochs: int) -> onnx.ModelProto:
+    """The net of `digits`, trained from random weights."""
+    batches = [({"input": seen["input"]}, seen["labels"])]
+    found = osg.train(
+        model, batches, epochs=epochs, batch=64, lr=5e-3, weight_decay=0.02, schedule="one-cycle", threads=1,
+        device="cpu",
+    )  # fmt: skip
+    proto: onnx.ModelProto = ir.to_proto(found.ir)
+    return proto
 
 
 UNTRAINED = (
@@ -400,13 +381,16 @@ FIXTURES: dict[str, Callable[[], Net]] = {build.__name__: build for build in (*U
 
 
 def make(name: str, folder: Path) -> Path:
-    """Path of the fixture that was written; for `digits` its test set is written beside it."""
+    """Path of the fixture that was written; for `digits` its samples are written beside it."""
     net = FIXTURES[name]()
     if name == "digits":
-        images, labels = train_digits(net)
-        np.savez_compressed(folder / "digits_test.npz", input=images, labels=labels)
+        model, seen, held = train_digits(net)
+        for split, arrays in (("train", seen), ("test", held)):
+            np.savez_compressed(folder / f"digits_{split}.npz", input=arrays["input"], labels=arrays["labels"])
+    else:
+        model = net.model()
     path = folder / f"{name}.onnx"
-    path.write_bytes(net.model().SerializeToString(deterministic=True))
+    path.write_bytes(model.SerializeToString(deterministic=True))
     return path
 
 

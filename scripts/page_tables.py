@@ -94,10 +94,39 @@ def compensations() -> str:
 
 
 def metrics() -> str:
-    from onnxsurgeon.evaluation.metrics import METRICS
+    from onnxsurgeon.metrics import METRICS
 
     rows = [(f"`{word}`", record.targets, record.help) for word, record in METRICS.items()]
     return table(("`--metric`", "labels", "what it is"), rows)
+
+
+def _words(head: str, about: str, records: Mapping[str, Any]) -> str:
+    return table((head, about), [(f"`{word}`", _spelled(record.help)) for word, record in records.items()])
+
+
+def losses() -> str:
+    from onnxsurgeon.training.losses import LOSSES
+
+    return _words("`--loss`", "what is minimised", LOSSES)
+
+
+def optimisers() -> str:
+    from onnxsurgeon.training.optimisers import OPTIMISERS
+
+    return _words("`--optimiser`", "how weights move", OPTIMISERS)
+
+
+def schedules() -> str:
+    from onnxsurgeon.training.schedules import SCHEDULES
+
+    return _words("`--schedule`", "the learning rate", SCHEDULES)
+
+
+def augmentations() -> str:
+    from onnxsurgeon.training.augmentations import AUGMENTATIONS
+
+    rows = [(f"`{word}`", f"{record.strength:g}", record.help) for word, record in AUGMENTATIONS.items()]
+    return table(("`--augment`", "strength", "what it does"), rows)
 
 
 def edits() -> str:
@@ -120,7 +149,10 @@ def _spelled(text: str) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     made.__name__: made
-    for made in (rooms, budgets, criteria, efforts, compensations, metrics, edits, operations, inits)
+    for made in (
+        rooms, budgets, criteria, efforts, compensations, metrics, losses, optimisers, schedules, augmentations, edits,
+        operations, inits,
+    )
 }  # fmt: skip
 
 

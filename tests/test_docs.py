@@ -92,6 +92,7 @@ REPORTS = (
     "validate fixtures/xor.onnx fixtures/xor.onnx",
     "bench fixtures/xor.onnx --layers --time-limit 0.1",
     "compare fixtures/xor.onnx fixtures/plain.onnx",
+    "train fixtures/digits.onnx --data fixtures/digits_train.npz --samples 32 --epochs 1 -o trained.onnx",
     "profile fixtures/plain.onnx -o device.json --time-limit 0.2 --widths 4",
 )
 OPEN = (

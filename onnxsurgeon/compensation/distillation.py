@@ -26,7 +26,8 @@ from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.runtime.class_scores import changed_classes
 from onnxsurgeon.runtime.meter import meter
 from onnxsurgeon.runtime.partial_runs import Segment
-from onnxsurgeon.training.losses import loss_values, relative_error, squared_errors
+from onnxsurgeon.training.ends import loss_values, relative_error
+from onnxsurgeon.training.losses import squared_errors
 from onnxsurgeon.training.optimisers import OPTIMISERS
 from onnxsurgeon.training.step_graph import Recipe, UntrainableError
 from onnxsurgeon.training.trainer import NotFiniteError, Part, Trainer

@@ -13,7 +13,7 @@ from onnxsurgeon.arrays import Array, Arrays
 from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.interface import Positions, taken
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.evaluation.formulas import top1
+from onnxsurgeon.metrics.formulas import top1
 from onnxsurgeon.model.model import Source, as_model, on_disk
 from onnxsurgeon.model.read import release
 from onnxsurgeon.options.shared import Device

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnxsurgeon.evaluation import metrics
+from onnxsurgeon import metrics
 from onnxsurgeon.importance import criteria
 from onnxsurgeon.options.parsing import at_least, path, share, texts
 from onnxsurgeon.options.record import DATA, REMOVE, STAY, Options, option

@@ -15,10 +15,10 @@ from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.data import Batch, Data
 from onnxsurgeon.data.functions import explain_errors, import_function
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.evaluation.formulas import Pairs
-from onnxsurgeon.evaluation.metrics import is_own
-from onnxsurgeon.evaluation.metrics import metric as known
 from onnxsurgeon.evaluation.options import EvaluateOptions
+from onnxsurgeon.metrics import is_own
+from onnxsurgeon.metrics import metric as known
+from onnxsurgeon.metrics.formulas import Pairs
 from onnxsurgeon.model.model import Source, load, named, on_disk
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.parsing import resolved

@@ -22,7 +22,7 @@ from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import Segment, Store, reads
-from onnxsurgeon.training.losses import loss_values, relative_error
+from onnxsurgeon.training.ends import loss_values, relative_error
 
 MOST, FEW = 64, 16  # samples for compensation, and as many for measurement: the most, and too few
 WINDOW = 12  # layers behind a cut that are refitted

@@ -1,4 +1,4 @@
-"""bfloat16 in float32, for which onnxruntime has kernels on any CPU."""
+"""Narrow floats in float32: bfloat16, for which onnxruntime has few kernels, and float16 while it is trained."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ NARROW, WIDE = ir.DataType.BFLOAT16, ir.DataType.FLOAT
 TYPES = ("to", "dtype", "output_dtype", "stash_type")  # attributes that hold an element type
 
 
-def widen(model: ir.Model) -> None:
-    """Changes all tensors of bfloat16 to float32, in place."""
+def widen(model: ir.Model, narrow: ir.DataType = NARROW) -> None:
+    """Changes all tensors of the narrow type to float32, in place."""
     values = [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]
     for node in model.graph.all_nodes():
         values += [v for v in (*node.inputs, *node.outputs) if v is not None]
         for name, attribute in list(node.attributes.items()):
-            if attribute.type == ir.AttributeType.TENSOR and attribute.value.dtype == NARROW:
+            if attribute.type == ir.AttributeType.TENSOR and attribute.value.dtype == narrow:
                 node.attributes[name] = ir.AttrTensor(name, _wide(attribute.value))
-            elif name in TYPES and attribute.type == ir.AttributeType.INT and attribute.value == NARROW:
+            elif name in TYPES and attribute.type == ir.AttributeType.INT and attribute.value == narrow:
                 node.attributes[name] = ir.AttrInt64(name, int(WIDE))
             elif attribute.type == ir.AttributeType.GRAPH:
                 values += [*attribute.value.inputs, *attribute.value.outputs, *attribute.value.initializers.values()]
     for value in dict.fromkeys(values):
-        if value.is_initializer() and value.const_value is not None and value.const_value.dtype == NARROW:
+        if value.is_initializer() and value.const_value is not None and value.const_value.dtype == narrow:
             set_tensor(value, _wide(value.const_value))
-        if value.dtype == NARROW:
+        if value.dtype == narrow:
             value.type = ir.TensorType(WIDE)
 
 

@@ -21,8 +21,8 @@ from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, over
 
 # Panels of options in a command's help, in the order in which they are shown
 REMOVE, CHANGE, SHOW, STAY = "What to remove", "What to change", "What to show", "What must stay"
-DATA, OUTPUT, PROOF, RUN = "Data", "Output", "Proof", "Run"
-PANELS = (REMOVE, CHANGE, SHOW, STAY, DATA, OUTPUT, PROOF, RUN)
+TRAIN, DATA, OUTPUT, PROOF, RUN = "Training", "Data", "Output", "Proof", "Run"
+PANELS = (REMOVE, CHANGE, SHOW, STAY, TRAIN, DATA, OUTPUT, PROOF, RUN)
 Reader = Callable[[Any, str], Any]  # (value, what errors call the option) -> the value as it is used; raises UsageError
 _NAMED = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
 

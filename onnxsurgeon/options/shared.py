@@ -144,14 +144,20 @@ class Allowed(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SaveOptions(Allowed, RunsOn, Seed, Progress):
-    """How an edited model is written: proven first, then moved into its place."""
+class Writing(Options):
+    """How a model is written."""
 
     overwrite: bool = option(False, "Overwrite the output file if it exists.", panel=OUTPUT, reported=False)
     external: bool | None = option(
         None, "Write the weights to FILE.data beside the model.", panel=OUTPUT, kind=bool,
         declared="--save-as-external-data", shown="as in the input model",
     )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveOptions(Writing, Allowed, RunsOn, Seed, Progress):
+    """How an edited model is written: proven first, then moved into its place."""
+
     samples: str | os.PathLike[str] | Mapping[str, Any] | None = option(
         None, "Real inputs for the proof: an array for each input. In prune, also a number: use at most N samples of"
         " `data`, drawn by `seed`.",

@@ -9,10 +9,10 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnxsurgeon import metrics
 from onnxsurgeon.compensation.compensations import COMPENSATIONS, Compensation
 from onnxsurgeon.dependency.costs import COSTS, Budgets
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.evaluation import metrics
 from onnxsurgeon.importance import criteria
 from onnxsurgeon.importance.criteria import Criterion, criterion
 from onnxsurgeon.options.parsing import amount, at_least, data_or_path, path, positive_or_zero, share, texts, word_of

@@ -10,8 +10,8 @@ from functools import cached_property, partial
 from onnxsurgeon.data import Data
 from onnxsurgeon.dependency.interface import narrowed, positions
 from onnxsurgeon.errors import InfeasibleError, UsageError
-from onnxsurgeon.evaluation.metrics import metric
 from onnxsurgeon.evaluation.score import Score, evaluate
+from onnxsurgeon.metrics import metric
 from onnxsurgeon.model.model import Model, Source
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.pruning.options import PruneOptions

@@ -26,7 +26,7 @@ from onnxsurgeon.options.shared import SYNTHETIC, Device
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.random_inputs import index_limit
-from onnxsurgeon.training.losses import loss_values
+from onnxsurgeon.training.ends import loss_values
 
 MOST, LEAST = 512, 8  # samples
 MOST_ELEMENTS = 2**24  # of a tensor inside

@@ -11,6 +11,8 @@ counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
     validate     original edited differences outputs atol rtol provider samples shapes_only
     evaluate     model data metric higher_is_better score samples output_name against provider
     sensitivity  model data importance shares samples provider layers
+    train        model data output requested metric higher_is_better before after judged_on epochs kept stopped trained
+                 lost batch provider difference verdict seconds
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.proof.of_two_files import Validation
     from onnxsurgeon.pruning.result import Result, Scored
     from onnxsurgeon.pruning.verdict import Verdict
+    from onnxsurgeon.training.trained import Trained
 
 DONE = {"status": "done", "exit_code": 0}
 
@@ -128,6 +131,18 @@ def judged(found: Verdict) -> Report:
 def evaluated(found: Score, model: Path, data: str) -> Report:
     return {
         **head("evaluate"), "model": str(model), "data": data, **_score(found), "score": found.value, **DONE
+    }  # fmt: skip
+
+
+def trained(found: Trained, data: str, output: Path) -> Report:
+    """The report of a training; how far the written file differs, status and seconds are still to come."""
+    return {
+        **head("train"), "model": str(found.source.path), "data": data, "output": str(output),
+        "requested": found.options.report(), "higher_is_better": found.higher,
+        **picked(found, "metric before after judged_on kept stopped batch provider verdict"),
+        "epochs": [picked(epoch, "number loss score rate seconds samples") for epoch in found.epochs],
+        "trained": list(found.names),
+        "lost": [{"weight": name, "node": node} for name, node in found.lost.items() if name not in found.names],
     }  # fmt: skip
 
 

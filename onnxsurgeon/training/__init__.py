@@ -1,5 +1,7 @@
 """Training of models in onnxruntime: forward, loss, backward and the optimiser's step are one ONNX graph.
 
-`trainer` takes steps and hides the rest; `step_graph` builds the graph: `differentiate` the backward pass, `losses`
-what is minimised, `optimisers` how weights move, `flat_vector` all weights as one tensor.
+`train` is what users call: `options` are its options, `task` checks them against model and data, `trained` is the
+result. `trainer` takes steps and hides the engine: `step_graph` builds the graph of a step, `differentiate` its
+backward pass, `flat_vector` makes all weights one tensor. Records: `losses`, `optimisers`, `schedules`,
+`augmentations`. What is trained: `trainable`, `unfolding`; on what: `training_set`, `targets`, `batch_size`.
 """

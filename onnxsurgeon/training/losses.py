@@ -1,52 +1,135 @@
-"""Losses: how far the outputs of one model are from those of another."""
+"""Losses: one record each. A loss emits nodes; their gradients follow from the rules of operators.
+
+Your own loss, `module:function`, gets the shapes of the output and of the labels for one batch, and returns an
+onnx.ModelProto: from the output and the labels, its two inputs in this order, it computes the loss of each sample.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import onnx_ir as ir
+from onnxsurgeon.options.parsing import unknown
 
-from onnxsurgeon.arrays import FloatArray
-from onnxsurgeon.ops.nodes import operator_of
-from onnxsurgeon.training.step_graph import Loss, LossCall
+if TYPE_CHECKING:
+    from onnxsurgeon.training.step_graph import Loss, LossCall
 
-
-def loss_values(model: ir.Model, states: Mapping[str, str]) -> list[ir.Value]:
-    """The values that losses compare: the float outputs, or the logits before a final softmax or sigmoid.
-
-    states: the outputs in it, by input, are left out: they are there for the next run.
-    """
-    carried = states.values()
-    ends = [_before_squashing(value) for value in model.graph.outputs if value.name not in carried]
-    return [end for end in ends if end.dtype in (None, ir.DataType.FLOAT)]
-
-
-def _before_squashing(value: ir.Value) -> ir.Value:
-    """The logits behind probabilities: their differences are more informative."""
-    node = value.producer()
-    operator = None if node is None else operator_of(node)
-    scores = node.inputs[0] if node is not None and operator is not None and operator.squashes else None
-    return value if scores is None else scores
-
-
-def relative_error(expected: list[FloatArray], actual: list[FloatArray]) -> float:
-    """The mean over outputs of the squared error relative to the variance."""
-    losses = []
-    for a, b in zip(expected, actual, strict=True):
-        spread = float(((a - a.mean(axis=0)) ** 2).sum(dtype=np.float64))
-        losses.append(float(((a - b) ** 2).sum(dtype=np.float64)) / spread if spread else 0.0)
-    return float(np.mean(losses)) if losses else 0.0
+OWN = "MODULE:FUNCTION"
+Labels = Literal["classes", "values", "teacher"]
 
 
 def squared_errors(factors: Sequence[float]) -> Loss:
     """The squared errors of all ends, each times its factor, summed."""
 
-    def emit_loss(call: LossCall) -> str:
+    def emitted(call: LossCall) -> str:
         emit, parts = call.emit, []
         for end, factor in zip(call.ends, factors, strict=True):
             wrong = emit("Sub", end, call.target(end))
             parts.append(call.by_sample(emit("Mul", emit("Mul", wrong, wrong), factor)))
         return emit.sum(parts)
 
-    return emit_loss
+    return emitted
+
+
+def _mean(call: LossCall, value: str) -> str:
+    """The mean over what belongs to a sample."""
+    return call.emit("Mul", call.by_sample(value), call.size / prod(call.emit.shapes[value]))
+
+
+def _log_softmax(call: LossCall, scores: str, axis: int) -> str:
+    """Of class scores; the classes come last in the result."""
+    emit, rank = call.emit, len(call.emit.shapes[scores])
+    if axis != rank - 1:
+        scores = emit.transposed(scores, [*(a for a in range(rank) if a != axis), axis])
+    return emit("LogSoftmax", scores, axis=rank - 1)
+
+
+def _cross_entropy(call: LossCall, settings: Mapping[str, Any]) -> str:
+    """Of one distribution per sample, or per sample and place."""
+    emit, end, axis = call.emit, call.ends[0], int(settings["class_axis"])
+    target, rank = call.target(end), len(call.emit.shapes[end])
+    if axis != rank - 1:
+        target = emit.transposed(target, [*(a for a in range(rank) if a != axis), axis])
+    found = emit("Neg", emit("Mul", target, _log_softmax(call, end, axis)))
+    places = prod(emit.shapes[found]) // call.size // emit.shapes[found][-1]
+    return emit("Div", call.by_sample(found), float(places))
+
+
+def _squared(call: LossCall, settings: Mapping[str, Any]) -> str:
+    wrong = call.emit("Sub", call.ends[0], call.target(call.ends[0]))
+    return _mean(call, call.emit("Mul", wrong, wrong))
+
+
+def _absolute(call: LossCall, settings: Mapping[str, Any]) -> str:
+    return _mean(call, call.emit("Abs", call.emit("Sub", call.ends[0], call.target(call.ends[0]))))
+
+
+def _binary(call: LossCall, settings: Mapping[str, Any]) -> str:
+    """relu(x) - x t + log(1 + exp(-|x|)), which never overflows."""
+    emit, x = call.emit, call.ends[0]
+    far = emit("Log", emit("Add", emit("Exp", emit("Neg", emit("Abs", x))), 1.0))
+    return _mean(call, emit("Add", emit("Sub", emit("Relu", x), emit("Mul", x, call.target(x))), far))
+
+
+def _distilled(call: LossCall, settings: Mapping[str, Any]) -> str:
+    """Of class scores, the divergence of their softmax at a temperature (Hinton et al. 2015), times its square; of
+    other ends the squared error relative to the variance of the teacher's."""
+    emit, heat, parts = call.emit, float(settings["temperature"]), list[str]()
+    for end in call.ends:
+        target, factor = call.target(end), settings["factors"].get(end)
+        if factor is not None:
+            wrong = emit("Sub", end, target)
+            parts.append(call.by_sample(emit("Mul", emit("Mul", wrong, wrong), float(factor))))
+            continue
+        rank = len(emit.shapes[end])
+        mine, other = (_log_softmax(call, emit("Div", scores, heat), rank - 1) for scores in (end, target))
+        gap = emit("Mul", emit("Exp", other), emit("Sub", other, mine))
+        parts.append(call.by_sample(emit("Mul", gap, heat * heat)))
+    return emit.sum(parts)
+
+
+@dataclass(frozen=True)
+class LossRecord:
+    """A loss. emit: emits it, given numbers that it needs. labels: what it compares with. metric: what a model that was
+    trained with it is judged by. logits: whether it takes what is behind a final softmax or sigmoid."""
+
+    help: str
+    labels: Labels
+    metric: str
+    logits: bool = False
+    emit: Callable[[LossCall, Mapping[str, Any]], str] | None = None
+
+
+LOSSES: Mapping[str, LossRecord] = {
+    "cross-entropy": LossRecord(
+        "of class scores, against classes or distributions as labels", "classes", "top1", True, _cross_entropy
+    ),
+    "bce": LossRecord("binary cross-entropy of each score, against labels from 0 to 1", "values", "mse", True, _binary),
+    "mse": LossRecord("mean squared error", "values", "mse", emit=_squared),
+    "mae": LossRecord("mean absolute error", "values", "mse", emit=_absolute),
+    "distill": LossRecord(
+        "what `teacher` says: no labels needed; of class scores at a `temperature`", "teacher", "cosine", True,
+        _distilled,
+    ),
+    OWN: LossRecord("your own function that returns an ONNX model of output and labels", "values", "mse"),
+}  # fmt: skip
+
+
+def is_own(word: str) -> bool:
+    return ":" in word
+
+
+def loss(word: str, name: str = "`loss`") -> LossRecord:
+    """The record of a word. Raises UsageError for an unknown one."""
+    key = OWN if is_own(word) else word
+    if key not in LOSSES:
+        raise unknown(word, LOSSES, name)
+    return LOSSES[key]
+
+
+def read(value: Any, name: str) -> str:
+    """The word, for an option that takes a loss. Raises UsageError if it is unknown."""
+    loss(value, name)
+    return str(value)

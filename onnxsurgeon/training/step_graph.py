@@ -60,10 +60,10 @@ Loss = Callable[[LossCall], str]  # emits the loss of each sample, shape (size,)
 class Recipe:
     """What is trained, and how. Its weights are float32.
 
-    ends: the values that the loss judges. weights: what may change. trains: nodes that work as in training. decays:
-    the weight decay of each weight. scales: of each weight, in whose units it is trained. clip: the largest norm of a
-    gradient. average: how much of the mean of the weights stays in each step, if one is kept. parts: batches whose
-    gradients make one step.
+    ends: the values that the loss judges. weights: what may change. shown: what else is predicted. trains: nodes that
+    work as in training. decays: the weight decay of each weight. scales: of each weight, in whose units it is trained.
+    clip: the largest norm of a gradient. average: how much of the mean of the weights stays in each step, if one is
+    kept. parts: batches whose gradients make one step.
     """
 
     model: ir.Model
@@ -72,6 +72,7 @@ class Recipe:
     loss: Loss
     optimiser: Optimiser
     settings: Settings
+    shown: Sequence[ir.Value] = ()
     trains: Collection[ir.Node] = ()
     decays: Mapping[str, float] = field(default_factory=dict)
     scales: Mapping[str, float] = field(default_factory=dict)

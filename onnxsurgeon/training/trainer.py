@@ -136,7 +136,7 @@ class Trainer:
         return {"steps": np.array(self.steps), **{name: self.held.get(name) for name in self.held}}
 
     def predict(self, feed: Arrays, weights: Arrays | None = None) -> Arrays:
-        """The ends for these inputs, with the trained weights or others, as the model infers."""
+        """The ends and what is `shown`, for these inputs, with the trained weights or others, as the model infers."""
         if self._forward is None:
             self._forward = Session(self._inference(feed), self.recipe.device, threads=self.recipe.threads)
         arrays = {**self.initial, **(self.weights() if weights is None else weights)}
@@ -172,14 +172,15 @@ class Trainer:
         """The model with the vectors as inputs; for any batch size that it takes."""
         graph = next(iter(self._compiled.values())).graph
         model = self.recipe.model
-        nodes, _ = nodes_for(model, self.recipe.ends)
-        proto = onnx.ModelProto()
-        proto.ParseFromString(serialise(model, nodes, {name: feed[name] for name in graph.tape.feed}, self.recipe.ends))
+        wanted = list(dict.fromkeys([*self.recipe.ends, *self.recipe.shown]))
+        nodes, fed = nodes_for(model, wanted)
+        proto, given = onnx.ModelProto(), {value.name or "": feed[value.name or ""] for value in fed}
+        proto.ParseFromString(serialise(model, nodes, given, wanted))
         proto.ir_version = max(proto.ir_version, FREE_CONSTANTS)
         emit = type(graph.tape.emit)(graph.tape.version, graph.tape.emit.shapes)
         for vector, layout in ((WEIGHTS, self.layout), (STATISTICS, self.statistics)):
-            given = onnx.helper.make_tensor_value_info(vector, onnx.TensorProto.FLOAT, [layout.size])
-            proto.graph.input.append(given)
+            held = onnx.helper.make_tensor_value_info(vector, onnx.TensorProto.FLOAT, [layout.size])
+            proto.graph.input.append(held)
             if layout.shapes:
                 layout.read(emit, vector)
         known = {*self.layout.shapes, *self.statistics.shapes}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper, save
 
 import onnxsurgeon as osg
-from onnxsurgeon.evaluation.metrics import METRICS
+from onnxsurgeon.metrics import METRICS
 from onnxsurgeon.options.parsing import resolved
 from paths import FIXTURES
 

@@ -21,7 +21,7 @@ from onnxsurgeon.importance.from_weights import scores
 from onnxsurgeon.model.model import load
 from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.runtime.random_inputs import random_inputs
-from onnxsurgeon.training.losses import loss_values, relative_error
+from onnxsurgeon.training.ends import loss_values, relative_error
 from paths import MODELS
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import onnxsurgeon as osg
+from onnxsurgeon import metrics
 from onnxsurgeon.compensation import compensations
 from onnxsurgeon.dependency.costs import COSTS
-from onnxsurgeon.evaluation import metrics
 from onnxsurgeon.importance import criteria
 from onnxsurgeon.options.parsing import resolved
 from onnxsurgeon.options.record import option_of, spelled

@@ -26,11 +26,11 @@ class Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    "top1": Metric("share of samples whose most likely class is right", "evaluation.formulas:top1", "classes"),
-    "top5": Metric("share of samples whose class is among the five most likely", "evaluation.formulas:top5", "classes"),
-    "mse": Metric("mean squared error; lower is better", "evaluation.formulas:mse", higher=False),
-    "cosine": Metric("mean cosine of outputs and targets", "evaluation.formulas:cosine"),
-    "psnr": Metric("peak signal-to-noise ratio in dB, with the targets' range as peak", "evaluation.formulas:psnr"),
+    "top1": Metric("share of samples whose most likely class is right", "metrics.formulas:top1", "classes"),
+    "top5": Metric("share of samples whose class is among the five most likely", "metrics.formulas:top5", "classes"),
+    "mse": Metric("mean squared error; lower is better", "metrics.formulas:mse", higher=False),
+    "cosine": Metric("mean cosine of outputs and targets", "metrics.formulas:cosine"),
+    "psnr": Metric("peak signal-to-noise ratio in dB, with the targets' range as peak", "metrics.formulas:psnr"),
     OWN: Metric("your own function of all outputs and the labels", "", "any"),
 }
 HELP = f"{', '.join(METRICS)}"

@@ -1,0 +1,30 @@
+"""Tables of a training."""
+
+from __future__ import annotations
+
+from rich.console import RenderableType
+
+from onnxsurgeon.report.json_report import Report
+from onnxsurgeon.report.layout import plain, table
+
+SHOWN = 3  # weights that no gradient reaches
+
+
+def trained(report: Report, *, verbose: bool) -> list[RenderableType]:
+    """The epochs, what no gradient reached, and the verdict."""
+    metric = report["metric"]
+    rows = []
+    for epoch in report["epochs"]:
+        score = "" if epoch["score"] is None else f"{epoch['score']:.4g}"
+        speed = f"{epoch['samples'] / epoch['seconds']:,.0f}" if epoch["seconds"] else ""
+        mark = "kept" if epoch["number"] == report["kept"] else ""
+        rows.append((str(epoch["number"]), f"{epoch['loss']:.4g}", score, f"{epoch['rate']:.3g}", speed, mark))
+    found: list[RenderableType] = []
+    if verbose or len(rows) > 1:
+        found.append(table(">epoch", ">loss", f">{metric}", ">learning rate", ">samples/s", "", rows=rows))
+    lost = report["lost"]
+    some = lost if verbose else lost[:SHOWN]
+    found += [plain(f"not trained: {row['weight']}, whose gradient ends at {row['node']}") for row in some]
+    if len(lost) > SHOWN and not verbose:
+        found.append(plain(f"and {len(lost) - SHOWN} more; -v names them"))
+    return [*found, plain(f"{report['output']}: {report['verdict']}")]

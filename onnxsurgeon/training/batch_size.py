@@ -1,0 +1,39 @@
+"""How many samples a batch may have, by the memory that it trains in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Arrays
+from onnxsurgeon.errors import InfeasibleError
+from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.runtime.partial_runs import nodes_for, reads, serialise
+from onnxsurgeon.runtime.session import Session
+from onnxsurgeon.units import size as size_text
+
+COPIES = 6  # of the weights: two of them and of two moments each, which runs read and write
+
+
+def fitting(model: ir.Model, ends: Sequence[ir.Value], one: Arrays, memory: float, most: int) -> int:
+    """The largest power of two, up to `most`, that trains within `memory` bytes.
+
+    one: inputs for one sample. Each sample keeps its activations and their gradients. Raises InfeasibleError if not
+    even one sample fits.
+    """
+    nodes, fed = nodes_for(model, ends)
+    feed = {value.name or "": one[value.name or ""] for value in fed}
+    wanted = [value for node in nodes for value in node.outputs if value.name]
+    found = Session(serialise(model, nodes, feed, wanted), "cpu", optimise=False).run(feed)
+    sample = 2 * sum(getattr(array, "nbytes", 0) for array in found.values())
+    tensors = (constant(value) for value in dict.fromkeys(v for node in nodes for v in reads(node)))
+    fixed = COPIES * sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    count = int((memory - fixed) // max(sample, 1))
+    if count < 1:
+        raise InfeasibleError(
+            f"`memory` {size_text(int(memory))} is too little to train this model",
+            why=f"weights and moments take {size_text(fixed)}, each sample {size_text(sample)}",
+            fix="allow more, or freeze some weights",
+        )  # fmt: skip
+    return int(min(most, 1 << (count.bit_length() - 1)))

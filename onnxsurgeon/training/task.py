@@ -1,0 +1,207 @@
+"""What is trained on what: the model as it trains, its weights, its loss and its samples, checked together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Array, Arrays, IntArray
+from onnxsurgeon.data import Data, opened
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.model.editor import copied
+from onnxsurgeon.model.model import Model, as_model
+from onnxsurgeon.model.widening import widen
+from onnxsurgeon.runtime.partial_runs import Segment, nodes_for
+from onnxsurgeon.training.batch_size import fitting
+from onnxsurgeon.training.ends import logits, loss_values
+from onnxsurgeon.training.judging import Judge
+from onnxsurgeon.training.losses import is_own
+from onnxsurgeon.training.options import TrainOptions
+from onnxsurgeon.training.own_loss import own_loss
+from onnxsurgeon.training.step_graph import Loss, LossCall, Recipe
+from onnxsurgeon.training.targets import TrainingTargets, class_axis, wide
+from onnxsurgeon.training.trainable import parameters
+from onnxsurgeon.training.trainer import Part, Trainer
+from onnxsurgeon.training.training_set import TrainingSet, of_batches, training_set
+from onnxsurgeon.training.unfolding import Unfolded, unfold
+
+FEW = 8  # samples in a batch whose statistics are not worth using
+LARGEST = 256  # batch that is chosen by memory
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """size: samples in a batch. judge: scores the model. held_out: whether on samples that it isn't trained on."""
+
+    trainer: Trainer
+    samples: TrainingSet
+    targets: TrainingTargets
+    size: int
+    judge: Judge
+    held_out: bool
+    unfolded: Sequence[Unfolded]
+    casts: Mapping[str, Any]
+
+    def batch(self, rows: IntArray) -> tuple[Arrays, Arrays]:
+        """Inputs and targets of these samples, as the training takes them."""
+        feed, labels = self.samples.take(rows)
+        feed = wide(feed)
+        return feed, self.targets.of(feed, labels, len(rows))
+
+    def taught(self, feed: Arrays) -> Arrays | None:
+        """What the teacher says to inputs that were changed; None without a teacher."""
+        return None if self.targets.teacher is None else self.targets.of(feed, None, self.size)
+
+    def folded(self, weights: Arrays) -> Arrays:
+        """The weights of the original graph."""
+        found, held = dict(weights), self.trainer.recipe.model.graph.initializers
+        whole = {n: v.const_value.numpy() for n, v in held.items() if v.const_value is not None} | weights
+        for norm in self.unfolded:
+            found |= norm.folded(whole)
+            for name in (norm.scale, norm.shift, norm.mean, norm.variance):
+                found.pop(name, None)
+        return found
+
+    def narrow(self, feed: Arrays) -> Arrays:
+        """Inputs in the types of the original graph."""
+        return {name: array.astype(self.casts.get(name, array.dtype)) for name, array in feed.items()}
+
+
+def task_of(source: Model, data: Any, options: TrainOptions) -> TrainingTask:
+    """The task that options and data state. Raises UsageError if they don't fit together or to the model, ModelError if
+    nothing can be trained."""
+    samples = training_set(_opened(data, source, options))
+    val = None if options.val is None else _opened(options.val, source, options)
+    model = copied(source.ir)
+    casts = {v.name or "": v.dtype.numpy() for v in model.graph.inputs if v.dtype == ir.DataType.FLOAT16}
+    widen(model, ir.DataType.FLOAT16)
+    ends, shown, names = _ends(model, options)
+    one = wide(samples.take(np.arange(1))[0])
+    size = _size(samples, model, ends, one, options)
+    rows = np.resize(np.arange(len(samples)), size)
+    feed, labels = samples.take(rows)
+    feed = wide(feed)
+    unfolded = []
+    if options.unfold_bn:
+        nodes, _ = nodes_for(model, ends)
+        unfolded = unfold(model, nodes, (wide(batch.feed) for batch in samples.data.batches()), options.device)
+    nodes, _ = nodes_for(model, ends)
+    batch_statistics = options.norms == "batch" or (options.norms == "auto" and size >= FEW)
+    chosen = parameters(nodes, freeze=options.freeze, batch_statistics=batch_statistics, dropout=options.dropout)
+    decays = {v.name or "": options.weight_decay * ((v.name or "") in chosen.decays) for v in chosen.weights}
+    found = Segment(model, ends, options.device).run(feed, size)
+    shapes = [np.asarray(found[end.name or ""]).shape for end in ends]
+    targets, settings = _targets(source, options, [e.name or "" for e in ends], names, shapes, feed, labels, size)
+    recipe = Recipe(
+        model, ends, chosen.weights, _loss(options, settings, targets), options.how, options.settings, shown=shown,
+        trains=chosen.trains, decays=decays if options.weight_decay else {}, clip=options.clip,
+        average=None if options.ema is None else float(options.ema), parts=options.accumulate, device=options.device,
+        threads=options.threads,
+    )  # fmt: skip
+    example = Part(feed, targets.of(feed, labels, size), np.full(size, 1 / size, np.float32))
+    trainer = Trainer(recipe, example)
+    judge = _judge(samples.data if val is None else val, shown, targets, options, held_out=val is not None)
+    return TrainingTask(trainer, samples, targets, size, judge, val is not None, unfolded, casts)
+
+
+def _opened(given: Any, source: Model, options: TrainOptions) -> Data:
+    if isinstance(given, str | os.PathLike | Data):
+        return opened(given, source.ir, options)
+    return of_batches(given, source, samples=options.samples, batch=options.batch, seed=options.seed)
+
+
+def _ends(model: ir.Model, options: TrainOptions) -> tuple[list[ir.Value], list[ir.Value], list[str]]:
+    """(what the loss judges, the outputs, the names by which a teacher knows what the loss judges)."""
+    outputs = {value.name or "": value for value in model.graph.outputs}
+    if options.output_name is not None and options.output_name not in outputs:
+        raise UsageError(
+            f"the model has no output {options.output_name}", why=f"outputs: {', '.join(outputs)}",
+            fix="choose one with `output_name`",
+        )  # fmt: skip
+    shown = [outputs[options.output_name]] if options.output_name else list(outputs.values())
+    if options.record.labels == "teacher":
+        inside = {v.name or "": v for node in model.graph for v in node.outputs}
+        missing = [name for name in options.match if name not in inside]
+        if missing:
+            raise UsageError(f"`match` {missing[0]} is no value of the model", fix="see onnxsurgeon inspect --layers")
+        ends = [end for value in shown for end in [logits(value)] if end in loss_values(model, {}) or end is value]
+        return [*ends, *(inside[name] for name in options.match)], shown, [v.name or "" for v in shown]
+    if len(shown) != 1:
+        raise UsageError(
+            "the model has several outputs", why=f"outputs: {', '.join(outputs)}",
+            fix="choose one with `output_name`",
+        )  # fmt: skip
+    return [logits(shown[0]) if options.record.logits else shown[0]], shown, []
+
+
+def _size(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value], one: Arrays, options: TrainOptions) -> int:
+    fixed = samples.data.expected.size
+    if options.memory is not None and fixed is None:
+        return fitting(model, ends, one, float(options.memory), min(LARGEST, len(samples)))
+    return fixed or min(samples.data.step, len(samples))
+
+
+def _targets(
+    source: Model, options: TrainOptions, ends: list[str], outputs: list[str], shapes: list[tuple[int, ...]],
+    feed: Arrays, labels: Array | None, size: int,
+) -> tuple[TrainingTargets, dict[str, Any]]:  # fmt: skip
+    """The targets, and the numbers that the loss needs."""
+    record = options.record
+    if record.labels == "teacher":
+        teacher = copied(as_model(options.teacher).ir)
+        widen(teacher, ir.DataType.FLOAT16)
+        known = {v.name or "": v for node in teacher.graph for v in node.outputs}
+        missing = [name for name in (*outputs, *options.match) if name not in known]
+        if missing:
+            raise UsageError(
+                f"the teacher has no value {missing[0]}", why=f"its outputs: {[v.name for v in teacher.graph.outputs]}",
+                fix="choose another with `output_name` or `match`",
+            )  # fmt: skip
+        taught = [*(logits(known[name]) for name in outputs), *(known[name] for name in options.match)]
+        segment = Segment(teacher, taught, options.device)
+        targets = TrainingTargets("teacher", ends, shapes, 1, segment, [v.name or "" for v in taught])
+        said = targets.of(feed, None, size)
+        for end, shape in zip(ends, shapes, strict=True):
+            if said[end].shape != shape:
+                raise UsageError(
+                    "the teacher does not fit the model", why=f"{end} has the shape {shape}, the teacher's "
+                    f"{said[end].shape}", fix="choose other values to imitate",
+                )  # fmt: skip
+        squashed = {end for end, name in zip(ends, [*outputs, *options.match], strict=True) if end != name}
+        scores = {e for e, s in zip(ends, shapes, strict=True) if e in squashed or (len(s) == 2 and s[1] > 1)}
+        plain = [end for end in ends if end not in scores or end in options.match]
+        factors = {end: size / max(float(said[end].var(axis=0).sum() * len(said[end])), 1e-12) for end in plain}
+        return targets, {"temperature": options.temperature, "factors": factors}
+    if labels is None:
+        raise UsageError(
+            f"`loss={options.loss}` needs labels", why="the data have none",
+            fix="add an array `labels`, or train with `loss=distill` and a `teacher`",
+        )  # fmt: skip
+    axis = class_axis(labels, shapes[0])
+    return TrainingTargets(record.labels, ends, shapes, axis, None), {"class_axis": axis}
+
+
+def _loss(options: TrainOptions, settings: Mapping[str, Any], targets: TrainingTargets) -> Loss:
+    if is_own(options.loss):
+        return own_loss(options.loss)
+    made = options.record.emit
+    assert made is not None
+
+    def emitted(call: LossCall) -> str:
+        return made(call, settings)
+
+    return emitted
+
+
+def _judge(
+    data: Data, shown: Sequence[ir.Value], targets: TrainingTargets, options: TrainOptions, *, held_out: bool
+) -> Judge:
+    metric = options.metric or options.record.metric
+    where = f"{len(data)} held-out samples" if held_out else f"the {len(data)} samples that it was trained on"
+    teaches = targets.teacher is not None and (options.metric is None or not data.labelled)
+    return Judge(data, metric, targets.ends[0] if teaches else shown[0].name or "", targets if teaches else None, where)

@@ -1,0 +1,210 @@
+"""Trains a model on data: from options to a model with other weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Arrays, IntArray
+from onnxsurgeon.data import image_inputs
+from onnxsurgeon.model.editor import copied, set_tensor
+from onnxsurgeon.model.model import Model, Source, as_model
+from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.options.record import takes
+from onnxsurgeon.options.shared import Counted
+from onnxsurgeon.training import checkpoints
+from onnxsurgeon.training.augmentations import augmented, require_pictures
+from onnxsurgeon.training.options import TrainOptions
+from onnxsurgeon.training.schedules import rate
+from onnxsurgeon.training.step_graph import STATISTICS, WEIGHTS
+from onnxsurgeon.training.task import TrainingTask, task_of
+from onnxsurgeon.training.trained import Epoch, Trained
+from onnxsurgeon.training.trainer import NotFiniteError, Part
+
+
+@takes(TrainOptions)
+def train(model: Source, data: Any, options: TrainOptions) -> Trained:
+    """The model with trained weights; its graph is the same.
+
+    data: a path, `module:function`, opened data, a function that yields batches, or an iterable of them: each a dict of
+    arrays, or a pair of that and the labels. A KeyboardInterrupt ends the training and keeps what it has reached.
+    Raises UsageError if the data, the labels and the loss don't fit together; ModelError if nothing can be trained.
+    """
+    source = as_model(model)
+    began = time.perf_counter()
+    options.announce("prepare", "gradients")
+    task = task_of(source, data, options)
+    run = _Training(task, options)
+    run.begin()
+    ready = time.perf_counter()
+    with suppress(KeyboardInterrupt):
+        run.epochs()
+    trained = time.perf_counter()
+    return run.result(source, {"prepare": ready - began, "train": trained - ready})
+
+
+class _Training:
+    """A training under way. done: epochs that are over. best: the weights that are kept so far, and their epoch."""
+
+    def __init__(self, task: TrainingTask, options: TrainOptions) -> None:
+        self.task, self.options, self.trainer = task, options, task.trainer
+        self.size, self.count = task.size, len(task.samples)
+        self.stride = self.size * options.accumulate
+        self.steps = ceil(self.count / self.stride)  # of an epoch
+        self.done, self.at, self.lost = list[Epoch](), 0, 0.0
+        self.seconds, self.kept, self.stopped = 0.0, 0, "interrupted"
+        self.last_saved = time.monotonic()
+        self.widths = image_inputs(task.samples.data.expected.inputs)
+        require_pictures(options.augment, self.widths, "; ".join(map(str, task.samples.data.expected.inputs)))
+
+    def begin(self) -> None:
+        """Scores the start, or goes on from a checkpoint."""
+        options, path = self.options, None if self.options.checkpoint is None else Path(self.options.checkpoint)
+        self.best = self.trainer.weights()
+        if options.resume and path is not None and path.exists():
+            state, best, about = checkpoints.load(path, self.request)
+            self.trainer.start(state=state)
+            self.best = self._unpacked(best)
+            self.done = [Epoch(**epoch) for epoch in about["epochs"]]
+            self.at, self.lost, self.kept = about["step"], about["loss"], about["kept"]
+            self.before, self.top, self.seconds = about["before"], about["top"], about["seconds"]
+            return
+        options.announce("score", "before training")
+        self.before = self.top = self.task.judge.score(self.trainer.predict)
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to go on."""
+        asked = {**self.options.report(), "batch": self.size, "samples of data": self.count}
+        ignored = ("checkpoint", "every", "resume", "progress", "device", "threads", "memory")
+        found = {name: value for name, value in asked.items() if name not in ignored}
+        start = self.trainer.initial
+        found["weights"] = float(sum(float(np.abs(array).sum(dtype=np.float64)) for array in start.values()))
+        return {name: [list(v) if isinstance(v, tuple) else v for v in value] if isinstance(value, list) else value
+                for name, value in found.items()}  # fmt: skip
+
+    def epochs(self) -> None:
+        while len(self.done) < self.options.epochs:
+            try:
+                self._epoch()
+            except NotFiniteError as problem:
+                self.stopped = f"{problem.what}: {problem.why}"
+                return
+            going = self.options.on_epoch is None or self.options.on_epoch(self.done[-1]) is not False
+            if not going:
+                self.stopped = "`on_epoch` ended it"
+                return
+            if len(self.done) < self.options.epochs:
+                self._save(soon=False)
+        self.stopped = ""
+        self._save(soon=True)
+
+    def _epoch(self) -> None:
+        number, options = len(self.done), self.options
+        order = np.random.default_rng([options.seed, number]).permutation(self.count)
+        total = options.epochs * self.steps
+        while self.at < self.steps:
+            began = time.perf_counter()
+            done = number * self.steps + self.at
+            rng = np.random.default_rng([options.seed, number, self.at])
+            chosen = order[self.at * self.stride : (self.at + 1) * self.stride]
+            taken = self.trainer.step(list(self._parts(chosen, order, rng)), self._rate(done), rng)
+            self.lost += taken.loss * len(chosen)
+            self.at += 1
+            self.seconds += time.perf_counter() - began
+            seen = min(self.at * self.stride, self.count)
+            speed = f"{seen / self.seconds:.0f} samples/s" if self.seconds else ""
+            text = f"epoch {number + 1}: loss {self.lost / seen:.4g}, {speed}"
+            options.announce("train", Counted(done + 1, total, text))
+            self._save(soon=False)
+        score = self.task.judge.score(self.trainer.predict) if self._scores else None
+        epoch = Epoch(
+            number + 1,
+            self.lost / self.count,
+            score,
+            self._rate(self.steps * (number + 1) - 1),
+            self.seconds,
+            self.count,
+        )
+        self.done.append(epoch)
+        options.announce("train", str(epoch))
+        better = score is not None and (score >= self.top if self.task.judge.higher else score <= self.top)
+        if better or not self.task.held_out:
+            self.best, self.kept = self.trainer.weights(), number + 1
+            self.top = self.top if score is None else score
+        self.at, self.lost, self.seconds = 0, 0.0, 0.0
+
+    def _rate(self, step: int) -> float:
+        options = self.options
+        warmup = round(options.warmup * self.steps)
+        return rate(options.schedule, options.rate, step, options.epochs * self.steps, warmup)
+
+    @property
+    def _scores(self) -> bool:
+        """Whether each epoch is scored: there are held-out samples, or it is the last one."""
+        return self.task.held_out or len(self.done) + 1 == self.options.epochs
+
+    def _parts(self, chosen: IntArray, order: IntArray, rng: np.random.Generator) -> Iterator[Part]:
+        """Batches of the chosen samples. Others fill the last one up: they count for nothing in the loss."""
+        for start in range(0, len(chosen), self.size):
+            rows = chosen[start : start + self.size]
+            filled = np.concatenate([rows, np.resize(order, self.size - len(rows))])
+            shares = (np.arange(self.size) < len(rows)).astype(np.float32) / np.float32(len(chosen))
+            feed, targets = self.task.batch(filled)
+            if self.options.augment:
+                feed, targets = augmented(feed, targets, self.options.augment, self.widths, rng)
+                targets = self.task.taught(feed) or targets
+            yield Part(feed, targets, shares)
+
+    def _save(self, *, soon: bool) -> None:
+        """Writes a checkpoint where one is due."""
+        options, now = self.options, time.monotonic()
+        if options.checkpoint is None or not (soon or now - self.last_saved >= 60 * options.every):
+            return
+        self.last_saved = now
+        about = {
+            "request": self.request, "step": self.at, "loss": self.lost, "kept": self.kept, "before": self.before,
+            "top": self.top, "seconds": self.seconds, "epochs": [vars(epoch) for epoch in self.done],
+        }  # fmt: skip
+        trainer = self.trainer
+        best = {WEIGHTS: trainer.layout.pack(self.best), STATISTICS: trainer.statistics.pack(self.best)}
+        checkpoints.save(Path(options.checkpoint), trainer.state(), best, about)
+
+    def _unpacked(self, vectors: Arrays) -> Arrays:
+        trainer = self.trainer
+        return {**trainer.layout.unpack(vectors[WEIGHTS]), **trainer.statistics.unpack(vectors[STATISTICS])}
+
+    def result(self, source: Model, seconds: Mapping[str, float]) -> Trained:
+        """Writes the best weights into a copy of the model."""
+        if self.stopped:
+            self._save(soon=self.stopped == "interrupted")
+        task, options = self.task, self.options
+        if not self.task.held_out and self.stopped:  # what was reached is better than nothing
+            self.best, self.kept = self.trainer.weights(), len(self.done) + bool(self.at)
+        after = task.judge.score(lambda feed: self.trainer.predict(feed, self.best))
+        result = copied(source.ir)
+        put(result, task.folded(self.best))
+        feed, _ = task.batch(np.arange(min(self.size, self.count)))
+        expected = self.trainer.predict(feed, self.best)
+        names = tuple(self.trainer.layout.shapes)
+        return Trained(
+            source, result, options, tuple(self.done), self.kept, task.judge.metric, task.judge.higher, self.before,
+            after, task.judge.where, self.stopped, names, self.trainer.lost, self.size, self.trainer.provider,
+            (task.narrow(feed), expected), seconds,
+        )  # fmt: skip
+
+
+def put(model: ir.Model, weights: Arrays) -> None:
+    """Writes these weights, in the types that the model has them in."""
+    values = {v.name or "": v for node in model.graph for v in node.inputs if v is not None and constant(v) is not None}
+    for name, array in weights.items():
+        tensor = constant(values[name])
+        assert tensor is not None
+        set_tensor(values[name], ir.Tensor(array.astype(tensor.numpy().dtype), name=tensor.name))
