@@ -16,8 +16,8 @@ another record as it is but for what is given. What a record needs are functions
 - No schema in onnx: `shape`.
 
 Then give it a case in `tests/support/law_cases.py` (or `microsoft_cases.py`) unless the onnx package ships one: the law
-in `tests/ops/test_law.py` checks the rule on it. A gradient has its case in `tests/ops/test_gradients.py`. An operator
-without a record is frozen and reported.
+in `tests/ops/test_law.py` checks the rule on it, and the one in `tests/ops/test_gradient_law.py` its gradient, or asks
+for the reason why it has none. An operator without a record is frozen and reported.
 """
 
 from onnxsurgeon.ops import (  # noqa: F401 - each registers its operators

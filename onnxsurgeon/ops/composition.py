@@ -13,7 +13,8 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.model.editor import detached
-from onnxsurgeon.ops.gradient import OLDEST, Emitter, GradientCall, GradientRule
+from onnxsurgeon.ops.emitter import OLDEST, Emitter
+from onnxsurgeon.ops.gradient import GradientCall, GradientRule
 from onnxsurgeon.ops.nodes import attributes, operator_of
 
 Body = Callable[[GradientCall], Sequence[str] | None]  # emits the outputs; None where it does not cover the case

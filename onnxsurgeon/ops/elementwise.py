@@ -17,7 +17,7 @@ import onnx
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.call import Call, Changes, Keep, PackedPart, Parts, Unpacking, ValueCall, unchanged
-from onnxsurgeon.ops.gradient import GradientCall, added, back, derivative, same
+from onnxsurgeon.ops.gradient import GradientCall, GradientRule, added, back, derivative, same
 from onnxsurgeon.ops.registry import Compute, Operator, add
 from onnxsurgeon.ops.shape_inference import ShapeRule, broadcast_all, like, mapped, truth
 from onnxsurgeon.ops.signatures import read, signature
@@ -46,6 +46,8 @@ def typed(function: Callable[..., Any]) -> Compute:
     """A numpy function of all inputs; its result in the type of the first."""
     return lambda call: np.asarray(function(*call.inputs)).astype(np.asarray(call.inputs[0]).dtype)
 
+
+SQUARE = 2.0  # the exponent of most powers
 
 UNARY = Operator(
     signature("... -> ..., ..."),
@@ -80,23 +82,72 @@ def _drops(call: Call) -> bool:
     return (training is None or bool(training)) and (ratio is None or bool(ratio))
 
 
-add("Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cosh Shrink Sinh Tan", UNARY)
+def _square_plus(call: GradientCall, factor: float, number: float) -> str:
+    """factor * x ** 2 + number."""
+    square = call.emit("Mul", call.inputs[0], call.inputs[0])
+    return call.emit("Add", call.emit("Mul", square, factor), number)
+
+
+def _over_root(sign: float, factor: float, number: float) -> tuple[GradientRule]:
+    """The derivative sign / sqrt(factor * x ** 2 + number)."""
+    return derivative(lambda call: call.emit("Div", sign, call.emit("Sqrt", _square_plus(call, factor, number))))
+
+
+def _over(factor: float) -> tuple[GradientRule]:
+    """The derivative 1 / (factor * x ** 2 + 1)."""
+    return derivative(lambda call: call.emit("Reciprocal", _square_plus(call, factor, 1.0)))
+
+
+def _half_sum(sign: float) -> tuple[GradientRule]:
+    """The derivative (exp(x) + sign * exp(-x)) / 2; not every runtime has hyperbolic functions."""
+
+    def made(call: GradientCall) -> str:
+        up, down = call.emit("Exp", call.inputs[0]), call.emit("Exp", call.emit("Neg", call.inputs[0]))
+        return call.emit("Mul", call.emit("Add", up, call.emit("Mul", down, sign)), 0.5)
+
+    return derivative(made)
+
+
+def _shrunk(call: GradientCall) -> str:
+    return call.emit.mask("Greater", call.emit("Abs", call.inputs[0]), float(call.attributes["lambd"]))
+
+
+def dropout_gradient(call: GradientCall, index: int) -> str | None:
+    """It passes everything, unless it is in training mode."""
+    return None if call.has(2) and (call.static(2) is None or bool(call.static(2))) else call.gradient
+
+
+FLAT = derivative(lambda call: call.emit.filled((), 0.0))
+
+add("BitwiseNot", UNARY)
 add("Abs", UNARY, value=plain(np.abs), gradient=derivative(_sign))
-add("Ceil", UNARY, value=plain(rounded_up))
-add("Cos", UNARY, value=typed(np.cos))
+add("Acos", UNARY, gradient=_over_root(-1.0, -1.0, 1.0))
+add("Acosh", UNARY, gradient=_over_root(1.0, 1.0, -1.0))
+add("Asin", UNARY, gradient=_over_root(1.0, -1.0, 1.0))
+add("Asinh", UNARY, gradient=_over_root(1.0, 1.0, 1.0))
+add("Atan", UNARY, gradient=_over(1.0))
+add("Atanh", UNARY, gradient=_over(-1.0))
+add("Ceil", UNARY, value=plain(rounded_up), gradient=FLAT)
+add(
+    "Cos",
+    UNARY,
+    value=typed(np.cos),
+    gradient=derivative(lambda call: call.emit("Neg", call.emit("Sin", call.inputs[0]))),
+)
+add("Cosh", UNARY, gradient=_half_sum(-1.0))
 add(
     "Dropout",
     UNARY,
     shape=None,
     linear_in="first",
     keeps_mean=True,
-    gradient=(same,),
+    gradient=(dropout_gradient,),
     random=_drops,
     training=MASKED,
 )
 add("Erf", UNARY, gradient=derivative(_bell))
 add("Exp", UNARY, value=typed(np.exp), gradient=derivative(lambda call: call.outputs[0]))
-add("Floor", UNARY, value=plain(rounded_down))
+add("Floor", UNARY, value=plain(rounded_down), gradient=FLAT)
 add(
     "Identity",
     UNARY,
@@ -123,10 +174,18 @@ add(
     value=typed(np.reciprocal),
     gradient=derivative(lambda call: call.emit("Neg", call.emit("Mul", call.outputs[0], call.outputs[0]))),
 )
-add("Round", UNARY, value=plain(np.round))
-add("Sign", UNARY, value=plain(np.sign))
-add("Sin", UNARY, value=typed(np.sin))
+add("Round", UNARY, value=plain(np.round), gradient=FLAT)
+add("Shrink", UNARY, gradient=derivative(_shrunk))
+add("Sign", UNARY, value=plain(np.sign), gradient=FLAT)
+add("Sin", UNARY, value=typed(np.sin), gradient=derivative(lambda call: call.emit("Cos", call.inputs[0])))
+add("Sinh", UNARY, gradient=_half_sum(1.0))
 add("Sqrt", UNARY, value=typed(np.sqrt), gradient=derivative(lambda call: call.emit("Div", 0.5, call.outputs[0])))
+
+add(
+    "Tan",
+    UNARY,
+    gradient=derivative(lambda call: call.emit("Add", call.emit("Mul", call.outputs[0], call.outputs[0]), 1.0)),
+)
 
 # --- types -----------------------------------------------------------------------------------------------------------
 
@@ -148,6 +207,7 @@ add(
     UNARY,
     shape=ShapeRule(like(0), ((1,),), whole=False),
     value=lambda call: cast(call.inputs[0], call.inputs[1].dtype),
+    gradient=(same,),
 )
 add("BitCast", signature("... -> ..."), silence="none")
 
@@ -171,14 +231,45 @@ def divisor(call: GradientCall, index: int) -> str:
     return back(call, call.emit("Neg", call.emit("Mul", call.gradient, share)), 1)
 
 
-def power(call: GradientCall, index: int) -> str | None:
-    exponent = call.static(1)
-    if exponent is None:
-        return None
-    exponent = np.asarray(exponent, np.float32)
-    emit = call.emit
-    slope = emit("Mul", emit("Pow", call.inputs[0], emit.constant(exponent - 1)), emit.constant(exponent))
+def power(call: GradientCall, index: int) -> str:
+    emit, base, exponent = call.emit, call.inputs[0], call.static(1)
+    if index == 1:  # a power of nothing, or of less, does not move
+        positive = emit.mask("Greater", base, 0.0)
+        log = emit("Log", emit("Add", emit("Mul", base, positive), emit("Sub", 1.0, positive)))
+        return back(call, emit("Mul", call.gradient, emit("Mul", call.outputs[0], log)), 1)
+    if exponent is not None and (exponent == SQUARE).all():
+        return back(call, emit("Mul", call.gradient, emit("Mul", base, SQUARE)), 0)
+    factor = emit.number(call.inputs[1]) if exponent is None else emit.constant(exponent.astype(np.float64))
+    slope = emit("Mul", emit("Pow", base, emit("Sub", factor, 1.0)), factor)
     return back(call, emit("Mul", call.gradient, slope), 0)
+
+
+def modulus(call: GradientCall, index: int) -> str:
+    """a - n * b, where n is a whole number."""
+    emit = call.emit
+    if index == 0:
+        return back(call, call.gradient, 0)
+    times = emit("Round", emit("Div", emit("Sub", call.outputs[0], call.inputs[0]), call.inputs[1]))
+    return back(call, emit("Mul", call.gradient, times), 1)
+
+
+def first_of(beats: str) -> GradientRule:
+    """To the first input that no other beats."""
+
+    def rule(call: GradientCall, index: int) -> str:
+        emit, free = call.emit, call.gradient
+        for place, given in enumerate(call.inputs):
+            best = emit("Not", emit(beats, call.outputs[0], given))
+            if place == index:
+                return back(call, emit("Mul", free, emit.number(best)), index)
+            free = emit("Mul", free, emit.number(emit("Not", best)))
+        return free
+
+    return rule
+
+
+def averaged(call: GradientCall, index: int) -> str:
+    return back(call, call.emit("Div", call.gradient, float(len(call.inputs))), index)
 
 
 def _across(function: Callable[..., Array]) -> Compute:
@@ -194,11 +285,16 @@ add("Sum", SUM, value=lambda call: np.sum(np.broadcast_arrays(*call.inputs), axi
 add("Sub", SUM, value=plain(np.subtract), kind="other", gradient=(added, subtracted))
 add("Mul", PRODUCT, value=plain(np.multiply), linear_in="each", gradient=(multiplied, multiplied))
 add("Div", PRODUCT, value=plain(divided_by), linear_in="first", gradient=(divided, divisor))
-add("Pow", PRODUCT, value=typed(np.power), gradient=(power,))
-add("Mod", NARY, value=lambda call: (np.fmod if call.attributes.get("fmod") else modulo)(*call.inputs))
-add("Max", NARY, value=_across(maximum), kind="combination")
-add("Min", NARY, value=_across(minimum), kind="combination")
-add("Mean", NARY, kind="combination")
+add("Pow", PRODUCT, value=typed(np.power), gradient=power)
+add(
+    "Mod",
+    NARY,
+    value=lambda call: (np.fmod if call.attributes.get("fmod") else modulo)(*call.inputs),
+    gradient=modulus,
+)
+add("Max", NARY, value=_across(maximum), kind="combination", gradient=first_of("Greater"))
+add("Min", NARY, value=_across(minimum), kind="combination", gradient=first_of("Less"))
+add("Mean", NARY, kind="combination", gradient=averaged)
 
 # --- comparisons and logic -------------------------------------------------------------------------------------------
 
@@ -229,5 +325,17 @@ def offsets(call: Call, keep: Keep) -> Changes:
     return {"bias": np.repeat(call.attributes["bias"], keep(labels)).tolist()}
 
 
-add("Affine", signature("... -> ..."), silence="none", shape=ShapeRule(like(0)))
-add("ImageScaler", signature("n c * -> n c *"), silence="none", resize=offsets, shape=ShapeRule(like(0)))
+def scaled(name: str) -> tuple[GradientRule]:
+    """The factor is an attribute."""
+    return derivative(lambda call: call.emit.filled((), float(call.attributes.get(name, 1.0))))
+
+
+add("Affine", signature("... -> ..."), silence="none", shape=ShapeRule(like(0)), gradient=scaled("alpha"))
+add(
+    "ImageScaler",
+    signature("n c * -> n c *"),
+    silence="none",
+    resize=offsets,
+    shape=ShapeRule(like(0)),
+    gradient=scaled("scale"),
+)

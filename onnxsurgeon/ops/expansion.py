@@ -12,10 +12,13 @@ from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Keep, Parameters, SizeCall, ValueCall
 from onnxsurgeon.ops.gradient import GradientCall, added
 from onnxsurgeon.ops.registry import MICROSOFT, Operator, Resize, Rule, add
+from onnxsurgeon.ops.resampling import resampled_back
 from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes
 from onnxsurgeon.ops.signatures import signature
 from onnxsurgeon.ops.size_arrays import Sizes, broadcast_sizes
 from onnxsurgeon.ops.size_expressions import whole
+
+FILL = 2  # the input of Pad with the number that is filled in
 
 
 def padding(call: Parameters, rank: int) -> dict[int, tuple[int, int]] | None:
@@ -69,13 +72,23 @@ def _pad(call: ValueCall) -> Array:
 
 
 def pad_gradient(call: GradientCall, index: int) -> str | None:
-    shape, result = call.shape(0), call.gradient
+    """What each element became, summed; and all that was filled in."""
+    emit, shape, mode = call.emit, call.shape(0), call.attributes.get("mode", "constant")
     amounts = padding(call, len(shape))
-    if amounts is None or call.attributes.get("mode", "constant") != "constant" or min(map(min, amounts.values())) < 0:
+    if amounts is None or index not in (0, FILL):
         return None
-    for axis, (before, _) in amounts.items():
-        result = call.emit.selected(result, axis, np.arange(before, before + shape[axis]))
-    return result
+    inside = result = call.gradient
+    for axis, (before, after) in amounts.items():
+        kept = np.arange(max(0, -before), shape[axis] + min(0, after))  # what is not cropped
+        inside = emit.selected(inside, axis, np.arange(len(kept)) + max(0, before))
+        if mode != "constant":
+            ends = max(0, before), max(0, after)
+            result = emit.scattered(result, axis, np.pad(kept, ends, mode), shape[axis])
+    if index == FILL:
+        filled = emit("Sub", emit.total(result, range(len(shape))), emit.total(inside, range(len(shape))))
+        return emit.reshaped(filled, call.shape(FILL))
+    crops = {axis: (max(0, -before), max(0, -after)) for axis, (before, after) in amounts.items()}
+    return emit.widened(inside, crops) if mode == "constant" else result
 
 
 def _padded_sizes(call: SizeCall) -> Sizes | None:
@@ -86,8 +99,8 @@ def _padded_sizes(call: SizeCall) -> Sizes | None:
 
 PAD = Operator(pad, silence="none", resize=pad_amounts, sizes=_padded_sizes)
 
-add("Pad", PAD, value=_pad, gradient=(pad_gradient,))
-add("Pad", PAD, stands_for=("Pad", 13), domain=MICROSOFT)
+add("Pad", PAD, value=_pad, gradient=pad_gradient)
+add("Pad", PAD, gradient=pad_gradient, stands_for=("Pad", 13), domain=MICROSOFT)
 
 
 def cropped(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
@@ -189,6 +202,14 @@ def tile(call: Call) -> Sequence[Axes | None]:
     return [tuple(result)]
 
 
+def tile_gradient(call: GradientCall, index: int) -> str:
+    """All copies of an element, summed."""
+    emit, shape = call.emit, call.shape(0)
+    times = [m // n if n else 1 for n, m in zip(shape, call.result(), strict=True)]
+    copies = emit.reshaped(call.gradient, [k for pair in zip(times, shape, strict=True) for k in pair])
+    return emit.reshaped(emit.total(copies, range(0, 2 * len(shape), 2)), shape)
+
+
 add(
     "Tile",
     tile,
@@ -196,6 +217,7 @@ add(
     value=lambda call: np.tile(*call.inputs),
     sizes=lambda call: tuple(n * times for n, times in zip(call.shapes[0], call.inputs[1].tolist(), strict=True)),
     linear_in="first",
+    gradient=(tile_gradient,),
 )
 
 
@@ -280,6 +302,13 @@ def _resampled_sizes(scales: int, sizes: int) -> Callable[[SizeCall], Sizes | No
     return rule
 
 
-add("Resize", resample(unscaled(2)), silence="none", resize=sizes_at(3), sizes=_resampled_sizes(2, 3))
-add("Upsample", resample(unscaled(1)), silence="none", sizes=_resampled_sizes(1, -1))
+add(
+    "Resize",
+    resample(unscaled(2)),
+    silence="none",
+    resize=sizes_at(3),
+    sizes=_resampled_sizes(2, 3),
+    gradient=(resampled_back,),
+)
+add("Upsample", resample(unscaled(1)), silence="none", sizes=_resampled_sizes(1, -1), gradient=(resampled_back,))
 add("CenterCropPad", resample(same_length), silence="none", resize=sizes_at(1))

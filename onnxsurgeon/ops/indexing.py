@@ -10,7 +10,17 @@ import numpy as np
 from onnxsurgeon.arrays import Array, Ids, Shape
 from onnxsurgeon.neurons.relations import POSITIONS, Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Keep, PackedPart, Parts, Unpacking, ValueCall, unchanged
-from onnxsurgeon.ops.gradient import GradientCall
+from onnxsurgeon.ops.indexing_gradients import (
+    gathered,
+    gathered_elements,
+    gathered_nd,
+    one_hot_values,
+    ranked,
+    reversed_again,
+    scattered_elements,
+    scattered_nd,
+    triangle,
+)
 from onnxsurgeon.ops.registry import MICROSOFT, Operator, Rule, add
 from onnxsurgeon.ops.signatures import letters, read, signature, text
 
@@ -63,21 +73,11 @@ def gather_parts(call: Call, index: int, axis: int, parts: Parts) -> Unpacking |
     return Unpacking((PackedPart(axis if taken.ndim else None, chosen),))
 
 
-def gather_gradient(call: GradientCall, index: int) -> str | None:
-    indices, shape = call.static(1), call.shape(0)
-    if indices is None:
-        return None
-    axis = call.axis(len(shape))
-    flat = np.asarray(indices).ravel() % shape[axis]
-    gradient = call.emit.reshaped(call.gradient, (*shape[:axis], len(flat), *shape[axis + 1 :]))
-    return call.emit.scattered(gradient, axis, flat, shape[axis])
-
-
 PICK: dict[str, Any] = {"silence": "none", "looks_up": {1: 0}}
 
 add(
     "Gather", gather, resize=renumber, value=_gather, unpack=gather_parts, linear_in="first",
-    gradient=(gather_gradient,), **PICK,
+    gradient=(gathered,), **PICK,
 )  # fmt: skip
 
 
@@ -103,8 +103,8 @@ def _gather_elements(call: ValueCall) -> Array:
     return np.take_along_axis(data, call.inputs[1] % data.shape[axis], axis)
 
 
-add("GatherElements", gather_elements, value=_gather_elements, **PICK)
-add("Scatter ScatterElements", scatter_elements, silence="none")
+add("GatherElements", gather_elements, value=_gather_elements, gradient=(gathered_elements,), **PICK)
+add("Scatter ScatterElements", scatter_elements, silence="none", gradient=scattered_elements)
 
 
 def gather_nd(call: Call) -> Sequence[Axes | None]:
@@ -204,8 +204,8 @@ def _scatter_nd(call: ValueCall) -> Array:
     return result
 
 
-add("GatherND", gather_nd, value=_gather_nd, **PICK)
-add("ScatterND", scatter_nd, resize=grid_left, value=_scatter_nd, silence="none")
+add("GatherND", gather_nd, value=_gather_nd, gradient=(gathered_nd,), **PICK)
+add("ScatterND", scatter_nd, resize=grid_left, value=_scatter_nd, silence="none", gradient=scattered_nd)
 add("TensorScatter", tensor_scatter, silence="none")
 
 
@@ -229,8 +229,8 @@ def _one_hot(call: ValueCall) -> Array:
     return np.asarray(np.where(inside & (hot == np.arange(depth).reshape(shape)), on, off))
 
 
-add("OneHot", one_hot, value=_one_hot, silence="none")
-add("ReverseSequence", reverse_sequence, silence="none")
+add("OneHot", one_hot, value=_one_hot, silence="none", gradient=(None, None, one_hot_values))
+add("ReverseSequence", reverse_sequence, silence="none", gradient=(reversed_again,))
 
 
 def ordered(default: int, *, reduces: bool) -> Rule:
@@ -253,9 +253,9 @@ def _trilu(call: ValueCall) -> Array:
     return (np.triu if call.attributes.get("upper", 1) else np.tril)(call.inputs[0], 0 if k is None else int(k))
 
 
-TRIANGLE = Operator(signature("... _ _ -> ... _ _"), silence="none")
+TRIANGLE = Operator(signature("... _ _ -> ... _ _"), silence="none", gradient=(triangle,))
 
-add("TopK", ordered(-1, reduces=False), silence="none")
+add("TopK", ordered(-1, reduces=False), silence="none", gradient=(ranked,))
 add("ArgMax ArgMin", ordered(0, reduces=True), silence="none")
 add("Trilu", TRIANGLE, value=_trilu)
 add("Trilu", TRIANGLE, stands_for=("Trilu", 14), domain=MICROSOFT)

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.call import Call
-from onnxsurgeon.ops.gradient import GradientCall
+from onnxsurgeon.ops.composition import composed
+from onnxsurgeon.ops.normalisation_gradients import (
+    batch_norm_gradient,
+    embedding_norm,
+    grouped_norm,
+    layer_norm_gradient,
+    local_response_gradient,
+    mean_variance_gradient,
+    skip_norm,
+)
 from onnxsurgeon.ops.registry import MICROSOFT, ChannelStatistics, Operator, add
 from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes, like
 from onnxsurgeon.ops.signatures import counted, read
@@ -33,33 +42,14 @@ def normalised(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
     return [shape, statistics, statistics, shape]
 
 
-def layer_norm_gradient(call: GradientCall, index: int) -> str:
-    emit, x, rank = call.emit, call.inputs[0], len(call.shape(0))
-    axes = list(range(int(call.attributes["axis"]) % rank, rank))
-    centred = emit("Sub", x, emit.mean(x, axes))
-    variance = emit.mean(emit("Mul", centred, centred), axes)
-    deviation = emit("Sqrt", emit("Add", variance, float(call.attributes["epsilon"])))
-    unit, gradient = emit("Div", centred, deviation), emit("Mul", call.gradient, call.inputs[1])
-    along = emit("Mul", unit, emit.mean(emit("Mul", gradient, unit), axes))
-    return emit("Div", emit("Sub", emit("Sub", gradient, emit.mean(gradient, axes)), along), deviation)
+LAYER = Operator(layer_norm, scale=1, neutral={1: 1.0}, gradient=layer_norm_gradient(centred=False))
 
-
-def batch_norm_gradient(call: GradientCall, index: int) -> str:
-    emit = call.emit
-    deviation = emit("Sqrt", emit("Add", call.inputs[4], float(call.attributes["epsilon"])))
-    factor = emit("Div", call.inputs[1], deviation)
-    behind = (1,) * (len(call.shape(0)) - 2)
-    return emit("Mul", call.gradient, emit.reshaped(factor, (*call.shape(1), *behind)))
-
-
-LAYER = Operator(layer_norm, scale=1, neutral={1: 1.0})
-
-add("LayerNormalization", LAYER, neutral={1: 1.0, 2: 0.0}, gradient=(layer_norm_gradient,))
+add("LayerNormalization", LAYER, neutral={1: 1.0, 2: 0.0}, gradient=layer_norm_gradient(centred=True))
 add("RMSNormalization", LAYER)
 add("SimplifiedLayerNormalization", LAYER, shape=ShapeRule(normalised))
 
 
-def skip_norm(call: Call) -> Sequence[Axes | None]:
+def skipped(call: Call) -> Sequence[Axes | None]:
     """input + skip (+ bias), normalised along the last axis; output 3 is the sum."""
     results = read(call, ", ".join(["..."] * len(call.inputs)) + " -> ..., , , ...")
     call.normalises(0, [-1])
@@ -67,10 +57,18 @@ def skip_norm(call: Call) -> Sequence[Axes | None]:
     return [rows if i in (1, 2) else axes for i, axes in enumerate(results)]
 
 
-SKIP = Operator(skip_norm, scale=2, shape=ShapeRule(normalised))
+SKIP = Operator(skipped, scale=2, shape=ShapeRule(normalised))
 
-add("SkipLayerNormalization", SKIP, neutral={2: 1.0, 3: 0.0, 4: 0.0}, domain=MICROSOFT)
-add("SkipSimplifiedLayerNormalization", SKIP, neutral={2: 1.0, 3: 0.0}, domain=MICROSOFT)
+add(
+    "SkipLayerNormalization", SKIP, neutral={2: 1.0, 3: 0.0, 4: 0.0}, gradient=skip_norm(centred=True), domain=MICROSOFT
+)
+add(
+    "SkipSimplifiedLayerNormalization",
+    SKIP,
+    neutral={2: 1.0, 3: 0.0},
+    gradient=skip_norm(centred=False),
+    domain=MICROSOFT,
+)
 
 
 def embed(call: Call) -> Sequence[Axes | None]:
@@ -93,6 +91,7 @@ add(
     looks_up={0: 2, 1: 4},
     scale=5,
     shape=ShapeRule(embedded, ((2,), (0,), (2,))),
+    gradient=composed(embedding_norm),
     domain=MICROSOFT,
 )
 
@@ -130,10 +129,16 @@ add(
     neutral={1: 1.0, 2: 0.0, 3: 0.0, 4: 1.0},
     scale=1,
     statistics=ChannelStatistics(scale=1, shift=2, mean=3, variance=4),
-    gradient=(batch_norm_gradient,),
+    gradient=batch_norm_gradient,
     training=BATCH_STATISTICS,
 )
-add("InstanceNormalization", instance_norm, scale=1, neutral={1: 1.0, 2: 0.0})
+add(
+    "InstanceNormalization",
+    instance_norm,
+    scale=1,
+    neutral={1: 1.0, 2: 0.0},
+    gradient=grouped_norm(lambda call: call.shape(0)[1]),
+)
 add(
     "GroupNormalization",
     group_norm,
@@ -141,6 +146,7 @@ add(
     scale=1,
     shape=ShapeRule(like(0)),
     neutral={1: 1.0, 2: 0.0},
+    gradient=grouped_norm(lambda call: int(call.attributes["num_groups"])),
 )
 
 
@@ -156,5 +162,5 @@ def local_response(call: Call) -> Sequence[Axes | None]:
     return results
 
 
-add("MeanVarianceNormalization", mean_variance, shape=ShapeRule(like(0)))
-add("LRN", local_response)
+add("MeanVarianceNormalization", mean_variance, shape=ShapeRule(like(0)), gradient=(mean_variance_gradient,))
+add("LRN", local_response, gradient=(local_response_gradient,))

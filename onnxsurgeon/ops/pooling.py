@@ -13,7 +13,7 @@ from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.call import Call
 from onnxsurgeon.ops.gradient import GradientCall
-from onnxsurgeon.ops.reduction import mean_of
+from onnxsurgeon.ops.reduction import mean_of, no_zero, signs, to_extremes
 from onnxsurgeon.ops.registry import MICROSOFT, Operator, add
 from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes
 from onnxsurgeon.ops.signatures import read, signature
@@ -75,12 +75,40 @@ def global_average_gradient(call: GradientCall, index: int) -> str:
     return mean_of(call, list(range(2, len(call.shape(0)))))
 
 
+def powers(call: GradientCall) -> tuple[str, str]:
+    """Of a norm: the slope of its p-th power at each element over p, and what is divided by."""
+    emit, x, p = call.emit, call.inputs[0], float(call.attributes.get("p", 2))
+    length = no_zero(emit, call.outputs[0])
+    if p == 2.0:
+        return x, length
+    return emit("Mul", signs(emit, x), emit("Pow", emit("Abs", x), p - 1)), emit("Pow", length, p - 1)
+
+
+def norm_gradient(call: GradientCall, index: int) -> str:
+    """Of a norm in each window."""
+    emit, (slope, length) = call.emit, powers(call)
+    n, channels, *places = call.result()
+    share = emit.reshaped(emit("Div", call.gradient, length), (n * channels, 1, *places))
+    ones = emit.filled((1, 1, *(len(at) for at in positions(call))), 1.0)
+    return emit("Mul", slope, emit.reshaped(unslid(call, share, ones, 1, 1, needed(call)), call.shape(0)))
+
+
+def global_norm_gradient(call: GradientCall, index: int) -> str:
+    slope, length = powers(call)
+    return call.emit("Mul", slope, call.emit("Div", call.gradient, length))
+
+
+def global_max_gradient(call: GradientCall, index: int) -> str:
+    return to_extremes(call, list(range(2, len(call.shape(0)))))
+
+
 MEAN = replace(POOL, linear_in="first", keeps_mean=True)
 
 SLID: dict[str, Any] = {"sizes": lambda call: pooled(call.attributes, call.shapes)[0]}
 
-add("GlobalMaxPool GlobalLpPool", POOL)
-add("LpPool", POOL, **SLID)
+add("GlobalMaxPool", POOL, gradient=(global_max_gradient,))
+add("GlobalLpPool", POOL, gradient=(global_norm_gradient,))
+add("LpPool", POOL, gradient=(norm_gradient,), **SLID)
 add("AveragePool", MEAN, gradient=(average_gradient,), **SLID)
 add("GlobalAveragePool", MEAN, gradient=(global_average_gradient,))
 add("MaxPool", max_pool, silence="none", gradient=(max_gradient,), **SLID)

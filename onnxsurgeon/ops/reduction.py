@@ -7,6 +7,7 @@ silent adds nothing to a sum, but it does count in a mean, a maximum or a softma
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,13 @@ import numpy as np
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.call import Call, Parameters, ValueCall
-from onnxsurgeon.ops.gradient import GradientCall, GradientRule
+from onnxsurgeon.ops.emitter import Emitter
+from onnxsurgeon.ops.gradient import GradientCall, GradientRule, derivative
 from onnxsurgeon.ops.registry import MICROSOFT, Compute, Operator, Rule, add
 from onnxsurgeon.ops.shape_inference import ShapeRule, like
 from onnxsurgeon.ops.signatures import read
+
+MOST_FACTORS = 1024  # of a product that is differentiated
 
 
 def reduced_axes(call: Parameters, rank: int) -> list[int]:
@@ -65,11 +69,63 @@ def mean_of(call: GradientCall, axes: list[int]) -> str:
     return call.emit("Div", sum_of(call, axes), float(np.prod([call.shape(0)[a] for a in axes])))
 
 
-def _reduce_gradient(spread: Callable[[GradientCall, list[int]], str]) -> tuple[GradientRule]:
+def kept(call: GradientCall, value: str, axes: list[int]) -> str:
+    """The result, or its gradient, with length 1 along the axes that were reduced."""
+    return call.emit.reshaped(value, tuple(1 if a in axes else n for a, n in enumerate(call.shape(0))))
+
+
+def _times(slope: Callable[[GradientCall, str], str]) -> Callable[[GradientCall, list[int]], str]:
+    """slope: emits the derivative of the result, which is given with all its axes, by each element."""
+
+    def made(call: GradientCall, axes: list[int]) -> str:
+        found = slope(call, kept(call, call.outputs[0], axes))
+        return call.emit("Mul", kept(call, call.gradient, axes), found)
+
+    return made
+
+
+def to_extremes(call: GradientCall, axes: list[int]) -> str:
+    """Shared by all that are as large as the result, or as small."""
+    emit, x, y = call.emit, call.inputs[0], kept(call, call.outputs[0], axes)
+    largest = emit.number(emit("Not", emit("Or", emit("Less", x, y), emit("Greater", x, y))))
+    share = emit("Div", kept(call, call.gradient, axes), emit.total(largest, axes))
+    return emit("Mul", share, largest)
+
+
+def signs(emit: Emitter, value: str) -> str:
+    return emit("Sub", emit.mask("Greater", value, 0.0), emit.mask("Less", value, 0.0))
+
+
+def no_zero(emit: Emitter, value: str) -> str:
+    """A value that is not negative, with 1 in place of 0."""
+    return emit("Add", value, emit.number(emit("Not", emit("Greater", value, 0.0))))
+
+
+def to_factors(call: GradientCall, axes: list[int]) -> str | None:
+    """Each element's gradient is the product of the others: what lies before it times what lies behind it."""
+    emit, shape = call.emit, call.shape(0)
+    rest = [a for a in range(len(shape)) if a not in axes]
+    count, rows = prod(shape[a] for a in axes), prod(shape[a] for a in rest)
+    if count > MOST_FACTORS:
+        return None
+    flat = emit.reshaped(emit.transposed(call.inputs[0], [*rest, *axes]), (rows, count))
+    factors = [emit.selected(flat, 1, np.array([k])) for k in range(count)]
+    before, behind = [emit.filled((rows, 1), 1.0)], [emit.filled((rows, 1), 1.0)]
+    for first, last in zip(factors[:-1], factors[:0:-1], strict=True):
+        before.append(emit("Mul", before[-1], first))
+        behind.append(emit("Mul", behind[-1], last))
+    others = emit.joined([emit("Mul", a, b) for a, b in zip(before, behind[::-1], strict=True)], 1)
+    turned = emit.reshaped(others, [shape[a] for a in (*rest, *axes)])
+    order = np.argsort([*rest, *axes]).tolist()
+    return emit("Mul", kept(call, call.gradient, axes), emit.transposed(turned, order))
+
+
+def _reduce_gradient(spread: Callable[[GradientCall, list[int]], str | None]) -> tuple[GradientRule]:
     def rule(call: GradientCall, index: int) -> str | None:
         if call.has(1) and call.static(1) is None:
             return None
-        return spread(call, reduced_axes(call, len(call.shape(0))))
+        axes = reduced_axes(call, len(call.shape(0)))
+        return spread(call, axes)
 
     return (rule,)
 
@@ -77,13 +133,32 @@ def _reduce_gradient(spread: Callable[[GradientCall, list[int]], str]) -> tuple[
 SUMMED = Operator(reduce(sums=True))
 COMPARED = Operator(reduce(sums=False))
 
-add("ReduceL1 ReduceL2 ReduceLogSum ReduceSumSquare", SUMMED)
-add("ReduceLogSumExp", COMPARED)
+LENGTH = _times(lambda call, y: call.emit("Div", call.inputs[0], no_zero(call.emit, y)))
+TWICE = _times(lambda call, y: call.emit("Mul", call.inputs[0], 2.0))
+
+add("ReduceL1", SUMMED, gradient=_reduce_gradient(_times(lambda call, y: signs(call.emit, call.inputs[0]))))
+add("ReduceL2", SUMMED, gradient=_reduce_gradient(LENGTH))
+add(
+    "ReduceLogSum",
+    SUMMED,
+    gradient=_reduce_gradient(
+        lambda call, axes: call.emit.spread(
+            call.emit("Div", kept(call, call.gradient, axes), call.emit("Exp", kept(call, call.outputs[0], axes))),
+            call.shape(0),
+        )
+    ),
+)
+add("ReduceSumSquare", SUMMED, gradient=_reduce_gradient(TWICE))
+add(
+    "ReduceLogSumExp",
+    COMPARED,
+    gradient=_reduce_gradient(_times(lambda call, y: call.emit("Exp", call.emit("Sub", call.inputs[0], y)))),
+)
 add("ReduceSum", SUMMED, value=_reduced(np.sum), linear_in="first", gradient=_reduce_gradient(sum_of))
 add("ReduceMean", COMPARED, linear_in="first", gradient=_reduce_gradient(mean_of))
-add("ReduceMax", COMPARED, value=_reduced(np.max))
-add("ReduceMin", COMPARED, value=_reduced(np.min))
-add("ReduceProd", COMPARED, value=_reduced(np.prod))
+add("ReduceMax", COMPARED, value=_reduced(np.max), gradient=_reduce_gradient(to_extremes))
+add("ReduceMin", COMPARED, value=_reduced(np.min), gradient=_reduce_gradient(to_extremes))
+add("ReduceProd", COMPARED, value=_reduced(np.prod), gradient=_reduce_gradient(to_factors))
 
 
 def accumulated(*, sums: bool) -> Rule:
@@ -106,7 +181,14 @@ def _cumulative_sum(call: ValueCall) -> Array:
     return np.cumsum(call.inputs[0], axis=int(np.ravel(call.inputs[1])[0]), dtype=call.inputs[0].dtype)
 
 
-add("CumSum", accumulated(sums=True), value=_cumulative_sum)
+def cumulative_gradient(call: GradientCall, index: int) -> str:
+    """Accumulated from the other end."""
+    back = 1 - int(call.attributes.get("reverse", 0))
+    exclusive = int(call.attributes.get("exclusive", 0))
+    return call.emit("CumSum", call.gradient, call.inputs[1], reverse=back, exclusive=exclusive, shape=call.shape(0))
+
+
+add("CumSum", accumulated(sums=True), value=_cumulative_sum, gradient=(cumulative_gradient,))
 add("CumProd", accumulated(sums=False))
 
 
@@ -147,10 +229,21 @@ def log_softmax_gradient(call: GradientCall, index: int) -> str:
     return emit("Sub", call.gradient, emit("Mul", emit("Exp", call.outputs[0]), sum_))
 
 
+def unit_gradient(call: GradientCall, index: int) -> str:
+    """Of a vector over its length: without what lies along the result."""
+    emit, x, y, axes = call.emit, call.inputs[0], call.outputs[0], [call.axis(len(call.shape(0)), -1)]
+    if int(call.attributes.get("p", 2)) == 1:
+        length, along = emit.total(emit("Abs", x), axes), signs(emit, x)
+    else:
+        length, along = emit("Sqrt", emit.total(emit("Mul", x, x), axes)), y
+    inner = emit.total(emit("Mul", call.gradient, y), axes)
+    return emit("Div", emit("Sub", call.gradient, emit("Mul", along, inner)), no_zero(emit, length))
+
+
 SOFTMAX = Operator(softmax)
 
-add("Hardmax", SOFTMAX)
+add("Hardmax", SOFTMAX, gradient=derivative(lambda call: call.emit.filled((), 0.0)))
 add("Softmax", SOFTMAX, squashes=True, gradient=(softmax_gradient,))
 add("LogSoftmax", SOFTMAX, squashes=True, gradient=(log_softmax_gradient,))
-add("LpNormalization", lp_normalization)
+add("LpNormalization", lp_normalization, gradient=(unit_gradient,))
 add("QLinearSoftmax", quantised_softmax, shape=ShapeRule(like(0)), domain=MICROSOFT)

@@ -307,5 +307,17 @@ def _depth(text: str) -> Callable[[Call], str]:
     return choose
 
 
-add("DepthToSpace", signature(_depth("n ({}) * -> n c *")), silence="none")
-add("SpaceToDepth", signature(_depth("n c * -> n ({}) *")), silence="none")
+def _blocks(call: GradientCall, index: int) -> str:
+    """Each block of the gradient back to the channels, or to the place, from which it came."""
+    emit, size, (n, c, h, w) = call.emit, int(call.attributes["blocksize"]), call.shape(0)
+    if call.result()[1] < c:
+        order = [0, 1, 3, 5, 2, 4] if call.attributes.get("mode") == "CRD" else [0, 3, 5, 1, 2, 4]
+        spread = emit.reshaped(call.gradient, (n, c // size**2, h, size, w, size))
+    else:
+        order = [0, 3, 4, 1, 5, 2]
+        spread = emit.reshaped(call.gradient, (n, size, size, c, h // size, w // size))
+    return emit.reshaped(emit.transposed(spread, order), (n, c, h, w))
+
+
+add("DepthToSpace", signature(_depth("n ({}) * -> n c *")), silence="none", gradient=(_blocks,))
+add("SpaceToDepth", signature(_depth("n c * -> n ({}) *")), silence="none", gradient=(_blocks,))

@@ -13,7 +13,8 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Array, Arrays, is_float
 from onnxsurgeon.model.editor import detached
 from onnxsurgeon.ops.composition import Entry, GradientFlow, call_of
-from onnxsurgeon.ops.gradient import Emitter, GradientCall
+from onnxsurgeon.ops.emitter import Emitter
+from onnxsurgeon.ops.gradient import GradientCall
 from onnxsurgeon.ops.nodes import constant, is_constant, operator_of
 from onnxsurgeon.ops.training_form import TrainingForm, TrainingState
 from onnxsurgeon.options.shared import Device

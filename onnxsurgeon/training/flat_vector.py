@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from onnxsurgeon.arrays import Array, Arrays, Shape
-from onnxsurgeon.ops.gradient import Emitter
+from onnxsurgeon.ops.emitter import Emitter
 
 
 @dataclass(frozen=True)

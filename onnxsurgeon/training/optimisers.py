@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnxsurgeon.ops.gradient import Emitter
+    from onnxsurgeon.ops.emitter import Emitter
 
 Settings = Mapping[str, float]
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays, Shape
 from onnxsurgeon.errors import ModelError
-from onnxsurgeon.ops.gradient import Emitter
+from onnxsurgeon.ops.emitter import Emitter
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.training.differentiate import Tape
 from onnxsurgeon.training.flat_vector import Packing

@@ -225,6 +225,9 @@ def norms() -> Iterator[Case]:
     yield case("Clip", (3, 4, 5), min=-0.5, max=0.5, opset=6)
     yield case("Clip", (3, 4, 5), np.float32(-0.5), np.float32(0.5), opset=13)
     yield case("CastLike", (3, 4, 5), below(9, (7,)), opset=15)
+    yield case("CastLike", (3, 4, 5), np.ones(2, np.float16), opset=15)
+    yield case("Cast", (3, 4, 5), to=10, opset=13)
+    yield case("Cast", np.ones((3, 4), np.float16), to=1, opset=13)
     for operator in ("Max", "Min", "Mean", "Sum"):
         yield case(operator, (2, 3, 4), (3, 1), (4,), (1,), opset=13)
     yield case("Sum", (2, 3, 4), (2, 3, 4), (2, 3, 4), opset=6)
