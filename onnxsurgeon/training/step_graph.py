@@ -16,9 +16,11 @@ from onnxsurgeon.training.differentiate import Tape
 from onnxsurgeon.training.flat_vector import Packing
 from onnxsurgeon.training.optimisers import Optimiser, OptimiserCall, Settings
 
-TARGET, SHARES, RATE, KEEP = "target of ", "shares of samples", "learning rate", "kept of the gradients so far"
-WEIGHTS, STATISTICS, GRADIENTS, AVERAGE = "weights", "statistics", "gradients", "average"  # the flat vectors
-NEXT, LOSS, NORM = "next ", "loss", "norm of the gradient"
+OURS = "training: "  # begins the names of what is ours, beside those of the model
+TARGET, SHARES, RATE = f"{OURS}target of ", f"{OURS}shares of samples", f"{OURS}learning rate"
+WEIGHTS, STATISTICS, AVERAGE = f"{OURS}weights", f"{OURS}statistics", f"{OURS}average"  # flat vectors
+GRADIENTS, KEEP = f"{OURS}gradients", f"{OURS}share of the gradients so far"
+NEXT, LOSS, NORM = "next ", f"{OURS}loss", f"{OURS}norm of the gradient"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Recipe:
     ends: the values that the loss judges. weights: what may change. shown: what else is predicted. trains: nodes that
     work as in training. decays: the weight decay of each weight. scales: of each weight, in whose units it is trained.
     clip: the largest norm of a gradient. average: how much of the mean of the weights stays in each step, if one is
-    kept. parts: batches whose gradients make one step.
+    kept. parts: batches whose gradients make one step. profile: prefix of the file with the times of nodes.
     """
 
     model: ir.Model
@@ -81,12 +83,18 @@ class Recipe:
     parts: int = 1
     device: Device = "cpu"
     threads: int | None = None
+    profile: str = ""
 
     @property
     def vectors(self) -> tuple[str, ...]:
         """The vectors, beside the weights, that have a number for each weight."""
         more = [AVERAGE] * (self.average is not None) + [GRADIENTS] * (self.parts > 1)
-        return (*self.optimiser.states, *more)
+        return (*self.states.values(), *more)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """The optimiser's vectors, by what it calls them."""
+        return {name: OURS + name for name in self.optimiser.states}
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,7 @@ def step_graph(recipe: Recipe, feed: Arrays, size: int) -> StepGraph:
     given = [SHARES, *call.targets, *tape.state.masks, WEIGHTS, *[STATISTICS] * bool(statistics.shapes)]
     kept = [KEEP, GRADIENTS] if recipe.parts > 1 else []
     more = [NEXT + STATISTICS] * bool(statistics.shapes)
-    vectors = [WEIGHTS, *recipe.optimiser.states, *[AVERAGE] * (recipe.average is not None)]
+    vectors = [WEIGHTS, *recipe.states.values(), *[AVERAGE] * (recipe.average is not None)]
     step = tape.proto([*given, *inputs, *kept], [LOSS, NORM, *map(NEXT.__add__, vectors), *more])
     gather = tape.proto([*given, *kept], [LOSS, NORM, NEXT + GRADIENTS, *more]) if kept else None
     for proto in (step, gather) if gather is not None else (step,):
@@ -176,24 +184,23 @@ def _optimise(recipe: Recipe, emit: Emitter, gradient: str, weights: Packing) ->
         gradient = emit("Mul", gradient, scale)
 
     def scalar(name: str) -> str:
-        inputs.append(name)
-        emit.shapes[name] = ()
-        return name
+        inputs.append(OURS + name)
+        emit.shapes[OURS + name] = ()
+        return OURS + name
 
-    states = {name: name for name in optimiser.states}
-    direction, following = optimiser.emit(OptimiserCall(emit, gradient, states, recipe.settings, scalar))
+    direction, states = optimiser.emit(OptimiserCall(emit, gradient, recipe.states, recipe.settings, scalar))
     if scale != 1.0:
         direction = emit("Mul", direction, scale)
     if decay != 0.0 and optimiser.decoupled:
         direction = emit("Add", direction, emit("Mul", WEIGHTS, decay))
     moved = emit("Sub", WEIGHTS, emit("Mul", direction, RATE))
-    for name, value in {**following, WEIGHTS: moved}.items():
+    for name, value in {**{recipe.states[name]: value for name, value in states.items()}, WEIGHTS: moved}.items():
         emit.named(value, NEXT + name)
     if recipe.average is not None:
         old, new = emit("Mul", AVERAGE, recipe.average), emit("Mul", moved, 1 - recipe.average)
         emit.named(emit("Add", old, new), NEXT + AVERAGE)
         inputs.append(AVERAGE)
-    return [*inputs, *optimiser.states], norm
+    return [*inputs, *recipe.states.values()], norm
 
 
 def _untrainable(names: Sequence[str], lost: Mapping[str, str]) -> UntrainableError:

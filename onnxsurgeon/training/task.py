@@ -25,7 +25,7 @@ from onnxsurgeon.training.options import TrainOptions
 from onnxsurgeon.training.own_loss import own_loss
 from onnxsurgeon.training.step_graph import Loss, LossCall, Recipe
 from onnxsurgeon.training.targets import TrainingTargets, class_axis, wide
-from onnxsurgeon.training.trainable import parameters
+from onnxsurgeon.training.trainable import trainable
 from onnxsurgeon.training.trainer import Part, Trainer
 from onnxsurgeon.training.training_set import TrainingSet, of_batches, training_set
 from onnxsurgeon.training.unfolding import Unfolded, unfold
@@ -92,7 +92,7 @@ def task_of(source: Model, data: Any, options: TrainOptions) -> TrainingTask:
         unfolded = unfold(model, nodes, (wide(batch.feed) for batch in samples.data.batches()), options.device)
     nodes, _ = nodes_for(model, ends)
     batch_statistics = options.norms == "batch" or (options.norms == "auto" and size >= FEW)
-    chosen = parameters(nodes, freeze=options.freeze, batch_statistics=batch_statistics, dropout=options.dropout)
+    chosen = trainable(nodes, freeze=options.freeze, batch_statistics=batch_statistics, dropout=options.dropout)
     decays = {v.name or "": options.weight_decay * ((v.name or "") in chosen.decays) for v in chosen.weights}
     found = Segment(model, ends, options.device).run(feed, size)
     shapes = [np.asarray(found[end.name or ""]).shape for end in ends]

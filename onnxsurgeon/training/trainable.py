@@ -24,7 +24,7 @@ class Trainable:
     trains: tuple[ir.Node, ...]
 
 
-def parameters(
+def trainable(
     nodes: Sequence[ir.Node], *, freeze: Sequence[str] = (), batch_statistics: bool = True, dropout: bool = True
 ) -> Trainable:
     """What is trained of these nodes. freeze: globs of nodes and weights that stay as they are.

@@ -23,6 +23,7 @@ from onnxsurgeon.training.step_graph import (
     LOSS,
     NEXT,
     NORM,
+    OURS,
     RATE,
     SHARES,
     STATISTICS,
@@ -114,7 +115,7 @@ class Trainer:
                 writes = {name: NEXT + name for name in (GRADIENTS, STATISTICS) if name == GRADIENTS or name in writes}
             feed = {**self._given(part, made.graph, rng), RATE: _number(rate), KEEP: _number(kept)}
             scalars = self.recipe.optimiser.scalars(self.steps + 1, self.recipe.settings)
-            feed |= {name: _number(value) for name, value in scalars.items()}
+            feed |= {OURS + name: _number(value) for name, value in scalars.items()}
             found = self.held.run(session, feed, writes, [LOSS, NORM])
             loss, norm, kept = loss + float(found[LOSS]), float(found[NORM]), 1.0
             if not np.isfinite(loss) or not np.isfinite(norm):
@@ -152,7 +153,7 @@ class Trainer:
             if self._compiled and graph.weights != self.layout:
                 raise ModelError("batches of different shapes train different weights", fix="choose one `batch`")
             sessions = [
-                Session(proto, recipe.device, threads=recipe.threads) if proto else None
+                Session(proto, recipe.device, threads=recipe.threads, profile=recipe.profile) if proto else None
                 for proto in (graph.step, graph.gather)
             ]
             assert sessions[0] is not None

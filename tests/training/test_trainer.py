@@ -204,3 +204,14 @@ def test_what_is_predicted_is_what_the_model_computes_with_the_weights() -> None
     session = Session(ir.to_proto(model).SerializeToString(), "cpu")
     for feed in (batch.feed, {"input": batch.feed["input"][:2]}):
         assert trainer.predict(feed)["output"] == pytest.approx(session.run(feed)["output"], rel=1e-4, abs=1e-4)
+
+
+def test_a_model_may_use_the_names_of_an_optimisers_states() -> None:
+    """The value that is averaged over tokens is called mean, as the state of adam is."""
+    of = recipe("attention", optimiser=OPTIMISERS["adam"], settings=OPTIMISERS["adam"].settings)
+    rng = np.random.default_rng(0)
+    feed = {"input": rng.standard_normal((4, 5, 20)).astype(np.float32)}
+    batch = Part(feed, {"output": np.zeros((4, 10), np.float32)}, np.full(4, 0.25, np.float32))
+    trainer = Trainer(of, batch)
+    losses = [trainer.step([batch], 0.01).loss for _ in range(5)]
+    assert losses[-1] < losses[0]
