@@ -7,4 +7,5 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "fixtures"
 MODELS = sorted(FIXTURES.glob("*.onnx"))
-ZOO = ROOT.parent / "shared" / "zoo"  # real models, which are not part of the repository: their tests skip without them
+SHARED = next((p / "shared" for p in ROOT.parents if (p / "shared").is_dir()), Path("none"))
+CASES, ZOO = SHARED / "cases", SHARED / "zoo"  # not part of the repository: tests of these skip without them
