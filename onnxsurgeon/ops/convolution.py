@@ -11,14 +11,12 @@ from onnxsurgeon.arrays import FloatArray, IntArray, Shape
 from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Keep, blocks
-from onnxsurgeon.ops.gradient import GradientCall
+from onnxsurgeon.ops.convolution_gradients import CONV_GRADIENTS, TRANSPOSED_GRADIENTS
 from onnxsurgeon.ops.linear import LinearForm
 from onnxsurgeon.ops.registry import MICROSOFT, Factors, Macs, Operator, Resize, add
 from onnxsurgeon.ops.shape_inference import Attributes, Infer, ShapeRule, Shapes
 from onnxsurgeon.ops.signatures import counted, everything, read, signature
-from onnxsurgeon.ops.windows import Convolution, Window, padded, places, taps_of, unslid, window, window_of
-
-LARGE = 2**26  # numbers in the patches that are held at a time
+from onnxsurgeon.ops.windows import Convolution, Window, places, window
 
 
 def groups(weight: int, axis: int, share: Callable[[Call], int]) -> Resize:
@@ -148,32 +146,6 @@ PATCHES = LinearForm(
 )
 
 
-def conv_data(call: GradientCall, index: int) -> str:
-    seen = window_of(call)
-    behind = list(zip(seen.before, seen.after, strict=True))
-    return unslid(call, call.gradient, call.inputs[1], call.shape(0)[1], call.group, behind)
-
-
-def conv_weight(call: GradientCall, index: int) -> str:
-    """All patches of the input, with the gradients of the outputs that they produce."""
-    emit, shape = call.emit, call.shape(1)
-    n, groups, places = call.shape(0)[0], call.group, prod(call.result()[2:])
-    gradient = emit.reshaped(call.gradient, (n, groups, shape[0] // groups, places))
-    taps = [emit.reshaped(tap, (n, groups, shape[1], 1, places)) for tap in taps_of(call, padded(call, 0.0))]
-    many, parts = max(1, LARGE // (n * groups * shape[1] * places)), []
-    for first in range(0, len(taps), many):
-        some = taps[first : first + many]
-        patches = emit.reshaped(emit.joined(some, 3), (n, groups, shape[1] * len(some), places))
-        found = emit.total(emit.product(gradient, emit.swapped(patches)), [0])
-        parts.append(emit.reshaped(found, (shape[0], shape[1], len(some))))
-    return emit.reshaped(emit.joined(parts, 2), shape)
-
-
-def conv_bias(call: GradientCall, index: int) -> str:
-    rank = len(call.result())
-    return call.emit.reshaped(call.emit.total(call.gradient, [0, *range(2, rank)]), call.shape(2))
-
-
 CONV = Operator(
     signature(conv("n (g i) *, (g o) i *, (g o) -> n (g o) *"), g="group"),
     silence="data",
@@ -188,7 +160,7 @@ add(
     sizes=lambda call: convolved(1)(call.attributes, call.shapes)[0],
     linear=PATCHES,
     convolution=Convolution(),
-    gradient=(conv_data, conv_weight, conv_bias),
+    gradient=CONV_GRADIENTS,
 )
 add(
     "ConvTranspose",
@@ -198,6 +170,7 @@ add(
     macs=transposed_macs,
     neutral={2: 0.0},
     convolution=Convolution(transposed=True),
+    gradient=TRANSPOSED_GRADIENTS,
 )
 add(
     "FusedConv",

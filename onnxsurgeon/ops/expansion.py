@@ -110,7 +110,19 @@ def cropped(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
     return [(n, c, int(size[0]), int(size[1]))]
 
 
-add("Crop", signature("n c * -> n c *"), silence="none", shape=ShapeRule(cropped))
+def crop_gradient(call: GradientCall, index: int) -> str:
+    left, top, *_ = call.attributes["border"]
+    (_, _, height, width), (_, _, h, w) = call.shape(0), call.result()
+    return call.emit.widened(call.gradient, {2: (top, height - top - h), 3: (left, width - left - w)})
+
+
+add(
+    "Crop",
+    signature("n c * -> n c *"),
+    silence="none",
+    shape=ShapeRule(cropped),
+    gradient=(crop_gradient,),
+)
 
 
 def expand_target(call: Call, keep: Keep) -> Changes:

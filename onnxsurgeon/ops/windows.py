@@ -12,6 +12,8 @@ from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.ops.gradient import GradientCall
 from onnxsurgeon.ops.shape_inference import Attributes
 
+UPPER = "SAME_UPPER"  # padding of which the larger half is behind
+
 
 class Convolution(NamedTuple):
     """Which inputs of a convolution are its data and its weight; whether it is a transposed one; and its attributes."""
@@ -89,7 +91,7 @@ def _pads(
         return pads[:rank], pads[rank:]
     total = [max(0, (ceil(n / s) - 1) * s + r - n) for n, r, s in zip(size, reach, strides, strict=True)]
     small, large = [t // 2 for t in total], [t - t // 2 for t in total]
-    return (small, large) if mode == "SAME_UPPER" else (large, small)
+    return (small, large) if mode == UPPER else (large, small)
 
 
 def _pad_mode(attributes: Mapping[str, Any]) -> str:

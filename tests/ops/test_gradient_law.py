@@ -24,7 +24,6 @@ WITHOUT_A_RULE = {
     "onnxruntime has no kernel for it": "CumProd ParametricSoftplus ScaledTanh SwiGLU",
     "it samples at positions that are computed": "DeformConv GridSample MaxRoiPool MaxUnpool RoiAlign",
     "it is a transform of signals, or of matrices, that no layer is": "CDist Col2Im DFT Det Inverse STFT",
-    "it is a piece of an old picture's way in": "Crop",
     "it is the loss of a model that is trained already": "NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss",
 }
 NAMES = {name for names in WITHOUT_A_RULE.values() for name in names.split()}

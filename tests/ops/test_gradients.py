@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxsurgeon.ops import convolution
+from onnxsurgeon.ops import convolution_gradients
 from onnxsurgeon.runtime.session import Session
 from onnxsurgeon.training.differentiate import EXPECTED, LOSS, backward
 
@@ -222,5 +222,5 @@ def _forward(model: ir.Model, moving: dict[str, np.ndarray]) -> Session:
 
 
 def test_patches_that_are_too_many_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution, "LARGE", 2 * 3 * 5 * 6 * 2)
+    monkeypatch.setattr(convolution_gradients, "LARGE", 2 * 3 * 5 * 6 * 2)
     test_gradients_are_those_of_finite_differences(CONVOLUTIONS[2])
