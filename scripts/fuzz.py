@@ -42,8 +42,8 @@ QUICK = (  # LAYER stands for a layer of the fixture
 )
 COMMANDS = (
     *QUICK,
-    PRUNE,
-    (*PRUNE, "--data", "data.npz"),
+    (*PRUNE, "--effort", "fast"),
+    (*PRUNE, "--data", "data.npz", "--effort", "fast"),
     ("inspect", "m.onnx", "--json"),
     ("resize", "m.onnx", "LAYER=-1", *OUT),
     ("remove", "m.onnx", "LAYER", *OUT),
@@ -129,7 +129,7 @@ def _prepare(folder: Path, number: int, sources: Sequence[Path], commands: Seque
     data = {}
     for info in model.graph.input:
         kind = info.type.tensor_type
-        shape = [dim.dim_value or 4 for dim in kind.shape.dim]
+        shape = [dim.dim_value if dim.dim_value > 0 else 4 for dim in kind.shape.dim]
         data[info.name] = np.ones(shape, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
     np.savez(folder / "data.npz", allow_pickle=False, **data)
     return [word.replace("LAYER", layer) for word in commands[number % len(commands)]]

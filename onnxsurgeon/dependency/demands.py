@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import combinations
+from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -68,9 +68,10 @@ class SizeFitting:
         """The sizes, with those changed that a demand is not met with. found: what was changed so far."""
         fitted = dict(sizes)
         for node, call in labels.calls.items():
-            symbolic = list(demands(labels.evaluator, node, call, labels.facts[2]))
-            for k, number in enumerate(demands(labels.evaluator, node, call, facts)):
-                if k < len(symbolic) and not number.met:
+            unmet = [(k, d) for k, d in enumerate(demands(labels.evaluator, node, call, facts)) if not d.met]
+            symbolic = list(demands(labels.evaluator, node, call, labels.facts[2])) if unmet else []
+            for k, number in unmet:
+                if k < len(symbolic):
                     changed = self._met(fitted, found, number, symbolic[k])
                     if not changed and fitted == sizes:  # the facts are still true
                         changed = self._searched(labels, sizes, found, (node, k), symbolic[k])
@@ -152,7 +153,8 @@ def _by_signature(text: str, sizes: Mapping[str, int], shapes: Sequence[Any]) ->
     for letter, places in letters.items():
         found = [shapes[k][axis] for k, axis in places]
         known.setdefault(letter, found[0])
-        yield from (Demand(b, a, broadcasts=True) for a, b in combinations(found, 2))
+        yield from (Demand(b, found[0], broadcasts=True) for b in found[1:])
+        yield from (Demand(b, a, broadcasts=True) for a, b in pairwise(found[1:]))
         yield from (Demand(a, sizes[letter], broadcasts=True) for a in found if letter in sizes)
     for (k, axis), factors in composites:
         known |= {factor: int(factor) for factor in factors if factor.isdigit()}

@@ -56,6 +56,18 @@ class Evaluator:
         self.lenient = False  # whether nodes may refuse their sizes
         self._nodes: dict[ir.Node, NodeInfo] = {}
         self._constants: Facts = {}
+        self._ahead: dict[Any, Facts] = {}
+
+    def again(self) -> Evaluator:
+        """An evaluator of the same model that knows what this one found out."""
+        other = Evaluator(self.model)
+        other._nodes, other._constants, other._inferred = self._nodes, self._constants, self._inferred
+        other._ahead = {key: dict(facts) for key, facts in self._ahead.items()}
+        return other
+
+    def keep(self, facts: Facts, sizes: Sizes, picked: int = PICKED[0]) -> None:
+        """Keeps the facts of a run for the next one at the same sizes."""
+        self._ahead[tuple(sizes.items()), picked] = facts
 
     def version(self, node: ir.Node) -> int:
         return self.versions.get(domain_of(node), 1)
@@ -95,6 +107,8 @@ class Evaluator:
         picked: a size for each dim that depends on data.
         """
         facts = self.begin(self.model, sizes, picked)
+        if (tuple(sizes.items()), picked) in self._ahead:
+            return self._ahead.pop((tuple(sizes.items()), picked))
         self.evaluate(self.model.graph, facts)
         return facts
 

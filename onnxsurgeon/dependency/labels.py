@@ -180,10 +180,11 @@ def _label(
     source, rotated, candidates = original or model, original is not None, list[Labels]()
     if rewritten:
         model = shaped(model, shapes, partial(label, shapes=shapes, rewritten=False))
-    for sizes in proposed(model, shapes):
+    evaluator = Evaluator(model)
+    for sizes in proposed(evaluator, shapes):
         fitting = SizeFitting(model, shapes)
         for _ in range(ROUNDS):
-            known = known_at(model, sizes, lenient=rewritten)
+            known = known_at(evaluator, sizes, lenient=rewritten)
             pairs = {} if carried is None else states(model, known.facts, carried)
             if rewritten:
                 known = rewrite(unrolled(known, *sizes[:2]))

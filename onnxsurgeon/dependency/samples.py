@@ -10,21 +10,22 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.dependency.dynamic_dims import Samples, samples
-from onnxsurgeon.dependency.facts import Evaluator, Facts
+from onnxsurgeon.dependency.facts import PICKED, Evaluator, Facts
 from onnxsurgeon.dependency.rewrites import KnownModel
 from onnxsurgeon.dependency.size_facts import all_facts
 
 LARGE = 2**28  # bytes of a tensor: smaller sizes are taken where they are assumed
 
 
-def proposed(model: ir.Model, given: Mapping[str, Shape]) -> list[Samples]:
+def proposed(evaluator: Evaluator, given: Mapping[str, Shape]) -> list[Samples]:
     """The samples at which the fewest shapes are unknown, of those the first whose tensors are not large; where some
     are unknown, the usual ones before them, which may be made to fit."""
-    evaluator, first = Evaluator(model), next(samples(model, given))
+    model = evaluator.model
+    first = next(samples(model, given))
     best: tuple[tuple[int, float], Samples] | None = None
     for sizes in samples(model, given):
         try:
-            facts = [evaluator.run(sample) for sample in sizes[:2]]
+            facts = [evaluator.run(*sample) for sample in zip(sizes, PICKED, strict=False)]
         except ValueError:  # the graph does not accept these sizes (broadcasting)
             continue
         missing, large = (
@@ -35,16 +36,18 @@ def proposed(model: ir.Model, given: Mapping[str, Shape]) -> list[Samples]:
         if best is None or rank < best[0]:
             best = rank, sizes
         if rank == (0, 0):
+            for found, sample, picked in zip(facts, sizes, PICKED, strict=False):
+                evaluator.keep(found, sample, picked)
             break
     if best is None or best[1] == first:
         return [first]
     return [best[1]] if best[0][0] == 0 and 1 not in best[1][0].values() else [first, best[1]]
 
 
-def known_at(model: ir.Model, sizes: Samples, *, lenient: bool) -> KnownModel:
-    """The model with its facts at these samples. lenient: where a node refuses them, what follows is unknown; else all
+def known_at(evaluator: Evaluator, sizes: Samples, *, lenient: bool) -> KnownModel:
+    """A model with its facts at these samples. lenient: where a node refuses them, what follows is unknown; else all
     is."""
-    evaluator = Evaluator(model)
+    model, evaluator = evaluator.model, evaluator.again()
     try:
         return KnownModel(model, evaluator, all_facts(evaluator, *sizes[:2]))
     except ValueError:

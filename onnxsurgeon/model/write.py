@@ -254,9 +254,10 @@ def _keep_graph_spelling(graph: onnx.GraphProto, source: onnx.GraphProto) -> Non
     _keep_order(graph.value_info, source.value_info, "name")
     _keep_order(graph.quantization_annotation, source.quantization_annotation, "tensor_name")
     undescribed = {tensor.name for tensor in graph.initializer} - {info.name for info in source.value_info}
-    for index in reversed(range(len(graph.value_info))):
-        if graph.value_info[index].name in undescribed:
-            del graph.value_info[index]
+    described = [info for info in graph.value_info if info.name not in undescribed]
+    if len(described) < len(graph.value_info):
+        del graph.value_info[:]
+        graph.value_info.extend(described)
     for infos, before in (
         (graph.value_info, source.value_info),
         (graph.input, source.input),
