@@ -3,7 +3,8 @@
 
 Each mutant is one of the fixtures with a few changes of its structure or of its bytes. A command must end with an exit
 code of its own (2 to 5, or 0 where the model is sound after all): 1 is a fault of ours. It must take no more than
-`--seconds` and 2 GiB, and say little. Prints a line a fault, then a count by exit code; exits with 1 after a fault.
+`--seconds` of a processor and 2 GiB, and say little. Prints a line a fault, then a count by exit code; exits with 1
+after a fault.
 """
 
 from __future__ import annotations
@@ -30,20 +31,21 @@ from mutations import MUTATIONS
 
 FIXTURES = sorted((Path(__file__).resolve().parent.parent / "fixtures").glob("*.onnx"))
 OUT = ("-o", "out.onnx", "--overwrite")
-PRUNE = ("prune", "m.onnx", "--ratio", "0.3", *OUT)
+FAST = (*OUT, "--no-bench", "--no-proof")
+PRUNE = ("prune", "m.onnx", "--ratio", "0.3")
 QUICK = (  # LAYER stands for a layer of the fixture
     ("inspect", "m.onnx", "-v"),
-    (*PRUNE, "--data", "none", "--no-proof"),
+    (*PRUNE, "--data", "none", *FAST),
     ("validate", "source.onnx", "m.onnx"),
-    ("resize", "m.onnx", "LAYER=-1", "--no-proof", *OUT),
-    ("remove", "m.onnx", "LAYER", "--no-proof", *OUT),
+    ("resize", "m.onnx", "LAYER=-1", *FAST),
+    ("remove", "m.onnx", "LAYER", *FAST),
     ("edit", "m.onnx", "recipe.yaml", "--no-proof", *OUT),
-    (*PRUNE, "--data", "none", "--importance", "l1", "--no-bench"),
 )
 COMMANDS = (
     *QUICK,
-    (*PRUNE, "--effort", "fast"),
-    (*PRUNE, "--data", "data.npz", "--effort", "fast"),
+    (*PRUNE, "--data", "none", "--importance", "l1", *OUT),
+    (*PRUNE, "--effort", "fast", *OUT),
+    (*PRUNE, "--data", "data.npz", "--effort", "fast", *OUT),
     ("inspect", "m.onnx", "--json"),
     ("resize", "m.onnx", "LAYER=-1", *OUT),
     ("remove", "m.onnx", "LAYER", *OUT),
@@ -54,6 +56,7 @@ COMMANDS = (
     ("prune", "source.onnx", "--ratio", "0.3", "--data", "none", "--importance", "file:m.onnx", *OUT),
 )
 RECIPE = "- insert: {after: LAYER, op: Relu}\n- resize: {LAYER: +3}\n- insert: {after: LAYER, op: Conv}\n"
+WAITS = 120.0  # seconds that a command may take on a busy machine
 SAID = 300_000  # characters that a command may print
 OURS = ("0", "2", "3", "4", "5")
 
@@ -98,8 +101,12 @@ def _run(arguments: Sequence[str], folder: Path, seconds: float, memory: int) ->
 
     os.chdir(folder)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    for timer, number, most in (
+        (signal.ITIMER_PROF, signal.SIGPROF, seconds),
+        (signal.ITIMER_REAL, signal.SIGALRM, WAITS),
+    ):
+        signal.signal(number, signal.SIG_DFL)
+        signal.setitimer(timer, most)
     said, code = io.StringIO(), 1
     try:
         with redirect_stdout(said), redirect_stderr(said):
@@ -180,7 +187,7 @@ def fuzz(
             ended, used = _in_child(partial(_run, words, folder, seconds, memory + 4 * 2**30))
             path = folder / "said"
             said = path.read_text(encoding="utf-8") if path.exists() else ""
-            code = "slow" if ended == -signal.SIGALRM else str(ended)
+            code = "slow" if ended in (-signal.SIGPROF, -signal.SIGALRM) else str(ended)
             code = code if code not in OURS or used <= memory else f"{used / 2**30:.1f} GiB"
             code = code if code not in OURS or len(said) <= SAID else f"{len(said)} characters"
             codes[code] += 1
