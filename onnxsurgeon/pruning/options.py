@@ -15,7 +15,17 @@ from onnxsurgeon.dependency.costs import COSTS, Budgets
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.importance import criteria
 from onnxsurgeon.importance.criteria import Criterion, criterion
-from onnxsurgeon.options.parsing import amount, at_least, data_or_path, path, positive_or_zero, share, texts, word_of
+from onnxsurgeon.options.parsing import (
+    amount,
+    at_least,
+    data_or_path,
+    number,
+    path,
+    positive_or_zero,
+    share,
+    texts,
+    word_of,
+)
 from onnxsurgeon.options.record import DATA, REMOVE, RUN, STAY, Options, option
 from onnxsurgeon.options.shared import NONE, OF_DATA, SPEC, SYNTHETIC, Needs, OfData, OfStates, Progress, RunsOn
 from onnxsurgeon.pruning import efforts
@@ -25,7 +35,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.data import Samples
 
 NEEDS_DATA = "samples batch mirror".split()  # synthetic samples will do
-NEEDS_REAL_DATA = "preprocess max_drop metric output_name".split()
+NEEDS_REAL_DATA = "preprocess max_drop metric output_name fine_tune lr".split()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +95,14 @@ class Fitting(OfData):
         " gradient steps towards the original's outputs: no labels, but minutes.",
         panel=DATA, words=lambda: COMPENSATIONS, read=word_of(lambda: COMPENSATIONS),
         shown="by `effort`",
+    )  # fmt: skip
+    fine_tune: int | None = option(
+        None, "Then train the cut model for N epochs: on class numbers among `data`, else on what the original says.",
+        panel=DATA, metavar="EPOCHS", kind=int, read=at_least(1),
+    )  # fmt: skip
+    lr: float | None = option(
+        None, "Learning rate of `fine_tune`.", panel=DATA, metavar="X", kind=float,
+        read=number("more than 0", lambda x: 0 < x < inf), shown="0.001",
     )  # fmt: skip
     rotate: bool | None = option(
         None, "In linear streams (residual bottlenecks), cut components instead of channels.", panel=DATA, kind=bool,

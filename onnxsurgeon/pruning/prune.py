@@ -32,6 +32,7 @@ from onnxsurgeon.options.record import takes
 from onnxsurgeon.options.shared import SYNTHETIC, Counted
 from onnxsurgeon.pruning.budgets import Bound, bounds_of, exactly, solved, with_bounds
 from onnxsurgeon.pruning.calibration import calibrated, compensated, reserve, statistics_of, weighed
+from onnxsurgeon.pruning.fine_tuning import fine_tuned
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.pruning.ratio_search import Examiner, search
 from onnxsurgeon.pruning.result import Result, Scored
@@ -177,6 +178,8 @@ class Job:
             notes=tuple(evidence.notes),
             samples=self.data,
         )  # fmt: skip
+        found = fine_tuned(found, self.data, options)
+        clock("tune")
         return clock.added_to(found, self.data)
 
     def device(self, labels: Labels) -> DeviceAtHand:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.data import Samples
     from onnxsurgeon.proof.of_a_cut import Proof
     from onnxsurgeon.pruning.verdict import Verdict
+    from onnxsurgeon.training.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ class Result(Shown):
     """A pruned model, not yet written.
 
     bare: the cut model before compensation, which the proof covers. ir: the model after compensation. fitted: the
-    changes of compensation. rotated: number of linear streams whose components were cut. notes: options that were
-    understood in another way. score: before and after, if requested. moved: how far the outputs moved; None if
-    nothing was cut, or they can't be compared. seconds: by stage. passes: by stage; one runs the whole network on all
-    samples. saved: the files that it was written to, with the proof of each. samples: those that it was fitted to; None
-    without any, and `unfit` says why if synthetic ones did not serve.
+    changes of compensation. tuned: the training after it, if one was asked for. rotated: number of linear streams whose
+    components were cut. notes: options that were understood in another way. score: before and after, if requested.
+    moved: how far the outputs moved; None if nothing was cut, or they can't be compared. seconds: by stage. passes: by
+    stage; one runs the whole network on all samples. saved: the files that it was written to, with the proof of each.
+    samples: those that it was fitted to; None without any, and `unfit` says why if synthetic ones did not serve.
     """
 
     source: Model
@@ -78,6 +79,7 @@ class Result(Shown):
     notes: tuple[str, ...] = ()
     score: Scored | None = None
     moved: Movement | None = None
+    tuned: Trained | None = None
     samples: Samples | None = None
     unfit: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)

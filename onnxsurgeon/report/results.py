@@ -4,8 +4,8 @@ Everywhere: `units` counts the channels that are cut as one, `free` those of the
 counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
 
     prune        model output before after ratio requested changes interface states assumed notes compensation samples
-                 rotated distillation solver frozen free score cost_of_run proof verdict latency seconds; `ratio` is the
-                 share that is gone, of each cost
+                 rotated distillation fine_tuning solver frozen free score cost_of_run proof verdict latency seconds;
+                 `ratio` is the share that is gone, of each cost
     inspect      model params macs size nodes ir_version opsets producer inputs outputs states operators unknown free
                  weights frozen layers
     validate     original edited differences outputs atol rtol provider samples shapes_only
@@ -80,6 +80,7 @@ def pruned(
         "samples": result.fitted_to,
         "rotated": result.rotated,
         "notes": [spelled(note) for note in result.notes],
+        "fine_tuning": None if result.tuned is None else tuning(result.tuned),
         "distillation": next((picked(row, "before after") for row in result.fitted if row.node == TOGETHER), None),
         "solver": {
             **picked(solution, "status objective bound gap seconds"),
@@ -131,6 +132,14 @@ def judged(found: Verdict) -> Report:
 def evaluated(found: Score, model: Path, data: str) -> Report:
     return {
         **head("evaluate"), "model": str(model), "data": data, **_score(found), "score": found.value, **DONE
+    }  # fmt: skip
+
+
+def tuning(found: Trained) -> Report:
+    """What a training did, without its options."""
+    return {
+        "loss": found.options.loss, **picked(found, "metric before after judged_on kept stopped batch"),
+        "epochs": [picked(epoch, "number loss score rate seconds samples") for epoch in found.epochs],
     }  # fmt: skip
 
 

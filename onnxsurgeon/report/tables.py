@@ -12,6 +12,7 @@ from onnxsurgeon.options.record import spelled
 from onnxsurgeon.report.html import percent
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import plain, said, sized, table
+from onnxsurgeon.report.training_tables import tuned
 
 ROWS = 20  # rows of a table without --verbose
 CAUSES = 5  # rows about frozen parameters without --verbose
@@ -45,6 +46,7 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
     if verbose and (cost := report["cost_of_run"])["passes"]:
         lines.append(said("effort", f"{cost['passes']:.1f} passes over the samples, {cost['seconds']:.1f} s"))
     lines += [_compensated(report["compensation"], report["distillation"])] if report["compensation"] else []
+    lines += [tuned(report["fine_tuning"])] if report["fine_tuning"] else []
     assumed = ", ".join(f"{name} {sized(shape)}" for name, shape in report["assumed"].items())
     lines += [said("assumed", f"{assumed}; MACs are at these sizes, --input-shape states others")] if assumed else []
     return [

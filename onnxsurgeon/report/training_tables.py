@@ -5,9 +5,18 @@ from __future__ import annotations
 from rich.console import RenderableType
 
 from onnxsurgeon.report.json_report import Report
-from onnxsurgeon.report.layout import plain, table
+from onnxsurgeon.report.layout import plain, said, table
 
 SHOWN = 3  # weights that no gradient reaches
+
+
+def tuned(tuning: Report) -> RenderableType:
+    """What a training after a cut did, in a line."""
+    scores = f"{tuning['metric']} {tuning['before']:.4g} -> {tuning['after']:.4g}"
+    stopped = f"; {tuning['stopped']}" if tuning["stopped"] else ""
+    return said(
+        "tuned", f"{len(tuning['epochs'])} epochs, {tuning['loss']}: {scores} on {tuning['judged_on']}{stopped}"
+    )
 
 
 def trained(report: Report, *, verbose: bool) -> list[RenderableType]:

@@ -31,6 +31,10 @@ PRUNED: report.Report = {
     "rotated": 7,
     "notes": ["left out"],
     "distillation": {"before": 0.25, "after": 0.2},
+    "fine_tuning": {
+        "loss": "distill", "metric": "cosine", "before": 0.5, "after": 0.75, "judged_on": "the 4 samples", "kept": 2,
+        "stopped": "", "batch": 2, "epochs": [{}, {}],
+    },
     "assumed": {"x": [2, 3, 224, 224]},
     "interface": [{"kind": "input", "name": "h0", "before": [1, "batch", 64], "after": [1, "batch", 48]}],
     "changes": [

@@ -1,0 +1,49 @@
+"""Trains what a cut left: on labels, or on what the original says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onnxsurgeon.data import Data
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.metrics import metric
+from onnxsurgeon.model.model import Model
+from onnxsurgeon.options.shared import Counted
+from onnxsurgeon.pruning.options import PruneOptions
+from onnxsurgeon.pruning.result import Result
+from onnxsurgeon.training.train import train
+
+SHARE = 0.1  # of the steps of the first epoch in which the learning rate rises
+
+
+def fine_tuned(result: Result, data: object, options: PruneOptions) -> Result:
+    """`result` with trained weights, if that is asked for and anything was cut.
+
+    Class numbers among the data are learned by cross-entropy; without them, or where the metric is about outputs, the
+    original teaches. Raises UsageError if the data can't be trained on, ModelError if nothing can be trained.
+    """
+    if options.fine_tune is None or result.keep.all():
+        return result
+    if not isinstance(data, Data):
+        raise UsageError("`fine_tune` can't read these `data`", fix="give `data` as a path, or open it with open_data")
+
+    def said(stage: str, detail: str) -> None:
+        shown = Counted(detail.done, detail.total, f"train: {detail.text}") if isinstance(detail, Counted) else detail
+        options.announce("tune", shown)
+
+    learned = _has_classes(data) and (options.metric is None or metric(options.metric).targets == "classes")
+    found = train(
+        Model(result.source.path, result.ir, in_file=False), data, loss="cross-entropy" if learned else "distill",
+        teacher=None if learned else result.source, epochs=options.fine_tune, lr=options.lr, warmup=SHARE,
+        output_name=options.output_name, device=options.device, seed=options.seed, progress=said,
+        augment=("flip", "shift") if options.mirror else (),
+    )  # fmt: skip
+    if found.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return replace(result, ir=found.ir, tuned=found)
+
+
+def _has_classes(data: Data) -> bool:
+    """Whether the samples have class numbers as labels."""
+    labels = next(data.batches()).labels
+    return labels is not None and labels.dtype.kind in "iu" and labels.ndim == 1

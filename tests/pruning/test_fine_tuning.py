@@ -1,0 +1,40 @@
+"""What is trained after a cut is closer to the labels, or to the original, than the cut alone; its file is proven."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxsurgeon as osg
+from paths import FIXTURES
+
+DIGITS = FIXTURES / "digits.onnx"
+HELD = FIXTURES / "digits_test.npz"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_cut_model_that_was_trained_is_better(labelled: bool, tmp_path: Path) -> None:  # noqa: FBT001  of pytest
+    with np.load(FIXTURES / "digits_train.npz") as archive:
+        arrays = {name: archive[name][:512] for name in (("input", "labels") if labelled else ("input",))}
+    np.savez(tmp_path / "seen.npz", **arrays)
+    scores = []
+    for epochs in (None, 2):
+        found = osg.prune(
+            DIGITS, ratio=0.8, cost="macs", data=tmp_path / "seen.npz", importance="l2-norm", compensate="none",
+            fine_tune=epochs, device="cpu",
+        )  # fmt: skip
+        found.save(tmp_path / "out.onnx", device="cpu", overwrite=True)
+        scores.append(osg.evaluate(tmp_path / "out.onnx", HELD, device="cpu").value)
+    assert scores[1] > scores[0] + 0.05
+    assert found.tuned is not None
+    assert found.tuned.options.loss == ("cross-entropy" if labelled else "distill")
+    assert [n.op_type for n in onnx.load(tmp_path / "out.onnx").graph.node] == [n.op_type for n in found.bare.graph]
+
+
+def test_fine_tuning_needs_data() -> None:
+    with pytest.raises(osg.UsageError, match="`fine_tune` needs samples"):
+        osg.prune(DIGITS, ratio=0.5, fine_tune=1)
