@@ -20,10 +20,15 @@ LONGEST_WORD, LONGEST_LINE = 400, 10_000  # characters of what is printed
 def printable(line: str) -> str:
     """`line` as it can be printed, whoever named what is in it: control characters are escaped, and words and lines
     that are too long lose their middle."""
-    if len(line) > LONGEST_WORD:
-        line = re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: _short(word[0], LONGEST_WORD), line)
-    line = _short(line, LONGEST_LINE)
+    line = bounded(line, LONGEST_WORD)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def bounded(line: str, word: int) -> str:
+    """`line`, with words and lines that are too long without their middle. word: the most characters of one."""
+    if len(line) > word:
+        line = re.sub(rf"\S{{{word + 1},}}", lambda found: _short(found[0], word), line)
+    return _short(line, LONGEST_LINE)
 
 
 def _short(text: str, most: int) -> str:

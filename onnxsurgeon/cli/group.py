@@ -163,6 +163,8 @@ class Group(TyperGroup):
                 stream.reconfigure(errors="backslashreplace")  # names may hold characters that the terminal lacks
         try:
             code = super().main(args, prog_name or "onnxsurgeon", standalone_mode=False)
+            if code == interrupts.INTERRUPTED:  # what typer makes of an interrupt outside of our commands
+                raise KeyboardInterrupt
         except (SurgeonError, typer.TyperException) as problem:  # options that don't parse
             name = next((word for word in args if word in self.commands), "")
             error = problem if isinstance(problem, SurgeonError) else _unparsed(problem, args, name)

@@ -24,6 +24,7 @@ from onnxsurgeon.ops.size_arrays import key_of, static
 from onnxsurgeon.ops.size_expressions import Number, is_static
 
 LARGEST_VALUE = 4096  # elements of the largest integer tensor whose value is kept
+WRONG = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)  # raised at an invalid node
 PICKED = (11, 13)  # sizes that stand for those that depend on data, at the two samples
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 INDEX_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
@@ -130,7 +131,11 @@ class Evaluator:
 
     def evaluate(self, graph: ir.Graph, facts: Facts) -> None:
         for node in graph:
-            self.visit(node, facts)
+            try:
+                self.visit(node, facts)
+            except WRONG as error:
+                error.add_note(f"{node.op_type} {node.name or [v.name for v in node.outputs]}")
+                raise
 
     def fact(self, value: ir.Value, facts: Facts) -> Fact:
         fact = facts.get(value)

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.dependency.demands import SizeFitting, unfit
 from onnxsurgeon.dependency.dynamic_dims import Samples, dynamic_dims
-from onnxsurgeon.dependency.facts import INDEX_TYPES, UNKNOWN, Evaluator, tensor
+from onnxsurgeon.dependency.facts import INDEX_TYPES, UNKNOWN, WRONG, Evaluator, tensor
 from onnxsurgeon.dependency.open_shapes import shaped
 from onnxsurgeon.dependency.rewrites import rewrite, unrolled
 from onnxsurgeon.dependency.samples import known_at, proposed
@@ -165,9 +165,10 @@ def label(
     """
     try:
         return _label(model, attention, shapes or {}, carried, unfrozen, detached, original, rewritten=rewritten)
-    except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except WRONG as error:
+        place = next(iter(getattr(error, "__notes__", ())), "")
         raise ModelError(
-            "the model is not valid: its nodes do not fit together",
+            f"the model is not valid: {f'{place} does' if place else 'its nodes do'} not fit what it is given",
             why=f"{type(error).__name__}: {error}",
             fix="check it with onnx.checker and in onnxruntime; if it is valid, report it",
         ) from error
@@ -244,7 +245,11 @@ class _Labeller:
         for node in graph:
             # rules read the result of shape arithmetic as a number: it has no neurons
             if not is_constant(node) and not all(self._is_value(v) for v in node.outputs):
-                self._visit(node)
+                try:
+                    self._visit(node)
+                except WRONG as error:
+                    error.add_note(f"{node.op_type} {self.relations.node}")
+                    raise
 
     def _is_value(self, value: ir.Value) -> bool:
         return self.labels.facts[0].get(value, UNKNOWN).value is not None

@@ -121,6 +121,14 @@ def _scanned(attributes: Attributes, ranks: Sequence[int], name: str) -> list[in
     return [int(axis) % max(rank, 1) for axis, rank in zip(axes, ranks, strict=True)]
 
 
+def _apart(attributes: Attributes, inputs: int) -> int:
+    """How many inputs a Scan takes apart. Raises ValueError if it has no such number of them."""
+    count = int(attributes["num_scan_inputs"])
+    if not 1 <= count <= inputs:
+        raise ValueError(f"{count} of {inputs} inputs can't be sequences")
+    return count
+
+
 def _without(fact: Fact | None, axis: int) -> Fact:
     if fact is None or fact.shape is None:
         return _shape_of(fact)
@@ -128,7 +136,7 @@ def _without(fact: Fact | None, axis: int) -> Fact:
 
 
 def scan_enter(attributes: Attributes, given: Given, count: int) -> Sequence[Fact]:
-    first = count - int(attributes["num_scan_inputs"])
+    first = count - _apart(attributes, count)
     sequences = given[first:]
     ranks = [len(f.shape or ()) if f is not None else 0 for f in sequences]
     axes = _scanned(attributes, ranks, "scan_input_axes")
@@ -136,7 +144,7 @@ def scan_enter(attributes: Attributes, given: Given, count: int) -> Sequence[Fac
 
 
 def scan_leave(attributes: Attributes, given: Given, returned: Mapping[str, Sequence[Fact]]) -> Sequence[Fact]:
-    count, found = int(attributes["num_scan_inputs"]), returned["body"]
+    count, found = _apart(attributes, len(given)), returned["body"]
     first, states = given[-count], len(given) - count
     pieces = found[states:]
     if first is None or not first.shape or any(piece.shape is None for piece in pieces):
@@ -156,7 +164,7 @@ def scan(call: Call) -> Sequence[Axes | None]:
         call.capture("captured by a loop over batches")
         return call.freeze_all("a loop over batches")
     given = [call.axes(index) for index in range(len(call.inputs))]
-    states = len(given) - int(call.attributes["num_scan_inputs"])
+    states = len(given) - _apart(call.attributes, len(given))
     axes = _scanned(call.attributes, [len(known or ()) for known in given[states:]], "scan_input_axes")
     slices: list[Axes | None] = []
     for known, along in zip(given[states:], axes, strict=True):
@@ -172,7 +180,7 @@ def scan(call: Call) -> Sequence[Axes | None]:
 
 
 def _scan_carried(attributes: Attributes, count: int) -> Sequence[tuple[int, int]]:
-    return [(k, k) for k in range(count - int(attributes["num_scan_inputs"]))]
+    return [(k, k) for k in range(count - _apart(attributes, count))]
 
 
 add("Scan", scan, silence="none", flow=Flow(scan_enter, scan_leave, _scan_carried, since=SCAN_SINCE))

@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import onnxsurgeon
-from onnxsurgeon.errors import GateError, ProofError, SurgeonError, UsageError
+from onnxsurgeon.errors import GateError, ProofError, SurgeonError, UsageError, bounded
 from onnxsurgeon.files import draft_of, sweep
 
 SCHEMA = 2
+LONGEST_NAME = 1000  # characters of a name, or of any word
 Report = dict[str, Any]
 
 
@@ -46,13 +47,16 @@ def failure(error: SurgeonError, exit_code: int) -> Report:
 
 
 def to_json(report: Report) -> str:
-    """One JSON object; numbers that JSON can't express (infinity) become null."""
+    """One JSON object. Numbers that JSON can't express (infinity) become null; names beyond `LONGEST_NAME` characters
+    lose their middle."""
     return json.dumps(_plain(report), indent=2, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {bounded(str(key), LONGEST_NAME): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, str):
+        return bounded(value, LONGEST_NAME)
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
     if hasattr(value, "item"):  # a numpy scalar

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import ModelProto, load, save_model
+from onnx import ModelProto, ValueInfoProto, helper, load, save_model
 
 from commands import Run
 from paths import FIXTURES
@@ -161,6 +161,22 @@ def foreign(model: ModelProto) -> None:
 def test_sizes_behind_an_unknown_operator_are_those_of_the_first_sample(run: Run, folder: Path) -> None:
     changed(folder, "concat", foreign)
     run("resize", "m.onnx", "conv1=-1", "--no-proof", "--no-bench")
+
+
+@pytest.mark.parametrize("count", [-(2**63), 0, 2, 2**63 - 1])
+def test_a_node_that_does_not_fit_is_named(count: int, run: Run, folder: Path) -> None:
+    """A Scan that says it takes more inputs apart than it has, or none."""
+
+    def change(model: ModelProto) -> None:
+        body = helper.make_graph([helper.make_node("Identity", ["i"], ["o"])], "b", [ValueInfoProto(name="i")], [])
+        body.output.add(name="o")
+        end = model.graph.output[0].name
+        scan = helper.make_node("Scan", [end], ["scanned"], "the_scan", body=body, num_scan_inputs=count)
+        model.graph.node.append(scan)
+        model.graph.output[0].CopyFrom(ValueInfoProto(name="scanned"))
+
+    changed(folder, "plain", change)
+    assert "Scan the_scan" in run("inspect", "m.onnx", code=4).stderr
 
 
 def test_a_model_whose_types_differ_is_refused_before_any_work(run: Run, folder: Path) -> None:

@@ -121,3 +121,19 @@ def test_any_moment(folder: Path) -> None:
 def test_between_renames(left: int, number: int, folder: Path) -> None:
     stopped(folder, number, [sys.executable, "-c", AT_A_RENAME, str(left), str(int(number)), *COMMAND], None)
     finished(folder)
+
+
+@pytest.mark.parametrize("place", ["make_context", "invoke"])
+def test_an_interrupt_outside_of_a_command_is_one(place: str, tmp_path: Path) -> None:
+    """As while options are read: typer makes an exit code of it, and says nothing."""
+    script = f"""
+from onnxsurgeon.cli.group import Group
+def interrupted(*args, **given): raise KeyboardInterrupt
+Group.{place} = interrupted
+from onnxsurgeon.__main__ import main
+main()
+"""
+    command = [sys.executable, "-c", script, "inspect", "m.onnx"]
+    result = subprocess.run(command, capture_output=True, text=True, env=surroundings(tmp_path))
+    assert result.returncode == 130
+    assert result.stderr == "error: interrupted\n  nothing was written\n"
