@@ -8,7 +8,9 @@ from math import sqrt
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import POSITIONS, Axes, Axis
 from onnxsurgeon.neurons.signature import Operand
+from onnxsurgeon.ops.attention_gradients import standard
 from onnxsurgeon.ops.call import Call, Changes, Keep, blocks, unchanged
+from onnxsurgeon.ops.composition import composed
 from onnxsurgeon.ops.registry import MICROSOFT, Factors, Operator, Resize, Rule, add
 from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes, like
 from onnxsurgeon.ops.signatures import counted, everything, read
@@ -95,7 +97,7 @@ def linear_shape(attributes: Attributes, shapes: Shapes) -> Sequence[Shape]:
 
 LINEAR = Operator(linear_attention, resize=count_heads(separate_heads))
 
-add("Attention", attention, resize=count_heads(separate_heads), macs=attention_macs)
+add("Attention", attention, resize=count_heads(separate_heads), macs=attention_macs, gradient=composed(standard))
 add("LinearAttention", LINEAR)
 add("LinearAttention", LINEAR, shape=ShapeRule(linear_shape), domain=MICROSOFT)
 

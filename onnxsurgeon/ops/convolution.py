@@ -11,7 +11,8 @@ from onnxsurgeon.arrays import FloatArray, IntArray, Shape
 from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Keep, blocks
-from onnxsurgeon.ops.convolution_gradients import CONV_GRADIENTS, TRANSPOSED_GRADIENTS
+from onnxsurgeon.ops.composition import composed
+from onnxsurgeon.ops.convolution_gradients import CONV_GRADIENTS, TRANSPOSED_GRADIENTS, activated_conv
 from onnxsurgeon.ops.linear import LinearForm
 from onnxsurgeon.ops.registry import MICROSOFT, Factors, Macs, Operator, Resize, add
 from onnxsurgeon.ops.shape_inference import Attributes, Infer, ShapeRule, Shapes
@@ -177,6 +178,7 @@ add(
     CONV,
     rule=signature(conv("n (g i) *, (g o) i *, (g o), n (g o) * -> n (g o) *"), g="group"),
     shape=ShapeRule(convolved(1)),
+    gradient=composed(activated_conv),
     domain=MICROSOFT,
 )
 

@@ -154,6 +154,19 @@ def conv_bias(call: GradientCall, index: int) -> str:
 
 CONV_GRADIENTS = (conv_data, conv_weight, conv_bias)
 
+
+def activated_conv(call: GradientCall) -> Sequence[str] | None:
+    """A convolution, what is added to it, and the activation behind it."""
+    emit, name, added = call.emit, str(call.attributes.get("activation", "")), 3
+    if name not in ("", "Relu", "Sigmoid", "Tanh"):
+        return None
+    own = {key: value for key, value in call.attributes.items() if not key.startswith("activation")}
+    given = [one for one in call.inputs[:added] if one]
+    result = emit("Conv", *given, shape=call.result(), **own)
+    result = emit("Add", result, call.inputs[added]) if call.has(added) else result
+    return [emit(name, result) if name else result]
+
+
 # --- transposed convolution ------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,8 @@ DENSE = 2**20  # numbers of a matrix that moves elements as a product, which is 
 class Emitter:
     """Collects nodes and constants. shapes: of all that they may read, by name; what is emitted is added.
 
-    All is computed in one type, `dtype`; types: those of values with other floats, which are cast where they are read.
+    All is computed in one type, `dtype`. types: of values that hold floats; those of others are cast where they are
+    read. floats: the names of these values.
     made: what was emitted, so that it is not emitted again. kept: what rules keep for the other inputs of a node.
     """
 
@@ -32,6 +33,7 @@ class Emitter:
         self, version: int, shapes: Mapping[str, Shape], types: Mapping[str, Any] | None = None, dtype: Any = np.float32
     ) -> None:
         self.version, self.shapes, self.dtype = version, dict(shapes), np.dtype(dtype)
+        self.floats = set(types or ())
         self.types = {name: np.dtype(found) for name, found in (types or {}).items() if found != self.dtype}
         self.nodes, self.constants = list[onnx.NodeProto](), dict[str, Array]()
         self.made, self.kept = dict[Any, str](), dict[Any, Any]()
@@ -78,6 +80,8 @@ class Emitter:
         self.shapes[name] = self.shapes[value]
         if value in self.types:
             self.types[name] = self.types[value]
+        if value in self.floats:
+            self.floats.add(name)
         return name
 
     def constant(self, array: Any) -> str:
@@ -136,6 +140,10 @@ class Emitter:
         one, other = self.shapes[a], self.shapes[b]
         return self("MatMul", a, b, shape=(*np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1]))
 
+    def softmax(self, value: str) -> str:
+        """Along the last axis."""
+        return self("Softmax", value, axis=len(self.shapes[value]) - 1)
+
     def total(self, value: str, axes: Sequence[int]) -> str:
         """Summed along `axes`, which stay with length 1."""
         if not axes:
@@ -175,17 +183,19 @@ class Emitter:
         shape[axis] = sum(self.shapes[value][axis] for value in values)
         return self("Concat", *values, axis=axis, shape=tuple(shape))
 
-    def parted(self, value: str, lengths: Sequence[int]) -> list[str]:
-        """Consecutive parts of a vector."""
+    def parted(self, value: str, lengths: Sequence[int], axis: int = 0) -> list[str]:
+        """Consecutive parts along an axis."""
         if len(lengths) == 1:
             return [value]
-        name = self._name()
-        names = [f"{name} part {number}" for number in range(len(lengths))]
-        sizes = [self.constant(np.array(lengths, np.int64))] if self.version >= AXES_AS_INPUT else []
-        more: dict[str, Any] = {} if sizes else {"split": list(lengths)}
-        self.nodes.append(onnx.helper.make_node("Split", [value, *sizes], names, name=name, axis=0, **more))
-        self.shapes |= {part: (length,) for part, length in zip(names, lengths, strict=True)}
-        return names
+        shape = self.shapes[value]
+        shapes = [(*shape[:axis], length, *shape[axis + 1 :]) for length in lengths]
+        if self.version < AXES_AS_INPUT:
+            return self.several("Split", value, shapes=shapes, axis=axis, split=list(lengths))
+        return self.several("Split", value, self.constant(np.array(lengths, np.int64)), shapes=shapes, axis=axis)
+
+    def integers(self, value: str) -> str:
+        """As int64."""
+        return self("Cast", value, to=onnx.TensorProto.INT64)
 
     def padded(self, value: str, axis: int, before: int, after: int, number: float = 0.0) -> str:
         return self.widened(value, {axis: (before, after)}, number)

@@ -10,7 +10,9 @@ from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.neurons.signature import Operand
 from onnxsurgeon.ops.attention import count_heads, heads, left, same_scale, tie_angles
+from onnxsurgeon.ops.attention_gradients import by_one_weight, by_three_inputs
 from onnxsurgeon.ops.call import Call, Changes, Keep
+from onnxsurgeon.ops.composition import composed
 from onnxsurgeon.ops.registry import MICROSOFT, Factors, add
 from onnxsurgeon.ops.shape_inference import Attributes, Infer, ShapeRule, Shapes
 from onnxsurgeon.ops.signatures import connect, everything, read
@@ -113,6 +115,7 @@ add(
     macs=fused_macs,
     shape=ShapeRule(fused_shape(4)),
     neutral={2: 0.0},
+    gradient=composed(by_one_weight),
     domain=MICROSOFT,
 )
 add(
@@ -168,6 +171,7 @@ add(
     macs=scores_macs,
     shape=ShapeRule(multi_head_shape),
     neutral={3: 0.0},
+    gradient=composed(by_three_inputs),
     domain=MICROSOFT,
 )
 

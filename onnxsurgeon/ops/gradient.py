@@ -45,6 +45,10 @@ class GradientCall(Parameters):
     def static(self, index: int) -> Array | None:
         return self.known(self.inputs[index]) if self.has(index) else None
 
+    def is_float(self, index: int) -> bool:
+        """Whether input `index` holds floats."""
+        return self.inputs[index] in self.emit.floats
+
     def shape(self, index: int) -> Shape:
         return self.emit.shapes[self.inputs[index]]
 

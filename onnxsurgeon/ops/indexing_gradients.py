@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-import onnx
 
 from onnxsurgeon.arrays import Array, Shape
 from onnxsurgeon.ops.emitter import Emitter
@@ -27,7 +26,7 @@ def gathered(call: GradientCall, index: int) -> str:
     rows = emit.transposed(gradient, order)
     table = tuple(shape[a] for a in order)
     if emit.version >= ADDS:
-        places = emit.reshaped(_long(emit, call.inputs[1]), (count, 1))
+        places = emit.reshaped(emit.integers(call.inputs[1]), (count, 1))
         summed = emit("ScatterND", emit.zeros(table), places, rows, reduction="add", shape=table)
     else:
         flat = emit.reshaped(rows, (count, prod(table[1:])))
@@ -37,12 +36,8 @@ def gathered(call: GradientCall, index: int) -> str:
 
 def _hot(emit: Emitter, indices: str, size: int) -> str:
     """Which of `size` each index is, shape (indices, size); those below 0 count from the end."""
-    column = emit.reshaped(_long(emit, indices), (prod(emit.shapes[indices]), 1))
+    column = emit.reshaped(emit.integers(indices), (prod(emit.shapes[indices]), 1))
     return emit.sum([emit.mask("Equal", column, emit.constant(np.arange(size) - back)) for back in (0, size)])
-
-
-def _long(emit: Emitter, indices: str) -> str:
-    return emit("Cast", indices, to=onnx.TensorProto.INT64)
 
 
 def gathered_elements(call: GradientCall, index: int) -> str | None:

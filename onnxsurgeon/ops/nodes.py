@@ -63,7 +63,13 @@ def _defaults(domain: str, operator: str, version: int) -> dict[str, Any]:
         return {}
     given = {name: a.default_value for name, a in found.attributes.items() if a.default_value.name}
     values = {name: onnx.helper.get_attribute_value(value) for name, value in given.items()}
-    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+    return {name: _decoded(value) for name, value in values.items()}
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decoded(one) for one in value]
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def domain_of(node: ir.Node) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 
 from onnxsurgeon.arrays import FloatArray, IntArray, Shape
 from onnxsurgeon.neurons.relations import Axes, Axis
-from onnxsurgeon.ops.call import Call
+from onnxsurgeon.ops.call import Call, Parameters
+from onnxsurgeon.ops.composition import composed
 from onnxsurgeon.ops.gradient import GradientCall, back
 from onnxsurgeon.ops.linear import LinearForm
 from onnxsurgeon.ops.registry import MICROSOFT, Factors, Macs, Operator, add
@@ -157,12 +158,51 @@ def _scaled(call: GradientCall, value: str, name: str) -> str:
     return value if factor == 1 else call.emit("Mul", value, factor)
 
 
+def fused_matmul_gradient(call: GradientCall, index: int) -> str | None:
+    """Of alpha times the product of matrices, either of which may be turned."""
+    emit, options = call.emit, call.attributes
+    if options.get("transBatchA") or options.get("transBatchB") or min(len(call.shape(0)), len(call.shape(1))) < 2:
+        return None
+    turned = [bool(options.get(name)) for name in ("transA", "transB")]
+    a, b = (emit.swapped(call.inputs[k]) if turned[k] else call.inputs[k] for k in (0, 1))
+    found = emit.product(call.gradient, emit.swapped(b)) if index == 0 else emit.product(emit.swapped(a), call.gradient)
+    return _scaled(call, back(call, emit.swapped(found) if turned[index] else found, index), "alpha")
+
+
+def activated_gemm(call: GradientCall) -> Sequence[str] | None:
+    """A Gemm and the activation behind it."""
+    options, name = call.attributes, str(call.attributes.get("activation", ""))
+    if name not in ("Relu", "Sigmoid", "Tanh"):
+        return None
+    own = {key: value for key, value in options.items() if not key.startswith("activation")}
+    given = [one for one in call.inputs if one]
+    return [call.emit(name, call.emit("Gemm", *given, shape=call.result(), **own))]
+
+
+def einsum_gradient(call: GradientCall, index: int) -> str | None:
+    """Another sum over products: of the gradient and all other inputs."""
+    parts, _, result = einsum_text(call).replace("...", ".").partition(" -> ")
+    terms = [part.split() for part in parts.split(", ")]
+    wanted, out = terms[index], result.split()
+    others = [term for k, term in enumerate(terms) if k != index]
+    if any("." in term for term in [*terms, out]) or any(len(set(t)) < len(t) for t in [*terms, out]):
+        return None
+    seen = {letter for term in [out, *others] for letter in term}
+    left = [letter for letter in wanted if letter in seen]
+    text = ",".join("".join(term) for term in [out, *others]) + "->" + "".join(left)
+    sizes = dict(zip(wanted, call.shape(index), strict=True))
+    given = [call.inputs[k] for k in range(len(terms)) if k != index]
+    found = call.emit("Einsum", call.gradient, *given, equation=text, shape=tuple(sizes[n] for n in left))
+    apart = call.emit.reshaped(found, tuple(sizes[n] if n in left else 1 for n in wanted))
+    return call.emit.spread(apart, call.shape(index))
+
+
 MATMUL = Operator(signature(matmul_text(0, 1)), silence="data", macs=product_macs(0))
 GEMM = Operator(signature(gemm_text(2)), silence="data", macs=product_macs(0), neutral={2: 0.0})
 
 add("MatMul", MATMUL, linear=MATMUL_ROWS, linear_in="each", gradient=(matmul_gradient, matmul_gradient))
 add("Gemm", GEMM, linear=GEMM_ROWS, gradient=(gemm_gradient, gemm_gradient, _gemm_bias))
-add("FusedGemm", GEMM, stands_for=("Gemm", 13), domain=MICROSOFT)
+add("FusedGemm", GEMM, gradient=composed(activated_gemm), stands_for=("Gemm", 13), domain=MICROSOFT)
 
 
 def fused_matmul(call: Call) -> Sequence[Axes | None]:
@@ -182,11 +222,12 @@ add(
     silence="data",
     macs=product_macs(0),
     shape=ShapeRule(product_shape(0, 1)),
+    gradient=fused_matmul_gradient,
     domain=MICROSOFT,
 )
 
 
-def einsum_text(call: Call) -> str:
+def einsum_text(call: Parameters) -> str:
     equation = str(call.attributes["equation"]).replace(" ", "")
     left, arrow, right = equation.partition("->")
     if not arrow:
@@ -207,7 +248,7 @@ def einsum_macs(call: Call) -> list[Factors]:
     return [list(factors.values())]
 
 
-add("Einsum", signature(einsum_text), macs=einsum_macs)
+add("Einsum", signature(einsum_text), macs=einsum_macs, gradient=einsum_gradient)
 
 
 add("Det", signature("... _ _ -> ..."), silence="none")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from onnxsurgeon.ops.call import Call
+from onnxsurgeon.ops.composition import composed
+from onnxsurgeon.ops.recurrent_gradients import unrolled
 from onnxsurgeon.ops.registry import Factors, add
 from onnxsurgeon.ops.signatures import counted, everything, signature
 
@@ -34,4 +36,5 @@ for _name, _gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4)):
         macs=recurrent_macs,
         neutral={3: 0.0, 7: 0.0},
         carries={5: 1, 6: 2},
+        gradient=composed(unrolled(_gates)),
     )

@@ -23,6 +23,10 @@ WITHOUT_A_RULE = {
     "it is a learner of another kind": "Binarizer Imputer Normalizer Scaler",
     "onnxruntime has no kernel for it": "CumProd ParametricSoftplus ScaledTanh SwiGLU",
     "it samples at positions that are computed": "DeformConv GridSample MaxRoiPool MaxUnpool RoiAlign",
+    "it holds what was seen before, and serves to go on from it": """
+        CausalConvWithState GroupQueryAttention LinearAttention TensorScatter
+    """,
+    "it makes positions, or rotates by them, and has no weights": "AffineGrid CenterCropPad Range RotaryEmbedding",
     "it is a transform of signals, or of matrices, that no layer is": "CDist Col2Im DFT Det Inverse STFT",
     "it is the loss of a model that is trained already": "NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss",
 }

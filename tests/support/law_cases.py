@@ -166,7 +166,7 @@ def recurrent() -> Iterator[Case]:
             if g == 4:
                 yield case(operator, (s, b, i), *matrices, None, *states, (d, 3 * h), outputs=3, **plain)
                 yield case(
-                    operator, (s, b, i), *matrices, None, None, None, (d, 3 * h), input_forget=1, clip=0.5, **plain
+                    operator, (s, b, i), *matrices, None, None, None, (d, 3 * h), input_forget=1, clip=1.5, **plain
                 )
         matrices = [(1, g * h, i), (1, g * h, h), (1, 2 * g * h)]
         states = [(b, 1, h)] * (1 + (g == 4))
