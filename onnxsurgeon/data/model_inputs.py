@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.model.model import Source, as_model
+from onnxsurgeon.model.widening import NARROW, WIDE
 
 LABELS = "labels"
 
@@ -60,7 +61,8 @@ def inputs_of(model: Source | ir.Model, stated: Mapping[str, Sequence[int]] | No
             n if isinstance(n, int) else m if axis else None
             for axis, (n, m) in enumerate(zip(value.shape, given, strict=True))
         )
-        inputs.append(Input(value.name or "", value.dtype.numpy(), shape))
+        dtype = WIDE if value.dtype == NARROW else value.dtype
+        inputs.append(Input(value.name or "", dtype.numpy(), shape))
     return tuple(inputs)
 
 

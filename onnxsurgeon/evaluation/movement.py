@@ -14,12 +14,13 @@ from onnxsurgeon.data import Batch, Samples
 from onnxsurgeon.dependency.interface import Positions, taken
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.metrics.formulas import top1
-from onnxsurgeon.model.model import Source, as_model, on_disk
+from onnxsurgeon.model.model import Source, as_model
 from onnxsurgeon.model.read import release
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.class_scores import like_classes
 from onnxsurgeon.runtime.meter import meter
 from onnxsurgeon.runtime.random_inputs import random_inputs
+from onnxsurgeon.runtime.runnable_file import runnable_file
 from onnxsurgeon.runtime.session import Session
 
 SampleKind = Literal["data", "synthetic", "random"]
@@ -77,7 +78,7 @@ def movement(
     Raises ModelError if a model does not run on the samples.
     """
     feeds, expected, held = list[Batch](), list[Arrays](), 0
-    with on_disk(before) as path:
+    with runnable_file(before) as path:
         release(as_model(before).ir)
         session = Session(path, device, lean=kind == "random")
         for batch in batches:
@@ -87,7 +88,7 @@ def movement(
             if held > MEMORY:
                 break
         del session  # only one model at a time is in memory
-    with on_disk(after) as path:
+    with runnable_file(after) as path:
         session = Session(path, device, lean=kind == "random")
         found = [_numeric(session.run(taken(batch.feed, places or {})), batch) for batch in feeds]
     names = [name for name in expected[0] if all(name in arrays for arrays in (*expected, *found))]

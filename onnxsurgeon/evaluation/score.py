@@ -19,11 +19,12 @@ from onnxsurgeon.evaluation.options import EvaluateOptions
 from onnxsurgeon.metrics import is_own
 from onnxsurgeon.metrics import metric as known
 from onnxsurgeon.metrics.formulas import Pairs
-from onnxsurgeon.model.model import Source, load, named, on_disk
+from onnxsurgeon.model.model import Source, load, named
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.parsing import resolved
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.runtime.carried_states import opened_with_states
+from onnxsurgeon.runtime.runnable_file import runnable_file
 from onnxsurgeon.runtime.session import Session
 
 Run = tuple[Batch, Arrays, Arrays | None]  # a batch, the model's outputs for it, and those of the other model
@@ -62,8 +63,8 @@ def evaluate(model: Source, data: Data | str | os.PathLike[str], options: Evalua
     Raises UsageError if the metric and the data don't fit together, ModelError if the model can't run.
     """
     with ExitStack() as stack:
-        path = stack.enter_context(on_disk(model))
-        against = None if options.against is None else stack.enter_context(on_disk(options.against))
+        path = stack.enter_context(runnable_file(model))
+        against = None if options.against is None else stack.enter_context(runnable_file(options.against))
         return _evaluate(path, against, data, options)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import onnx_ir as ir
 
@@ -9,6 +11,21 @@ from onnxsurgeon.model.editor import set_tensor
 
 NARROW, WIDE = ir.DataType.BFLOAT16, ir.DataType.FLOAT
 TYPES = ("to", "dtype", "output_dtype", "stash_type")  # attributes that hold an element type
+
+
+def is_narrow(nodes: Iterable[ir.Node], narrow: ir.DataType = NARROW) -> bool:
+    """Whether nodes read or make tensors of the narrow type, as far as types are stated."""
+    for node in nodes:
+        if any(v is not None and v.dtype == narrow for v in (*node.inputs, *node.outputs)):
+            return True
+        for name, attribute in node.attributes.items():
+            if attribute.type == ir.AttributeType.GRAPH and is_narrow(attribute.value, narrow):
+                return True
+            if attribute.type == ir.AttributeType.TENSOR and attribute.value.dtype == narrow:
+                return True
+            if name in TYPES and attribute.type == ir.AttributeType.INT and attribute.value == narrow:
+                return True
+    return False
 
 
 def widen(model: ir.Model, narrow: ir.DataType = NARROW) -> None:

@@ -15,8 +15,9 @@ from onnxsurgeon.data import Batch, Data, opened
 from onnxsurgeon.dependency.dynamic_dims import dynamic_dims
 from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.dependency.states import States
-from onnxsurgeon.model.model import Model, on_disk
+from onnxsurgeon.model.model import Model
 from onnxsurgeon.options.shared import Device, OfData, OfStates
+from onnxsurgeon.runtime.runnable_file import runnable_file
 from onnxsurgeon.runtime.session import Session
 
 
@@ -37,7 +38,7 @@ def opened_with_states(
 
 
 def _carried_on(batches: Iterator[Batch], model: Model, states: States, device: Device) -> Iterator[Batch]:
-    with on_disk(model) as path:
+    with runnable_file(model) as path:
         session, last = Session(path, device), Arrays()
         for batch in batches:
             begin = _begin(model.ir, states, batch)

@@ -15,6 +15,7 @@ from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.files import drafts
 from onnxsurgeon.model.read import folder_of, referring
+from onnxsurgeon.model.widening import NARROW, is_narrow, widen
 from onnxsurgeon.ops.nodes import constant, is_constant
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.meter import meter
@@ -61,16 +62,16 @@ def serialise(model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: I
 def piece(
     model: ir.Model, nodes: Sequence[ir.Node], fed: Arrays, outputs: Iterable[ir.Value], *, refer: bool = True
 ) -> tuple[onnx.ModelProto, str]:
-    """(proto, folder): a model of these nodes. fed: example arrays for its inputs.
+    """(proto, folder): a model of these nodes, with bfloat16 in float32. fed: example arrays for its inputs.
 
     refer: refer to weights in files of one folder, instead of holding them.
     Raises ModelError if the weights that it holds are too large for a serialised model.
     """
-    graph, folder, size = onnx.GraphProto(name="piece"), "", 0
+    graph, folder, size, narrow = onnx.GraphProto(name="piece"), "", 0, is_narrow(nodes)
     for value in dict.fromkeys(v for node in nodes for v in reads(node) if v.is_initializer()):
         tensor = value.const_value
         assert tensor is not None
-        place = folder_of(tensor) if refer else ""
+        place = folder_of(tensor) if refer and tensor.dtype != NARROW else ""
         if place and folder in ("", place):
             folder = place
             graph.initializer.append(referring(tensor, value.name or ""))
@@ -91,7 +92,12 @@ def piece(
         graph.input.append(onnx.helper.make_tensor_value_info(name, dtype, dims))
     graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in outputs)
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
-    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version), folder
+    made = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
+    if narrow:
+        wide = ir.from_proto(made)
+        widen(wide)
+        made = ir.to_proto(wide)
+    return made, folder
 
 
 class Segment:
