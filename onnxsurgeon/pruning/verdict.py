@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.proof.of_a_cut import Proof
 
 MUCH = 0.1  # outputs that moved by more make an unknown accuracy a warning
+MOST_NODES = 20_000  # that onnxruntime loads where nobody asked for it
 UNPROVEN = "not proven"
 WORTH: Mapping[SampleKind, tuple[str, str]] = {
     "data": ("samples of `data`", "they also chose and fitted the cut, so others may move a little more"),
@@ -58,7 +59,7 @@ def compared(result: Result, data: Samples | None, options: PruneOptions) -> Res
 
     Raises InfeasibleError if they moved by more than `max_moved`.
     """
-    if result.unchanged or (result.source.bytes > options.whole and data is None and not options.max_moved):
+    if result.unchanged or (_large(result) and data is None and not options.max_moved):
         return result  # a large model would have to run as a whole
     options.announce("compare", "the outputs of the original and the pruned model")
     batches = some(data) if data is not None else drawn(result.labels, options.seed)
@@ -112,10 +113,19 @@ def _proven(result: Result, proof: Proof | None, unproven: str) -> str:
 
 
 def _unknown(result: Result, proof: Proof | None) -> str:
-    if result.source.bytes <= result.options.whole:
+    large = _large(result)
+    if not large:
         return "unknown: none could be compared"
     moved = "" if proof is None else f"; by the proof, they moved by {proof.moved:.2g} of their scale on random inputs"
-    return f"not compared: the file is larger than half of `memory`{moved}"
+    return f"not compared: {large}{moved}"
+
+
+def _large(result: Result) -> str:
+    """Why a model does not run as a whole where nobody asked for it; empty if it may."""
+    if result.source.bytes > result.options.whole:
+        return "the file is larger than half of `memory`"
+    nodes = len(result.source.ir.graph)
+    return f"onnxruntime takes long to load {nodes:,} nodes" if nodes > MOST_NODES else ""
 
 
 def _moved(moved: Movement) -> str:

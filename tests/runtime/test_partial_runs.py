@@ -8,6 +8,7 @@ import numpy as np
 
 from drawing import Drawing
 from onnxsurgeon.runtime.partial_runs import Walk
+from onnxsurgeon.runtime.session import Session
 
 
 def test_what_leads_to_no_output_can_be_run(tmp_path: Path) -> None:
@@ -23,3 +24,11 @@ def test_what_leads_to_no_output_can_be_run(tmp_path: Path) -> None:
     walk = Walk(model, [feed], [2], limit=1e6, device="cpu", known=[value["x"]])
     for name in ("b", "c"):
         assert [array.shape for array in walk.to(value[name])] == [(2, 4, 6, 6)]
+
+
+def test_no_outputs_are_none(tmp_path: Path) -> None:
+    """onnxruntime itself gives all of them."""
+    d = Drawing()
+    d.av("a", d.input("x", 4), 4)
+    session = Session(d.network(tmp_path).path, "cpu")
+    assert session.run({"x": np.ones((1, 4, 6, 6), np.float32)}, []) == {}
