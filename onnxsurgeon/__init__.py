@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.pruning.result import Result
     from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Conv, Linear, Pool, Separable
     from onnxsurgeon.surgery.network import Network, load
+    from onnxsurgeon.training.gradients import gradients
     from onnxsurgeon.training.train import train
     from onnxsurgeon.training.trained import Epoch, Trained
 
@@ -66,6 +67,7 @@ __all__ = [
     "bench",
     "compare",
     "evaluate",
+    "gradients",
     "inputs_of",
     "inspect",
     "load",
@@ -95,6 +97,7 @@ _HOMES = {
         ("pruning.result", "Result"),
         ("surgery.blocks", "Activation BatchNorm Conv Linear Pool Separable"),
         ("surgery.network", "Network load"),
+        ("training.gradients", "gradients"),
         ("training.train", "train"),
         ("training.trained", "Epoch Trained"),
     )

@@ -39,6 +39,25 @@ BROKEN = (
 )  # fmt: skip  # what broken archives raise
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Interrupts that Python handles wait until the block ends. Only the main thread gets any."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = list[int]()
+    handlers = {number: handler for number in INTERRUPTS if callable(handler := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            handlers[number](number, None)
+
+
 def irregular(path: str | os.PathLike[str]) -> str:
     """What is at `path` if it is neither a regular file nor nothing at all; else an empty text."""
     try:

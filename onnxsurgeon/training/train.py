@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays, IntArray
 from onnxsurgeon.data import image_inputs
+from onnxsurgeon.files import uninterrupted
 from onnxsurgeon.model.editor import copied, set_tensor
 from onnxsurgeon.model.model import Model, Source, as_model
 from onnxsurgeon.ops.nodes import constant
@@ -27,6 +28,8 @@ from onnxsurgeon.training.step_graph import STATISTICS, WEIGHTS
 from onnxsurgeon.training.task import TrainingTask, task_of
 from onnxsurgeon.training.trained import Epoch, Trained
 from onnxsurgeon.training.trainer import NotFiniteError, Part
+
+INTERRUPTED = "interrupted"  # why a training stopped
 
 
 @takes(TrainOptions)
@@ -59,7 +62,7 @@ class _Training:
         self.stride = self.size * options.accumulate
         self.steps = ceil(self.count / self.stride)  # of an epoch
         self.done, self.at, self.lost = list[Epoch](), 0, 0.0
-        self.seconds, self.kept, self.stopped = 0.0, 0, "interrupted"
+        self.seconds, self.kept, self.stopped = 0.0, 0, INTERRUPTED
         self.last_saved = time.monotonic()
         self.widths = image_inputs(task.samples.data.expected.inputs)
         require_pictures(options.augment, self.widths, "; ".join(map(str, task.samples.data.expected.inputs)))
@@ -115,9 +118,10 @@ class _Training:
             done = number * self.steps + self.at
             rng = np.random.default_rng([options.seed, number, self.at])
             chosen = order[self.at * self.stride : (self.at + 1) * self.stride]
-            taken = self.trainer.step(list(self._parts(chosen, order, rng)), self._rate(done), rng)
-            self.lost += taken.loss * len(chosen)
-            self.at += 1
+            parts = list(self._parts(chosen, order, rng))
+            with uninterrupted():  # what is saved is the state between two steps
+                self.lost += self.trainer.step(parts, self._rate(done), rng).loss * len(chosen)
+                self.at += 1
             self.seconds += time.perf_counter() - began
             seen = min(self.at * self.stride, self.count)
             speed = f"{seen / self.seconds:.0f} samples/s" if self.seconds else ""
@@ -133,13 +137,18 @@ class _Training:
             self.seconds,
             self.count,
         )
-        self.done.append(epoch)
+        with uninterrupted():
+            self.done.append(epoch)
+            self._keep(score, number + 1)
+            self.at, self.lost, self.seconds = 0, 0.0, 0.0
         options.announce("train", str(epoch))
+
+    def _keep(self, score: float | None, number: int) -> None:
+        """Keeps the weights as those of epoch `number`, if they are the best on held-out samples, or there are none."""
         better = score is not None and (score >= self.top if self.task.judge.higher else score <= self.top)
         if better or not self.task.held_out:
-            self.best, self.kept = self.trainer.weights(), number + 1
+            self.best, self.kept = self.trainer.weights(), number
             self.top = self.top if score is None else score
-        self.at, self.lost, self.seconds = 0, 0.0, 0.0
 
     def _rate(self, step: int) -> float:
         options = self.options
@@ -184,10 +193,12 @@ class _Training:
     def result(self, source: Model, seconds: Mapping[str, float]) -> Trained:
         """Writes the best weights into a copy of the model."""
         if self.stopped:
-            self._save(soon=self.stopped == "interrupted")
+            self._save(soon=self.stopped == INTERRUPTED)
         task, options = self.task, self.options
-        if not self.task.held_out and self.stopped:  # what was reached is better than nothing
-            self.best, self.kept = self.trainer.weights(), len(self.done) + bool(self.at)
+        if self.at and (self.stopped == INTERRUPTED or not task.held_out):  # within an epoch
+            score = task.judge.score(self.trainer.predict)
+            if score != self.top or not task.held_out:
+                self._keep(score, len(self.done) + 1)
         after = task.judge.score(lambda feed: self.trainer.predict(feed, self.best))
         result = copied(source.ir)
         put(result, task.folded(self.best))

@@ -48,10 +48,10 @@ class Trained(Shown):
     """A trained model, not yet written.
 
     ir: the model with its new weights. epochs: those that were done. kept: the number of the one whose weights these
-    are, 0 for the start. metric, higher: what scores are, and whether higher is better. before, after: the scores.
-    judged_on: the samples of the scores, in words. stopped: why the training ended early, if it did. names: of the
-    weights that were trained. lost: by weight that no gradient reached, the node that ends it. probe: inputs, and what
-    the trained model computed for them.
+    are: 0 for the start, one more than all of them if that was not completed. metric, higher: what scores are, and
+    whether higher is better. before, after: the scores. judged_on: the samples of the scores, in words. stopped: why
+    the training ended early, if it did. names: of the weights that were trained. lost: by weight that no gradient
+    reached, the node that ends it. probe: inputs, and what the trained model computed for them.
     """
 
     source: Model
@@ -82,7 +82,10 @@ class Trained(Shown):
         """What came of it, in words."""
         better = (self.after > self.before) == self.higher and self.after != self.before
         change = "better" if better else "the same" if self.after == self.before else "worse"
-        which = f"epoch {self.kept} of {len(self.epochs)}" if self.kept else "no epoch was better than the start"
+        part = ", which is not complete" if self.kept > len(self.epochs) else ""
+        which = (
+            f"epoch {self.kept} of {self.options.epochs}{part}" if self.kept else "nothing was better than the start"
+        )
         said = (
             f"{self.metric} {self.before:.4g} before, {self.after:.4g} after ({change}), on {self.judged_on}; {which}"
         )

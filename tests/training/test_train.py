@@ -3,6 +3,8 @@ on from a checkpoint is not having stopped, to the bit; each loss, schedule and 
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 import make_fixtures
 import onnxsurgeon as osg
 from net import Net
+from onnxsurgeon.files import uninterrupted
 from onnxsurgeon.runtime.session import Session
 from onnxsurgeon.training import augmentations
 from onnxsurgeon.training.losses import LOSSES
@@ -379,3 +382,17 @@ def test_labels_that_do_not_fit_are_refused() -> None:
             osg.train(FIXTURES / "digits.onnx", [(feed, labels)], **DIGITS)
     with pytest.raises(osg.UsageError, match="needs labels"):
         osg.train(FIXTURES / "digits.onnx", [feed], **DIGITS)
+
+
+def test_an_interrupt_waits_until_a_step_is_whole() -> None:
+    done = []
+
+    def step() -> None:
+        with uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("the rest")
+
+    with pytest.raises(KeyboardInterrupt):
+        step()
+    assert done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
