@@ -20,6 +20,7 @@ CALLS = {
     "validate": ("validate", "net.onnx", "net.onnx"),
     "evaluate": ("evaluate", *DATA),
     "sensitivity": ("sensitivity", *DATA),
+    "train": ("train", "net.onnx", "--data", "test.npz", "--samples", "8", "--epochs", "1", "--lr", "0.01"),
     "bench": ("bench", "net.onnx", "--time-limit", "0.05"),
     "profile": ("profile", "net.onnx", "-o", "device.json", "--time-limit", "0.2", "--widths", "4"),
     "compare": ("compare", "net.onnx", "net.onnx", "--no-bench"),
