@@ -9,7 +9,7 @@ from typing import Any
 
 from onnxsurgeon import metrics
 from onnxsurgeon.importance import criteria
-from onnxsurgeon.options.parsing import at_least, path, share, texts
+from onnxsurgeon.options.parsing import at_least, path, share, texts, word_in
 from onnxsurgeon.options.record import DATA, REMOVE, STAY, Options, option
 from onnxsurgeon.options.shared import OfData, OfStates, RunsOn
 
@@ -28,7 +28,7 @@ class Steps(Options):
 class EvaluateOptions(RunsOn, OfData, Steps):
     metric: str = option(
         metrics.DEFAULT, f"The score: {', '.join(metrics.METRICS)}.", panel=DATA, metavar="WORD",
-        words=lambda: metrics.METRICS, read=metrics.read,
+        words=lambda: metrics.METRICS, read=word_in(metrics.METRICS),
     )  # fmt: skip
     against: Any = option(
         None, "Use the outputs of this model as targets, instead of labels.", panel=DATA, metavar="MODEL",

@@ -16,12 +16,11 @@ from onnxsurgeon.data import Batch, Data
 from onnxsurgeon.data.functions import explain_errors, import_function
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.evaluation.options import EvaluateOptions
-from onnxsurgeon.metrics import is_own
 from onnxsurgeon.metrics import metric as known
 from onnxsurgeon.metrics.formulas import Pairs
 from onnxsurgeon.model.model import Source, load, named
 from onnxsurgeon.notebook import Shown
-from onnxsurgeon.options.parsing import resolved
+from onnxsurgeon.options.parsing import is_own, resolved
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.runtime.carried_states import opened_with_states
 from onnxsurgeon.runtime.runnable_file import runnable_file

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from onnxsurgeon.options.parsing import unknown
+from onnxsurgeon.options.parsing import OWN, record_of
 
-OWN = "MODULE:FUNCTION"
 DEFAULT = "top1"
 
 
@@ -36,19 +35,6 @@ METRICS: Mapping[str, Metric] = {
 HELP = f"{', '.join(METRICS)}"
 
 
-def is_own(word: str) -> bool:
-    return ":" in word
-
-
 def metric(word: str, name: str = "`metric`") -> Metric:
     """The record of a word. Raises UsageError for an unknown one."""
-    key = OWN if is_own(word) else word
-    if key not in METRICS:
-        raise unknown(word, METRICS, name)
-    return METRICS[key]
-
-
-def read(value: Any, name: str) -> str:
-    """The word, for an option that takes a metric. Raises UsageError if it is unknown."""
-    metric(value, name)
-    return str(value)
+    return record_of(word, METRICS, name)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from onnxsurgeon import units
 from onnxsurgeon.errors import UsageError
@@ -76,6 +76,33 @@ def unknown(word: object, known: Iterable[str], name: str) -> UsageError:
     known = list(known)
     fix = near(word, known) or "choose one of these"
     return UsageError(f"{place(word)}{name} {word!r} is not known", why=f"known: {', '.join(known)}", fix=fix)
+
+
+Record = TypeVar("Record")
+OWN = "MODULE:FUNCTION"  # the key of the record for a function of the user's
+
+
+def is_own(word: str) -> bool:
+    """Whether a word names a function of the user's, as `module:function`."""
+    return ":" in word
+
+
+def record_of(word: str, records: Mapping[str, Record], name: str) -> Record:
+    """The record of a word, that at `OWN` for a function. Raises UsageError for an unknown word."""
+    key = OWN if is_own(word) else word
+    if key not in records:
+        raise unknown(word, records, name)
+    return records[key]
+
+
+def word_in(records: Mapping[str, object]) -> Reader:
+    """One of the words of `records`, or a function of the user's."""
+
+    def read(value: Any, name: str) -> str:
+        record_of(value, records, name)
+        return str(value)
+
+    return read
 
 
 def word_of(known: Iterable[str] | Callable[[], Iterable[str]]) -> Reader:

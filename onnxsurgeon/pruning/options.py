@@ -24,6 +24,7 @@ from onnxsurgeon.options.parsing import (
     positive_or_zero,
     share,
     texts,
+    word_in,
     word_of,
 )
 from onnxsurgeon.options.record import DATA, REMOVE, RUN, STAY, Options, option
@@ -46,7 +47,7 @@ class Goal(Budgets):
     )  # fmt: skip
     metric: str | None = option(
         None, f"Score the model before and after: {', '.join(metrics.METRICS)}.", panel=REMOVE, metavar="WORD",
-        words=lambda: metrics.METRICS, read=metrics.read, shown="top1 with `max_drop`",
+        words=lambda: metrics.METRICS, read=word_in(metrics.METRICS), shown="top1 with `max_drop`",
     )  # fmt: skip
     output_name: str | None = option(
         None, "The output to score, if the model has several.", panel=REMOVE, metavar="NAME"

@@ -11,9 +11,8 @@ from onnxsurgeon.arrays import Array, Arrays
 from onnxsurgeon.data import Batch, Data
 from onnxsurgeon.data.functions import explain_errors, import_function
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.metrics import is_own
 from onnxsurgeon.metrics import metric as known
-from onnxsurgeon.options.parsing import resolved
+from onnxsurgeon.options.parsing import is_own, resolved
 from onnxsurgeon.training.targets import TrainingTargets, wide
 
 Predict = Callable[[Arrays], Arrays]

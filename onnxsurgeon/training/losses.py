@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
-from onnxsurgeon.options.parsing import unknown
+from onnxsurgeon.options.parsing import OWN, record_of
 
 if TYPE_CHECKING:
     from onnxsurgeon.training.step_graph import Loss, LossCall
 
-OWN = "MODULE:FUNCTION"
 Labels = Literal["classes", "values", "teacher"]
 
 
@@ -117,19 +116,6 @@ LOSSES: Mapping[str, LossRecord] = {
 }  # fmt: skip
 
 
-def is_own(word: str) -> bool:
-    return ":" in word
-
-
 def loss(word: str, name: str = "`loss`") -> LossRecord:
     """The record of a word. Raises UsageError for an unknown one."""
-    key = OWN if is_own(word) else word
-    if key not in LOSSES:
-        raise unknown(word, LOSSES, name)
-    return LOSSES[key]
-
-
-def read(value: Any, name: str) -> str:
-    """The word, for an option that takes a loss. Raises UsageError if it is unknown."""
-    loss(value, name)
-    return str(value)
+    return record_of(word, LOSSES, name)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from onnxsurgeon import metrics
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.options.parsing import amount, at_least, number, path, positive_or_zero, share, texts, word_of
+from onnxsurgeon.options.parsing import amount, at_least, number, path, positive_or_zero, share, texts, word_in, word_of
 from onnxsurgeon.options.record import DATA, OUTPUT, RUN, STAY, TRAIN, Options, option
 from onnxsurgeon.options.shared import SPEC, OfData, Progress, RunsOn
 from onnxsurgeon.training import augmentations, losses
@@ -34,7 +34,7 @@ class Learning(Options):
 
     loss: str = option(
         "cross-entropy", f"What is minimised: {', '.join(losses.LOSSES)}.", panel=TRAIN, metavar="WORD",
-        words=lambda: losses.LOSSES, read=losses.read,
+        words=lambda: losses.LOSSES, read=word_in(losses.LOSSES),
     )  # fmt: skip
     teacher: Any = option(
         None, "The model whose outputs the loss distill imitates.", panel=TRAIN, metavar="MODEL", read=_own_or_path,
@@ -108,7 +108,7 @@ class Running(Options):
     val: Any = option(None, OF_VAL, panel=DATA, metavar=SPEC, reported=False)
     metric: str | None = option(
         None, f"The score of an epoch: {', '.join(metrics.METRICS)}.", panel=DATA, metavar="WORD",
-        words=lambda: metrics.METRICS, read=metrics.read, shown="by `loss`",
+        words=lambda: metrics.METRICS, read=word_in(metrics.METRICS), shown="by `loss`",
     )  # fmt: skip
     output_name: str | None = option(None, "The output to train, if the model has several.", panel=DATA, metavar="NAME")
     memory: float | str | None = option(

@@ -16,11 +16,11 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import copied
 from onnxsurgeon.model.model import Model, as_model
 from onnxsurgeon.model.widening import widen
+from onnxsurgeon.options.parsing import is_own
 from onnxsurgeon.runtime.partial_runs import Segment, nodes_for
 from onnxsurgeon.training.batch_size import fitting
 from onnxsurgeon.training.ends import logits, loss_values
 from onnxsurgeon.training.judging import Judge
-from onnxsurgeon.training.losses import is_own
 from onnxsurgeon.training.options import TrainOptions
 from onnxsurgeon.training.own_loss import own_loss
 from onnxsurgeon.training.step_graph import Loss, LossCall, Recipe
