@@ -156,13 +156,6 @@ class Emitter:
     def mean(self, value: str, axes: Sequence[int]) -> str:
         return self("Div", self.total(value, axes), float(prod(self.shapes[value][axis] for axis in axes)))
 
-    def squared_error(self, value: str, expected: str, factor: float) -> tuple[str, str]:
-        """`factor` times the sum of squares, a scalar; and its gradient by `value`."""
-        wrong = self("Sub", value, expected)
-        squares = self("Mul", self("Mul", wrong, wrong), factor)
-        loss = self.reshaped(self.total(squares, range(len(self.shapes[value]))), ())
-        return loss, self("Mul", wrong, 2 * factor)
-
     def summed_to(self, value: str, shape: Shape) -> str:
         """The gradient of a value of this shape that was broadcast."""
         found = self.shapes[value]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -22,9 +21,6 @@ from onnxsurgeon.runtime.partial_runs import nodes_for, reads, serialise
 from onnxsurgeon.runtime.session import Session
 
 FREE_CONSTANTS = 4  # the IR version since which an initializer need not be an input
-LOSS = "gradient loss"
-GRADIENT = "gradient of "  # prefix of the name of a weight
-EXPECTED = "expected "  # prefix of the name of an output: the input with its target
 
 
 class Tape:
@@ -115,45 +111,6 @@ class Tape:
             graph.input.append(onnx.helper.make_tensor_value_info(name, kind, self.emit.shapes[name]))
         graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
         return proto
-
-
-@dataclass(frozen=True)
-class Backward:
-    """A model whose inputs are those of the original model, targets and weights, by name. It computes LOSS and
-    gradients.
-
-    gradients: the output with the gradient of each weight; a weight is missing if no gradient reaches it, or not on all
-    paths.
-    """
-
-    model: bytes
-    gradients: Mapping[str, str]
-
-
-def backward(
-    model: ir.Model, weights: Sequence[ir.Value], ends: Mapping[ir.Value, float], feed: Arrays, device: Device = "cpu"
-) -> Backward:
-    """The model for the gradient of the loss: the sum over `ends` of factor times squared error.
-
-    weights: float initializers; their gradients are float32, or float64 if all of them are. feed: example inputs; the
-    model is only valid for their shapes.
-    """
-    names = [weight.name or "" for weight in weights]
-    tape = Tape(model, ends, names, feed, device=device)
-    emit, errors, starts = tape.emit, list[str](), dict[str, str]()
-    for end, factor in ends.items():
-        name = end.name or ""
-        emit.shapes[EXPECTED + name] = emit.shapes[name]
-        error, starts[name] = emit.squared_error(name, EXPECTED + name, factor)
-        errors.append(error)
-    emit.named(emit.sum(errors), LOSS)
-    found, _ = tape.gradients(starts)
-    outputs = {name: GRADIENT + name for name in names if name in found}
-    for name, output in outputs.items():
-        emit.named(found[name], output)
-    expected = [EXPECTED + (end.name or "") for end in ends]
-    proto = tape.proto([*expected, *names], [LOSS, *outputs.values()])
-    return Backward(bytes(proto.SerializeToString()), outputs)
 
 
 def _in_training(form: TrainingForm, state: TrainingState, call: GradientCall, index: int) -> str | None:

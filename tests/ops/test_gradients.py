@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxsurgeon.ops import convolution_gradients
 from onnxsurgeon.runtime.session import Session
-from onnxsurgeon.training.differentiate import EXPECTED, LOSS, backward
+from squared_error import EXPECTED, LOSS, backward
 
 STEP = 1e-2
 
