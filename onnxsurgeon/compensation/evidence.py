@@ -11,7 +11,7 @@ from onnxsurgeon.calibration.statistics import Moments, Statistics, moments
 from onnxsurgeon.compensation.layerwise import Targets
 from onnxsurgeon.data import Samples
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.options.shared import Counted, Device
+from onnxsurgeon.options.shared import Counted, Device, OfGradients
 
 MEMORY = 2e9
 
@@ -20,7 +20,8 @@ MEMORY = 2e9
 class Evidence:
     """labels: of the model or its rotated version. samples: the data to fit to, with mirror images; data: as the user
     gave them; both None without data. statistics: of layer inputs. memory: approximate limit in bytes. announce: called
-    with each stage. notes: what the user should know of how options were understood."""
+    with each stage. notes: what the user should know of how options were understood. averaging: of gradients over
+    batches. output: the name of the one that labels are about, if that was said."""
 
     labels: Labels
     seed: int = 0
@@ -31,6 +32,8 @@ class Evidence:
     device: Device = "auto"
     announce: Callable[[str, str], None] = lambda stage, detail: None
     notes: list[str] = field(default_factory=list)
+    averaging: OfGradients = field(default_factory=OfGradients)
+    output: str | None = None
 
     @cached_property
     def layers(self) -> list[Consumer]:

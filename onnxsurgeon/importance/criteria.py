@@ -42,6 +42,22 @@ CRITERIA: Mapping[str, Criterion] = {
     "activation": Criterion("mean |x| of the channel", "importance.from_activations:observed", "data"),
     "variance": Criterion("variance of the channel", "importance.from_activations:observed", "data"),
     "wanda": Criterion("|w| * ||x||, summed over the reading layers", "importance.from_activations:observed", "data"),
+    "taylor": Criterion(
+        "|activation * gradient|, summed over positions, a mean over samples", "importance.from_gradients:taylor",
+        "gradients",
+    ),
+    "fisher": Criterion(
+        "squared derivative of the loss by a factor on all that is cut with the channel",
+        "importance.from_gradients:fisher", "gradients",
+    ),
+    "taylor-weight": Criterion(
+        "square of the sum of weight * gradient over the weights that write or read the channel",
+        "importance.from_gradients:of_weights", "gradients",
+    ),
+    "obd": Criterion(
+        "sum of (weight * gradient)^2 over the same weights: optimal brain damage, with the Fisher diagonal",
+        "importance.from_gradients:of_weights", "gradients",
+    ),
     "reconstruction": Criterion(
         "error of the layers that read it, after refitting their remaining weights",
         "importance.optimal_brain_surgeon:reconstruction", "data", "space",

@@ -63,7 +63,7 @@ def _one_each(labels: Labels, values: FloatArray) -> FloatArray:
 def _norms(labels: Labels, criterion: str) -> FloatArray:
     """Norms of each weight's slices; `l2-norm` scales the norms of an axis to mean 1, so that layers are comparable."""
     result = np.zeros(labels.relations.count)
-    for weight, axes in _matrices(labels):
+    for weight, axes in matrices(labels):
         sums = _sums(weight, axes, power=1 if criterion == "l1" else 2, done=partial(release, labels.original))
         for axis, total in zip(axes, sums, strict=True):
             labelled = weight.axes[axis]
@@ -75,7 +75,7 @@ def _norms(labels: Labels, criterion: str) -> FloatArray:
     return result
 
 
-def _matrices(labels: Labels) -> Iterator[tuple[Weight, list[int]]]:
+def matrices(labels: Labels) -> Iterator[tuple[Weight, list[int]]]:
     """Weights with at least two axes longer than 1, and their axes on which neurons are free."""
     frozen = labels.classes.frozen
     for weight in labels.weights():

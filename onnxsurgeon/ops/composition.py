@@ -7,7 +7,7 @@ computed again in the backward pass, and differentiated by the rules of its node
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -34,12 +34,14 @@ class Entry:
 @dataclass(frozen=True)
 class GradientFlow:
     """Gradients on their way through nodes. known: as of `GradientCall`. found: the gradients of each value, which are
-    to be summed. lost: values that no rule covers on all paths, with the node that ends their gradient."""
+    to be summed. lost: values that no rule covers on all paths, with the node that ends their gradient. uses: the part
+    that each input of a node has in it, by the node's first output and the input's index."""
 
     emit: Emitter
     known: Callable[[str], Array | None]
     found: dict[str, list[str]]
     lost: dict[str, str]
+    uses: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def back(self, entries: Sequence[Entry]) -> None:
         """Passes nodes, which stand in order, in reverse."""
@@ -66,6 +68,7 @@ class GradientFlow:
                     self.lost[name] = said(node)
                 else:
                     self.found.setdefault(name, []).append(gradient)
+                    self.uses[call.outputs[0], index] = gradient
 
 
 def call_of(

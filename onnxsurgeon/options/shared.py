@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.options.parsing import at_least, inputs, pairs, positive_or_zero, shapes, word_of
+from onnxsurgeon.options.parsing import at_least, inputs, pairs, positive_or_zero, shapes, share, word_of
 from onnxsurgeon.options.record import DATA, OUTPUT, PROOF, RUN, STAY, Options, option
 
 Device = Literal["auto", "cuda", "cpu"]
@@ -127,6 +127,20 @@ class OfData(InputShape, Seed):
     )
     batch: int | None = option(
         None, "Batch size.", panel=DATA, metavar="N", kind=int, read=at_least(1), shown="32, or the model's own size"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfGradients(Options):
+    """How criteria that use gradients average over batches."""
+
+    ewma: float | str | None = option(
+        None, "Of criteria that use gradients: the share of the average that stays when a batch comes, like 0.9, so"
+        " that the last ones count most.", panel=DATA, metavar="SHARE", kind=str,
+        read=share("from 0 up to 1", lambda x: 0 <= x < 1), shown="all samples count alike",
+    )  # fmt: skip
+    every_nth: int = option(
+        1, "Criteria that use gradients look at one batch in N.", panel=DATA, metavar="N", read=at_least(1)
     )
 
 

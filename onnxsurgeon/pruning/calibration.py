@@ -50,11 +50,12 @@ def calibrated(
         else:
             notes.append(f"`mirror` was left out: no input holds images ({'; '.join(map(str, inputs))})")
     found = Evidence(
-        labels, options.seed, samples, data, statistics, float(options.memory), options.device, options.announce, notes
+        labels, options.seed, samples, data, statistics, float(options.memory), options.device, options.announce, notes,
+        options, options.output_name,
     )  # fmt: skip
     _rotate(found, options, relabel)
     from_statistics = data is not None and options.compensation.from_statistics
-    if samples is not None and (options.criterion.needs != "nothing" or from_statistics):
+    if samples is not None and (options.criterion.needs in ("data", "samples") or from_statistics):
         missing = [layer for layer in found.layers if layer.key not in statistics.moments]
         if missing:
             options.announce("calibrate", f"{len(samples)} samples")

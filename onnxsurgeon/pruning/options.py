@@ -28,14 +28,25 @@ from onnxsurgeon.options.parsing import (
     word_of,
 )
 from onnxsurgeon.options.record import DATA, REMOVE, RUN, STAY, Options, option
-from onnxsurgeon.options.shared import NONE, OF_DATA, SPEC, SYNTHETIC, Needs, OfData, OfStates, Progress, RunsOn
+from onnxsurgeon.options.shared import (
+    NONE,
+    OF_DATA,
+    SPEC,
+    SYNTHETIC,
+    Needs,
+    OfData,
+    OfGradients,
+    OfStates,
+    Progress,
+    RunsOn,
+)
 from onnxsurgeon.pruning import efforts
 from onnxsurgeon.pruning.efforts import EFFORTS
 
 if TYPE_CHECKING:
     from onnxsurgeon.data import Samples
 
-NEEDS_DATA = "samples batch mirror".split()  # synthetic samples will do
+NEEDS_DATA = "samples batch mirror ewma".split()  # synthetic samples will do
 NEEDS_REAL_DATA = "preprocess max_drop metric output_name fine_tune lr".split()
 
 
@@ -74,7 +85,7 @@ class OnDevice(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitting(OfData):
+class Fitting(OfGradients, OfData):
     """How data choose what to cut, and refit what remains."""
 
     effort: str = option(

@@ -28,7 +28,8 @@ class Tape:
 
     weights: names of what is differentiated by. feed: example inputs; all holds only for their shapes. trains: the
     nodes that work in training as their operator does there; others work as they infer. state: what training forms
-    need and update. constants: those of the model that its nodes read.
+    need and update. constants: those of the model that its nodes read. uses: of the gradients that were made last, the
+    part of each input of a node, by the node's first output and the input's index.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Tape:
         self._static = _static(self.nodes, fixed, seen)
         self._floats = set(types)
         self._varied, self._entries = set(weights), list[Entry]()
-        self.state = TrainingState()
+        self.state, self.uses = TrainingState(), dict[tuple[str, int], str]()
         for node in self.nodes:
             if is_constant(node) and (node.outputs[0].name or "") in self._varied:
                 continue
@@ -87,6 +88,7 @@ class Tape:
         """
         flow = GradientFlow(self.emit, self.known, {name: [gradient] for name, gradient in starts.items()}, {})
         flow.back(self._entries)
+        self.uses = flow.uses
         return {name: self.emit.sum(parts) for name, parts in flow.found.items() if name not in flow.lost}, flow.lost
 
     def proto(self, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:

@@ -122,14 +122,8 @@ def step_graph(recipe: Recipe, feed: Arrays, size: int) -> StepGraph:
     """The step for batches like `feed`, of `size` samples. Raises ModelError where the model can't be trained so."""
     names = [value.name or "" for value in recipe.weights]
     tape = Tape(recipe.model, recipe.ends, names, feed, device=recipe.device, trains=recipe.trains)
-    emit, begun = tape.emit, len(tape.emit.nodes)
-    call = LossCall(emit, [end.name or "" for end in recipe.ends], size)
-    losses = recipe.loss(call)
-    emit.shapes[SHARES] = (size,)
-    emit.named(emit.reshaped(emit.total(emit("Mul", losses, SHARES), [0]), ()), LOSS)
-    emit.shapes[LOSS] = ()
-    tape.add(emit.nodes[begun:])
-    found, lost = tape.gradients({LOSS: emit.filled((), 1.0)})
+    emit = tape.emit
+    call, found, lost = backward(tape, recipe.loss, [end.name or "" for end in recipe.ends], size)
     weights = Packing({name: emit.shapes[name] for name in names if name in found})
     statistics = Packing({name: emit.shapes[name] for name in tape.state.updates})
     if not weights.shapes:
@@ -163,6 +157,18 @@ def step_graph(recipe: Recipe, feed: Arrays, size: int) -> StepGraph:
         weights, statistics, lost, tape.state.masks, call.targets,
         {name: NEXT + name for name in [*vectors, *[STATISTICS] * bool(statistics.shapes)]}, found,
     )  # fmt: skip
+
+
+def backward(tape: Tape, loss: Loss, ends: Sequence[str], size: int) -> tuple[LossCall, dict[str, str], dict[str, str]]:
+    """Emits the loss of `size` samples, as LOSS, and its gradients: what the loss asked for, and `Tape.gradients`."""
+    emit, begun = tape.emit, len(tape.emit.nodes)
+    call = LossCall(emit, ends, size)
+    losses = loss(call)
+    emit.shapes[SHARES] = (size,)
+    emit.named(emit.reshaped(emit.total(emit("Mul", losses, SHARES), [0]), ()), LOSS)
+    emit.shapes[LOSS] = ()
+    tape.add(emit.nodes[begun:])
+    return call, *tape.gradients({LOSS: emit.filled((), 1.0)})
 
 
 def _optimise(recipe: Recipe, emit: Emitter, gradient: str, weights: Packing) -> tuple[list[str], str]:
