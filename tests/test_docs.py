@@ -93,7 +93,7 @@ REPORTS = (
     "bench fixtures/xor.onnx --layers --time-limit 0.1",
     "compare fixtures/xor.onnx fixtures/plain.onnx",
     "train fixtures/digits.onnx --data fixtures/digits_train.npz --samples 32 --epochs 1 -o trained.onnx",
-    "profile fixtures/plain.onnx -o device.json --time-limit 0.2 --widths 4",
+    "profile fixtures/plain.onnx -o device.json --time-limit 0.2 --effort fast",
 )
 OPEN = (
     "requested",

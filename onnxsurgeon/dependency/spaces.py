@@ -6,23 +6,25 @@ and a sort by importance says which ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import gcd
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import FloatArray, IntArray, Mask
+from onnxsurgeon.arrays import FloatArray, Ids, IntArray, Mask
 from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.dependency.labels import Labels, Weight
 from onnxsurgeon.neurons.relations import Axis
 from onnxsurgeon.ops.registry import Factors
 from onnxsurgeon.options.parsing import resolved
-from onnxsurgeon.solver.problem import Cost, Problem
+from onnxsurgeon.solver.problem import Cost, CostTable, Problem
 
 Terms = dict[tuple[int, ...], float]  # axes -> coefficient
+# Axes, the lengths of each that were measured, and the cost at each combination of them
+Measured = tuple[Sequence[Ids], Sequence[Sequence[int]], FloatArray]
 # Units (roots, ascending) of a space -> their positions, best first, and the importance of each count
 Judge = Callable[[IntArray], tuple[IntArray, FloatArray]]
 
@@ -124,19 +126,19 @@ def spaces(
     overhead: Mapping[str, float] = {},
     judge: Judge | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    terms: Mapping[str, Iterable[tuple[float, Factors]]] = {},
+    measured: Mapping[str, Iterable[Measured]] = {},
 ) -> Spaces:
     """The selection problem of a labelled graph with costs `params`, `macs` and `size`, without budgets.
 
     scores: importance per neuron, shape (neurons,). round_to: widths become multiples of it. min_keep: least share of
     each axis that stays. pinned: neurons that must stay, shape (neurons,). overhead: by cost, what no term is about.
-    terms: by cost, of further costs, which were measured.
+    measured: by cost, the tables of further costs; widths are then those that the tables know.
     judge: gives the order and importance table of a space, instead of sums of scores. progress: called with (spaces
     judged, spaces in all).
     """
     frozen = labels.classes.frozen if pinned is None else labels.classes.frozen | pinned
     lengths = Lengths(labels, frozen)
-    costs = _costs(lengths, overhead, terms)
+    costs = _costs(lengths, overhead, measured)
     lengths.close()
     for table in (labels.axes.values(), labels.uses.values()):
         for axes in table:
@@ -167,6 +169,7 @@ def spaces(
             tables.append(saved)
         step = round_to // gcd(round_to, int(least[s]))
         sizes.append(np.union1d(np.arange(0, high - low + 1, step), [high - low]).astype(np.int64))
+    _restrict(sizes, costs, entries, lengths)
     problem = Problem(
         tuple(tables),
         tuple(sizes),
@@ -191,12 +194,56 @@ def _classes(unit: IntArray, axis: IntArray, count: IntArray, units: int) -> Int
     return rank[number] if units else np.empty(0, np.int64)
 
 
+def retabled(built: Spaces, word: str, measured: Iterable[Measured], fixed: float) -> Spaces:
+    """`built` with other tables for a cost, which know the same lengths."""
+    new = _looked_up(word, measured, built.axes, fixed)
+    costs = [
+        replace(new, upper=cost.upper, lower=cost.lower) if cost.name == word else cost for cost in built.problem.costs
+    ]
+    return replace(built, problem=replace(built.problem, costs=tuple(costs)))
+
+
+def _restrict(sizes: list[IntArray], costs: Iterable[Cost], entries: tuple[IntArray, ...], lengths: Lengths) -> None:
+    """Leaves the sizes at which an axis of a table has a length that it knows: widths in between buy nothing."""
+    axis, space, multiplicity = entries
+    known: dict[int, list[IntArray]] = {}
+    for table in (table for cost in costs for table in cost.tables):
+        for of, there in zip(table.axes, table.lengths, strict=True):
+            entry = np.flatnonzero(axis == of)
+            if len(entry) == 1:
+                rest = there - lengths.constant[of]
+                known.setdefault(int(space[entry[0]]), []).append(
+                    rest[rest % multiplicity[entry[0]] == 0] // multiplicity[entry[0]]
+                )
+    for s, counts in known.items():
+        stays = np.isin(sizes[s], np.concatenate([*counts, sizes[s][-1:]]))
+        sizes[s] = sizes[s][stays]
+
+
 def _costs(
-    lengths: Lengths, overhead: Mapping[str, float], more: Mapping[str, Iterable[tuple[float, Factors]]]
+    lengths: Lengths, overhead: Mapping[str, float], measured: Mapping[str, Iterable[Measured]]
 ) -> tuple[Cost, ...]:
     lengths.number_weights()  # before the axes of outputs
-    products = {word: resolved(kind.terms)(lengths) for word, kind in COSTS.items() if kind.terms} | dict(more)
-    return tuple(_cost(word, products[word], lengths, overhead.get(word, 0.0)) for word in products)
+    products = {word: resolved(kind.terms)(lengths) for word, kind in COSTS.items() if kind.terms}
+    found = [_cost(word, products[word], lengths, overhead.get(word, 0.0)) for word in products]
+    return *found, *(_looked_up(word, measured[word], lengths, overhead.get(word, 0.0)) for word in measured)
+
+
+def _looked_up(name: str, measured: Iterable[Measured], lengths: Lengths, fixed: float) -> Cost:
+    """The cost that is a sum of tables; axes that may not be cut count as they are."""
+    tables = []
+    for axes, known, values in measured:
+        indices = [lengths.index(axis) for axis in axes]
+        for which in reversed([which for which, index in enumerate(indices) if index < 0]):
+            at = min(int(np.searchsorted(known[which], len(axes[which]))), len(known[which]) - 1)
+            values = np.take(values, at, which)
+        if values.ndim == 0:
+            fixed += float(values)
+            continue
+        free = [which for which, index in enumerate(indices) if index >= 0]
+        there = tuple(np.array(known[which], np.int64) for which in free)
+        tables.append(CostTable(tuple(indices[which] for which in free), there, values))
+    return Cost(name, np.zeros(0), np.zeros((0, 1), np.int64), fixed, np.inf, tables=tuple(tables))
 
 
 def _cost(name: str, products: Iterable[tuple[float, Factors]], lengths: Lengths, fixed: float) -> Cost:

@@ -6,11 +6,11 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session, version
 
 PROFILED = 8, 60  # least and largest number of runs for the times of nodes
+QUIET = 0.2  # the quantile of times that other work on the machine has not slowed
 
 
 @dataclass(frozen=True)
@@ -140,30 +141,68 @@ def conditions_of(provider: str, feed: Arrays, options: Timed) -> Conditions:
 
 def node_times(path: Path, feed: Arrays, options: Timed) -> tuple[NodeTime, ...]:
     """The time of each node as onnxruntime runs it, the slowest first, by its own profiler."""
-    nodes, *_ = profiled(path, feed, options, seconds=options.time_limit / 4)
+    found = profiled([path], [feed], options, seconds=options.time_limit / 4)[0]
+    nodes = [NodeTime(name, found.operators[name], float(np.median(taken))) for name, taken in found.nodes.items()]
     return tuple(sorted(nodes, key=lambda row: -row.seconds))
 
 
-def profiled(path: Path, feed: Arrays, options: Timed, *, seconds: float) -> tuple[list[NodeTime], float, str]:
-    """The time of each node as onnxruntime runs it, of a whole run, and the provider, by onnxruntime's own profiler.
+@dataclass(frozen=True)
+class Runs:
+    """What onnxruntime's profiler says of the runs of a model: seconds in each run.
 
-    seconds: for all runs; their number is within `PROFILED`, and medians count.
+    nodes, operators: by the name of a node as onnxruntime runs it. between: of a run, without its nodes.
+    """
+
+    nodes: Mapping[str, Sequence[float]]
+    operators: Mapping[str, str]
+    between: Sequence[float]
+    provider: str
+
+    def quiet(self, name: str) -> float:
+        """The time of a node that nothing else on the machine slows: other work makes times longer, never shorter."""
+        return quiet(self.nodes[name])
+
+    @property
+    def whole(self) -> float:
+        """The latency that nothing else on the machine slows, of its parts: these are short enough to run in peace."""
+        return quiet(self.between) + sum(map(self.quiet, self.nodes))
+
+
+def quiet(seconds: Sequence[float]) -> float:
+    """The time that nothing else on the machine slowed."""
+    return float(np.quantile(seconds, QUIET)) if len(seconds) else 0.0
+
+
+def profiled(paths: Sequence[Path], feeds: Sequence[Arrays], options: Timed, *, seconds: float) -> list[Runs]:
+    """What onnxruntime's profiler says of model files, which take turns.
+
+    seconds: for all runs; the number of turns is within `PROFILED`.
     """
     with drafts() as folder:
-        session = Session(path, options.device, threads=options.threads, profile=str(Path(folder) / "profile"))
-        began, runs = time.perf_counter(), 0
-        while runs < PROFILED[0] or (runs < PROFILED[1] and time.perf_counter() - began < seconds):
-            session.run(feed)
-            runs += 1
-        events = json.loads(Path(session.session.end_profiling()).read_text(encoding="utf-8"))
-    times, operators, whole = defaultdict[str, list[float]](list), dict[str, str](), list[float]()
+        sessions = [
+            Session(path, options.device, threads=options.threads, profile=str(Path(folder) / f"profile{number}"))
+            for number, path in enumerate(paths)
+        ]
+        began, turns = time.perf_counter(), 0
+        while turns < PROFILED[0] or (turns < PROFILED[1] and time.perf_counter() - began < seconds):
+            for session, feed in zip(sessions, feeds, strict=True):
+                session.run(feed)
+            turns += 1
+        return [
+            _runs(json.loads(Path(s.session.end_profiling()).read_text(encoding="utf-8")), s.provider) for s in sessions
+        ]
+
+
+def _runs(events: list[dict[str, Any]], provider: str) -> Runs:
+    nodes, operators, between, inside = defaultdict[str, list[float]](list), dict[str, str](), list[float](), 0.0
     for event in events:
         name = str(event.get("name", ""))
         if event.get("cat") == "Node" and name.endswith("_kernel_time"):
-            node = name.removesuffix("_kernel_time")
-            times[node].append(event["dur"] * 1e-6)
+            node, taken = name.removesuffix("_kernel_time"), event["dur"] * 1e-6
+            nodes[node].append(taken)
             operators[node] = str(event["args"].get("op_name", ""))
+            inside += taken
         elif name == "model_run":
-            whole.append(event["dur"] * 1e-6)
-    nodes = [NodeTime(node, operators[node], float(np.median(taken))) for node, taken in times.items()]
-    return nodes, float(np.median(whole)), session.provider
+            between.append(max(event["dur"] * 1e-6 - inside, 0.0))
+            inside = 0.0
+    return Runs({n: t[1:] or t for n, t in nodes.items()}, operators, between[1:] or between, provider)  # warm

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.dependency.interface import Positions, taken
+from onnxsurgeon.arrays import Mask
+from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.files import drafts
 from onnxsurgeon.latency.bench import inputs_for
+from onnxsurgeon.latency.kernel_times import KernelTimes, kernel_times
+from onnxsurgeon.latency.kernels import Kernels
 from onnxsurgeon.latency.measure_profile import profile_of
 from onnxsurgeon.latency.options import ProfileOptions
 from onnxsurgeon.latency.profile import Profile, load_profile
-from onnxsurgeon.latency.timing import Ratio, in_turn, ratio
+from onnxsurgeon.latency.time_tables import NEAR, Lengths, TimeTable
 from onnxsurgeon.model.model import Model, on_disk
 from onnxsurgeon.model.write import write
-from onnxsurgeon.runtime.session import Session
 
-SECONDS = 2.0  # to measure a cut model beside the original
+SECONDS = 3.0  # to measure a cut model beside the original
+NOISE = 0.03  # the share by which a measured latency may miss its prediction: the machine's noise
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,39 @@ class DeviceAtHand:
     options: ProfileOptions
     here: bool
 
-    def relative(self, cut: ir.Model, places: Mapping[str, Positions]) -> Ratio:
-        """The latency of a cut model, relative to the original's. places: the positions that stay of its states."""
-        feed = inputs_for(self.labels, self.options)
+    def measured(self, cut: ir.Model, keep: Mask) -> KernelTimes:
+        """The times of a cut model, as they would be while the profile was made: it runs beside the original."""
+        feed, kernels = inputs_for(self.labels, self.options), Kernels(self.labels)
         with on_disk(self.model) as original, drafts() as folder:
             path = Path(folder) / "model.onnx"
             write(cut, path)
-            pairs = ((original, feed), (path, taken(feed, places)))
-            runs = [Session(p, self.options.device, threads=self.options.threads).bound(fed) for p, fed in pairs]
-            before, after = in_turn(runs, seconds=SECONDS)
-        return ratio(before, after)
+            feeds = [feed, taken(feed, positions(self.labels, keep))]
+            before, after = kernel_times([original, path], feeds, kernels, self.options, seconds=SECONDS)
+        return after.scaled(self.profile.seconds / before.seconds)
+
+    def corrected(self, keep: Mask, found: KernelTimes) -> DeviceAtHand:
+        """The device with tables that predict what was measured of the neurons in a mask, and around that."""
+        kernels, tables = Kernels(self.labels), dict(self.profile.tables)
+        lengths: dict[str, tuple[str, Lengths]] = {}
+        for name, table in self.profile.kernels.items():
+            kernel = kernels.find(name)
+            if kernel is not None and len(kernel.axes) == len(tables[table].lengths):
+                lengths[kernel.name] = table, tuple(int(keep[axis].sum()) for axis in kernel.axes)
+        for name, (table, at) in lengths.items():
+            if (seconds := found.times.get(name, 0.0)) > 0:
+                tables[table] = _passing(tables[table], at, seconds)
+        total = self.profile.fixed + sum(tables[table].at(at) for table, at in lengths.values())
+        fixed = self.profile.fixed + found.seconds - total
+        return replace(self, profile=replace(self.profile, fixed=fixed, tables=tables))
+
+
+def _passing(table: TimeTable, at: Lengths, seconds: float) -> TimeTable:
+    """A table that says `seconds` at these lengths, and changes nearby in proportion."""
+    logs = [np.log(np.array(known)) for known in table.lengths]
+    away = [(of - of[place]) ** 2 for of, place in zip(logs, table.places(at), strict=True)]
+    distance = np.sum(np.meshgrid(*away, indexing="ij"), axis=0)
+    factor = np.log(seconds / max(table.at(at), 1e-12))
+    return table.scaled(np.exp(factor * np.exp(-0.5 * distance / NEAR**2)))
 
 
 def device_at_hand(model: Model, labels: Labels, options: ProfileOptions, profile: Path | None) -> DeviceAtHand:

@@ -1,36 +1,49 @@
-"""Measures a profile: runs the model at random widths, and looks at the time of each kernel."""
+"""Measures a profile: runs the model at many widths, and looks at the time of each kernel.
+
+Widths are chosen so that each run measures what the tables lack, for all kernels at once. Runs of the whole model have
+what layers alone lack: caches that others fill, layouts that others choose, and sums fused into convolutions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from onnxsurgeon.arrays import FloatArray, IntArray, Mask
+from onnxsurgeon.arrays import Arrays, IntArray, Mask
 from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.spaces import spaces
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.files import drafts
-from onnxsurgeon.latency.bench import conditions_of, inputs_for, profiled
-from onnxsurgeon.latency.kernels import KINDS, Kernel, Kernels
-from onnxsurgeon.latency.options import ProfileOptions
-from onnxsurgeon.latency.profile import BLOCKS, Profile, fitted
+from onnxsurgeon.latency.bench import Conditions, conditions_of, inputs_for
+from onnxsurgeon.latency.kernel_times import KernelTimes, kernel_times
+from onnxsurgeon.latency.kernels import Kernel, Kernels
+from onnxsurgeon.latency.measured_times import MeasuredTimes, table_name
+from onnxsurgeon.latency.measured_widths import Widths
+from onnxsurgeon.latency.options import EFFORTS, ProfileOptions
+from onnxsurgeon.latency.profile import Profile
+from onnxsurgeon.latency.time_tables import Lengths, Points, TimeTable, covered, least_squares, roughness, tabulated
 from onnxsurgeon.model.model import Source, as_model
 from onnxsurgeon.model.write import write
 from onnxsurgeon.options.record import takes
+from onnxsurgeon.options.shared import Counted
 
-LEAST = 0.2  # the least share of a width
-TRIED = 2  # sets of widths by which it is seen whether multiples of a block run in the kernels of the whole model
+CHECKS = 6  # runs at least, by which the sum of tables is corrected to the latency of the whole model
+HELD = 4  # one run of so many is left out of the tables that say how well they predict
+SECONDS = 0.3  # for the runs at some widths
+SMALL = 0.002  # of the latency: kernels that take less need not be measured at all lengths
+ROUGH = 0.1  # a change in time beyond that of the lengths, relative, from which lengths in between are measured, too
 
 
 @takes(ProfileOptions)
 def profile(model: Source, options: ProfileOptions) -> Profile:
     """How the latency of `model` follows the widths of its layers, here and now.
 
-    Raises ModelError if the model can't run, UsageError if `device` is cuda and CUDA is not available.
+    What was measured before on this machine, of this model or of others, is not measured again. Raises ModelError if
+    the model can't run, UsageError if `device` is cuda and CUDA is not available.
     """
     model = as_model(model)
     labels = label(model.ir, shapes=options.shapes)
@@ -39,81 +52,162 @@ def profile(model: Source, options: ProfileOptions) -> Profile:
 
 def profile_of(labels: Labels, options: ProfileOptions) -> Profile:
     """The profile of a labelled model."""
-    with _Samples(labels, options) as runs:
-        whole = runs.add(1, everything=True)
-        alike = {block: all(runs.add(block).kernels >= whole.kernels for _ in range(TRIED)) for block in BLOCKS}
-        block = next((block for block in BLOCKS if all(alike[b] for b in BLOCKS if b >= block)), 1)
-        for _ in range(options.widths):
-            runs.add(block)
-        return runs.fitted(block)
+    began, wanted = time.perf_counter(), EFFORTS[options.effort]
+    with Runner(labels, options) as runner:
+        made = _Making(runner, MeasuredTimes(runner.conditions, fresh=options.fresh))
+        try:
+            while (done := len(made.runs) - 1) < wanted.runs:
+                seconds = time.perf_counter() - began
+                if done >= CHECKS and (seconds > options.time_limit or made.covered() >= wanted.share):
+                    break
+                left = seconds / max(done, 1) * (wanted.runs - done)
+                soon = min(left, options.time_limit - seconds) if done else options.time_limit
+                text = f"sets of widths, {max(soon, 1):.0f} s left"
+                options.announce("profile", Counted(done + 1, wanted.runs, text))
+                made.add(made.next())
+                if done + 1 == wanted.runs // 2:
+                    made.refine()
+        finally:
+            made.known.save()
+        return made.profile()
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """A measured run: which neurons stayed, the seconds of each kernel, and of all."""
-
-    keep: Mask
-    times: dict[str, float]
-    total: float
-
-    @property
-    def kernels(self) -> set[str]:
-        return set(self.times)
-
-
-class _Samples:
-    """Measured runs of a model at random widths. The first is that of the whole model."""
+class Runner:
+    """Runs the model at widths. whole: what the run of the whole model took."""
 
     def __init__(self, labels: Labels, options: ProfileOptions) -> None:
         self.labels, self.options = labels, options
+        self.kernels = Kernels(labels)
         self.built = spaces(labels, np.zeros(labels.relations.count))
-        self.feed = inputs_for(labels, options)
-        self.rng = np.random.default_rng(options.seed)
-        self.runs: list[_Sample] = []
-        self.number = 1 + TRIED * len(BLOCKS) + options.widths
-        self.provider = ""
+        self.feed: Arrays = inputs_for(labels, options)
 
-    def __enter__(self) -> _Samples:
-        self.folder = drafts()
+    def __enter__(self) -> Runner:
+        self._folder = drafts()
+        self.most: IntArray = np.diff(self.built.starts)
+        self.whole = self.run(self.keep(self.most))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.folder.cleanup()
+        self._folder.cleanup()
 
-    def add(self, block: int, *, everything: bool = False) -> _Sample:
-        """Measures the model at random multiples of `block`, or whole."""
-        self.options.announce("profile", f"{len(self.runs) + 1} of {self.number} sets of widths")
-        root = self.labels.classes.root
-        most = np.diff(self.built.starts)
-        counts = most if everything else _counts(most, self.rng, block)
-        keep = self.built.keep(counts, root)
-        path = Path(self.folder.name) / "model.onnx"
+    @property
+    def conditions(self) -> Conditions:
+        return conditions_of(self.whole.provider, self.feed, self.options)
+
+    def keep(self, counts: IntArray) -> Mask:
+        return self.built.keep(counts, self.labels.classes.root)
+
+    def run(self, keep: Mask) -> KernelTimes:
+        """The times of the kernels of the model cut to the neurons in a mask."""
+        path = Path(self._folder.name) / "model.onnx"
         write(cut(self.labels, keep), path, overwrite=True)
-        seconds = self.options.time_limit / self.number
         feed = taken(self.feed, positions(self.labels, keep))
-        nodes, total, self.provider = profiled(path, feed, self.options, seconds=seconds)
-        self.runs.append(_Sample(keep, {node.name: node.seconds for node in nodes}, total))
-        return self.runs[-1]
-
-    def fitted(self, block: int) -> Profile:
-        """The profile that fits the runs with the kernels of the whole model."""
-        alike = [run for run in self.runs if run.kernels >= self.runs[0].kernels] if block > 1 else self.runs
-        found = Kernels(self.labels)
-        shared = [name for name in alike[0].times if all(name in run.times for run in alike)]
-        known = {name: kernel for name in shared if (kernel := found.find(name))}
-        times = np.array([[run.times[name] for name in known] for run in alike]).reshape(len(alike), len(known))
-        sizes = {b: _sizes([run.keep for run in alike], known.values(), b) for b in BLOCKS if b >= block}
-        totals = np.array([run.total for run in alike])
-        return fitted(list(known), sizes, times, totals, conditions_of(self.provider, self.feed, self.options))
+        return kernel_times([path], [feed], self.kernels, self.options, seconds=SECONDS)[0]
 
 
-def _counts(most: IntArray, rng: np.random.Generator, step: int) -> IntArray:
-    """Random counts of each space, multiples of `step` where it has that many, shape (spaces,)."""
-    wanted = np.round(rng.uniform(LEAST, 1.0, len(most)) * most / step) * step
-    return np.clip(wanted, np.minimum(step, most), most).astype(np.int64)
+@dataclass(frozen=True)
+class _Measured:
+    """The lengths of the axes of each kernel in a run, and what it took."""
+
+    lengths: dict[str, Lengths]
+    times: KernelTimes
 
 
-def _sizes(keeps: list[Mask], kernels: Iterable[Kernel], block: int) -> FloatArray:
-    """The sizes of each kernel in each run, shape (runs, kernels, kinds)."""
-    found = [[kernel.sizes(keep, block) for kernel in kernels] for keep in keeps]
-    return np.array(found, np.float64).reshape(len(keeps), -1, len(KINDS))
+@dataclass
+class _Making:
+    """A profile in the making. The first run is that of the whole model."""
+
+    runner: Runner
+    known: MeasuredTimes
+    runs: list[_Measured] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        found = self.runner.whole.names
+        kernels = {name: kernel for name in found if (kernel := self.runner.kernels.find(name)) is not None}
+        self.kernels: dict[str, Kernel] = {name: kernel for name, kernel in kernels.items() if kernel.axes}
+        self.rng = np.random.default_rng(self.runner.options.seed)
+        self.widths = Widths(self.runner.built, list(self.kernels.values()))
+        self._record(self.runner.keep(self.runner.most), self.runner.whole)
+        share = 1 / max(self.runner.whole.seconds, 1e-12)
+        self.shares = {k.name: self.runner.whole.times[k.name] * share for k in self.kernels.values()}
+
+    def add(self, counts: IntArray) -> None:
+        keep = self.runner.keep(counts)
+        self._record(keep, self.runner.run(keep))
+
+    def _record(self, keep: Mask, times: KernelTimes) -> None:
+        lengths = {k.name: tuple(int(keep[axis].sum()) for axis in k.axes) for k in self.kernels.values()}
+        self.runs.append(_Measured(lengths, times))
+        for kernel in self.kernels.values():
+            if (seconds := times.times.get(kernel.name, 0.0)) > 0:
+                self.known.add(kernel.kind, lengths[kernel.name], seconds)
+
+    def next(self) -> IntArray:
+        """Counts that measure what the tables of slow kernels lack most."""
+        slow = [k for k in self.kernels.values() if self.shares[k.name] >= SMALL]
+        lacking = {
+            kernel.name: self.widths.missing(kernel, self.widths.grid(kernel.kind), self.known.of(kernel.kind))
+            for kernel in slow
+        }
+        return self.widths.draw(slow, lacking, self.rng)
+
+    def covered(self) -> float:
+        """The share of the tables that is measured, each weighted by its time."""
+        total = sum(self.shares.values())
+        of = {
+            kernel.kind: covered(self.known.of(kernel.kind), self.widths.grid(kernel.kind))
+            for kernel in self.kernels.values()
+        }
+        return sum(self.shares[k.name] * of[k.kind] for k in self.kernels.values()) / total if total else 1.0
+
+    def refine(self) -> None:
+        """Adds lengths where times are not smooth."""
+        tables = self._tables(self.runs)
+        for kernel in self.kernels.values():
+            if self.shares[kernel.name] >= SMALL:
+                table = tables[table_name(kernel.kind)]
+                self.widths.refine(kernel, [rough > ROUGH for rough in roughness(table)], table.lengths)
+
+    def _tables(self, runs: list[_Measured], *, alone: bool = False) -> dict[str, TimeTable]:
+        """The tables of all kinds. alone: made of these runs only, without what else is known."""
+        tables = {}
+        for kernel in self.kernels.values():
+            name = table_name(kernel.kind)
+            if name not in tables:
+                points = self._points(kernel.kind, runs) if alone else self.known.of(kernel.kind)
+                operator = "+".join(node.op_type for node in kernel.nodes)
+                tables[name] = tabulated(operator, points, self.widths.grid(kernel.kind))
+        return tables
+
+    def _points(self, kind: str, runs: list[_Measured]) -> Points:
+        points: dict[Lengths, list[float]] = {}
+        for kernel in self.kernels.values():
+            if kernel.kind == kind:
+                for run in runs:
+                    if (seconds := run.times.times.get(kernel.name, 0.0)) > 0:
+                        points.setdefault(run.lengths[kernel.name], []).append(seconds)
+        return points
+
+    def _correction(self, tables: dict[str, TimeTable], runs: list[_Measured]) -> tuple[float, float]:
+        """(fixed, scale): what makes sums of tables the latencies of whole runs; exact for the whole model."""
+        sums = np.array([self._sum(tables, run) for run in runs])
+        totals = np.array([run.times.seconds for run in runs])
+        fixed, scale = least_squares(np.stack([np.ones(len(sums)), sums], axis=1) / totals[:, None], np.ones(len(sums)))
+        return max(0.0, fixed + totals[0] - (fixed + scale * sums[0])), scale
+
+    def _sum(self, tables: dict[str, TimeTable], run: _Measured) -> float:
+        return sum(tables[table_name(k.kind)].at(run.lengths[k.name]) for k in self.kernels.values())
+
+    def profile(self) -> Profile:
+        held = self.runs[HELD::HELD]
+        others = [run for run in self.runs if not any(run is one for one in held)]
+        trial = self._tables(others, alone=True)
+        fixed, scale = self._correction(trial, others)
+        errors = [abs((fixed + scale * self._sum(trial, run)) / run.times.seconds - 1) for run in held or self.runs]
+        tables = self._tables(self.runs)
+        fixed, scale = self._correction(tables, self.runs)
+        return Profile(
+            self.runner.whole.seconds, fixed, float(np.median(errors)),
+            {name: table_name(kernel.kind) for name, kernel in self.kernels.items()},
+            {name: table.scaled(scale) for name, table in tables.items()}, self.runner.conditions,
+        )  # fmt: skip

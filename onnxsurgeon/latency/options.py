@@ -1,12 +1,23 @@
-"""The options of `bench` and `compare`."""
+"""The options of `bench`, `profile` and `compare`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxsurgeon.options.parsing import at_least, number, share
+from onnxsurgeon.options.parsing import at_least, number, share, word_of
 from onnxsurgeon.options.record import RUN, SHOW, Options, option
 from onnxsurgeon.options.shared import InputShape, Progress, RunsOn, Seed
+
+
+@dataclass(frozen=True)
+class Care:
+    """How thoroughly a device is measured. runs: sets of widths at most. share: of the tables, when it is enough."""
+
+    runs: int
+    share: float
+
+
+EFFORTS = {"fast": Care(16, 0.25), "default": Care(64, 0.8), "best": Care(200, 0.95)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +55,18 @@ class BenchOptions(Timed):
 class ProfileOptions(Progress, Timed):
     """What `profile` takes."""
 
+    effort: str = option(
+        "default", "How many sets of widths to measure at most: fast 16, default 64, best 200. It ends early where all"
+        " was measured before.", panel=RUN, words=lambda: EFFORTS, read=word_of(lambda: EFFORTS),
+    )  # fmt: skip
     time_limit: float = option(
-        20.0,
-        "Seconds for the timed runs.",
+        100.0,
+        "Seconds for all runs.",
         panel=RUN,
         metavar="S",
         read=number("more than 0 seconds", lambda x: 0 < x < 1e6),
     )
-    widths: int = option(20, "How many random sets of widths to measure.", panel=RUN, metavar="N", read=at_least(4))
+    fresh: bool = option(False, "Measure again what was measured before on this machine.", panel=RUN)
 
 
 @dataclass(frozen=True, kw_only=True)

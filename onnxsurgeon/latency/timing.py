@@ -50,10 +50,6 @@ class Ratio:
     low: float
     high: float
 
-    def nearest(self, expected: float) -> float:
-        """The value in the interval that is nearest to an expected one: noise alone corrects no expectation."""
-        return min(max(expected, self.low), self.high)
-
 
 def interval(values: Sequence[float]) -> Interval:
     """The 95 % confidence interval of the median, by order statistics: it assumes no distribution."""

@@ -15,10 +15,10 @@ from onnxsurgeon.dependency.labels import Labels, Weight, kept_shape
 from onnxsurgeon.dependency.measure import Measure
 from onnxsurgeon.dependency.spaces import Spaces
 from onnxsurgeon.errors import InfeasibleError, ModelError
+from onnxsurgeon.latency.device import NOISE
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.solver.solve import Solution, least, solve
 
-NOISE = 0.03  # share by which a measured latency may miss its ratio
 SLACK = 0.01  # share of the original: how far a cost may fall below its budget if the widths allow better
 
 

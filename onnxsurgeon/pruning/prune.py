@@ -7,7 +7,6 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import lcm
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +17,13 @@ from onnxsurgeon.calibration.statistics import Statistics
 from onnxsurgeon.compensation.evidence import Evidence
 from onnxsurgeon.data import Data, Samples
 from onnxsurgeon.dependency.costs import COSTS
-from onnxsurgeon.dependency.interface import positions
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.measure import Measure, macs_by_output, measure, measured, overhead
 from onnxsurgeon.dependency.names import matching
-from onnxsurgeon.dependency.spaces import Spaces, spaces
+from onnxsurgeon.dependency.spaces import Spaces, retabled, spaces
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
-from onnxsurgeon.latency.device import DeviceAtHand, device_at_hand
+from onnxsurgeon.latency.device import NOISE, DeviceAtHand, device_at_hand
 from onnxsurgeon.latency.options import ProfileOptions
 from onnxsurgeon.model.model import Model, Source, as_model
 from onnxsurgeon.options.record import takes
@@ -43,7 +41,7 @@ from onnxsurgeon.runtime.meter import meter, metered
 from onnxsurgeon.runtime.session import require_typed
 from onnxsurgeon.solver.solve import Solution
 
-ROUNDS_ON_DEVICE = 4  # of solving and measuring
+CORRECTIONS = 3  # of measured tables: solved, cut, measured, and solved again
 ROUNDS = 8  # of solving, until the written model keeps the budgets
 
 
@@ -152,11 +150,11 @@ class Job:
         options.announce("weigh", options.word)
         values, judge = weighed(evidence, options)
         built = spaces(
-            labels, values, round_to=lcm(options.round_to, device.profile.block if device else 1),
+            labels, values, round_to=options.round_to,
             min_keep=float(options.min_keep), pinned=pinned, judge=judge,
             progress=lambda done, total: options.announce("weigh", Counted(done, total, f"spaces by {options.word}")),
-            overhead={**overhead(model), **({"latency": device.profile.constant} if device else {})},
-            terms={"latency": device.profile.terms(labels)} if device else {},
+            overhead={**overhead(model), **({"latency": device.profile.fixed} if device else {})},
+            measured={"latency": device.profile.parts(labels)} if device else {},
         )  # fmt: skip
         if options.stats is not None and self.statistics.moments:
             self.statistics.save(options.stats)
@@ -211,7 +209,8 @@ def _within(
     labels, bounds = evidence.labels, bounds_of(before, options)
     found: Result | None = None
     asked, drift = bounds, dict[str, list[float]]()
-    for _ in range(ROUNDS_ON_DEVICE if device is not None and device.here else ROUNDS):
+    nearest = dict[str, float]()
+    for _ in range(1 + CORRECTIONS if device is not None and device.here else ROUNDS):
         options.announce("solve", "")
         built = with_bounds(built, asked)
         solution = solved(labels, built, before, asked, options)
@@ -221,12 +220,16 @@ def _within(
         graph = cut(labels, keep)
         after = _after(graph, solution, reserve(evidence, options))
         clock("cut")
+        corrected = False
         if device is not None and device.here:
             options.announce("measure", "latency")
-            whole = before.of("latency")
-            latency = whole * device.relative(graph, positions(labels, keep)).nearest(solution.costs["latency"] / whole)
-            after = replace(after, costs={**after.costs, "latency": latency})
+            times, expected = device.measured(graph, keep), solution.costs["latency"]
+            if abs(times.seconds / expected - 1) > NOISE:
+                device, corrected = device.corrected(keep, times), True
+                built = retabled(built, "latency", device.profile.parts(labels), device.profile.fixed)
+                after = replace(after, costs={**after.costs, "latency": times.seconds})
             clock("measure")
+        nearest = {m: min(after.of(m), nearest.get(m, after.of(m))) for m in bounds}
         if all(b.holds(after.of(m)) for m, b in bounds.items()):
             near = all(b.near(after.of(m)) for m, b in bounds.items())
             if near or found is None or solution.objective > found.solution.objective:
@@ -237,15 +240,17 @@ def _within(
                 break
         # Constants that unrelated nodes share count for each of them, but are written once if they are cut alike.
         for m in bounds:
-            drift.setdefault(m, []).append(solution.costs[m] - after.of(m))
+            drift.setdefault(m, []).append(0.0 if m == "latency" else solution.costs[m] - after.of(m))
         again = {m: Bound(m, b.upper + min(drift[m]), b.lower + max(drift[m])) for m, b in bounds.items()}
-        if again == asked or clock.seconds["solve"] > options.time_limit:
+        if (again == asked and not corrected) or clock.seconds["solve"] > options.time_limit:
             break
         asked = again
     if found is None:
         raise InfeasibleError(
             "no selection was found whose file meets the budgets",
-            why=", ".join(f"{m} is {exactly(m)(after.of(m))}, wanted {exactly(m)(b.upper)}" for m, b in bounds.items()),
+            why=", ".join(
+                f"{m} fell to {exactly(m)(nearest[m])}, wanted {exactly(m)(b.upper)}" for m, b in bounds.items()
+            ),
             fix="choose slightly larger budgets",
         )
     return found

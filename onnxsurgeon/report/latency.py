@@ -3,7 +3,7 @@
 Times are in seconds.
 
     bench        models conditions spread busy
-    profile      model output seconds block error kernels conditions
+    profile      model output seconds error kernels tables conditions
     compare      before after latency weights failed
 """
 
@@ -52,8 +52,9 @@ def profiled(found: Profile, model: Path, output: Path) -> Report:
         **head("profile"),
         "model": str(model),
         "output": str(output),
-        **picked(found, "seconds block error"),
+        **picked(found, "seconds error"),
         "kernels": len(found.kernels),
+        "tables": len(found.tables),
         "conditions": picked(found.conditions, "provider threads batch onnxruntime"),
         **DONE,
     }

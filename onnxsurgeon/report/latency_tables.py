@@ -36,10 +36,9 @@ def benched(report: Report, *, verbose: bool) -> list[RenderableType]:
 
 def profiled(report: Report, *, verbose: bool) -> list[RenderableType]:
     """What was measured, and how well it predicts."""
-    blocks = f"widths that are multiples of {report['block']} run best" if report["block"] > 1 else "no steps in widths"
-    text = f"{units.seconds(report['seconds'])}; {report['kernels']} kernels; {blocks}; "
+    text = f"{units.seconds(report['seconds'])}; {report['kernels']} kernels in {report['tables']} tables; "
     return [
-        said("profile", f"{text}it misses the measured latencies by {report['error']:.1%} (median)"),
+        said("profile", f"{text}it misses latencies that it was not made of by {report['error']:.1%} (median)"),
         said("written", report["output"]),
     ]
 

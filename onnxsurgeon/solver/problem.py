@@ -3,9 +3,10 @@
 maximise    sum over spaces of table[s][n_s]
 such that   n_s is one of sizes[s],
             length[a] = constant[a] + sum over spaces of multiplicity[a, s] * n_s  >=  minimum[a],
-            for every cost: lower <= sum over terms of coefficient * product of its axes' lengths <= upper.
+            for every cost: lower <= sum over terms of coefficient * product of its axes' lengths
+                                     + sum over tables of what they say of their axes' lengths <= upper.
 
-Knows neither graphs nor solvers. Lengths count channels; costs are in parameters, multiply-accumulates or bytes.
+Knows neither graphs nor solvers. Lengths count channels; costs are in parameters, multiply-accumulates, bytes, seconds.
 """
 
 from __future__ import annotations
@@ -18,8 +19,30 @@ from onnxsurgeon.arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
+class CostTable:
+    """A part of a cost that was measured: its values at some lengths of one or two axes, in any form.
+
+    Between two of these lengths, that of the larger one counts; above the largest one, that of the largest.
+    """
+
+    axes: tuple[int, ...]
+    lengths: tuple[IntArray, ...]  # ascending, per axis
+    values: FloatArray  # one axis of the array for each of `axes`
+
+    def places(self, which: int, length: IntArray) -> IntArray:
+        """Where `values` has each of these lengths of axis `which`."""
+        known = self.lengths[which]
+        return np.minimum(np.searchsorted(known, length), len(known) - 1)
+
+    def at(self, lengths: IntArray) -> FloatArray:
+        """What the table says, shape (...), at lengths of all axes of the problem, shape (..., axes)."""
+        found: FloatArray = self.values[tuple(self.places(k, lengths[..., a]) for k, a in enumerate(self.axes))]
+        return found
+
+
+@dataclass(frozen=True)
 class Cost:
-    """A cost and its bounds: a sum of terms, each a coefficient times a product of axis lengths."""
+    """A cost and its bounds: a sum of terms, each a coefficient times a product of axis lengths, and of tables."""
 
     name: str
     coefficient: FloatArray  # shape (terms,), positive
@@ -27,11 +50,18 @@ class Cost:
     fixed: float  # the part that no selection changes
     upper: float
     lower: float = 0.0
+    tables: tuple[CostTable, ...] = ()
 
     def evaluate(self, lengths: IntArray) -> float:
         """The cost at `lengths`, shape (axes,)."""
         padded = np.append(lengths, 1).astype(np.float64)
-        return float(self.fixed + np.dot(self.coefficient, padded[self.axes].prod(axis=1)))
+        looked_up = sum(float(table.at(lengths)) for table in self.tables)
+        return float(self.fixed + np.dot(self.coefficient, padded[self.axes].prod(axis=1)) + looked_up)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it has a budget."""
+        return self.upper < np.inf
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""Solves the selection problem: local search finds a selection, branch and bound proves how good it is."""
+"""Solves the selection problem: local search finds a selection, branch and bound proves how good it is.
+
+Costs that are sums of products have a branch and bound of their own, which knows all counts; those with tables become a
+mixed-integer program (see `tabled`).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from onnxsurgeon.solver.merge import Merged, merge
 from onnxsurgeon.solver.problem import Cost, Problem
 from onnxsurgeon.solver.program import Box, Program, to_program
 from onnxsurgeon.solver.relax import Constraints, Relaxation
+from onnxsurgeon.solver.tabled import cheapest, is_tabled, solve_tabled
 
 Status = Literal["optimal", "time limit"]
 
@@ -67,29 +72,38 @@ def solve(
 ) -> Solution:
     """The most important counts within all budgets, proven to `gap` unless `time_limit` (seconds) ends the proof.
 
-    Lower bounds of costs are met if the search finds a selection that meets them; otherwise the costs are the nearest
-    ones found. Raises InfeasibleError if even the smallest counts exceed a budget.
+    Where a cost with a budget has tables, a selection is one of a few sizes of each space. Lower bounds of costs are
+    met if the search finds a selection that meets them; otherwise the costs are the nearest ones found. Raises
+    InfeasibleError if no selection is found that meets the budgets.
     """
     began = time.perf_counter()
+    if is_tabled(problem):
+        counts, bound, proven = solve_tabled(problem, gap=gap, deadline=began + time_limit)
+        return _solution(problem, counts, bound, began, proven=proven)
     merged = merge(to_program(problem))
     run = _Run(merged.program, began, time_limit, gap, progress)
     _check_reachable(problem, merged.counts(run.floor), problem.costs)
     tree = run.solve_with_lower_bounds()
     counts = _exact(problem, merged, run.floor, tree.best)
-    objective = problem.importance(counts)
-    bound = max(tree.bound, objective)
-    lengths = problem.lengths(counts)
+    return _solution(problem, counts, tree.bound, began, proven=tree.closed)
+
+
+def _solution(problem: Problem, counts: IntArray, bound: float, began: float, *, proven: bool) -> Solution:
+    objective, lengths = problem.importance(counts), problem.lengths(counts)
+    bound = max(bound, objective)
     return Solution(
-        counts, objective, bound, _gap(objective, bound), "optimal" if tree.closed else "time limit",
+        counts, objective, bound, _gap(objective, bound), "optimal" if proven else "time limit",
         time.perf_counter() - began, {cost.name: cost.evaluate(lengths) for cost in problem.costs},
     )  # fmt: skip
 
 
 def least(problem: Problem) -> IntArray:
-    """The smallest counts that meet the minimum lengths, shape (spaces,).
+    """The smallest counts that meet the minimum lengths, shape (spaces,); with tables, the cheapest ones found.
 
     If several spaces can meet a minimum, the cheapest ones grow. Raises InfeasibleError if keeping all is too few.
     """
+    if is_tabled(problem):
+        return cheapest(problem)
     program = to_program(problem)
     return program.count[Search(program).least()]
 

@@ -22,7 +22,7 @@ CALLS = {
     "sensitivity": ("sensitivity", *DATA),
     "train": ("train", "net.onnx", "--data", "test.npz", "--samples", "8", "--epochs", "1", "--lr", "0.01"),
     "bench": ("bench", "net.onnx", "--time-limit", "0.05"),
-    "profile": ("profile", "net.onnx", "-o", "device.json", "--time-limit", "0.2", "--widths", "4"),
+    "profile": ("profile", "net.onnx", "-o", "device.json", "--time-limit", "0.2", "--effort", "fast"),
     "compare": ("compare", "net.onnx", "net.onnx", "--no-bench"),
 }
 
