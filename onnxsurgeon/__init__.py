@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.model.model import Model
     from onnxsurgeon.proof.of_edits import Proofs
     from onnxsurgeon.proof.of_two_files import Validation, validate
+    from onnxsurgeon.pruning.compress import Compressed, compress
     from onnxsurgeon.pruning.prune import prune
     from onnxsurgeon.pruning.result import Result
     from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Conv, Linear, Pool, Separable
@@ -41,6 +42,7 @@ __all__ = [
     "Activation",
     "BatchNorm",
     "Bench",
+    "Compressed",
     "Conv",
     "Data",
     "Epoch",
@@ -66,6 +68,7 @@ __all__ = [
     "Validation",
     "bench",
     "compare",
+    "compress",
     "evaluate",
     "gradients",
     "inputs_of",
@@ -93,6 +96,7 @@ _HOMES = {
         ("model.model", "Model"),
         ("proof.of_edits", "Proofs"),
         ("proof.of_two_files", "Validation validate"),
+        ("pruning.compress", "Compressed compress"),
         ("pruning.prune", "prune"),
         ("pruning.result", "Result"),
         ("surgery.blocks", "Activation BatchNorm Conv Linear Pool Separable"),

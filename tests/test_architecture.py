@@ -49,7 +49,7 @@ HOMES = {
 }
 HEAVY = {"highspy", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "yaml"}
 LINES = 350
-LEVELS, ARROWS = 15, 207
+LEVELS, ARROWS = 15, 208
 MAKERS = {"Node", "add", "emit", "node", "_node", "_before"}  # make a node: what they are given names what is made
 WORDS = {"surgery/blocks.py", "surgery/parameters.py"}  # of users, for what is to be made
 SETTERS = ("attribute", "set_attribute", "Attr")  # their first argument names an attribute of a node

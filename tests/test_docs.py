@@ -94,9 +94,12 @@ REPORTS = (
     "compare fixtures/xor.onnx fixtures/plain.onnx",
     "train fixtures/digits.onnx --data fixtures/digits_train.npz --samples 32 --epochs 1 -o trained.onnx",
     "profile fixtures/plain.onnx -o device.json --time-limit 0.2 --effort fast",
+    f"compress {DIGITS} --ratio 0.2 --steps 1 --fine-tune 1 --importance taylor -o compressed.onnx",
 )
 OPEN = (
     "requested",
+    "left",
+    "costs",
     "operators",
     "opsets",
     "unknown",

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import onnxsurgeon
-from onnxsurgeon.cli import bench, evaluate, inspect, interrupts, prune, sensitivity, surgery, train, validate
+from onnxsurgeon.cli import bench, compress, evaluate, inspect, interrupts, prune, sensitivity, surgery, train, validate
 from onnxsurgeon.cli.group import EXIT_CODES, LOOK, PRUNE, SETTINGS, Group, add, examples
 from onnxsurgeon.cli.streams import SafeStream
 
@@ -57,6 +57,10 @@ def top(
 
 
 add(app, prune.prune, "Make a model smaller, down to a budget, and prove the result.", *prune.EXAMPLES, panel=PRUNE)
+add(
+    app, compress.compress, "Cut, train and score a model in steps, while it stays good enough.", *compress.EXAMPLES,
+    panel=PRUNE,
+)  # fmt: skip
 add(app, train.train, "Train a model's weights on data: its graph stays.", *train.EXAMPLES, panel=PRUNE)
 add(
     app,

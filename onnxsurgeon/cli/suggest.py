@@ -67,7 +67,8 @@ OPTIONS = {
     "--kernel": "kernel-size size",
 }
 COMMANDS = {
-    "prune": "shrink compress slim cut sparsify reduce optimize optimise simplify trim",
+    "compress": "iterate loop gradually",
+    "prune": "shrink slim cut sparsify reduce optimize optimise simplify trim",
     "train": "fit finetune fine-tune retrain tune learn",
     "inspect": "info show summary describe list print analyse analyze explain view",
     "validate": "check verify prove",

@@ -40,8 +40,8 @@ def _limit(help: str, kind: CostKind, metavar: str = "N") -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budgets(Options):
-    """What a model may cost: a ratio for one cost, and limits for any."""
+class Reduction(Options):
+    """How much less of one cost a model may have."""
 
     ratio: float | str | None = option(
         None, "Reduce `cost` by at least this share, with little excess: 0.3 or 30%.", panel=REMOVE, metavar="R",
@@ -51,6 +51,17 @@ class Budgets(Options):
         "params", "The cost that `ratio` or `max_drop` reduces.", panel=REMOVE,
         words=lambda: COSTS, read=word_of(lambda: COSTS),
     )  # fmt: skip
+
+    @property
+    def share(self) -> float | None:
+        """The ratio as a number."""
+        return None if self.ratio is None else float(self.ratio)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budgets(Reduction):
+    """What a model may cost: a ratio for one cost, and limits for any."""
+
     max_params: float | str | None = _limit(
         "Largest number of parameters, like 5M.",
         CostKind("parameters", "dependency.measure:params_of", "dependency.measure:params_terms"),
@@ -71,11 +82,6 @@ class Budgets(Options):
         CostKind("latency", "dependency.measure:as_estimated", written=units.seconds, reads=duration),
         metavar="TIME",
     )
-
-    @property
-    def share(self) -> float | None:
-        """The ratio as a number."""
-        return None if self.ratio is None else float(self.ratio)
 
     @property
     def wanted(self) -> set[str]:

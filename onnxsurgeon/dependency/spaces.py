@@ -127,6 +127,7 @@ def spaces(
     judge: Judge | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     measured: Mapping[str, Iterable[Measured]] = {},
+    less: float | None = None,
 ) -> Spaces:
     """The selection problem of a labelled graph with costs `params`, `macs` and `size`, without budgets.
 
@@ -134,7 +135,7 @@ def spaces(
     each axis that stays. pinned: neurons that must stay, shape (neurons,). overhead: by cost, what no term is about.
     measured: by cost, the tables of further costs; widths are then those that the tables know.
     judge: gives the order and importance table of a space, instead of sums of scores. progress: called with (spaces
-    judged, spaces in all).
+    judged, spaces in all). less: the quantile of a space's scores that is subtracted from them.
     """
     frozen = labels.classes.frozen if pinned is None else labels.classes.frozen | pinned
     lengths = Lengths(labels, frozen)
@@ -161,7 +162,8 @@ def spaces(
     for s, (low, high) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
         progress(s, len(starts) - 1)
         if judge is None:
-            tables.append(np.r_[0.0, np.cumsum(importance[order[low:high]])])
+            worth = importance[order[low:high]]
+            tables.append(np.r_[0.0, np.cumsum(worth if less is None else worth - np.quantile(worth, less))])
         else:
             members = np.sort(order[low:high])
             best, saved = judge(roots[members])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from onnxsurgeon.data import Data
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.metrics import metric
 from onnxsurgeon.model.model import Model
 from onnxsurgeon.options.shared import Counted
-from onnxsurgeon.pruning.options import PruneOptions
+from onnxsurgeon.pruning.options import PruneOptions, Tuning
 from onnxsurgeon.pruning.result import Result
 from onnxsurgeon.training.train import train
+from onnxsurgeon.training.trained import Trained
 
 SHARE = 0.1  # of the steps of the first epoch in which the learning rate rises
 
@@ -27,20 +29,28 @@ def fine_tuned(result: Result, data: object, options: PruneOptions) -> Result:
     if not isinstance(data, Data):
         raise UsageError("`fine_tune` can't read these `data`", fix="give `data` as a path, or open it with open_data")
 
+    found = taught(
+        Model(result.source.path, result.ir, in_file=False), data, options, result.source, epochs=options.fine_tune
+    )
+    if found.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return replace(result, ir=found.ir, tuned=found)
+
+
+def taught(model: Model, data: Data, options: Tuning, teacher: Model, *, epochs: int, **more: Any) -> Trained:
+    """`model`, trained on class numbers among the data; or on what `teacher` says without them, or where the metric is
+    about outputs. more: options of `train`."""
+
     def said(stage: str, detail: str) -> None:
         shown = Counted(detail.done, detail.total, f"train: {detail.text}") if isinstance(detail, Counted) else detail
         options.announce("tune", shown)
 
     learned = _has_classes(data) and (options.metric is None or metric(options.metric).targets == "classes")
-    found = train(
-        Model(result.source.path, result.ir, in_file=False), data, loss="cross-entropy" if learned else "distill",
-        teacher=None if learned else result.source, epochs=options.fine_tune, lr=options.lr, warmup=SHARE,
-        output_name=options.output_name, device=options.device, seed=options.seed, progress=said,
-        augment=("flip", "shift") if options.mirror else (),
+    return train(
+        model, data, loss="cross-entropy" if learned else "distill", teacher=None if learned else teacher,
+        epochs=epochs, lr=options.lr, warmup=SHARE, output_name=options.output_name, device=options.device,
+        seed=options.seed, progress=said, augment=("flip", "shift") if options.mirror else (), **more,
     )  # fmt: skip
-    if found.stopped == "interrupted":
-        raise KeyboardInterrupt
-    return replace(result, ir=found.ir, tuned=found)
 
 
 def _has_classes(data: Data) -> bool:

@@ -46,16 +46,15 @@ from onnxsurgeon.pruning.efforts import EFFORTS
 if TYPE_CHECKING:
     from onnxsurgeon.data import Samples
 
+DROP = share("0 or more", lambda x: 0 <= x < inf)
 NEEDS_DATA = "samples batch mirror ewma".split()  # synthetic samples will do
 NEEDS_REAL_DATA = "preprocess max_drop metric output_name fine_tune lr".split()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Goal(Budgets):
-    max_drop: float | str | None = option(
-        None, "Instead of `ratio`: find the smallest model whose `metric` on `data` is at most X worse: 0.02 or 2%.",
-        panel=REMOVE, metavar="X", kind=str, read=share("0 or more", lambda x: 0 <= x < inf),
-    )  # fmt: skip
+class Scoring(Options):
+    """How models are scored."""
+
     metric: str | None = option(
         None, f"Score the model before and after: {', '.join(metrics.METRICS)}.", panel=REMOVE, metavar="WORD",
         words=lambda: metrics.METRICS, read=word_in(metrics.METRICS), shown="top1 with `max_drop`",
@@ -63,6 +62,14 @@ class Goal(Budgets):
     output_name: str | None = option(
         None, "The output to score, if the model has several.", panel=REMOVE, metavar="NAME"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal(Scoring, Budgets):
+    max_drop: float | str | None = option(
+        None, "Instead of `ratio`: find the smallest model whose `metric` on `data` is at most X worse: 0.02 or 2%.",
+        panel=REMOVE, metavar="X", kind=str, read=DROP,
+    )  # fmt: skip
     max_moved: float | str | None = option(
         None, "Write nothing, and exit with 3, if the outputs move by more: the share of samples whose top class"
         " changes; if the outputs are no classes, their relative error.", panel=REMOVE, metavar="SHARE",
@@ -98,6 +105,11 @@ class Fitting(OfGradients, OfData):
         words=lambda: criteria.words(data=True), read=criteria.reader(data=True),
         shown=f"by `effort`; {criteria.WITHOUT_DATA} without samples",
     )  # fmt: skip
+    less_quantile: float | str | None = option(
+        None, "Subtract this quantile of its space from the importance of each channel, like 0.2: so each layer has"
+        " channels that it would rather lose.", panel=REMOVE, metavar="SHARE", kind=str,
+        read=share("between 0 and 1", lambda x: 0 <= x <= 1),
+    )  # fmt: skip
     data: str | os.PathLike[str] | Samples | None = option(
         SYNTHETIC, f"{OF_DATA} Or synthetic: made to fit the model; none: no samples, so norms alone.", panel=DATA,
         metavar=f"{SPEC}|{SYNTHETIC}|{NONE}", read=data_or_path,
@@ -123,10 +135,6 @@ class Fitting(OfGradients, OfData):
     mirror: bool = option(
         False, "`data` holds images: also fit to mirrored copies; distillation also shifts them.", panel=DATA
     )
-    stats: str | os.PathLike[str] | None = option(
-        None, "Cache the statistics of `data` here, so that the next run on this model skips that pass.", panel=DATA,
-        metavar="FILE", read=path,
-    )  # fmt: skip
     memory: float | str = option(
         2e9, "About how much memory statistics of `data` may take, and the proof, like 2GB.", panel=DATA,
         metavar="SIZE", kind=str, read=amount(of_bytes=True, least=2**20), shown="2GB",
@@ -134,7 +142,22 @@ class Fitting(OfGradients, OfData):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept(OfStates):
+class Tuning(Progress, RunsOn, Fitting, Scoring):
+    """What says how a cut model is trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cached(Options):
+    stats: str | os.PathLike[str] | None = option(
+        None, "Cache the statistics of `data` here, so that the next run on this model skips that pass.", panel=DATA,
+        metavar="FILE", read=path,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftAlone(Options):
+    """What must stay, whatever the model."""
+
     round_to: int = option(1, "Round widths to multiples of N.", panel=STAY, metavar="N", read=at_least(1))
     min_keep: float | str = option(
         0.0, "Keep at least this share of each axis, like 0.25 or 25%.", panel=STAY, metavar="SHARE", kind=str,
@@ -149,6 +172,11 @@ class Kept(OfStates):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kept(LeftAlone, OfStates):
+    """What must stay, and states."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Solving(Options):
     time_limit: float = option(10.0, "Time limit of the solver.", panel=RUN, metavar="SECONDS", read=positive_or_zero)
     gap: float = option(
@@ -157,7 +185,7 @@ class Solving(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
+class PruneOptions(OnDevice, Solving, Kept, Cached, Tuning, Goal):
     """All options of `prune`. Raises UsageError if they do not fit together."""
 
     def __post_init__(self) -> None:
@@ -184,6 +212,11 @@ class PruneOptions(Progress, RunsOn, OnDevice, Solving, Kept, Fitting, Goal):
         self._require("stats", "nothing" if self.stats is None else "data")
         self._require("importance", self.criterion.needs)
         self._require("compensate", self.compensation.needs)
+        if self.less_quantile is not None and self.criterion.gives == "space":
+            raise UsageError(
+                f"`less_quantile` is for sums over channels, not for `importance={self.word}`",
+                why="that is an error of whole selections", fix="choose another `importance`, such as taylor",
+            )  # fmt: skip
         self._require("rotate", "data" if self.rotate else "nothing")
 
     def _require(self, name: str, needs: Needs) -> None:

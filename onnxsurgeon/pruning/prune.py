@@ -155,6 +155,7 @@ class Job:
             progress=lambda done, total: options.announce("weigh", Counted(done, total, f"spaces by {options.word}")),
             overhead={**overhead(model), **({"latency": device.profile.fixed} if device else {})},
             measured={"latency": device.profile.parts(labels)} if device else {},
+            less=None if options.less_quantile is None else float(options.less_quantile),
         )  # fmt: skip
         if options.stats is not None and self.statistics.moments:
             self.statistics.save(options.stats)

@@ -13,11 +13,13 @@ counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
     sensitivity  model data importance shares samples provider layers
     train        model data output requested metric higher_is_better before after judged_on epochs kept stopped trained
                  lost batch provider difference verdict seconds
+    compress     model data output requested metric before judged_on steps best stopped verdict seconds
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.proof.comparison import Tolerance
     from onnxsurgeon.proof.of_a_cut import Proof
     from onnxsurgeon.proof.of_two_files import Validation
+    from onnxsurgeon.pruning.compress import Compressed
     from onnxsurgeon.pruning.result import Result, Scored
     from onnxsurgeon.pruning.verdict import Verdict
     from onnxsurgeon.training.trained import Trained
@@ -152,6 +155,17 @@ def trained(found: Trained, data: str, output: Path) -> Report:
         "epochs": [picked(epoch, "number loss score rate seconds samples") for epoch in found.epochs],
         "trained": list(found.names),
         "lost": [{"weight": name, "node": node} for name, node in found.lost.items() if name not in found.names],
+    }  # fmt: skip
+
+
+def compressed(found: Compressed, data: str, output: Path) -> Report:
+    """The report of a compression; status and seconds are still to come. best: the number of the step that is written,
+    or null."""
+    return {
+        **head("compress"), "model": str(found.source.path), "data": data, "output": str(output),
+        "requested": found.options.report(), "metric": found.options.judged_by, "before": found.state.before,
+        "judged_on": found.judged_on, "steps": [asdict(step) for step in found.steps],
+        "best": None if found.best is None else found.best.number, **picked(found, "stopped verdict"),
     }  # fmt: skip
 
 

@@ -1,9 +1,10 @@
-"""Tables of a training."""
+"""Tables of trainings."""
 
 from __future__ import annotations
 
 from rich.console import RenderableType
 
+from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import plain, said, table
 
@@ -36,4 +37,18 @@ def trained(report: Report, *, verbose: bool) -> list[RenderableType]:
     found += [plain(f"not trained: {row['weight']}, whose gradient ends at {row['node']}") for row in some]
     if len(lost) > SHOWN and not verbose:
         found.append(plain(f"and {len(lost) - SHOWN} more; -v names them"))
+    return [*found, plain(f"{report['output']}: {report['verdict']}")]
+
+
+def compressed(report: Report, *, verbose: bool) -> list[RenderableType]:
+    """The steps, and the verdict."""
+    rows = []
+    for step in report["steps"]:
+        costs = (COSTS[word].written(cost) for word, cost in step["costs"].items())
+        note = "kept" if step["number"] == report["best"] else "" if step["passed"] else "too much"
+        numbers = (f"{step['score']:.4g}", f"{step['drop']:.4g}", f"{step['seconds']:,.0f}", note)
+        rows.append((str(step["number"]), f"{step['ratio']:.1%}", *costs, *numbers))
+    titles = [f">{COSTS[word].title}" for word in (report["steps"][0]["costs"] if rows else ())]
+    head = (">step", ">gone", *titles, f">{report['metric']}", ">worse by", ">seconds", "")
+    found: list[RenderableType] = [table(*head, rows=rows)] if rows else []
     return [*found, plain(f"{report['output']}: {report['verdict']}")]

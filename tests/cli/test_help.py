@@ -99,7 +99,7 @@ def test_the_shell_completes_words(args: str, program: str, words: list[str]) ->
         (("evaluate", "--gpu"), "--device"),
         (("--versoin",), "--version"),
         (("shrink", "net.onnx"), "prune"),
-        (("compress", "net.onnx"), "prune"),
+        (("compres", "net.onnx"), "compress"),
         (("inspct", "net.onnx"), "inspect"),
         (("recipe", "net.onnx"), "edit"),
         (("validate", "a", "b", "--device", "gpu"), "cuda"),

@@ -21,6 +21,7 @@ CALLS = {
     "evaluate": ("evaluate", *DATA),
     "sensitivity": ("sensitivity", *DATA),
     "train": ("train", "net.onnx", "--data", "test.npz", "--samples", "8", "--epochs", "1", "--lr", "0.01"),
+    "compress": ("compress", *DATA, "--ratio", "0.2", "--steps", "1", "--fine-tune", "1", "--importance", "taylor"),
     "bench": ("bench", "net.onnx", "--time-limit", "0.05"),
     "profile": ("profile", "net.onnx", "-o", "device.json", "--time-limit", "0.2", "--effort", "fast"),
     "compare": ("compare", "net.onnx", "net.onnx", "--no-bench"),
