@@ -50,6 +50,11 @@ def apply(labels: Labels, selection: Selection, source: ir.Model | None = None, 
     return with_free_weights(editor.model)
 
 
+def computed(labels: Labels) -> ir.Model:
+    """`labels.model` as it is: what its file computes from constants, computed once, and no neuron less."""
+    return with_free_weights(copied(labels.model))
+
+
 def _require_bounded(labels: Labels, selection: Selection) -> None:
     before = after = 0.0
     for weight in labels.weights():

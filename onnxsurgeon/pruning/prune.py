@@ -21,7 +21,7 @@ from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.measure import Measure, macs_by_output, measure, measured, overhead
 from onnxsurgeon.dependency.names import matching
 from onnxsurgeon.dependency.spaces import Spaces, retabled, spaces
-from onnxsurgeon.edit.apply import cut
+from onnxsurgeon.edit.apply import computed, cut
 from onnxsurgeon.errors import InfeasibleError, ModelError, UsageError
 from onnxsurgeon.latency.device import NOISE, DeviceAtHand, device_at_hand
 from onnxsurgeon.latency.options import ProfileOptions
@@ -219,7 +219,12 @@ def _within(
         options.announce("cut", "")
         keep = built.keep(solution.counts, labels.classes.root)
         graph = cut(labels, keep)
-        after = _after(graph, solution, reserve(evidence, options))
+        reserved = {} if keep.all() else reserve(evidence, options)
+        after = _after(graph, solution, reserved)
+        rewritten = bool(keep.all()) and not all(b.holds(after.of(m)) for m, b in bounds.items() if COSTS[m].terms)
+        if rewritten:  # the original does not fit, and the solver says that its rewritten form does
+            graph = computed(labels)
+            after = _after(graph, solution, reserved)
         clock("cut")
         corrected = False
         if device is not None and device.here:
@@ -235,8 +240,9 @@ def _within(
             near = all(b.near(after.of(m)) for m, b in bounds.items())
             if near or found is None or solution.objective > found.solution.objective:
                 found = Result(
-                    model, labels, built, solution.counts, keep, graph, graph, solution, before, after, options
-                )
+                    model, labels, built, solution.counts, keep, graph, graph, solution, before, after, options,
+                    rewritten=rewritten,
+                )  # fmt: skip
             if near:
                 break
         # Constants that unrelated nodes share count for each of them, but are written once if they are cut alike.

@@ -56,11 +56,13 @@ class Result(Shown):
     """A pruned model, not yet written.
 
     bare: the cut model before compensation, which the proof covers. ir: the model after compensation. fitted: the
-    changes of compensation. tuned: the training after it, if one was asked for. rotated: number of linear streams whose
-    components were cut. notes: options that were understood in another way. score: before and after, if requested.
-    moved: how far the outputs moved; None if nothing was cut, or they can't be compared. seconds: by stage. passes: by
-    stage; one runs the whole network on all samples. saved: the files that it was written to, with the proof of each.
-    samples: those that it was fitted to; None without any, and `unfit` says why if synthetic ones did not serve.
+    changes of compensation. rewritten: whether weights that the file computed are now constants, and that was enough
+    to meet the budgets, so that nothing was cut. tuned: the training after it, if one was asked for. rotated: number
+    of linear streams whose components were cut. notes: options that were understood in another way. score: before and
+    after, if requested. moved: how far the outputs moved; None if nothing was cut, or they can't be compared.
+    seconds: by stage. passes: by stage; one runs the whole network on all samples. saved: the files that it was
+    written to, with the proof of each. samples: those that it was fitted to; None without any, and `unfit` says why
+    if synthetic ones did not serve.
     """
 
     source: Model
@@ -75,6 +77,7 @@ class Result(Shown):
     after: Measure
     options: PruneOptions
     fitted: tuple[Change, ...] = ()
+    rewritten: bool = False
     rotated: int = 0
     notes: tuple[str, ...] = ()
     score: Scored | None = None
@@ -99,7 +102,7 @@ class Result(Shown):
     @property
     def unchanged(self) -> bool:
         """Whether it is the original."""
-        return bool(self.keep.all()) and self.ir is self.bare
+        return bool(self.keep.all()) and self.ir is self.bare and not self.rewritten
 
     @property
     def verdict(self) -> Verdict:

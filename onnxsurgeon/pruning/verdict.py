@@ -107,6 +107,8 @@ def _proven(result: Result, proof: Proof | None, unproven: str) -> str:
         return f"{UNPROVEN}: {unproven}"
     if not proof.passed:
         return "failed: the file does not compute what the original does without the dropped channels"
+    if result.rewritten:
+        return "proven: it computes what the original does; nothing is dropped, but what follows from constants is one"
     fitted = ", before the weights were refitted" if result.ir is not result.bare else ""
     strength = "weakly proven (the outputs hardly depend on the dropped channels)" if proof.weak else "proven"
     return f"{strength}: it computes what the original does without the dropped channels{fitted}"

@@ -108,3 +108,15 @@ def test_randomness_is_not_a_constant(tmp_path: Path) -> None:
     graph = helper.make_graph(net.nodes, "g", inputs, outputs, net.weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
     assert "MatMul" in [node.op_type for node in label(read(tmp_path / "m.onnx")).model.graph]
+
+
+@pytest.mark.parametrize("ratio", [0.05, 0.5])
+def test_nothing_is_cut_where_computing_a_weight_saves_enough(ratio: float, tmp_path: Path) -> None:
+    Net(folded=False).save("low rank", tmp_path / "computed.onnx")
+    result = osg.prune(tmp_path / "computed.onnx", ratio=ratio, data="none")
+    assert result.after.params <= (1 - ratio) * result.before.params
+    assert result.keep.all() == (ratio < 0.2)  # the factors take over a fifth of the parameters
+    result.save(tmp_path / "small.onnx", device="cpu")
+    if result.keep.all():
+        assert not result.unchanged
+        np.testing.assert_allclose(run(tmp_path / "small.onnx"), run(tmp_path / "computed.onnx"), atol=1e-5)
