@@ -108,12 +108,31 @@ def _positions(call: Call, x: FloatArray) -> int:
 def _rows(call: Call, x: FloatArray, picked: IntArray) -> FloatArray:
     """Patches, shape (picked, groups, channels of a group * kernel)."""
     window, rank = _window_at(call, x.shape[2:]), x.ndim - 2
-    pads = [(0, 0), (0, 0), *zip(window.before, window.after, strict=True)]
-    padded = np.pad(x, pads) if any((*window.before, *window.after)) else x
-    windows = np.lib.stride_tricks.sliding_window_view(padded, window.reach, axis=tuple(range(2, 2 + rank)))
+    if any((*window.before, *window.after)):
+        return _padded_rows(call, x, picked, window)
+    windows = np.lib.stride_tricks.sliding_window_view(x, window.reach, axis=tuple(range(2, 2 + rank)))
     steps = tuple(slice(None, None, s) for s in (*window.strides, *window.dilations))
     windows = np.moveaxis(windows[(slice(None), slice(None), *steps)], 1, 1 + rank)  # n, *positions, c, *kernel
     rows: FloatArray = windows[np.unravel_index(picked, windows.shape[: 1 + rank])]
+    return rows.reshape(len(picked), call.group, -1)
+
+
+def _padded_rows(call: Call, x: FloatArray, picked: IntArray, window: Window) -> FloatArray:
+    """As `_rows`, patch by patch: a padded copy of all inputs would take far longer than the picked ones."""
+    kernel = (call.shape(1) or ())[2:]
+    at, *position = np.unravel_index(picked, (len(x), *places(call.attributes, x.shape[2:], kernel)))
+    starts = [p * s - b for p, s, b in zip(position, window.strides, window.before, strict=True)]
+    here, there = list[list[slice]](), list[list[slice]]()  # along each axis, by patch: in the patch, and in `x`
+    for start, length, size, step in zip(starts, kernel, x.shape[2:], window.dilations, strict=True):
+        first = np.maximum(0, -(start // step))  # the first tap that is not in the padding
+        last = np.clip(-(-(size - start) // step), first, length)
+        here.append([slice(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True)])
+        ends = zip((start + first * step).tolist(), (start + last * step).tolist(), strict=True)
+        there.append([slice(a, b, step) for a, b in ends])
+    rows = np.zeros((len(picked), x.shape[1], *kernel), x.dtype)
+    patches = zip(*here, strict=True), zip(*there, strict=True)
+    for row, sample, to, of in zip(rows, at, *patches, strict=True):
+        row[(..., *to)] = x[sample][(..., *of)]
     return rows.reshape(len(picked), call.group, -1)
 
 
