@@ -8,6 +8,7 @@ if that neuron is dropped.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Selection:
         """Whether nothing changes."""
         return bool(self.keep.all()) and not self.grows
 
-    @property
+    @cached_property
     def grows(self) -> bool:
         return bool(self.new.any()) or self.front is not None
 
