@@ -24,10 +24,9 @@ from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import Segment, Store, reads
 from onnxsurgeon.training.ends import loss_values, relative_error
 
-MOST, FEW = 64, 16  # samples for compensation, and as many for measurement: the most, and too few
+MOST = 64  # samples for compensation, and as many for measurement: the most
 WINDOW = 12  # layers behind a cut that are refitted
-SHARES = (0.7, 0.4, 0.2)  # shares of a space's units that stay in the measured cuts
-PASSES = 40  # over all samples: about the most that the trials may cost
+PASSES = 16  # over all samples: about the most that the trials may cost
 COST = 0.8  # of a trial, in passes over its samples: it refits a part of the network, and runs what follows the cut
 
 
@@ -44,22 +43,10 @@ class Subset:
         return iter(self.chosen)
 
 
-@dataclass(frozen=True)
-class TrialPlan:
-    """What the trials of a network measure. samples: to fit on, and as many to measure on."""
-
-    shares: tuple[float, ...]
-    samples: int
-
-
-def plan(layers: int, data: Samples) -> TrialPlan:
-    """The most that costs `PASSES`, if there are about as many spaces as `layers`."""
-    batch = next(iter(data.batches())).size
-    for shares in (SHARES, SHARES[1:2]):
-        samples = int(min(MOST, PASSES * len(data) / (COST * len(shares) * max(1, layers))))
-        if samples >= max(FEW, min(batch, MOST)):
-            break
-    return TrialPlan(shares, max(1, samples))
+def trial_samples(layers: int, data: Samples) -> int:
+    """The samples to fit on, and as many to measure on: the most that costs `PASSES`, for about as many trials as
+    `layers`."""
+    return max(1, int(min(MOST, PASSES * len(data) / (COST * max(1, layers)))))
 
 
 def split(data: Samples, count: int = MOST) -> tuple[Subset, Subset]:
