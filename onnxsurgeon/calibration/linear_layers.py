@@ -111,7 +111,9 @@ def _consumers(labels: Labels) -> Iterator[Consumer]:
         call = labels.calls.get(node)
         operator = labels.operator(node)
         linear = None if operator is None else operator.linear
-        if call is None or linear is None or not call.results or call.results[0] is None or not linear.fits(call):
+        if call is None or linear is None or call.misfit or not linear.fits(call):
+            continue
+        if not call.results or call.results[0] is None:
             continue
         weight = node.inputs[linear.weight]
         tensor = of(weight)

@@ -167,6 +167,7 @@ class MomentSums:
         if sum(map(len, self.waiting)) >= FLUSH_ROWS:
             self.flush()
 
+    @np.errstate(over="ignore", invalid="ignore")
     def flush(self) -> None:
         block = np.concatenate(self.waiting)
         self.gram += product(block, block)
@@ -174,6 +175,7 @@ class MomentSums:
         self.magnitude += np.abs(block).sum(axis=0, dtype=np.float64)
         self.rows, self.waiting = self.rows + len(block), []
 
+    @np.errstate(over="ignore", invalid="ignore")
     def done(self) -> Moments:
         if self.waiting:
             self.flush()
@@ -245,7 +247,10 @@ def _pass(
     observer: Observer | None,
     progress: Callable[[int], None],
 ) -> dict[str, Moments]:
-    """The moments of one group, from one run of the original over all data."""
+    """The moments of one group, from one run of the original over all data.
+
+    Raises ModelError if they are no numbers.
+    """
     values = [v for c in group if (v := c.node.inputs[c.linear.data]) is not None]
     piece = Segment(labels.model, [*values, *(observer.values if observer else [])], device)
     sums = {consumer: MomentSums(consumer) for consumer in group}
@@ -266,4 +271,13 @@ def _pass(
         done += batch.count
         # no name keeps the arrays alive while the next batch runs
         add(number, batch, piece.run(batch.feed, batch.size))
-    return {consumer.key: sums.pop(consumer).done() for consumer in group}  # frees each sum: they are large
+    found = dict[str, Moments]()
+    for consumer in group:
+        moments = found[consumer.key] = sums.pop(consumer).done()  # frees each sum: they are large
+        if not np.isfinite(moments.gram).all():
+            raise ModelError(
+                f"the inputs of {consumer.name} can't be measured",
+                why="they are NaN, infinite or too large for the samples",
+                fix="mend the weights, or give other `data`",
+            )
+    return found

@@ -17,6 +17,7 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import FloatArray, Ids, IntArray, Mask
 from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.dependency.labels import Labels, Weight
+from onnxsurgeon.errors import ModelError
 from onnxsurgeon.neurons.relations import Axis
 from onnxsurgeon.ops.registry import Factors
 from onnxsurgeon.options.parsing import resolved
@@ -169,6 +170,8 @@ def spaces(
             best, saved = judge(roots[members])
             order[low:high] = members[best]
             tables.append(saved)
+        if not np.isfinite(tables[-1]).all():
+            raise _no_number(labels, roots[order[low:high]])
         step = round_to // gcd(round_to, int(least[s]))
         sizes.append(np.union1d(np.arange(0, high - low + 1, step), [high - low]).astype(np.int64))
     _restrict(sizes, costs, entries, lengths)
@@ -181,6 +184,18 @@ def spaces(
         costs,
     )
     return Spaces(problem, roots[order], starts, frozen, lengths)
+
+
+def _no_number(labels: Labels, roots: IntArray) -> ModelError:
+    """That a space has no importance, which has these neurons."""
+    ours = np.isin(labels.classes.root, roots)
+    results = ((call.name, axis) for call in labels.calls.values() for axes in call.results for axis in axes or ())
+    place = next((name for name, axis in results if axis is not None and ours[axis].any()), "the inputs")
+    return ModelError(
+        f"the importance of the neurons of {place} is not a number",
+        why="weights or activations are NaN, infinite or too large",
+        fix="mend the weights, or choose other `data` or `importance`",
+    )
 
 
 def _classes(unit: IntArray, axis: IntArray, count: IntArray, units: int) -> IntArray:

@@ -34,7 +34,7 @@ def correct_sizes(labels: Labels, selection: Selection, model: ir.Model, twins: 
 
 def _changes(labels: Labels, selection: Selection, node: ir.Node, call: Call) -> Changes:
     operator = labels.operator(node)
-    if operator is None or operator.resize is None or not any(call.results):
+    if operator is None or operator.resize is None or call.misfit or not any(call.results):
         return {}
     return operator.resize(call, selection)
 

@@ -2,8 +2,8 @@
 
 A network remembers what it was trained on. Batch normalisations hold the mean and variance of their inputs. Where they
 were folded into weights and biases, the biases of the first layer cancel the mean of its inputs, and are about as large
-as the spread of its outputs. Logits spread by a few units. So the candidates are tried on some pictures, and the one
-that agrees best is used.
+as the spread of its outputs. Logits spread by a few units, and differ from picture to picture. So the candidates are
+tried on some pictures, and the one that agrees best is used.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ NORMS = 12  # the most normalisations that are asked
 WORST = 4.0  # the most that one normalisation says against a range
 BIAS, BIAS_SPREAD = 0.5, 1.2  # usual size of biases relative to the outputs, and the spread of its logarithm
 LOGITS, LOGITS_SPREAD = 2.5, 0.8  # likewise, of the spread of logits
+TOLD, TOLD_SPREAD = 0.7, 0.4  # likewise, of what differs between pictures in it: less where biases drown the pictures
 CLEAR = 4.0  # the largest t-value that counts, of the correlation of biases with sums of weights
 
 
@@ -118,6 +119,9 @@ class Agreement:
             found = arrays[end.name or ""]
             spread = float(found.reshape(len(found), -1).std(axis=1).mean())
             against += _far(spread, LOGITS, LOGITS_SPREAD) / len(self.ends)
+            if len(found) > 1:
+                told = float(found.reshape(len(found), -1).std(axis=0).mean()) / (spread + 1e-12)
+                against += _far(told, TOLD, TOLD_SPREAD) / len(self.ends)
         return against
 
     def _run(self, data: Data) -> Arrays:

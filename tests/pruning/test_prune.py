@@ -13,7 +13,7 @@ from onnx import parser
 
 import onnxsurgeon as osg
 from onnxsurgeon.errors import InfeasibleError, ModelError, SurgeonError, UsageError
-from paths import MODELS
+from paths import FIXTURES, MODELS
 
 LIGHT = sorted(Path(onnx.__file__).parent.glob("backend/test/data/light/*.onnx"))
 each = pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
@@ -136,3 +136,29 @@ def test_scores_decide_who_stays() -> None:
     other = osg.prune(osg.load(path), ratio=0.5, importance="random", seed=2)
     assert np.array_equal(first.keep, again.keep)
     assert not np.array_equal(first.keep, other.keep)
+
+
+@pytest.mark.parametrize("data", ["none", "synthetic"])
+def test_a_layer_whose_shapes_do_not_fit_is_left_alone(data: str, tmp_path: Path) -> None:
+    """Its weights are no matrix, and there is nothing to correct in it; what can run says why it does not."""
+    model = onnx.load(FIXTURES / "deconv.onnx")
+    next(a for a in model.graph.node[0].attribute if a.name == "group").i = 98
+    onnx.save(model, tmp_path / "m.onnx")
+    result = osg.prune(tmp_path / "m.onnx", ratio=0.3, data=data)
+    with pytest.raises(ModelError, match="onnxruntime can't run"):
+        result.save(tmp_path / "small.onnx", device="cpu")
+
+
+def test_activations_that_are_no_numbers_measure_nothing(tmp_path: Path) -> None:
+    """The solver would look for the best of what can't be compared until its time is up."""
+    model = onnx.load(FIXTURES / "plain.onnx")
+    for weight in (w for w in model.graph.initializer if len(w.dims) == 4):
+        weight.CopyFrom(onnx.numpy_helper.from_array(1e30 * onnx.numpy_helper.to_array(weight), weight.name))
+    onnx.save(model, tmp_path / "m.onnx")
+    name = model.graph.input[0].name
+    np.savez(
+        tmp_path / "data.npz",
+        **{name: np.ones((8, *[d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[1:]]), np.float32)},
+    )
+    with pytest.raises(ModelError, match=r"the inputs of \w+ can't be measured"):
+        osg.prune(tmp_path / "m.onnx", ratio=0.3, data=tmp_path / "data.npz", effort="fast")

@@ -59,6 +59,27 @@ def test_folded_normalisations_tell_the_range_of_pictures(word: str, tmp_path: P
     assert data.source.inputs[0].range is RANGES[word]
 
 
+def test_a_classifier_tells_pictures_apart(tmp_path: Path) -> None:
+    """Whose biases drown them, unless they are from 0 to 255."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "v": rng.standard_normal((16, 3 * 24 * 24)) / 2000, "w": rng.standard_normal((10, 16)) / 4,
+        "b": 2 * rng.standard_normal(10),
+    }  # fmt: skip
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "v"], ["h"], transB=1)]
+    nodes += [helper.make_node("Relu", ["h"], ["r"]), helper.make_node("Gemm", ["r", "w", "b"], ["y"], transB=1)]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 24, 24])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
+    )  # fmt: skip
+    path = tmp_path / "net.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    data = samples_for(label(osg.load(path).ir), PruneOptions(ratio=0.3, samples=16))
+    assert isinstance(data.source, Made)
+    assert data.source.kinds.startswith("photographs, pixels 0 to 255")
+
+
 def test_batch_normalisations_tell_what_the_pictures_show() -> None:
     data = samples_for(label(osg.load(DIGITS).ir), PruneOptions(ratio=0.3, samples=32))
     assert isinstance(data.source, Made)
