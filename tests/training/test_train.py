@@ -64,25 +64,6 @@ def test_xor_is_learned() -> None:
     assert set(found.names) == {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}
 
 
-def test_of_a_trained_xor_the_least_important_units_can_go() -> None:
-    """The ancestor's tutorial: least = original < random < most important."""
-    found = osg.train(xor_net(), [({"input": X}, Y)], epochs=600, **XOR)
-    assert found.after < 1e-3
-    w = weights(found.ir)
-    hidden = np.maximum(X @ w["fc1.weight"].T + w["fc1.bias"], 0)
-    worth = np.abs(hidden * w["fc2.weight"]).sum(axis=0)
-    order = np.argsort(worth)
-
-    def error(gone: np.ndarray) -> float:
-        kept = np.setdiff1d(np.arange(32), gone)
-        said = hidden[:, kept] @ w["fc2.weight"][:, kept].T + w["fc2.bias"]
-        return float(((said - Y) ** 2).mean())
-
-    rng = np.random.default_rng(0)
-    random = float(np.mean([error(rng.permutation(32)[:16]) for _ in range(20)]))
-    assert error(order[:16]) < random < error(order[16:])
-
-
 @pytest.mark.slow
 def test_digits_are_learned_from_random_weights() -> None:
     with np.load(FIXTURES / "digits_train.npz") as archive:
