@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Measures training steps: CPU time, set-up time of the session, and peak memory; beside PyTorch where it is installed.
 
-scripts/bench_train.py [NET ...] [--batch N ...] [--steps N] [--threads N] [--profile]
+scripts/bench_train.py [NET ...] [--batch N ...] [--steps N] [--threads N] [--device cuda] [--torch PYTHON] [--profile]
 
-Each network runs in a process of its own; ours and PyTorch's take turns. `--profile` shows the operators that take
-most of a step.
+Each network runs in processes of its own; ours and PyTorch's take turns. `--torch` names the interpreter of an
+environment that has torch, onnx and numpy, if this one has no torch. `--profile` shows the operators that take most of
+a step.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from net import Net
 from small_nets import NETS
 
 ROUNDS = 5  # of which the median counts
+TURNS = 3  # processes of each, of which the median counts
 SGD = ("resnet", "mobile")  # the others train with adam
+RATES = (1e-3, 0.01)
 
 
 def sample(batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -36,7 +39,7 @@ def sample(batch: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal((batch, 3, 32, 32)).astype(np.float32), rng.integers(0, 10, batch)
 
 
-def ours(name: str, batch: int, threads: int, profile: str = "") -> tuple[Callable[[], object], float]:
+def ours(name: str, batch: int, threads: int, device: Any, profile: str = "") -> tuple[Callable[[], float], float]:
     """(a step, seconds of set-up)."""
     import onnx_ir as ir
 
@@ -57,28 +60,32 @@ def ours(name: str, batch: int, threads: int, profile: str = "") -> tuple[Callab
     assert emit is not None
     recipe = Recipe(
         model, ends, chosen.weights, lambda call: emit(call, {"class_axis": 1}), optimiser, optimiser.settings,
-        trains=chosen.trains, threads=threads, profile=profile,
+        trains=chosen.trains, threads=threads, profile=profile, device=device,
     )  # fmt: skip
     trainer = Trainer(recipe, part)
-    return lambda: trainer.step([part], 0.01), time.perf_counter() - began
+    return lambda: trainer.step([part], RATES[name in SGD]).loss, time.perf_counter() - began
 
 
-def theirs(name: str, batch: int, threads: int) -> tuple[Callable[[], object], float]:
+def theirs(name: str, batch: int, threads: int, device: str) -> tuple[Callable[[], float], float]:
     """The same network and step in PyTorch, eagerly."""
     import torch
 
     torch.set_num_threads(threads)
     net, (x, labels) = NETS[name](), sample(batch)
     began = time.perf_counter()
-    weights = {key: torch.tensor(array) for key, array in net.params.items()}
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # as ours
+    weights = {key: torch.tensor(array, device=device) for key, array in net.params.items()}
     learned = [w.requires_grad_() for key, w in weights.items() if w.is_floating_point() and "running" not in key]
-    optimiser = torch.optim.SGD(learned, 0.01, momentum=0.9) if name in SGD else torch.optim.Adam(learned, 1e-3)
-    given, right = torch.tensor(x), torch.tensor(labels)
+    rate = RATES[name in SGD]
+    optimiser = torch.optim.SGD(learned, rate, momentum=0.9) if name in SGD else torch.optim.Adam(learned, rate)
+    given, right = torch.tensor(x, device=device), torch.tensor(labels, device=device)
 
-    def step() -> None:
+    def step() -> float:
         optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(in_torch(net, weights, given), right).backward()
+        loss = torch.nn.functional.cross_entropy(in_torch(net, weights, given), right)
+        loss.backward()
         optimiser.step()
+        return float(loss.item())
 
     return step, time.perf_counter() - began
 
@@ -131,32 +138,32 @@ def onnx_array(tensor: Any) -> Any:
     return numpy_helper.to_array(tensor)
 
 
-def measured(
-    make: Callable[..., tuple[Callable[[], object], float]], arguments: argparse.Namespace
-) -> dict[str, float]:
-    """Medians of CPU and wall milliseconds of a step, of set-up, and the peak memory in MB that it added."""
+def measured(make: Callable[..., tuple[Callable[[], float], float]], arguments: argparse.Namespace) -> dict[str, float]:
+    """Medians of CPU and wall milliseconds of a step, of set-up, the peak memory in MB that it added, and the last
+    loss."""
+    importlib.import_module("torch" if make is theirs else "onnxsurgeon.training.trainer")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step, set_up = make(arguments.only, arguments.size, arguments.threads)
+    step, set_up = make(arguments.only, arguments.size, arguments.threads, arguments.device)
     for _ in range(3):
         step()
     rows = []
     for _ in range(ROUNDS):
         cpu, wall = time.process_time(), time.perf_counter()
         for _ in range(arguments.steps):
-            step()
+            loss = step()
         rows.append((time.process_time() - cpu, time.perf_counter() - wall))
     cpu, wall = (1000 * statistics.median(row[k] for row in rows) / arguments.steps for k in (0, 1))
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return {"cpu": cpu, "wall": wall, "set-up": 1000 * set_up, "MB": peak}
+    return {"cpu": cpu, "wall": wall, "set-up": 1000 * set_up, "MB": peak, "loss": loss}
 
 
-def profiled(name: str, batch: int, threads: int) -> None:
+def profiled(name: str, batch: int, threads: int, device: str) -> None:
     """Prints the operators that take most of a step, and their largest nodes."""
     import gc
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        step, _ = ours(name, batch, threads, profile=f"{folder}/step")
+        step, _ = ours(name, batch, threads, device, profile=f"{folder}/step")
         for _ in range(12):
             step()
         del step
@@ -183,27 +190,47 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, metavar="N")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--torch", metavar="PYTHON")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--torch", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--theirs", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:
-        print(json.dumps(measured(theirs if arguments.torch else ours, arguments)))
+        print(json.dumps(measured(theirs if arguments.theirs else ours, arguments)))
         return
-    torch = importlib.util.find_spec("torch") is not None
-    print(f"{'net':8} {'batch':>5}  {'':8} {'cpu ms':>8} {'wall ms':>8} {'set-up ms':>9} {'MB':>6}")
+    pythons = {"ours": sys.executable}
+    if arguments.torch or importlib.util.find_spec("torch") is not None:
+        pythons["torch"] = arguments.torch or sys.executable
+    print(f"{'net':8} {'batch':>5}  {'':8} {'cpu ms':>8} {'wall ms':>8} {'set-up ms':>9} {'MB':>6} {'loss':>9}")
     for name in arguments.nets or NETS:
         for batch in arguments.batch:
             if arguments.profile:
-                profiled(name, batch, arguments.threads)
-                continue
-            for whose in ("ours", "torch") if torch else ("ours",):
-                command = [sys.executable, __file__, "--only", name, "--size", str(batch)]
-                command += ["--steps", str(arguments.steps), "--threads", str(arguments.threads)]
-                command += ["--torch"] if whose == "torch" else []
-                row = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-                cells = f"{row['cpu']:8.1f} {row['wall']:8.1f} {row['set-up']:9.0f} {row['MB']:6.0f}"
-                print(f"{name:8} {batch:5}  {whose:8} {cells}", flush=True)
+                profiled(name, batch, arguments.threads, arguments.device)
+            else:
+                compared(name, batch, pythons, arguments)
+
+
+def compared(name: str, batch: int, pythons: Mapping[str, str], arguments: argparse.Namespace) -> None:
+    """Prints the medians of each, and ours relative to PyTorch's."""
+    rows: dict[str, list[dict[str, float]]] = {whose: [] for whose in pythons}
+    for _ in range(TURNS if len(pythons) > 1 else 1):
+        for whose, python in pythons.items():
+            command = [python, __file__, "--only", name, "--size", str(batch), "--device", arguments.device]
+            command += ["--steps", str(arguments.steps), "--threads", str(arguments.threads)]
+            command += ["--theirs"] if whose == "torch" else []
+            run = subprocess.run(command, capture_output=True, text=True, check=False)
+            if run.returncode:
+                raise SystemExit(run.stderr)
+            rows[whose].append(json.loads(run.stdout))
+    found = {whose: {k: statistics.median(r[k] for r in given) for k in given[0]} for whose, given in rows.items()}
+    for whose, row in found.items():
+        cells = f"{row['cpu']:8.1f} {row['wall']:8.1f} {row['set-up']:9.0f} {row['MB']:6.0f} {row['loss']:9.5f}"
+        print(f"{name:8} {batch:5}  {whose:8} {cells}", flush=True)
+    if len(found) > 1:
+        ratios = {key: found["ours"][key] / max(found["torch"][key], 1e-9) for key in ("cpu", "wall", "MB")}
+        cells = f"{ratios['cpu']:8.2f} {ratios['wall']:8.2f} {'':9} {ratios['MB']:6.2f}"
+        print(f"{name:8} {batch:5}  {'ratio':8} {cells}", flush=True)
 
 
 if __name__ == "__main__":

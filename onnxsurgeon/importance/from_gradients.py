@@ -16,9 +16,10 @@ from onnxsurgeon.model.editor import copied
 from onnxsurgeon.model.widening import NARROW, widen
 from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.runtime.meter import meter
-from onnxsurgeon.training.contributions import Average, channel_ends, emitted, of_samples, summed
+from onnxsurgeon.training.contributions import Average, channel_ends, completed, emitted, joined, of_samples, summed
 from onnxsurgeon.training.differentiate import Tape
-from onnxsurgeon.training.loss_gradient import LossGradient, Watch
+from onnxsurgeon.training.loss_gradient import LossGradient
+from onnxsurgeon.training.step_graph import Watch
 from onnxsurgeon.training.targets import wide
 
 GRADIENT = 3.0  # what a gradient costs, in runs
@@ -47,7 +48,7 @@ def fisher(evidence: Evidence, word: str) -> FloatArray:
     are summed before they are squared (Liu et al. 2021, arXiv 2108.00708).
     """
     root, found = evidence.labels.classes.root, channel_ends(evidence.labels)
-    units, where = np.unique(root[_joined([place.ids for place in found])], return_inverse=True)
+    units, where = np.unique(root[joined([place.ids for place in found])], return_inverse=True)
     ends = np.cumsum([0, *(len(place.ids) for place in found)])
     average, reached = Average(_keep(evidence)), dict[str, IntArray]()
     names = {place.value for place in found}
@@ -121,18 +122,8 @@ def _passes(evidence: Evidence, names: Collection[str], watch: Watch) -> Iterato
 
 
 def _completed(evidence: Evidence, worth: FloatArray, reached: list[IntArray]) -> FloatArray:
-    """`worth`, where units that no gradient reached are worth as much as all others: what isn't known stays."""
-    labels = evidence.labels
-    root, frozen = labels.classes.root, labels.classes.frozen
-    worth = np.nan_to_num(worth, nan=0.0, posinf=1e30)
-    axes = [ids for weight in labels.weights() if weight.counts for ids in weight.axes if ids is not None]
-    unknown = np.setdiff1d(root[_joined(axes)], root[_joined(reached)])
-    unknown = unknown[~frozen[unknown]]
-    if len(unknown):
-        evidence.notes.append(f"no gradient reaches {len(unknown)} channels: they stay as long as others can go")
-        worth[unknown] += max(float(worth.sum()), 1.0)
+    """`worth`, with units that no gradient reached among the most important."""
+    worth, unknown = completed(evidence.labels, worth, reached)
+    if unknown:
+        evidence.notes.append(f"no gradient reaches {unknown} channels: they stay as long as others can go")
     return worth
-
-
-def _joined(ids: list[IntArray]) -> IntArray:
-    return np.concatenate([np.ravel(axis) for axis in ids] or [np.empty(0, np.int64)])

@@ -14,19 +14,21 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.files import BROKEN
 from onnxsurgeon.model.write import write_atomically
 
-ABOUT, BEST = "about", "best "
+ABOUT, PART = "about", "/"  # the entry with JSON, and what ends the name of a part
 
 
-def save(path: Path, state: Arrays, best: Arrays, about: Mapping[str, Any]) -> None:
-    """state: of the trainer. best: the weights of the best epoch. about: what else there is, as JSON."""
-    arrays: dict[str, Any] = {**state, **{BEST + name: array for name, array in best.items()}}
+def save(path: Path, parts: Mapping[str, Arrays], about: Mapping[str, Any]) -> None:
+    """parts: arrays of the trainer, of the best epoch, ... about: what else there is, as JSON."""
+    arrays: dict[str, Any] = {
+        f"{part}{PART}{name}": array for part, found in parts.items() for name, array in found.items()
+    }
     arrays[ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     with write_atomically(path) as file:
         np.savez(file, **arrays)
 
 
-def load(path: Path, request: Mapping[str, Any]) -> tuple[Arrays, Arrays, dict[str, Any]]:
-    """(state, best, about). request: what was asked for, which must be what the checkpoint's training was asked.
+def load(path: Path, request: Mapping[str, Any]) -> tuple[dict[str, Arrays], dict[str, Any]]:
+    """(parts, about). request: what was asked for, which must be what the checkpoint's training was asked.
 
     Raises UsageError if it can't be read, or belongs to another training.
     """
@@ -45,5 +47,8 @@ def load(path: Path, request: Mapping[str, Any]) -> tuple[Arrays, Arrays, dict[s
         raise UsageError(
             f"`checkpoint` {path} is of another training", why=said, fix="ask for the same, or remove it to begin anew"
         )
-    best = {name.removeprefix(BEST): arrays.pop(name) for name in list(arrays) if name.startswith(BEST)}
-    return arrays, best, about
+    parts: dict[str, Arrays] = {}
+    for name, array in arrays.items():
+        part, _, own = name.partition(PART)
+        parts.setdefault(part, {})[own] = array
+    return parts, about

@@ -132,3 +132,40 @@ def summed(labels: Labels, found: Sequence[ChannelEnd], values: Mapping[str, Flo
         if place.key in values:
             np.add.at(result, place.ids, values[place.key])
     return result
+
+
+def completed(labels: Labels, worth: FloatArray, reached: Sequence[Ids]) -> tuple[FloatArray, int]:
+    """(`worth`, shape (neurons,), in which units that no gradient reached are worth as much as all others, how many
+    these are): what isn't known stays. reached: the neurons that a gradient reached."""
+    root, frozen = labels.classes.root, labels.classes.frozen
+    worth = np.nan_to_num(worth, nan=0.0, posinf=1e30)
+    axes = [ids for weight in labels.weights() if weight.counts for ids in weight.axes if ids is not None]
+    unknown = np.setdiff1d(root[joined(axes)], root[joined(reached)])
+    unknown = unknown[~frozen[unknown]]
+    if len(unknown):
+        worth[unknown] += max(float(worth.sum()), 1.0)
+    return worth, len(unknown)
+
+
+def joined(ids: Sequence[Ids]) -> Ids:
+    return np.concatenate([np.ravel(axis) for axis in ids] or [np.empty(0, np.int64)])
+
+
+def by_node(labels: Labels, worth: FloatArray) -> dict[str, FloatArray]:
+    """What units are worth, as a file with scores has it: by node, a number per channel of its first output. Each unit
+    stands once."""
+    root = labels.classes.root
+    total = np.where(labels.classes.frozen, 0.0, np.bincount(root, worth, minlength=len(root)))
+    found = dict[str, FloatArray]()
+    for call in labels.calls.values():
+        axes = [axis for axis in (call.results[0] if call.results else None) or () if axis is not None]
+        lengths = [len(axis) for axis in axes]
+        meant = [axis for k, axis in enumerate(axes) if lengths.index(len(axis)) == k]  # by a number of scores
+        ids = max(meant, key=lambda axis: len(np.unique(root[axis[total[root[axis]] > 0]])), default=None)
+        if ids is None or call.name in found or not (total[root[ids]] > 0).any():
+            continue
+        here, first = np.unique(root[ids], return_index=True)
+        found[call.name] = np.zeros(len(ids))
+        found[call.name][first] = total[here]
+        total[here] = 0
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -12,9 +12,7 @@ from onnxsurgeon.errors import ModelError
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.session import Session
 from onnxsurgeon.training.differentiate import Tape
-from onnxsurgeon.training.step_graph import SHARES, TARGET, Loss, backward
-
-Watch = Callable[[Tape, int], Mapping[str, str]]  # emits what is wanted, for a number of samples: names by keys
+from onnxsurgeon.training.step_graph import SHARES, TARGET, Loss, Watch, backward
 
 
 class LossGradient:

@@ -12,7 +12,7 @@ from onnxsurgeon import metrics
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.options.parsing import amount, at_least, number, path, positive_or_zero, share, texts, word_in, word_of
 from onnxsurgeon.options.record import DATA, OUTPUT, RUN, STAY, TRAIN, Options, option
-from onnxsurgeon.options.shared import SPEC, OfData, Progress, RunsOn
+from onnxsurgeon.options.shared import SPEC, OfData, OfGradients, Progress, RunsOn
 from onnxsurgeon.training import augmentations, losses
 from onnxsurgeon.training.losses import LossRecord
 from onnxsurgeon.training.optimisers import OPTIMISERS, Optimiser
@@ -102,7 +102,7 @@ class Learned(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running(Options):
+class Running(OfGradients):
     """How a training is judged and goes on."""
 
     val: Any = option(None, OF_VAL, panel=DATA, metavar=SPEC, reported=False)
@@ -121,6 +121,10 @@ class Running(Options):
     checkpoint: str | os.PathLike[str] | None = option(
         None, "Save the state of the training here.", panel=OUTPUT, metavar="FILE.npz", read=path
     )
+    collect: str | os.PathLike[str] | None = option(
+        None, "Write what channels are worth by the criterion taylor, collected from the gradients of the training, to"
+        " this file: for prune with `importance=file:FILE.npz`.", panel=OUTPUT, metavar="FILE.npz", read=path,
+    )  # fmt: skip
     every: float = option(
         5.0, "Minutes between two checkpoints.", panel=OUTPUT, metavar="MINUTES", read=positive_or_zero
     )

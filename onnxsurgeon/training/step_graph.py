@@ -55,6 +55,7 @@ class UntrainableError(ModelError):
     """No gradient reaches any weight."""
 
 
+Watch = Callable[[Tape, int], Mapping[str, str]]  # emits what is wanted, for a number of samples: names by keys
 Loss = Callable[[LossCall], str]  # emits the loss of each sample, shape (size,)
 
 
@@ -65,7 +66,8 @@ class Recipe:
     ends: the values that the loss judges. weights: what may change. shown: what else is predicted. trains: nodes that
     work as in training. decays: the weight decay of each weight. scales: of each weight, in whose units it is trained.
     clip: the largest norm of a gradient. average: how much of the mean of the weights stays in each step, if one is
-    kept. parts: batches whose gradients make one step. profile: prefix of the file with the times of nodes.
+    kept. parts: batches whose gradients make one step. watch: what else is computed from the gradients of each batch.
+    profile: prefix of the file with the times of nodes.
     """
 
     model: ir.Model
@@ -81,6 +83,7 @@ class Recipe:
     clip: float | None = None
     average: float | None = None
     parts: int = 1
+    watch: Watch | None = None
     device: Device = "cpu"
     threads: int | None = None
     profile: str = ""
@@ -104,6 +107,7 @@ class StepGraph:
     step, gather: serialised models; gather only adds to GRADIENTS. weights, statistics: layouts of the vectors. lost:
     by weight that stays as it is, the node that ends its gradient. masks: inputs of random factors. targets: inputs
     that the loss asks for. writes: by vector, the output with its next value. gradients: of each weight, by name.
+    watched: the outputs with what is watched, by key.
     """
 
     tape: Tape
@@ -116,6 +120,7 @@ class StepGraph:
     targets: Mapping[str, Shape]
     writes: Mapping[str, str]
     gradients: Mapping[str, str]
+    watched: Mapping[str, str]
 
 
 def step_graph(recipe: Recipe, feed: Arrays, size: int) -> StepGraph:
@@ -128,6 +133,7 @@ def step_graph(recipe: Recipe, feed: Arrays, size: int) -> StepGraph:
     statistics = Packing({name: emit.shapes[name] for name in tape.state.updates})
     if not weights.shapes:
         raise _untrainable(names, lost)
+    watched = {} if recipe.watch is None else dict(recipe.watch(tape, size))
     begun = len(emit.nodes)
     for vector, layout in ((WEIGHTS, weights), (STATISTICS, statistics)):
         emit.shapes[vector] = (layout.size,)
@@ -143,7 +149,7 @@ def step_graph(recipe: Recipe, feed: Arrays, size: int) -> StepGraph:
     emit.named(norm, NORM)
     given = [SHARES, *call.targets, *tape.state.masks, WEIGHTS, *[STATISTICS] * bool(statistics.shapes)]
     kept = [KEEP, GRADIENTS] if recipe.parts > 1 else []
-    more = [NEXT + STATISTICS] * bool(statistics.shapes)
+    more = [*[NEXT + STATISTICS] * bool(statistics.shapes), *dict.fromkeys(watched.values())]
     vectors = [WEIGHTS, *recipe.states.values(), *[AVERAGE] * (recipe.average is not None)]
     step = tape.proto([*given, *inputs, *kept], [LOSS, NORM, *map(NEXT.__add__, vectors), *more])
     gather = tape.proto([*given, *kept], [LOSS, NORM, NEXT + GRADIENTS, *more]) if kept else None
@@ -155,7 +161,7 @@ def step_graph(recipe: Recipe, feed: Arrays, size: int) -> StepGraph:
     return StepGraph(
         tape, bytes(step.SerializeToString()), b"" if gather is None else bytes(gather.SerializeToString()),
         weights, statistics, lost, tape.state.masks, call.targets,
-        {name: NEXT + name for name in [*vectors, *[STATISTICS] * bool(statistics.shapes)]}, found,
+        {name: NEXT + name for name in [*vectors, *[STATISTICS] * bool(statistics.shapes)]}, found, watched,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from onnxsurgeon.training.ends import logits, loss_values
 from onnxsurgeon.training.judging import Judge
 from onnxsurgeon.training.options import TrainOptions
 from onnxsurgeon.training.own_loss import own_loss
-from onnxsurgeon.training.step_graph import Loss, LossCall, Recipe
+from onnxsurgeon.training.step_graph import Loss, LossCall, Recipe, Watch
 from onnxsurgeon.training.targets import TrainingTargets, class_axis, wide
 from onnxsurgeon.training.trainable import trainable
 from onnxsurgeon.training.trainer import Part, Trainer
@@ -72,9 +72,11 @@ class TrainingTask:
         return {name: array.astype(self.casts.get(name, array.dtype)) for name, array in feed.items()}
 
 
-def task_of(source: Model, data: Any, options: TrainOptions) -> TrainingTask:
-    """The task that options and data state. Raises UsageError if they don't fit together or to the model, ModelError if
-    nothing can be trained."""
+def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None = None) -> TrainingTask:
+    """The task that options and data state. watch: what is computed from gradients, beside the step.
+
+    Raises UsageError if they don't fit together or to the model, ModelError if nothing can be trained.
+    """
     samples = training_set(_opened(data, source, options))
     val = None if options.val is None else _opened(options.val, source, options)
     model = copied(source.ir)
@@ -101,7 +103,7 @@ def task_of(source: Model, data: Any, options: TrainOptions) -> TrainingTask:
         model, ends, chosen.weights, _loss(options, settings, targets), options.how, options.settings, shown=shown,
         trains=chosen.trains, decays=decays if options.weight_decay else {}, clip=options.clip,
         average=None if options.ema is None else float(options.ema), parts=options.accumulate, device=options.device,
-        threads=options.threads,
+        threads=options.threads, watch=watch,
     )  # fmt: skip
     example = Part(feed, targets.of(feed, labels, size), np.full(size, 1 / size, np.float32))
     trainer = Trainer(recipe, example)

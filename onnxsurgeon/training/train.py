@@ -22,6 +22,7 @@ from onnxsurgeon.options.record import takes
 from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.training import checkpoints
 from onnxsurgeon.training.augmentations import augmented, require_pictures
+from onnxsurgeon.training.collecting import Collection
 from onnxsurgeon.training.options import TrainOptions
 from onnxsurgeon.training.schedules import rate
 from onnxsurgeon.training.step_graph import STATISTICS, WEIGHTS
@@ -30,6 +31,7 @@ from onnxsurgeon.training.trained import Epoch, Trained
 from onnxsurgeon.training.trainer import NotFiniteError, Part
 
 INTERRUPTED = "interrupted"  # why a training stopped
+STATE, BEST, COLLECTED = "state", "best", "collected"  # parts of a checkpoint
 
 
 @takes(TrainOptions)
@@ -43,8 +45,9 @@ def train(model: Source, data: Any, options: TrainOptions) -> Trained:
     source = as_model(model)
     began = time.perf_counter()
     options.announce("prepare", "gradients")
-    task = task_of(source, data, options)
-    run = _Training(task, options)
+    collection = None if options.collect is None else Collection(source.ir, options)
+    task = task_of(source, data, options, None if collection is None else collection.watch)
+    run = _Training(task, options, collection)
     run.begin()
     ready = time.perf_counter()
     with suppress(KeyboardInterrupt):
@@ -56,7 +59,8 @@ def train(model: Source, data: Any, options: TrainOptions) -> Trained:
 class _Training:
     """A training under way. done: epochs that are over. best: the weights that are kept so far, and their epoch."""
 
-    def __init__(self, task: TrainingTask, options: TrainOptions) -> None:
+    def __init__(self, task: TrainingTask, options: TrainOptions, collection: Collection | None) -> None:
+        self.collection = collection
         self.task, self.options, self.trainer = task, options, task.trainer
         self.size, self.count = task.size, len(task.samples)
         self.stride = self.size * options.accumulate
@@ -72,9 +76,11 @@ class _Training:
         options, path = self.options, None if self.options.checkpoint is None else Path(self.options.checkpoint)
         self.best = self.trainer.weights()
         if options.resume and path is not None and path.exists():
-            state, best, about = checkpoints.load(path, self.request)
-            self.trainer.start(state=state)
-            self.best = self._unpacked(best)
+            parts, about = checkpoints.load(path, self.request)
+            self.trainer.start(state=parts[STATE])
+            self.best = self._unpacked(parts[BEST])
+            if self.collection is not None:
+                self.collection.start(parts.get(COLLECTED, {}))
             self.done = [Epoch(**epoch) for epoch in about["epochs"]]
             self.at, self.lost, self.kept = about["step"], about["loss"], about["kept"]
             self.before, self.top, self.seconds = about["before"], about["top"], about["seconds"]
@@ -120,7 +126,11 @@ class _Training:
             chosen = order[self.at * self.stride : (self.at + 1) * self.stride]
             parts = list(self._parts(chosen, order, rng))
             with uninterrupted():  # what is saved is the state between two steps
-                self.lost += self.trainer.step(parts, self._rate(done), rng).loss * len(chosen)
+                taken = self.trainer.step(parts, self._rate(done), rng)
+                if self.collection is not None:
+                    for part, found in zip(parts, taken.watched, strict=True):
+                        self.collection.add(done, found, part.shares)
+                self.lost += taken.loss * len(chosen)
                 self.at += 1
             self.seconds += time.perf_counter() - began
             seen = min(self.at * self.stride, self.count)
@@ -184,7 +194,10 @@ class _Training:
         }  # fmt: skip
         trainer = self.trainer
         best = {WEIGHTS: trainer.layout.pack(self.best), STATISTICS: trainer.statistics.pack(self.best)}
-        checkpoints.save(Path(options.checkpoint), trainer.state(), best, about)
+        collected = {} if self.collection is None else self.collection.state()
+        checkpoints.save(
+            Path(options.checkpoint), {STATE: trainer.state(), BEST: best, COLLECTED: collected}, about
+        )  # fmt: skip
 
     def _unpacked(self, vectors: Arrays) -> Arrays:
         trainer = self.trainer
@@ -195,6 +208,8 @@ class _Training:
         if self.stopped:
             self._save(soon=self.stopped == INTERRUPTED)
         task, options = self.task, self.options
+        if self.collection is not None and options.collect is not None:
+            self.collection.save(Path(options.collect))
         if self.at and (self.stopped == INTERRUPTED or not task.held_out):  # within an epoch
             score = task.judge.score(self.trainer.predict)
             if score != self.top or not task.held_out:

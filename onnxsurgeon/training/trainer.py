@@ -46,10 +46,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Taken:
-    """A step that was taken: the loss before it, and the norm of the gradient."""
+    """A step that was taken: the loss before it, the norm of the gradient, and what was watched of each part."""
 
     loss: float
     norm: float
+    watched: tuple[Arrays, ...] = ()
 
 
 class NotFiniteError(SurgeonError):
@@ -106,7 +107,7 @@ class Trainer:
 
         Raises NotFiniteError, and leaves all as it is, if the loss or the gradient is not finite.
         """
-        loss, kept = 0.0, 0.0
+        loss, kept, watched = 0.0, 0.0, list[Arrays]()
         for number, part in enumerate(parts):
             last, made = number == len(parts) - 1, self._for(part)
             session = made.step if last or made.gather is None else made.gather
@@ -116,13 +117,15 @@ class Trainer:
             feed = {**self._given(part, made.graph, rng), RATE: _number(rate), KEEP: _number(kept)}
             scalars = self.recipe.optimiser.scalars(self.steps + 1, self.recipe.settings)
             feed |= {OURS + name: _number(value) for name, value in scalars.items()}
-            found = self.held.run(session, feed, writes, [LOSS, NORM])
+            names = made.graph.watched
+            found = self.held.run(session, feed, writes, [LOSS, NORM, *dict.fromkeys(names.values())])
             loss, norm, kept = loss + float(found[LOSS]), float(found[NORM]), 1.0
             if not np.isfinite(loss) or not np.isfinite(norm):
                 raise self._not_finite(made.graph, feed)
             self.held.accept(writes)
+            watched.append({key: found[name] for key, name in names.items()})
         self.steps += 1
-        return Taken(loss, norm)
+        return Taken(loss, norm, tuple(watched))
 
     def weights(self) -> Arrays:
         """The trained weights and statistics by name; the mean of the weights, if one is kept."""

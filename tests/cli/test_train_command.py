@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import onnx
 import pytest
 
 from commands import Run, environment
+from onnxsurgeon.report.html import BEGIN, WIDTH
 
 
 @pytest.fixture
@@ -42,6 +45,21 @@ def test_a_trained_model_is_written_and_reported(run: Run, folder: Path, data: s
     shown = run(*options, "--overwrite").stderr
     assert "net.trained.onnx: top1" in shown
     assert "48 held-out samples" in shown
+
+
+def test_curves_show_every_epoch_and_need_nothing_else(run: Run, folder: Path, data: str) -> None:
+    options = ("train", "net.onnx", "--data", data, "--val", data, "--epochs", "3", "--plot", "curves.html")
+    report = json.loads(run(*options, "--json", "--device", "cpu").stdout)
+    text = (folder / "curves.html").read_text()
+    assert not re.search(r"https?:|<script|src=|url\(|@import", text)
+    page = ElementTree.fromstring(text.removeprefix(BEGIN).replace('<meta charset="utf-8">', ""))
+    losses, scores = ([c[0].text for c in article.iter("circle")] for article in page.iter("article"))
+    assert losses == [f"epoch {e['number']}: {e['loss']:.4g}" for e in report["epochs"]]
+    before = f"epoch 0: {report['before']:.4g}"
+    assert scores == [before, *(f"epoch {e['number']}: {e['score']:.4g}" for e in report["epochs"])]
+    numbers = [float(c.attrib[key]) for c in page.iter("circle") for key in ("cx", "cy")]
+    assert all(0 <= n <= WIDTH for n in numbers)
+    run(*options[:-1], "net.onnx", code=2)
 
 
 def test_nothing_to_train_is_exit_code_4(run: Run, data: str) -> None:

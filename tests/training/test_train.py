@@ -139,8 +139,9 @@ def test_going_on_is_not_having_stopped(stop: int, tmp_path: Path) -> None:
     """A training that is interrupted after any step, and resumed, ends with the same bits."""
     seen, held = split()
     options: dict[str, Any] = {**DIGITS, "val": held, "epochs": 2, "augment": ["shift", "mixup"], "ema": 0.9}
+    options["collect"] = tmp_path / "scores.npz"
     whole = osg.train(FIXTURES / "digits.onnx", seen, **options)
-    steps = 0
+    scores, steps = options["collect"].read_bytes(), 0
 
     def interrupt(stage: str, detail: str) -> None:
         nonlocal steps
@@ -154,6 +155,7 @@ def test_going_on_is_not_having_stopped(stop: int, tmp_path: Path) -> None:
     assert first.stopped == "interrupted"
     second = osg.train(FIXTURES / "digits.onnx", seen, resume=True, **options)
     assert second.stopped == ""
+    assert options["collect"].read_bytes() == scores
     assert [replace(e, seconds=0) for e in second.epochs] == [replace(e, seconds=0) for e in whole.epochs]
     found = weights(second.ir)
     assert all(np.array_equal(array, found[name]) for name, array in weights(whole.ir).items())
