@@ -188,9 +188,16 @@ def profiled(paths: Sequence[Path], feeds: Sequence[Arrays], options: Timed, *, 
             for session, feed in zip(sessions, feeds, strict=True):
                 session.run(feed)
             turns += 1
-        return [
-            _runs(json.loads(Path(s.session.end_profiling()).read_text(encoding="utf-8")), s.provider) for s in sessions
-        ]
+        return [_runs(_events(session), session.provider) for session in sessions]
+
+
+def _events(session: Session) -> list[dict[str, Any]]:
+    """What the profiler wrote; nothing if it didn't."""
+    try:
+        found = json.loads(Path(session.session.end_profiling()).read_text(encoding="utf-8"))
+        return found if isinstance(found, list) else []
+    except (OSError, ValueError):
+        return []
 
 
 def _runs(events: list[dict[str, Any]], provider: str) -> Runs:

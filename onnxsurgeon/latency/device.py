@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,16 +12,19 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import Mask
 from onnxsurgeon.dependency.interface import positions, taken
 from onnxsurgeon.dependency.labels import Labels
+from onnxsurgeon.errors import UsageError
 from onnxsurgeon.files import drafts
 from onnxsurgeon.latency.bench import inputs_for
-from onnxsurgeon.latency.kernel_times import KernelTimes, kernel_times
-from onnxsurgeon.latency.kernels import Kernels
+from onnxsurgeon.latency.kernel_times import KernelTimes, Timeable, kernel_times
+from onnxsurgeon.latency.kernels import Kernels, by_output
 from onnxsurgeon.latency.measure_profile import profile_of
 from onnxsurgeon.latency.options import ProfileOptions
 from onnxsurgeon.latency.profile import Profile, load_profile
 from onnxsurgeon.latency.time_tables import NEAR, Lengths, TimeTable
-from onnxsurgeon.model.model import Model, on_disk
+from onnxsurgeon.model.editor import copied
+from onnxsurgeon.model.model import Model
 from onnxsurgeon.model.write import write
+from onnxsurgeon.runtime.session import provider, version
 
 SECONDS = 3.0  # to measure a cut model beside the original
 NOISE = 0.03  # the share by which a measured latency may miss its prediction: the machine's noise
@@ -28,22 +32,28 @@ NOISE = 0.03  # the share by which a measured latency may miss its prediction: t
 
 @dataclass(frozen=True)
 class DeviceAtHand:
-    """profile: measured here, or of another device. here: whether cut models can be measured, too."""
+    """profile: measured here, or of another device. here: whether cut models can be measured, too.
+
+    notes: why a profile that was not measured here may be wrong, in words.
+    """
 
     profile: Profile
     model: Model
     labels: Labels
     options: ProfileOptions
     here: bool
+    notes: tuple[str, ...] = ()
 
     def measured(self, cut: ir.Model, keep: Mask) -> KernelTimes:
         """The times of a cut model, as they would be while the profile was made: it runs beside the original."""
         feed, kernels = inputs_for(self.labels, self.options), Kernels(self.labels)
-        with on_disk(self.model) as original, drafts() as folder:
-            path = Path(folder) / "model.onnx"
-            write(cut, path)
-            feeds = [feed, taken(feed, positions(self.labels, keep))]
-            before, after = kernel_times([original, path], feeds, kernels, self.options, seconds=SECONDS)
+        with drafts() as folder:
+            models = []
+            for name, graph, stays in (("before", self.labels.original, np.ones_like(keep)), ("after", cut, keep)):
+                path, one = Path(folder) / f"{name}.onnx", by_output(copied(graph))
+                write(one, path)
+                models.append(Timeable(one, path, taken(feed, positions(self.labels, stays))))
+            before, after = kernel_times(models, kernels, self.options, seconds=SECONDS)
         return after.scaled(self.profile.seconds / before.seconds)
 
     def corrected(self, keep: Mask, found: KernelTimes) -> DeviceAtHand:
@@ -72,6 +82,30 @@ def _passing(table: TimeTable, at: Lengths, seconds: float) -> TimeTable:
 
 
 def device_at_hand(model: Model, labels: Labels, options: ProfileOptions, profile: Path | None) -> DeviceAtHand:
-    """The device at hand, measured now, or another one by its profile in a file. Raises UsageError if it is none."""
-    found = profile_of(labels, options) if profile is None else load_profile(profile)
-    return DeviceAtHand(found, model, labels, options, profile is None)
+    """The device at hand, measured now, or another one by its profile in a file.
+
+    Raises UsageError if the file is no profile, or that of another model.
+    """
+    if profile is None:
+        return DeviceAtHand(profile_of(labels, options), model, labels, options, here=True)
+    found = load_profile(profile)
+    known = sum(1 for _ in found.parts(labels))
+    if not known:
+        raise UsageError(
+            f"{profile} is the profile of another model", why="it has no kernel of this one",
+            fix=f"make it with onnxsurgeon profile {model.path}",
+        )  # fmt: skip
+    return DeviceAtHand(found, model, labels, options, here=False, notes=tuple(_doubts(found, known, options)))
+
+
+def _doubts(found: Profile, known: int, options: ProfileOptions) -> Iterator[str]:
+    """Why the times of a profile may not hold, in words."""
+    then, here = found.conditions, provider(options.device)
+    if then.onnxruntime != version():
+        yield f"the profile was measured with onnxruntime {then.onnxruntime}; here it is {version()}"
+    if then.provider != here:
+        yield f"the profile was measured on {then.provider}; here models run on {here}"
+    if options.threads not in (None, then.threads):
+        yield f"the profile was measured with {then.threads} threads; `threads` is {options.threads}"
+    if known < len(found.kernels):
+        yield f"{len(found.kernels) - known} of the {len(found.kernels)} kernels of the profile are not in this model"

@@ -23,7 +23,7 @@ DEPTH = 4  # nodes that may stand between a product and the output of its kernel
 MOST = 2  # axes of which a time is a function; with more, those that are written count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """Nodes that run as one. name: that of the first one. nodes: in order.
 
@@ -36,6 +36,11 @@ class Kernel:
     kind: str
     axes: tuple[Ids, ...]
 
+    @property
+    def called(self) -> str:
+        """A name by which `Kernels` finds it."""
+        return self.name if len(self.nodes) == 1 else f"{self.nodes[-1].outputs[0].name}{BLOCKED}"
+
 
 class Kernels:
     """Finds the kernel that a name of onnxruntime's profiler means."""
@@ -47,13 +52,27 @@ class Kernels:
         self._found: dict[tuple[ir.Node, ...], Kernel] = {}
 
     def find(self, name: str) -> Kernel | None:
-        """The kernel; None if nothing in the graph has that name."""
+        """The kernel; None if nothing in the graph has that name. Where onnxruntime adds words, those before count."""
         value, blocked, _ = name.partition(BLOCKED)
         last = self.writers.get(value) if blocked else None
         if last is not None:
             return self._kernel(self._path(last))
-        node = self.nodes.get(name.removeprefix(FUSED))
-        return None if node is None else self._kernel((node,))
+        name = name.removeprefix(FUSED)
+        while True:
+            node = self.nodes.get(name) or self.writers.get(name)
+            if node is not None or not name:
+                return None if node is None else self._kernel((node,))
+            name = name.rpartition("/")[0]
+
+    def all(self) -> list[Kernel]:
+        """A kernel for each node of the graph: products hold what onnxruntime fuses into them."""
+        found, inside = list[Kernel](), set[ir.Node]()
+        for last in reversed([node for node in self.labels.model.graph if node in self.labels.calls]):
+            if last not in inside:
+                path = self._path(last)
+                found.append(self._kernel(path))
+                inside |= set(path)
+        return found[::-1]
 
     def _path(self, last: ir.Node) -> tuple[ir.Node, ...]:
         """The nodes from the nearest product that the kernel which ends with `last` may hold, to `last`."""
@@ -97,6 +116,13 @@ class Kernels:
         axes = letters.axes if len(letters.axes) <= MOST else letters.axes[: min(written, MOST)]
         name = self.labels.calls[nodes[0]].name
         return Kernel(name, nodes, json.dumps([results, parts], default=str), tuple(axes))
+
+
+def by_output(graph: ir.Model) -> ir.Model:
+    """`graph` with its nodes named after their first outputs: names of nodes may be missing, or the same."""
+    for node in graph.graph.all_nodes():
+        node.name = next((value.name for value in node.outputs if value.name), node.name)
+    return graph
 
 
 class _Letters:

@@ -7,7 +7,8 @@ what layers alone lack: caches that others fill, layouts that others choose, and
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from onnxsurgeon.dependency.spaces import spaces
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.files import drafts
 from onnxsurgeon.latency.bench import Conditions, conditions_of, inputs_for
-from onnxsurgeon.latency.kernel_times import KernelTimes, kernel_times
-from onnxsurgeon.latency.kernels import Kernel, Kernels
+from onnxsurgeon.latency.kernel_times import KernelTimes, Timeable, kernel_times
+from onnxsurgeon.latency.kernels import Kernels, by_output
 from onnxsurgeon.latency.measured_times import MeasuredTimes, table_name
 from onnxsurgeon.latency.measured_widths import Widths
 from onnxsurgeon.latency.options import EFFORTS, ProfileOptions
@@ -84,7 +85,8 @@ class Runner:
     def __enter__(self) -> Runner:
         self._folder = drafts()
         self.most: IntArray = np.diff(self.built.starts)
-        self.whole = self.run(self.keep(self.most))
+        first = {kernel.kind: kernel.name for kernel in reversed(self.kernels.all())}
+        self.whole = self.run(self.keep(self.most), list(first.values()))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,12 +99,12 @@ class Runner:
     def keep(self, counts: IntArray) -> Mask:
         return self.built.keep(counts, self.labels.classes.root)
 
-    def run(self, keep: Mask) -> KernelTimes:
-        """The times of the kernels of the model cut to the neurons in a mask."""
-        path = Path(self._folder.name) / "model.onnx"
-        write(cut(self.labels, keep), path, overwrite=True)
-        feed = taken(self.feed, positions(self.labels, keep))
-        return kernel_times([path], [feed], self.kernels, self.options, seconds=SECONDS)[0]
+    def run(self, keep: Mask, wanted: Collection[str]) -> KernelTimes:
+        """The times of the kernels of the model cut to the neurons in a mask, at least of the wanted ones."""
+        path, graph = Path(self._folder.name) / "model.onnx", by_output(cut(self.labels, keep))
+        write(graph, path, overwrite=True)
+        one = Timeable(graph, path, taken(self.feed, positions(self.labels, keep)))
+        return kernel_times([one], self.kernels, self.options, seconds=SECONDS, wanted=wanted)[0]
 
 
 @dataclass(frozen=True)
@@ -122,21 +124,35 @@ class _Making:
     runs: list[_Measured] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        found = self.runner.whole.names
-        kernels = {name: kernel for name in found if (kernel := self.runner.kernels.find(name)) is not None}
-        self.kernels: dict[str, Kernel] = {name: kernel for name, kernel in kernels.items() if kernel.axes}
+        whole = self.runner.whole
+        self.kernels = {
+            kernel.name: replace(kernel, kind=kernel.kind + whole.added.get(kernel.name, ""))
+            for kernel in whole.kernels
+            if kernel.axes
+        }
         self.rng = np.random.default_rng(self.runner.options.seed)
         self.widths = Widths(self.runner.built, list(self.kernels.values()))
         self._record(self.runner.keep(self.runner.most), self.runner.whole)
-        share = 1 / max(self.runner.whole.seconds, 1e-12)
-        self.shares = {k.name: self.runner.whole.times[k.name] * share for k in self.kernels.values()}
+        # Kernels of one kind share a time where only one of them was run.
+        times, total = whole.times, max(whole.seconds, 1e-12)
+        by_kind = {k.kind: times[k.name] for k in self.kernels.values() if k.name in times}
+        self.shares = {k.name: times.get(k.name, by_kind.get(k.kind, 0.0)) / total for k in self.kernels.values()}
 
     def add(self, counts: IntArray) -> None:
         keep = self.runner.keep(counts)
-        self._record(keep, self.runner.run(keep))
+        lengths = self._lengths(keep)
+        new = {
+            (kernel.kind, lengths[kernel.name]): kernel.name
+            for kernel in self.kernels.values()
+            if lengths[kernel.name] not in self.known.of(kernel.kind)
+        }
+        self._record(keep, self.runner.run(keep, list(new.values())))
+
+    def _lengths(self, keep: Mask) -> dict[str, Lengths]:
+        return {k.name: tuple(int(keep[axis].sum()) for axis in k.axes) for k in self.kernels.values()}
 
     def _record(self, keep: Mask, times: KernelTimes) -> None:
-        lengths = {k.name: tuple(int(keep[axis].sum()) for axis in k.axes) for k in self.kernels.values()}
+        lengths = self._lengths(keep)
         self.runs.append(_Measured(lengths, times))
         for kernel in self.kernels.values():
             if (seconds := times.times.get(kernel.name, 0.0)) > 0:
@@ -208,6 +224,6 @@ class _Making:
         fixed, scale = self._correction(tables, self.runs)
         return Profile(
             self.runner.whole.seconds, fixed, float(np.median(errors)),
-            {name: table_name(kernel.kind) for name, kernel in self.kernels.items()},
+            {kernel.called: table_name(kernel.kind) for kernel in self.kernels.values()},
             {name: table.scaled(scale) for name, table in tables.items()}, self.runner.conditions,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from onnxsurgeon.dependency.spaces import Spaces
 from onnxsurgeon.latency.kernels import Kernel
 from onnxsurgeon.latency.time_tables import Lengths, Points
 
-FEWEST, MOST = 8, 24  # lengths of an axis: at first, and when refined
+FEWEST, MOST = 8, 20  # lengths of an axis: at first, and when refined
 LEAST = 4  # lengths are multiples of it where the axis has as many
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from operator import le
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,9 @@ class Profile:
         found = Kernels(labels)
         for name, table in self.kernels.items():
             kernel = found.find(name)
-            if kernel is not None and len(kernel.axes) == len(self.tables[table].lengths):
+            full = [len(axis) for axis in kernel.axes] if kernel is not None else []
+            lengths = self.tables[table].lengths
+            if kernel is not None and len(full) == len(lengths) and all(map(le, full, (of[-1] for of in lengths))):
                 yield kernel.axes, self.tables[table].lengths, self.tables[table].values
 
     def text(self) -> str:

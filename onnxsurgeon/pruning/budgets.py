@@ -19,6 +19,7 @@ from onnxsurgeon.latency.device import NOISE
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.solver.solve import Solution, least, solve
 
+SHARE = 0.5  # of the time limit of the solver for one of several rounds
 SLACK = 0.01  # share of the original: how far a cost may fall below its budget if the widths allow better
 
 
@@ -96,7 +97,7 @@ def solved(
         )
     return solve(
         built.problem,
-        time_limit=options.time_limit,
+        time_limit=options.time_limit * (1.0 if "latency" not in bounds else SHARE),
         gap=options.gap,
         progress=lambda step: options.announce("solve", f"importance {step.objective:.6g}, gap {step.gap:.2%}"),
     )

@@ -95,6 +95,7 @@ class Job:
     options: PruneOptions
     data: Samples | None
     statistics: Statistics = field(init=False)
+    device: DeviceAtHand | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.statistics = statistics_of(self.model, self.options)
@@ -145,7 +146,7 @@ class Job:
         labels = evidence.labels
         pinned = _pinned(labels, *named)
         clock("calibrate")
-        device = self.device(labels) if "latency" in options.wanted else None
+        device = self._device(labels) if "latency" in options.wanted else None
         clock("profile")
         options.announce("weigh", options.word)
         values, judge = weighed(evidence, options)
@@ -174,15 +175,20 @@ class Job:
             after = replace(after, costs={**measured(graph, found.solution.costs).costs, **_timed(after)})
         found = replace(
             found, ir=graph, fitted=fitted, rotated=len(self.statistics.rotations), after=after,
-            notes=tuple(evidence.notes),
+            notes=(*evidence.notes, *(device.notes if device is not None else ())),
             samples=self.data,
         )  # fmt: skip
         found = fine_tuned(found, self.data, options)
         clock("tune")
         return clock.added_to(found, self.data)
 
-    def device(self, labels: Labels) -> DeviceAtHand:
-        """The device whose latency counts."""
+    def _device(self, labels: Labels) -> DeviceAtHand:
+        """The device whose latency counts, which is profiled once."""
+        if self.device is None:
+            self.device = self._at_hand(labels)
+        return self.device
+
+    def _at_hand(self, labels: Labels) -> DeviceAtHand:
         options = self.options
         how = ProfileOptions(
             input_shape=options.input_shape, device=options.device, threads=options.threads, seed=options.seed,
@@ -249,7 +255,7 @@ def _within(
         for m in bounds:
             drift.setdefault(m, []).append(0.0 if m == "latency" else solution.costs[m] - after.of(m))
         again = {m: Bound(m, b.upper + min(drift[m]), b.lower + max(drift[m])) for m, b in bounds.items()}
-        if (again == asked and not corrected) or clock.seconds["solve"] > options.time_limit:
+        if (again == asked and not corrected) or (device is None and clock.seconds["solve"] > options.time_limit):
             break
         asked = again
     if found is None:

@@ -14,9 +14,11 @@ import onnxsurgeon as osg
 from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.latency.bench import Conditions
 from onnxsurgeon.latency.kernels import Kernels
+from onnxsurgeon.latency.measure_profile import CHECKS
 from onnxsurgeon.latency.profile import load_profile
 from onnxsurgeon.latency.time_tables import TimeTable, nested
 from onnxsurgeon.model.model import as_model
+from onnxsurgeon.runtime.session import provider
 from paths import FIXTURES
 
 HERE = Conditions("CPU", 2, 1, "1.0")
@@ -110,6 +112,37 @@ def test_a_broken_profile_is_refused(change: dict[str, object], tmp_path: Path) 
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(osg.UsageError, match="not a profile"):
         osg.prune(RESIDUAL, data="none", ratio=0.3, cost="latency", profile=path)
+
+
+def test_a_profile_of_another_version_or_provider_is_doubted(tmp_path: Path) -> None:
+    """What differs from here is a note of the result; nothing is noted of what is the same."""
+    path = edited(tmp_path)
+    here = provider("auto"), osg.bench(RESIDUAL, time_limit=0.01).conditions.onnxruntime
+    for change, words in (
+        ({}, []),
+        ({"onnxruntime": "1.0"}, ["onnxruntime 1.0"]),
+        ({"provider": "TensorRT"}, ["TensorRT"]),
+        ({"threads": 7}, ["7 threads"]),
+    ):
+        found = json.loads(path.read_text())
+        found["conditions"] = {"provider": here[0], "onnxruntime": here[1], "threads": 2, "batch": 1, **change}
+        path.write_text(json.dumps(found))
+        notes = osg.prune(RESIDUAL, data="none", ratio=0.3, cost="latency", profile=path, threads=2).notes
+        assert len(notes) == len(words)
+        assert all(word in note for word, note in zip(words, notes, strict=True))
+
+
+def test_a_profile_of_another_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(osg.UsageError, match="another model"):
+        osg.prune(FIXTURES / "xor.onnx", data="none", ratio=0.3, cost="latency", profile=edited(tmp_path))
+
+
+def test_a_second_profile_measures_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first, second = list[str](), list[str]()
+    for said in (first, second):
+        osg.profile(RESIDUAL, effort="fast", progress=lambda stage, detail, said=said: said.append(detail))
+    assert len(second) == CHECKS <= len(first)
 
 
 @pytest.mark.slow
