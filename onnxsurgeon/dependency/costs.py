@@ -22,17 +22,24 @@ class CostKind:
     """A cost. title: in tables. written: how a number is shown.
 
     terms: `module:function` that takes the axis lengths of a graph (`dependency.spaces.Lengths`) and yields products of
-    them, (coefficient, factors), whose sum is the cost; without one, terms are measured on a device. measure:
-    `module:function` that takes a model and what its terms come to, and returns the cost. rest: `module:function` of a
-    model, for what no term is about. reads: reads a limit.
+    them, (coefficient, factors), whose sum is the cost. moments: `module:function` that takes labels and yields such
+    sums, of which the largest is the cost. Without both, the cost is measured on a device.
+    measure: `module:function` that takes a model and what its terms come to, and returns the cost. rest:
+    `module:function` of a model, for what no term is about. reads: reads a limit.
     """
 
     title: str
     measure: str
     terms: str = ""
+    moments: str = ""
     rest: str = ""
     written: Callable[[float], str] = units.count
     reads: Callable[[Any, str], Any] = _COUNT
+
+    @property
+    def timed(self) -> bool:
+        """Whether it is measured on a device."""
+        return not self.terms and not self.moments
 
 
 def _limit(help: str, kind: CostKind, metavar: str = "N") -> Any:
@@ -75,6 +82,13 @@ class Budgets(Reduction):
         CostKind(
             "file", "dependency.measure:size_of", "dependency.measure:size_terms",
             rest="dependency.measure:size_of_the_rest", written=units.size, reads=amount(of_bytes=True),
+        ),
+    )  # fmt: skip
+    max_memory: float | str | None = _limit(
+        "Largest memory of activations per sample, like 64MB, at the moment when it is most.",
+        CostKind(
+            "peak memory", "dependency.measure:as_estimated", moments="dependency.live_memory:moments",
+            written=units.size, reads=amount(of_bytes=True),
         ),
     )  # fmt: skip
     max_latency: float | str | None = _limit(

@@ -28,7 +28,8 @@ Terms = Iterator[tuple[float, Factors]]
 @dataclass(frozen=True)
 class Measure:
     """costs: by word, which are attributes, too: `params` (elements of weights), `macs` (per sample), `size` (bytes on
-    disk), and `latency` (seconds of a run) where it was asked for. nodes: those of subgraphs included."""
+    disk), and where they were asked for `memory` (bytes of activations per sample, when they are most) and `latency`
+    (seconds of a run). nodes: those of subgraphs included."""
 
     costs: Mapping[str, float]
     nodes: int
@@ -56,7 +57,7 @@ def measured(model: Model | ir.Model, estimates: Mapping[str, float]) -> Measure
 def measure(model: Model, built: Spaces) -> Measure:
     """`model` before anything is cut."""
     lengths = built.problem.lengths(np.array([s[-1] for s in built.problem.sizes], np.int64))
-    return measured(model, {cost.name: cost.evaluate(lengths) for cost in built.problem.costs})
+    return measured(model, built.problem.evaluate(lengths))
 
 
 def overhead(model: Model) -> dict[str, float]:

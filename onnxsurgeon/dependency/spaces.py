@@ -6,7 +6,7 @@ and a sort by importance says which ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import gcd
 
@@ -127,6 +127,7 @@ def spaces(
     overhead: Mapping[str, float] = {},
     judge: Judge | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    wanted: Collection[str] = (),
     measured: Mapping[str, Iterable[Measured]] = {},
     less: float | None = None,
 ) -> Spaces:
@@ -134,13 +135,14 @@ def spaces(
 
     scores: importance per neuron, shape (neurons,). round_to: widths become multiples of it. min_keep: least share of
     each axis that stays. pinned: neurons that must stay, shape (neurons,). overhead: by cost, what no term is about.
-    measured: by cost, the tables of further costs; widths are then those that the tables know.
+    wanted: costs that are asked for: those of many moments are left out otherwise. measured: by cost, the tables of
+    further costs; widths are then those that the tables know.
     judge: gives the order and importance table of a space, instead of sums of scores. progress: called with (spaces
     judged, spaces in all). less: the quantile of a space's scores that is subtracted from them.
     """
     frozen = labels.classes.frozen if pinned is None else labels.classes.frozen | pinned
     lengths = Lengths(labels, frozen)
-    costs = _costs(lengths, overhead, measured)
+    costs = _costs(lengths, overhead, wanted, measured)
     lengths.close()
     for table in (labels.axes.values(), labels.uses.values()):
         for axes in table:
@@ -238,11 +240,17 @@ def _restrict(sizes: list[IntArray], costs: Iterable[Cost], entries: tuple[IntAr
 
 
 def _costs(
-    lengths: Lengths, overhead: Mapping[str, float], measured: Mapping[str, Iterable[Measured]]
+    lengths: Lengths,
+    overhead: Mapping[str, float],
+    wanted: Collection[str],
+    measured: Mapping[str, Iterable[Measured]],
 ) -> tuple[Cost, ...]:
     lengths.number_weights()  # before the axes of outputs
     products = {word: resolved(kind.terms)(lengths) for word, kind in COSTS.items() if kind.terms}
     found = [_cost(word, products[word], lengths, overhead.get(word, 0.0)) for word in products]
+    for word, kind in COSTS.items():
+        if kind.moments and word in wanted:
+            found += [_cost(word, terms, lengths, 0.0) for terms in resolved(kind.moments)(lengths.labels)]
     return *found, *(_looked_up(word, measured[word], lengths, overhead.get(word, 0.0)) for word in measured)
 
 

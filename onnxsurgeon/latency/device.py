@@ -22,9 +22,9 @@ from onnxsurgeon.latency.options import ProfileOptions
 from onnxsurgeon.latency.profile import Profile, load_profile
 from onnxsurgeon.latency.time_tables import NEAR, Lengths, TimeTable
 from onnxsurgeon.model.editor import copied
-from onnxsurgeon.model.model import Model
+from onnxsurgeon.model.model import Model, on_disk
 from onnxsurgeon.model.write import write
-from onnxsurgeon.runtime.session import provider, version
+from onnxsurgeon.runtime.session import Session, version
 
 SECONDS = 3.0  # to measure a cut model beside the original
 NOISE = 0.03  # the share by which a measured latency may miss its prediction: the machine's noise
@@ -95,12 +95,14 @@ def device_at_hand(model: Model, labels: Labels, options: ProfileOptions, profil
             f"{profile} is the profile of another model", why="it has no kernel of this one",
             fix=f"make it with onnxsurgeon profile {model.path}",
         )  # fmt: skip
-    return DeviceAtHand(found, model, labels, options, here=False, notes=tuple(_doubts(found, known, options)))
+    return DeviceAtHand(found, model, labels, options, here=False, notes=tuple(_doubts(found, known, model, options)))
 
 
-def _doubts(found: Profile, known: int, options: ProfileOptions) -> Iterator[str]:
+def _doubts(found: Profile, known: int, model: Model, options: ProfileOptions) -> Iterator[str]:
     """Why the times of a profile may not hold, in words."""
-    then, here = found.conditions, provider(options.device)
+    then = found.conditions
+    with on_disk(model) as path:
+        here = Session(path, options.device, optimise=False, lean=True).provider
     if then.onnxruntime != version():
         yield f"the profile was measured with onnxruntime {then.onnxruntime}; here it is {version()}"
     if then.provider != here:

@@ -102,6 +102,7 @@ class Operator:
     inferred: int | None = None  # the input in which -1 stands for a size that the operator works out
     # It only reorders the elements of its first input, takes part of them, or joins those of all inputs.
     moves: Moves = "no"
+    view: bool = False  # its output is its first input in another shape: nothing is copied
     random: Callable[[Call], bool] | None = None  # whether a node returns other numbers each time
     carries: Mapping[int, int] = field(default_factory=dict)  # input that it begins with -> output that it ends with
     looks_up: Mapping[int, int] = field(default_factory=dict)  # input with indices -> the table that they look up

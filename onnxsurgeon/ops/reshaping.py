@@ -133,6 +133,7 @@ def _merged(call: Call, parts: Sequence[Axis], sizes: Sequence[int]) -> Axis:
 REARRANGED: dict[str, Any] = {
     "silence": "none",
     "moves": "rearranged",
+    "view": True,
     "linear_in": "first",
     "proportional": True,
     "gradient": (lambda call, index: call.emit.reshaped(call.gradient, call.shape(0)),),
@@ -294,7 +295,7 @@ add(
     transpose,
     value=lambda call: np.transpose(call.inputs[0], order_of(call, call.inputs[0].ndim)),
     unpack=transpose_parts,
-    **REARRANGED | {"gradient": (transposed_back,)},
+    **REARRANGED | {"gradient": (transposed_back,), "view": False},
 )
 
 

@@ -49,8 +49,9 @@ def bounds_of(before: Measure, options: Budgets) -> dict[str, Bound]:
     if options.share is not None:
         start, cost = before.of(options.cost), options.cost
         upper = min((1 - options.share) * start, bounds[cost].upper if cost in bounds else float("inf"))
-        noise = 0.0 if COSTS[cost].terms else NOISE
-        bounds[cost] = Bound(cost, upper, max(0.0, upper - SLACK * start) if options.share else 0.0, noise)
+        noise = NOISE if COSTS[cost].timed else 0.0
+        lower = 0.0 if COSTS[cost].moments or not options.share else max(0.0, upper - SLACK * start)
+        bounds[cost] = Bound(cost, upper, lower, noise)
     return bounds
 
 
@@ -76,7 +77,7 @@ def solved(
 ) -> Solution:
     smallest = least(built.problem)
     lengths = built.problem.lengths(smallest)
-    reached = {c.name: c.evaluate(lengths) for c in built.problem.costs}
+    reached = built.problem.evaluate(lengths)
     short = [m for m, b in bounds.items() if reached[m] > b.upper]
     held = "held back by:\n" + "\n".join(f"  {line}" for line in _held_back(labels, built, smallest)) if short else ""
     if short and is_uncuttable(labels):

@@ -155,6 +155,7 @@ class Job:
             min_keep=float(options.min_keep), pinned=pinned, judge=judge,
             progress=lambda done, total: options.announce("weigh", Counted(done, total, f"spaces by {options.word}")),
             overhead={**overhead(model), **({"latency": device.profile.fixed} if device else {})},
+            wanted=options.wanted,
             measured={"latency": device.profile.parts(labels)} if device else {},
             less=None if options.less_quantile is None else float(options.less_quantile),
         )  # fmt: skip
@@ -200,7 +201,7 @@ class Job:
 
 def _timed(measure: Measure) -> dict[str, float]:
     """The costs that were measured on a device."""
-    return {word: value for word, value in measure.costs.items() if not COSTS[word].terms}
+    return {word: value for word, value in measure.costs.items() if COSTS[word].timed}
 
 
 def _within(

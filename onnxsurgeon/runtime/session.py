@@ -11,7 +11,6 @@ from io import StringIO
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 
 from onnxsurgeon.arrays import Arrays
@@ -150,17 +149,6 @@ def trim() -> None:
 def version() -> str:
     """The version of onnxruntime."""
     return str(ort.__version__)
-
-
-@lru_cache(maxsize=4)
-def provider(device: Device) -> str:
-    """The execution provider that runs models here: CUDA if that works and may be used, else CPU."""
-    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
-    other = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
-    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "probe", [value], [other])
-    opset = onnx.helper.make_opsetid("", 17)
-    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
-    return str(Session(model.SerializeToString(), device).provider)
 
 
 def _first_line(problem: Exception) -> str:

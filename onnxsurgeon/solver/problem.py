@@ -83,6 +83,13 @@ class Problem:
         np.add.at(lengths, self.axis, self.multiplicity * counts[self.space])
         return lengths
 
+    def evaluate(self, lengths: IntArray) -> dict[str, float]:
+        """The costs at `lengths`, shape (axes,), by name; of those with one name, the largest."""
+        found: dict[str, float] = {}
+        for cost in self.costs:
+            found[cost.name] = max(cost.evaluate(lengths), found.get(cost.name, -np.inf))
+        return found
+
     def importance(self, counts: IntArray) -> float:
         return float(sum(table[count] for table, count in zip(self.tables, counts.tolist(), strict=True)))
 

@@ -93,7 +93,7 @@ def _solution(problem: Problem, counts: IntArray, bound: float, began: float, *,
     bound = max(bound, objective)
     return Solution(
         counts, objective, bound, _gap(objective, bound), "optimal" if proven else "time limit",
-        time.perf_counter() - began, {cost.name: cost.evaluate(lengths) for cost in problem.costs},
+        time.perf_counter() - began, problem.evaluate(lengths),
     )  # fmt: skip
 
 
