@@ -24,7 +24,7 @@ from onnxsurgeon.errors import ModelError
 from onnxsurgeon.model.editor import Editor, copied, set_tensor
 from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.runtime.class_scores import changed_classes
-from onnxsurgeon.runtime.meter import meter
+from onnxsurgeon.runtime.meter import GRADIENT, meter
 from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.training.ends import loss_values, relative_error
 from onnxsurgeon.training.losses import squared_errors
@@ -39,7 +39,6 @@ TRIAL = 4  # epochs for which each rate is tried
 EPOCHS = 30
 PATIENCE = 8  # epochs without improvement before the search for the best epoch stops
 ADAM = {"beta1": 0.9, "beta2": 0.99, "tiny": 1e-12}
-GRADIENT = 3.0  # what a gradient costs, in runs
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,12 @@ def data_loss(
 ) -> DataLoss:
     """The loss of a model whose floats are float32. output: the name of the one that labels are about.
 
-    Raises ModelError if the model has no float output.
+    Raises ModelError if the model has no float output, UsageError if it has none of that name.
     """
-    first = next(iter(data.batches()))
+    first, names = next(iter(data.batches())), [value.name or "" for value in model.graph.outputs]
+    if output is not None and output not in names:
+        why = f"outputs: {', '.join(names)}"
+        raise UsageError(f"the model has no output {output}", why=why, fix="choose one with `output_name`")
     outputs = [v for v in model.graph.outputs if v.name not in states.values() and output in (None, v.name)]
     if first.labels is not None and len(outputs) == 1:
         found = _labelled(model, outputs[0], first, device)

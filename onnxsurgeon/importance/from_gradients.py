@@ -15,14 +15,12 @@ from onnxsurgeon.importance.from_weights import matrices
 from onnxsurgeon.model.editor import copied
 from onnxsurgeon.model.widening import NARROW, widen
 from onnxsurgeon.options.shared import Counted
-from onnxsurgeon.runtime.meter import meter
+from onnxsurgeon.runtime.meter import GRADIENT, meter
 from onnxsurgeon.training.contributions import Average, channel_ends, completed, emitted, joined, of_samples, summed
 from onnxsurgeon.training.differentiate import Tape
 from onnxsurgeon.training.loss_gradient import LossGradient
 from onnxsurgeon.training.step_graph import Watch
 from onnxsurgeon.training.targets import wide
-
-GRADIENT = 3.0  # what a gradient costs, in runs
 
 
 def taylor(evidence: Evidence, word: str) -> FloatArray:
@@ -35,8 +33,8 @@ def taylor(evidence: Evidence, word: str) -> FloatArray:
     found, average = channel_ends(evidence.labels), Average(_keep(evidence))
     names = {place.value for place in found}
     for batch, arrays in _passes(evidence, names, lambda tape, size: emitted(tape, found, size)):
-        rows = {key: of_samples(array, batch.size, batch.count) for key, array in arrays.items()}
-        average.add({key: np.abs(array).mean(axis=0) for key, array in rows.items()}, batch.count)
+        rows = {key: of_samples(array, batch.size) for key, array in arrays.items()}
+        average.add({key: np.abs(array).sum(axis=0) / batch.count for key, array in rows.items()}, batch.count)
     reached = [place.ids for place in found if place.key in average.values]
     return _completed(evidence, summed(evidence.labels, found, average.values), reached)
 
@@ -53,12 +51,12 @@ def fisher(evidence: Evidence, word: str) -> FloatArray:
     average, reached = Average(_keep(evidence)), dict[str, IntArray]()
     names = {place.value for place in found}
     for batch, arrays in _passes(evidence, names, lambda tape, size: emitted(tape, found, size)):
-        total = np.zeros((len(units), batch.count))
+        total = np.zeros((len(units), batch.size))
         for place, begin, end in zip(found, ends[:-1], ends[1:], strict=True):
             if place.key in arrays:
                 reached[place.key] = place.ids
-                np.add.at(total, where[begin:end], of_samples(arrays[place.key], batch.size, batch.count).T)
-        average.add({"": (total**2).mean(axis=1)}, batch.count)
+                np.add.at(total, where[begin:end], of_samples(arrays[place.key], batch.size).T)
+        average.add({"": (total**2).sum(axis=1) / batch.count}, batch.count)
     result = np.zeros(len(root))
     result[units] = average.values.get("", 0.0)
     return _completed(evidence, result, list(reached.values()))

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from onnxsurgeon import metrics
 from onnxsurgeon.dependency.costs import Reduction
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.options.parsing import at_least, data_or_path, path, word_of
+from onnxsurgeon.options.parsing import at_least, data_or_path, path, positive_or_zero, word_of
 from onnxsurgeon.options.record import DATA, OUTPUT, REMOVE, option
 from onnxsurgeon.options.shared import OF_DATA, SPEC
 from onnxsurgeon.pruning.efforts import EFFORTS
@@ -26,9 +26,9 @@ class CompressOptions(OnDevice, Solving, LeftAlone, Tuning, Reduction):
         None, "Stop when the `metric` is more than X worse than the original's: 0.01 or 1%.", panel=REMOVE,
         metavar="X", kind=str, read=DROP, shown="all steps are taken",
     )  # fmt: skip
-    steps: int = option(8, "Cuts on the way to `ratio`, each followed by training.", panel=REMOVE, metavar="N",
-        read=at_least(1),
-    )  # fmt: skip
+    steps: int = option(
+        8, "Cuts on the way to `ratio`, each followed by training.", panel=REMOVE, metavar="N", read=at_least(1)
+    )
     spacing: Spacing = option(
         "geometric", "Each step takes the same share of what is left (geometric), or the same amount (linear).",
         panel=REMOVE, words=lambda: get_args(Spacing), read=word_of(lambda: get_args(Spacing)),
@@ -53,7 +53,10 @@ class CompressOptions(OnDevice, Solving, LeftAlone, Tuning, Reduction):
     folder: str | os.PathLike[str] | None = option(
         None, "Keep the model of each step here, and what is needed to go on.", panel=OUTPUT, metavar="DIR", read=path
     )
-    every: float = option(5.0, "Minutes between two checkpoints while a step trains.", panel=OUTPUT, metavar="MINUTES")
+    every: float = option(
+        5.0, "Minutes between two checkpoints while a step trains.", panel=OUTPUT, metavar="MINUTES",
+        read=positive_or_zero,
+    )  # fmt: skip
     resume: bool = option(
         False, "Go on from `folder`, if a run began there: the result is that of no interruption.", panel=OUTPUT
     )
@@ -82,4 +85,4 @@ class CompressOptions(OnDevice, Solving, LeftAlone, Tuning, Reduction):
         own, known = self.given(), {of.name for of in fields(PruneOptions)}
         found = {name: value for name, value in own.items() if name in known}
         changed = {"ratio": ratio, "data": data, "max_drop": None, "metric": None, "fine_tune": None, "lr": None}
-        return PruneOptions(**{**found, **changed, "output_name": None, "keep_interface": True})
+        return PruneOptions(**{**found, **changed, "keep_interface": True})

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+GRADIENT = 3.0  # what a gradient costs, in runs
+
 
 @dataclass
 class Meter:
@@ -18,7 +20,7 @@ class Meter:
     samples: float = 0.0
 
     def add(self, size: int, share: float = 1.0) -> None:
-        """Adds a run of a `share` of the network on `size` samples; a gradient is about three runs."""
+        """Adds a run of a `share` of the network on `size` samples."""
         self.samples += share * size
 
     def share(self, nodes: Iterable[ir.Node]) -> float:

@@ -36,8 +36,8 @@ class Collection:
         if step % self.every:
             return
         size, count = len(shares), int(np.count_nonzero(shares))
-        rows = {key: of_samples(array, size, count) / shares[0] for key, array in found.items()}
-        self.average.add({key: np.abs(array).mean(axis=0) for key, array in rows.items()}, count)
+        rows = {key: of_samples(array, size) / shares[0] for key, array in found.items()}
+        self.average.add({key: np.abs(array).sum(axis=0) / count for key, array in rows.items()}, count)
 
     def state(self) -> Arrays:
         """All that the collection goes on from."""

@@ -82,8 +82,8 @@ def _passes(ids: Ids, results: Sequence[Ids], ties: Sequence[tuple[Ids, Ids]]) -
 
 def emitted(tape: Tape, found: Sequence[ChannelEnd], size: int) -> dict[str, str]:
     """The contribution of each channel to the loss of each sample, summed over positions, as far as gradients reach it:
-    by the key of a place, the name of a value of shape (samples, channels). There is one row if samples can't be told
-    apart."""
+    by the key of a place, the name of a value of shape (samples, channels). Samples lie on the first axis; where they
+    can't, there is one row."""
     made, nodes = dict[str, str](), {node.outputs[0].name: node for node in tape.nodes}
     for place in found:
         gradient = tape.uses.get((place.output, place.index))
@@ -100,10 +100,10 @@ def emitted(tape: Tape, found: Sequence[ChannelEnd], size: int) -> dict[str, str
     return made
 
 
-def of_samples(array: FloatArray, size: int, count: int) -> FloatArray:
-    """The rows of the first `count` of `size` samples; a row for all of them is divided among them."""
+def of_samples(array: FloatArray, size: int) -> FloatArray:
+    """A row for each of `size` samples, 0 for those that the loss doesn't count; one for all is divided among them."""
     rows = np.asarray(array, np.float64)
-    return rows[:count] if len(rows) == size else np.repeat(rows / count, count, axis=0)
+    return rows if len(rows) == size else np.repeat(rows / size, size, axis=0)
 
 
 class Average:

@@ -65,6 +65,8 @@ def test_steps_add_up_to_the_ratio(spacing: str, files: tuple[Path, Path], tmp_p
     sizes = [sum(np.prod(t.dims) for t in onnx.load(p).graph.initializer) for p in (model, tmp_path / "out.onnx")]
     assert 1 - sizes[1] / sizes[0] == pytest.approx(gone[-1], abs=1e-3)
     assert osg.evaluate(tmp_path / "out.onnx", data).value == pytest.approx(found.steps[-1].score)
+    assert [row[0] for row in found.table()] == ["step", 1, 2, 3]
+    assert "of parameters gone after step 3" in found.line()
 
 
 def test_the_smallest_that_is_good_enough_is_written(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -121,6 +123,16 @@ def test_an_interrupt_keeps_what_was_reached(files: tuple[Path, Path], tmp_path:
     with pytest.raises(osg.UsageError, match=r"(?s)holds another compression.*seed: 1, now 2"):
         osg.compress(model, data=data, folder=tmp_path, resume=True, **{**ASKED, "seed": 2})
     assert len(osg.compress(model, data=data, folder=tmp_path, resume=True, **ASKED).steps) == 3
+
+
+def test_less_a_quantile_each_layer_has_channels_to_lose(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """Without it, a layer of a hundred times the importance loses nothing."""
+    np.savez(tmp_path / "scores.npz", fc1=np.arange(1.0, 25), fc2=100 * np.arange(1.0, 25))
+    asked: dict[str, Any] = {"ratio": 0.05, "data": "none", "importance": f"file:{tmp_path / 'scores.npz'}"}
+    for less in (None, 0.3):
+        found = osg.prune(files[0], less_quantile=less, **asked)
+        gone = {node for node, _, _, old, new in found.changes() if new[0] < old[0]}
+        assert ("fc2" in gone) == (less is not None)
 
 
 def test_what_does_not_fit_together_is_refused() -> None:
