@@ -26,8 +26,8 @@ from onnxsurgeon.options.record import takes
 from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session, version
 
-PROFILED = 8, 60  # least and largest number of runs for the times of nodes
-QUIET = 0.2  # the quantile of times that other work on the machine has not slowed
+PROFILED = 8, 100  # least and largest number of runs for the times of nodes
+QUIET = 0.05  # the quantile of times that other work on the machine has not slowed
 
 
 @dataclass(frozen=True)

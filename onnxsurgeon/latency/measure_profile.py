@@ -26,7 +26,7 @@ from onnxsurgeon.latency.measured_times import MeasuredTimes, table_name
 from onnxsurgeon.latency.measured_widths import Widths
 from onnxsurgeon.latency.options import EFFORTS, ProfileOptions
 from onnxsurgeon.latency.profile import Profile
-from onnxsurgeon.latency.time_tables import Lengths, Points, TimeTable, covered, least_squares, roughness, tabulated
+from onnxsurgeon.latency.time_tables import Lengths, Points, TimeTable, covered, roughness, tabulated
 from onnxsurgeon.model.model import Source, as_model
 from onnxsurgeon.model.write import write
 from onnxsurgeon.options.record import takes
@@ -104,7 +104,8 @@ class Runner:
         path, graph = Path(self._folder.name) / "model.onnx", by_output(cut(self.labels, keep))
         write(graph, path, overwrite=True)
         one = Timeable(graph, path, taken(self.feed, positions(self.labels, keep)))
-        return kernel_times([one], self.kernels, self.options, seconds=SECONDS, wanted=wanted)[0]
+        seconds = min(SECONDS, self.options.time_limit / EFFORTS[self.options.effort].runs)
+        return kernel_times([one], self.kernels, self.options, seconds=seconds, wanted=wanted)[0]
 
 
 @dataclass(frozen=True)
@@ -205,11 +206,17 @@ class _Making:
         return points
 
     def _correction(self, tables: dict[str, TimeTable], runs: list[_Measured]) -> tuple[float, float]:
-        """(fixed, scale): what makes sums of tables the latencies of whole runs; exact for the whole model."""
+        """(fixed, scale): what makes sums of tables the latencies of whole runs; exact for the whole model.
+
+        fixed: less than nothing where the profiler adds more to each kernel than a run takes beside them.
+        """
         sums = np.array([self._sum(tables, run) for run in runs])
         totals = np.array([run.times.seconds for run in runs])
-        fixed, scale = least_squares(np.stack([np.ones(len(sums)), sums], axis=1) / totals[:, None], np.ones(len(sums)))
-        return max(0.0, fixed + totals[0] - (fixed + scale * sums[0])), scale
+        table = np.stack([np.ones(len(sums)), sums], axis=1) / totals[:, None]
+        scale = float(np.linalg.lstsq(table, np.ones(len(sums)), rcond=None)[0][1])
+        if scale <= 0:  # noise
+            scale = float(totals[0] / max(sums[0], 1e-12))
+        return float(totals[0] - scale * sums[0]), scale
 
     def _sum(self, tables: dict[str, TimeTable], run: _Measured) -> float:
         return sum(tables[table_name(k.kind)].at(run.lengths[k.name]) for k in self.kernels.values())

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from math import isfinite
 from operator import le
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,9 @@ def load_profile(path: Path) -> Profile:
         tables = {str(name): _table(given) for name, given in found.pop("tables").items()}
         kernels = {str(name): str(table) for name, table in found.pop("kernels").items()}
         profile = Profile(kernels=kernels, tables=tables, conditions=Conditions(**found.pop("conditions")), **found)
-        if not all(isinstance(n, int | float) and n >= 0 for n in (profile.seconds, profile.fixed, profile.error)):
-            raise ValueError("its numbers must be positive")
-        if not profile.seconds:
+        if not all(isinstance(n, int | float) and isfinite(n) for n in (profile.seconds, profile.fixed, profile.error)):
+            raise ValueError("`seconds`, `fixed` and `error` must be numbers")
+        if profile.seconds <= 0:
             raise ValueError("`seconds` must be more than 0")
         if missing := sorted(set(kernels.values()) - tables.keys()):
             raise ValueError(f"it lacks the table {missing[0]}")

@@ -51,6 +51,7 @@ def test_copies_compute_the_same_side_by_side() -> None:
             np.testing.assert_allclose(found[f"{output}{k}"], value, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_profile_needs_no_profiler(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = kernel_times.profiled
 

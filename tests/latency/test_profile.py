@@ -141,7 +141,7 @@ def test_a_second_profile_measures_little(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first, second = list[str](), list[str]()
     for said in (first, second):
-        osg.profile(RESIDUAL, effort="fast", progress=lambda stage, detail, said=said: said.append(detail))
+        osg.profile(RESIDUAL, **QUICK, progress=lambda stage, detail, said=said: said.append(detail))
     assert len(second) == CHECKS <= len(first)
 
 
@@ -153,11 +153,13 @@ def test_a_latency_is_measured_where_it_is_asked_for() -> None:
     assert "latency" not in osg.prune(RESIDUAL, data="none", ratio=0.2).before.costs
 
 
+@pytest.mark.slow
 def test_a_latency_that_no_width_reaches_says_what_is_possible() -> None:
     with pytest.raises(osg.InfeasibleError, match="the smallest possible value is"):
         osg.prune(RESIDUAL, data="none", max_latency="1us")
 
 
+@pytest.mark.slow
 def test_a_network_that_carries_states_is_measured_with_shorter_ones() -> None:
     rng = np.random.default_rng(0)
     weights = {
