@@ -25,11 +25,10 @@ from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.proof.comparison import Comparison, Tolerance, compare, does_not_run
-from onnxsurgeon.runtime.partial_runs import Store, nodes_for, piece, reads
+from onnxsurgeon.runtime.partial_runs import FOUND, Store, nodes_for, piece, reads
 from onnxsurgeon.runtime.session import Session, trim
 
 MOST_BYTES = 1 << 26  # of values inside that are compared where all stages run at once
-FOUND = "onnxsurgeon.found."  # before the name of a value that one stage computes, and another stage is given
 ROUNDING = 8  # units in the last place, by which values are moved to see what rounding does
 SLACK = 4.0  # times what rounding does: more is an error
 
@@ -64,11 +63,6 @@ class Side:
         nodes, fed = self.part(names, given)
         examples = {v.name or "": arrays[v.name or ""] for v in fed}
         proto, folder = piece(self.model, nodes, examples, [self.values[name] for name in names])
-        both = examples.keys() & set(names)
-        for node in proto.graph.node:
-            node.output[:] = [FOUND + name if name in both else name for name in node.output]
-        for value in proto.graph.output:
-            value.name = FOUND + value.name if value.name in both else value.name
         return Session(proto.SerializeToString(), device, optimise=optimise, lean=True, folder=folder)
 
 

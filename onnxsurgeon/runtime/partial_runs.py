@@ -21,6 +21,8 @@ from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.meter import meter
 from onnxsurgeon.runtime.session import Session
 
+FOUND = "onnxsurgeon.found."  # begins the name of an output that is an input, too
+
 
 def reads(node: ir.Node) -> list[ir.Value]:
     """The values that a node and its subgraphs read from outside."""
@@ -64,7 +66,8 @@ def piece(
 ) -> tuple[onnx.ModelProto, str]:
     """(proto, folder): a model of these nodes, with bfloat16 in float32. fed: example arrays for its inputs.
 
-    refer: refer to weights in files of one folder, instead of holding them.
+    What is fed and computed anew, too, is an output by the name of FOUND and its own. refer: refer to weights in files
+    of one folder, instead of holding them.
     Raises ModelError if the weights that it holds are too large for a serialised model.
     """
     graph, folder, size, narrow = onnx.GraphProto(name="piece"), "", 0, is_narrow(nodes)
@@ -91,6 +94,11 @@ def piece(
             dims = [shape[0]]  # it may hold sizes: onnxruntime asks how many
         graph.input.append(onnx.helper.make_tensor_value_info(name, dtype, dims))
     graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in outputs)
+    both = fed.keys() & {value.name for value in graph.output}
+    for node in graph.node if both else ():
+        node.output[:] = [FOUND + name if name in both else name for name in node.output]
+    for value in graph.output:
+        value.name = FOUND + value.name if value.name in both else value.name
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
     made = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
     if narrow:

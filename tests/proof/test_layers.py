@@ -25,7 +25,7 @@ from onnxsurgeon.proof.reference import reference
 from onnxsurgeon.pruning.prune import prune
 from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session
-from paths import MODELS
+from paths import FIXTURES, MODELS
 
 DEAD = {"se": "se.expand.weight along axis 1"}  # reads channels that are zero for all inputs that were tried
 
@@ -177,3 +177,13 @@ def test_an_error_inside_that_the_outputs_hide_is_found(tmp_path: Path) -> None:
     found = proof_of(path, labels, keep, tmp_path / "damaged.onnx")
     assert not found.passed
     assert found.inside
+
+
+def test_a_type_that_a_file_states_wrongly_changes_no_stage(tmp_path: Path) -> None:
+    """A weight is said to be bfloat16: stages are widened, with values that they are fed and compute anew, too."""
+    model = onnx.load(FIXTURES / "lstm.onnx")
+    model.graph.value_info.append(helper.make_tensor_value_info("fc.bias", TensorProto.BFLOAT16, None))
+    onnx.save(model, tmp_path / "model.onnx")
+    proof = prune(tmp_path / "model.onnx", ratio=0.3, data="none").save(tmp_path / "small.onnx", device="cpu")
+    assert proof is not None
+    assert proof.passed
