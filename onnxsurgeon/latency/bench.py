@@ -19,13 +19,14 @@ from onnxsurgeon.arrays import Arrays, Shape
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.files import drafts
 from onnxsurgeon.latency.options import BenchOptions, Timed
-from onnxsurgeon.latency.timing import BUSY, Ratio, Timing, in_turn, ratio
+from onnxsurgeon.latency.timing import BUSY, Ratio, Timing, in_turn, joined, ratio
 from onnxsurgeon.model.model import Source, as_model, named, on_disk
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.runtime.random_inputs import random_inputs
-from onnxsurgeon.runtime.session import Session, version
+from onnxsurgeon.runtime.session import Session, trim, version
 
+LARGE = 2**28  # bytes of models that may be in memory together
 PROFILED = 8, 100  # least and largest number of runs for the times of nodes
 QUIET = 0.05  # the quantile of times that other work on the machine has not slowed
 
@@ -122,15 +123,35 @@ def measured(
     paths: Sequence[Path], feeds: Sequence[Arrays], options: Timed, *, names: Sequence[str], layers: bool = False,
     enough: bool = False,
 ) -> Bench:  # fmt: skip
-    """The latencies of model files on given inputs. enough: stop early where the medians are known."""
-    sessions = [Session(path, options.device, threads=options.threads) for path in paths]
-    runs: list[Callable[[], object]] = [s.bound(feed) for s, feed in zip(sessions, feeds, strict=True)]
-    timings = in_turn(runs, seconds=options.time_limit, enough=enough)
+    """The latencies of model files on given inputs. enough: stop early where the medians are known.
+
+    Models take turns, run by run; those that are `LARGE` together, which only one at a time may be in memory, by halves
+    of their runs: the first model, the second, the second and the first.
+    """
+    if len(paths) > 1 and sum(as_model(path).bytes for path in paths) > LARGE:
+        order = [*range(len(paths)), *reversed(range(len(paths)))]
+        halves = [list[Timing]() for _ in paths]
+        for index in order:
+            timings, provider = _timed([paths[index]], [feeds[index]], options, 1 / len(order), enough=enough)
+            halves[index] += timings
+            trim()
+        timings = joined(halves)
+    else:
+        timings, provider = _timed(paths, feeds, options, 1.0, enough=enough)
     rows = []
     for path, feed, timing, name in zip(paths, feeds, timings, names, strict=True):
         nodes = node_times(path, feed, options) if layers else ()
         rows.append(Benched(name, timing, as_model(path).bytes, {k: a.shape for k, a in feed.items()}, nodes))
-    return Bench(tuple(rows), conditions_of(sessions[0].provider, feeds[0], options))
+    return Bench(tuple(rows), conditions_of(provider, feeds[0], options))
+
+
+def _timed(
+    paths: Sequence[Path], feeds: Sequence[Arrays], options: Timed, share: float, *, enough: bool
+) -> tuple[list[Timing], str]:
+    """The timings of models that take turns, and the provider. share: of the time for all."""
+    sessions = [Session(path, options.device, threads=options.threads) for path in paths]
+    runs: list[Callable[[], object]] = [s.bound(feed) for s, feed in zip(sessions, feeds, strict=True)]
+    return in_turn(runs, seconds=share * options.time_limit, enough=enough), sessions[0].provider
 
 
 def conditions_of(provider: str, feed: Arrays, options: Timed) -> Conditions:

@@ -64,6 +64,12 @@ def ratio(before: Timing, after: Timing) -> Ratio:
     return Ratio(float(np.median(pairs)), *interval(pairs))
 
 
+def joined(parts: Sequence[Sequence[Timing]]) -> list[Timing]:
+    """By callable the timing of all its parts, with as many runs of each part as all callables have."""
+    counts = [min(len(timing.seconds) for timing in part) for part in zip(*parts, strict=True)]
+    return [Timing(tuple(s for part, n in zip(own, counts, strict=True) for s in part.seconds[:n])) for own in parts]
+
+
 def in_turn(runs: Sequence[Callable[[], object]], *, seconds: float, enough: bool = False) -> list[Timing]:
     """The timings of `runs`, which take turns, every second time in reverse.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper, load, numpy_helper, save
 
 import onnxsurgeon as osg
 from onnxsurgeon.latency.compare import require_passed
+from onnxsurgeon.runtime.session import Session
 from paths import FIXTURES
 
 DIGITS = FIXTURES / "digits.onnx"
@@ -102,3 +104,24 @@ def test_slower_by_more_than_allowed_fails_and_equal_passes(tmp_path: Path) -> N
 def test_wrong_values_are_refused_before_any_work(word: str) -> None:
     with pytest.raises(osg.UsageError, match=word):
         osg.compare("missing.onnx", "missing.onnx", **{word: -1})  # type: ignore[arg-type]  # that is the point
+
+
+def test_large_models_are_in_memory_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive, most = list[Path](), 0
+
+    class Watched(Session):
+        def __init__(self, path: Path, *given: Any, **more: Any) -> None:
+            nonlocal most
+            super().__init__(path, *given, **more)
+            alive.append(path)
+            most = max(most, len(alive))
+
+        def __del__(self) -> None:
+            alive.pop()
+
+    monkeypatch.setattr("onnxsurgeon.latency.bench.Session", Watched)
+    monkeypatch.setattr("onnxsurgeon.latency.bench.LARGE", 0)
+    found = osg.bench([FIXTURES / "plain.onnx", FIXTURES / "residual.onnx"], time_limit=0.1, device="cpu")
+    assert most == 1
+    first, second = (row.timing.seconds for row in found.models)
+    assert len(first) == len(second) >= 10

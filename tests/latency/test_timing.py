@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxsurgeon.latency.timing import LEAST, WARM_UP, Timing, in_turn, interval, ratio
+from onnxsurgeon.latency.timing import LEAST, WARM_UP, Timing, in_turn, interval, joined, ratio
 
 
 def test_callables_take_turns_and_every_second_turn_is_reversed() -> None:
@@ -40,3 +40,8 @@ def test_a_drift_of_the_machine_does_not_change_the_ratio(drift: list[float], fa
     found = ratio(before, after)
     assert found.value == pytest.approx(factor)
     assert found.low == pytest.approx(factor) == found.high
+
+
+def test_parts_are_joined_with_as_many_runs_of_each() -> None:
+    parts = [[Timing((1.0, 2.0, 3.0)), Timing((4.0,))], [Timing((5.0, 6.0)), Timing((7.0, 8.0))]]
+    assert joined(parts) == [Timing((1.0, 2.0, 4.0)), Timing((5.0, 6.0, 7.0))]
