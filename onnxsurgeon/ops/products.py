@@ -141,12 +141,18 @@ def _flat(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def gemm_gradient(call: GradientCall, index: int) -> str:
-    emit, options = call.emit, call.attributes
-    turned = [bool(options.get(name)) for name in ("transA", "transB")]
-    a, b = (emit.swapped(call.inputs[i]) if turned[i] else call.inputs[i] for i in (0, 1))
-    gradient = call.gradient
-    found = emit.product(gradient, emit.swapped(b)) if index == 0 else emit.product(emit.swapped(a), gradient)
-    return _scaled(call, emit.swapped(found) if turned[index] else found, "alpha")
+    return _scaled(call, _operand(call, index), "alpha")
+
+
+def _operand(call: GradientCall, index: int) -> str:
+    """The gradient of a matrix of a product, either of which may be turned; no result is turned afterwards."""
+    emit, gradient = call.emit, call.gradient
+    turned = [bool(call.attributes.get(name)) for name in ("transA", "transB")]
+    given = call.inputs[1 - index]
+    other, across = (given, emit.swapped(given))[:: -1 if turned[1 - index] else 1]  # as it is multiplied; and turned
+    if index == 0:
+        return emit.product(other, emit.swapped(gradient)) if turned[0] else emit.product(gradient, across)
+    return emit.product(emit.swapped(gradient), other) if turned[1] else emit.product(across, gradient)
 
 
 def _gemm_bias(call: GradientCall, index: int) -> str:
@@ -160,13 +166,10 @@ def _scaled(call: GradientCall, value: str, name: str) -> str:
 
 def fused_matmul_gradient(call: GradientCall, index: int) -> str | None:
     """Of alpha times the product of matrices, either of which may be turned."""
-    emit, options = call.emit, call.attributes
+    options = call.attributes
     if options.get("transBatchA") or options.get("transBatchB") or min(len(call.shape(0)), len(call.shape(1))) < 2:
         return None
-    turned = [bool(options.get(name)) for name in ("transA", "transB")]
-    a, b = (emit.swapped(call.inputs[k]) if turned[k] else call.inputs[k] for k in (0, 1))
-    found = emit.product(call.gradient, emit.swapped(b)) if index == 0 else emit.product(emit.swapped(a), call.gradient)
-    return _scaled(call, back(call, emit.swapped(found) if turned[index] else found, index), "alpha")
+    return _scaled(call, back(call, _operand(call, index), index), "alpha")
 
 
 def activated_gemm(call: GradientCall) -> Sequence[str] | None:

@@ -9,16 +9,16 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import Array, Arrays, is_float
+from onnxsurgeon.arrays import Array, Arrays
 from onnxsurgeon.model.editor import detached
 from onnxsurgeon.ops.composition import Entry, GradientFlow, call_of
 from onnxsurgeon.ops.emitter import Emitter
 from onnxsurgeon.ops.gradient import GradientCall
-from onnxsurgeon.ops.nodes import constant, is_constant, operator_of
+from onnxsurgeon.ops.nodes import is_constant, operator_of
 from onnxsurgeon.ops.training_form import TrainingForm, TrainingState
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import nodes_for, reads, serialise
-from onnxsurgeon.runtime.session import Session
+from onnxsurgeon.training.seen_values import seen_values
 
 FREE_CONSTANTS = 4  # the IR version since which an initializer need not be an input
 
@@ -39,15 +39,10 @@ class Tape:
         self.model, (self.nodes, fed) = model, nodes_for(model, ends)
         self.version = model.opset_imports[""]
         self.feed = {value.name or "": feed[value.name or ""] for value in fed}
-        self.constants = _constants(self.nodes)
-        seen = {**self.feed, **self.constants, **_values(model, self.nodes, self.feed, device)}
-        types = {name: array.dtype for name, array in seen.items() if is_float(array)}
-        double = {types.get(name) for name in weights} == {np.dtype(np.float64)}
-        shapes = {name: array.shape for name, array in seen.items()}
-        self.emit = Emitter(self.version, shapes, types, np.float64 if double else np.float32)
-        fixed = {name: array for name, array in self.constants.items() if name not in weights}
-        self._static = _static(self.nodes, fixed, seen)
-        self._floats = set(types)
+        seen = seen_values(model, self.nodes, self.feed, weights, device)
+        self.constants, self._static, self._floats = seen.constants, seen.static, set(seen.floats)
+        double = {seen.floats.get(name) for name in weights} == {np.dtype(np.float64)}
+        self.emit = Emitter(self.version, seen.shapes, seen.floats, np.float64 if double else np.float32)
         self._varied, self._entries = set(weights), list[Entry]()
         self.state, self.uses = TrainingState(), dict[tuple[str, int], str]()
         for node in self.nodes:
@@ -124,28 +119,3 @@ def _read(node: onnx.NodeProto) -> list[str]:
     bodies = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
     inner = [name for body in bodies for inside in body.node for name in _read(inside)]
     return [*node.input, *inner, *(value.name for body in bodies for value in body.output)]
-
-
-def _values(model: ir.Model, nodes: Sequence[ir.Node], feed: Arrays, device: Device) -> Arrays:
-    """All tensors that `nodes` compute from `feed`."""
-    values = [value for node in nodes for value in node.outputs if value.name]
-    arrays = Session(serialise(model, nodes, feed, values), device, optimise=False).run(feed)
-    return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
-
-
-def _constants(nodes: Sequence[ir.Node]) -> Arrays:
-    read = dict.fromkeys(value for node in nodes for value in reads(node))
-    return {value.name or "": tensor.numpy() for value in read if (tensor := constant(value)) is not None}
-
-
-def _static(nodes: Sequence[ir.Node], constants: Arrays, seen: Arrays) -> Arrays:
-    """The arrays that depend only on constants and sizes, by name."""
-    result = dict(constants)
-    for node in nodes:
-        operator = operator_of(node)
-        ignored = () if operator is None else operator.ignores
-        read = [v for i, v in enumerate(node.inputs) if v is not None and i not in ignored]
-        inner = any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values())
-        if operator is not None and not inner and node.inputs and all(value.name in result for value in read):
-            result |= {v.name: seen[v.name] for v in node.outputs if v.name in seen}
-    return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import sqrt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,17 +39,19 @@ def _sgd(call: OptimiserCall) -> tuple[str, dict[str, str]]:
 
 
 def _adam(call: OptimiserCall) -> tuple[str, dict[str, str]]:
-    """Kingma and Ba 2015."""
+    """Kingma and Ba 2015. The corrections are in two numbers, so that no vector is divided by them."""
     emit, gradient, settings = call.emit, call.gradient, call.settings
     mean = _towards(emit, call.states["mean"], gradient, 1 - settings["beta1"])
     square = _towards(emit, call.states["square"], emit("Mul", gradient, gradient), 1 - settings["beta2"])
-    deviation = emit("Add", emit("Sqrt", emit("Div", square, call.scalar("second"))), settings["tiny"])
-    return emit("Div", emit("Div", mean, call.scalar("first")), deviation), {"mean": mean, "square": square}
+    deviation = emit("Add", emit("Sqrt", square), call.scalar("least deviation"))
+    direction = emit("Mul", emit("Div", mean, deviation), call.scalar("correction"))
+    return direction, {"mean": mean, "square": square}
 
 
 def _corrections(step: int, settings: Settings) -> dict[str, float]:
-    """What the running means are divided by, since they begin at 0."""
-    return {"first": 1 - settings["beta1"] ** step, "second": 1 - settings["beta2"] ** step}
+    """For running means that begin at 0: m / a / (sqrt(s / b) + tiny) is m / (sqrt(s) + tiny sqrt(b)) sqrt(b) / a."""
+    first, second = (1 - settings[name] ** step for name in ("beta1", "beta2"))
+    return {"correction": sqrt(second) / first, "least deviation": settings["tiny"] * sqrt(second)}
 
 
 @dataclass(frozen=True)

@@ -114,10 +114,13 @@ def check(case: Case, judged: Judged, *, fed: bool = False) -> None:
 
 
 def taped(case: Case, wanted: list[str], weights: Mapping[str, Array], *, fed: bool = False) -> Tape:
+    """The tape of a case. Raises ModelError if onnxruntime can't run it."""
     constants = frozenset(name for name in case.inputs if name in wanted or not fed)
     model = ir.from_proto(model_of(case.node, case.inputs, case.imports, constants))
     ends = [value for node in model.graph for value in node.outputs if value.name in weights]
-    return Tape(model, ends, wanted, {value.name or "": case.inputs[value.name or ""] for value in model.graph.inputs})
+    feed = {value.name or "": case.inputs[value.name or ""] for value in model.graph.inputs}
+    Session(ir.to_proto(model).SerializeToString(), "cpu", optimise=False).run(feed)
+    return Tape(model, ends, wanted, feed)
 
 
 def gradients(tape: Tape, wanted: list[str], weights: Mapping[str, Array]) -> tuple[Feed, dict[str, str]]:
