@@ -21,6 +21,7 @@ from onnxsurgeon.errors import SurgeonError
 from onnxsurgeon.solver.highs import highs as silent_highs
 from onnxsurgeon.solver.problem import Cost, CostTable, Problem
 
+HUB = 8  # pairs of spaces from which a hub is worth a program for each of its sizes
 _INFINITY = float("inf")
 
 
@@ -78,6 +79,12 @@ class Milp:
         """The counts of the spaces that values of the columns stand for."""
         chosen = [size[int(np.argmax(values[c]))] for c, size in zip(self.selectors, self.sizes, strict=False)]
         return np.array(chosen, np.int64)
+
+    def hub(self) -> int | None:
+        """The space that most pairs have in common; None if no space is in most of them."""
+        number = np.bincount([s for pair in self._pairs for s in pair if s < len(self.sizes)], minlength=1)
+        hub = int(np.argmax(number))
+        return hub if 2 * number[hub] > len(self._pairs) >= HUB else None
 
     # Columns and rows
 
@@ -217,8 +224,7 @@ class Milp:
             np.add.at(total, part.columns, part.coefficients)
         fixed = cost.fixed + sum(part.constant for part in parts)
         scale, columns = max(abs(cost.upper), 1e-300), np.flatnonzero(total)
-        low = (cost.lower - fixed) / scale if cost.lower > 0 else -_INFINITY
-        self._row(columns, total[columns] / scale, low, (cost.upper - fixed) / scale)
+        self._row(columns, total[columns] / scale, -_INFINITY, (cost.upper - fixed) / scale)
 
 
 def _one_hot(space: int, sizes: IntArray, known: FloatArray, counts: IntArray) -> FloatArray:
@@ -253,12 +259,14 @@ class Outcome:
 
 
 def branch_and_cut(
-    problem: Problem, sizes: tuple[IntArray, ...], start: IntArray | None, *, gap: float, deadline: float
+    program: Milp, start: IntArray | None = None, *, gap: float, deadline: float, above: float = -_INFINITY
 ) -> Outcome:
-    """The most important counts among `sizes` within all bounds. start: counts that fit. Raises SurgeonError."""
+    """The most important counts within all bounds. start: counts that fit. above: what they must be worth at least.
+
+    Raises SurgeonError.
+    """
     import highspy  # lazily: most of the package needs no solver
 
-    program = Milp(problem, sizes)
     highs: Any = silent_highs()
     options = {
         "output_flag": False, "random_seed": 1, "threads": 1, "mip_rel_gap": gap,
@@ -280,6 +288,9 @@ def branch_and_cut(
     )  # fmt: skip
     if highspy.HighsStatus.kError in status:
         raise SurgeonError("the solver failed", why="HiGHS refused the model", fix="report it, with the model")
+    if above > -_INFINITY:
+        worth = np.flatnonzero(program.objective).astype(np.int32)
+        highs.addRow(above, _INFINITY, len(worth), worth, program.objective[worth])
     if start is not None:
         given = highspy.HighsSolution()
         given.col_value = program.values(start).tolist()

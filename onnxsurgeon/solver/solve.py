@@ -72,9 +72,9 @@ def solve(
 ) -> Solution:
     """The most important counts within all budgets, proven to `gap` unless `time_limit` (seconds) ends the proof.
 
-    Where a cost with a budget has tables, a selection is one of a few sizes of each space. Lower bounds of costs are
-    met if the search finds a selection that meets them; otherwise the costs are the nearest ones found. Raises
-    InfeasibleError if no selection is found that meets the budgets.
+    Where a cost with a budget has tables, a selection is one of a few sizes of each space (see `tabled`). Otherwise
+    lower bounds of costs are met if the search finds a selection that meets them, else the costs are the nearest ones
+    found. Raises InfeasibleError if no selection is found that meets the budgets.
     """
     began = time.perf_counter()
     if is_tabled(problem):

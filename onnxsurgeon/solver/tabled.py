@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import numpy as np
 
 from onnxsurgeon.arrays import IntArray
 from onnxsurgeon.errors import InfeasibleError
 from onnxsurgeon.solver.choice_search import ChoiceSearch
-from onnxsurgeon.solver.milp import branch_and_cut
+from onnxsurgeon.solver.milp import Milp, Outcome, branch_and_cut
 from onnxsurgeon.solver.problem import Problem
 
 CHOICES = 32  # sizes of a space that are considered
@@ -36,13 +35,13 @@ def solve_tabled(problem: Problem, *, gap: float, deadline: float) -> tuple[IntA
     """(counts, bound, proven): the most important counts within the budgets among `CHOICES` sizes of each space.
 
     No selection of these sizes is more important than `bound`, which is within `gap` if it is proven. Lower bounds of
-    costs are met if some selection meets them. Raises InfeasibleError if no selection fits.
+    costs don't count: where the most important selection costs less than it may, none that costs more is better.
+    Raises InfeasibleError if no selection fits.
     """
     sizes = _few(problem)
     search = ChoiceSearch(problem, sizes)
     start = search.best((time.perf_counter() + deadline) / 2)
-    free = replace(problem, costs=tuple(replace(cost, lower=0.0) for cost in problem.costs))
-    found = branch_and_cut(free, sizes, None if start is None else search.counts(start), gap=gap, deadline=deadline)
+    found = _solved(problem, sizes, None if start is None else search.counts(start), gap=gap, deadline=deadline)
     if found.counts is None:
         least = search.spent(search.cheapest())
         raise InfeasibleError(
@@ -54,18 +53,32 @@ def solve_tabled(problem: Problem, *, gap: float, deadline: float) -> tuple[IntA
             fix="raise a budget, or lower the minimum lengths",
         )
     # HiGHS leaves sizes within the gap that can grow within their steps.
-    counts = search.counts(search.improved(search.chosen(found.counts), deadline))
-    if not _meets(problem, counts):
-        bounded = branch_and_cut(problem, sizes, None, gap=gap, deadline=deadline)
-        if bounded.counts is not None:
-            return bounded.counts, bounded.bound, bounded.proven
-    return counts, found.bound, found.proven
+    return search.counts(search.improved(search.chosen(found.counts), deadline)), found.bound, found.proven
 
 
-def _meets(problem: Problem, counts: IntArray) -> bool:
-    """Whether the lower bounds hold."""
-    lengths = problem.lengths(counts)
-    return all(cost.evaluate(lengths) >= cost.lower for cost in problem.costs if cost.bounded)
+def _solved(
+    problem: Problem, sizes: tuple[IntArray, ...], start: IntArray | None, *, gap: float, deadline: float
+) -> Outcome:
+    """The best counts of some sizes. Where most costs depend on one space, such as the stream of a transformer, HiGHS
+    has a program for each of its sizes: for each the rest falls apart, which relaxations of all together don't see."""
+    program = Milp(problem, sizes)
+    hub = program.hub()
+    if hub is None:
+        return branch_and_cut(program, start, gap=gap, deadline=deadline)
+    worth = -np.inf if start is None else problem.importance(start)
+    best, bound, proven = start, worth, True
+    options = sizes[hub] if start is None else sizes[hub][np.argsort(np.abs(sizes[hub] - start[hub]), kind="stable")]
+    for number, count in enumerate(options.tolist()):
+        few = (*sizes[:hub], np.array([count], np.int64), *sizes[hub + 1 :])
+        now = time.perf_counter()
+        until = now + (deadline - now) / (len(options) - number)
+        # Only what is better by more than the gap is of interest.
+        above = worth + gap * abs(worth) if best is not None else -np.inf
+        found = branch_and_cut(Milp(problem, few), gap=gap, deadline=until, above=above)
+        bound, proven = max(bound, found.bound, worth if best is None else above), proven and found.proven
+        if found.counts is not None and (best is None or problem.importance(found.counts) > worth):
+            best, worth = found.counts, problem.importance(found.counts)
+    return Outcome(best, bound, proven)
 
 
 def _few(problem: Problem) -> tuple[IntArray, ...]:
