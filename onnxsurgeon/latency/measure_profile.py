@@ -36,6 +36,7 @@ CHECKS = 6  # runs at least, by which the sum of tables is corrected to the late
 HELD = 4  # one run of so many is left out of the tables that say how well they predict
 SECONDS = 0.3  # for the runs at some widths
 SMALL = 0.002  # of the latency: kernels that take less need not be measured at all lengths
+LARGE = 0.005  # of the latency: kernels that take more are measured at more lengths where they are not smooth
 ROUGH = 0.1  # a change in time beyond that of the lengths, relative, from which lengths in between are measured, too
 
 
@@ -54,11 +55,14 @@ def profile(model: Source, options: ProfileOptions) -> Profile:
 def profile_of(labels: Labels, options: ProfileOptions) -> Profile:
     """The profile of a labelled model."""
     began, wanted = time.perf_counter(), EFFORTS[options.effort]
-    with Runner(labels, options) as runner:
+    with drafts() as folder:
+        runner = Runner(labels, options, Path(folder))
         made = _Making(runner, MeasuredTimes(runner.conditions, fresh=options.fresh))
         try:
             while (done := len(made.runs) - 1) < wanted.runs:
                 seconds = time.perf_counter() - began
+                if not made.refined and (2 * done >= wanted.runs or made.covered() >= wanted.share):
+                    made.refine()
                 if done >= CHECKS and (seconds > options.time_limit or made.covered() >= wanted.share):
                     break
                 left = seconds / max(done, 1) * (wanted.runs - done)
@@ -66,8 +70,6 @@ def profile_of(labels: Labels, options: ProfileOptions) -> Profile:
                 text = f"sets of widths, {max(soon, 1):.0f} s left"
                 options.announce("profile", Counted(done + 1, wanted.runs, text))
                 made.add(made.next())
-                if done + 1 == wanted.runs // 2:
-                    made.refine()
         finally:
             made.known.save()
         return made.profile()
@@ -76,21 +78,15 @@ def profile_of(labels: Labels, options: ProfileOptions) -> Profile:
 class Runner:
     """Runs the model at widths. whole: what the run of the whole model took."""
 
-    def __init__(self, labels: Labels, options: ProfileOptions) -> None:
-        self.labels, self.options = labels, options
+    def __init__(self, labels: Labels, options: ProfileOptions, folder: Path) -> None:
+        """Runs the whole model. Raises ModelError if it can't run. folder: for files, which is empty."""
+        self.labels, self.options, self._folder = labels, options, folder
         self.kernels = Kernels(labels)
         self.built = spaces(labels, np.zeros(labels.relations.count))
         self.feed: Arrays = inputs_for(labels, options)
-
-    def __enter__(self) -> Runner:
-        self._folder = drafts()
         self.most: IntArray = np.diff(self.built.starts)
         first = {kernel.kind: kernel.name for kernel in reversed(self.kernels.all())}
         self.whole = self.run(self.keep(self.most), list(first.values()))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
 
     @property
     def conditions(self) -> Conditions:
@@ -101,7 +97,7 @@ class Runner:
 
     def run(self, keep: Mask, wanted: Collection[str]) -> KernelTimes:
         """The times of the kernels of the model cut to the neurons in a mask, at least of the wanted ones."""
-        path, graph = Path(self._folder.name) / "model.onnx", by_output(cut(self.labels, keep))
+        path, graph = self._folder / "model.onnx", by_output(cut(self.labels, keep))
         write(graph, path, overwrite=True)
         one = Timeable(graph, path, taken(self.feed, positions(self.labels, keep)))
         seconds = min(SECONDS, self.options.time_limit / EFFORTS[self.options.effort].runs)
@@ -123,6 +119,7 @@ class _Making:
     runner: Runner
     known: MeasuredTimes
     runs: list[_Measured] = field(default_factory=list)
+    refined: bool = False
 
     def __post_init__(self) -> None:
         whole = self.runner.whole
@@ -162,10 +159,7 @@ class _Making:
     def next(self) -> IntArray:
         """Counts that measure what the tables of slow kernels lack most."""
         slow = [k for k in self.kernels.values() if self.shares[k.name] >= SMALL]
-        lacking = {
-            kernel.name: self.widths.missing(kernel, self.widths.grid(kernel.kind), self.known.of(kernel.kind))
-            for kernel in slow
-        }
+        lacking = {kernel.name: self.widths.missing(kernel, self.known.of(kernel.kind)) for kernel in slow}
         return self.widths.draw(slow, lacking, self.rng)
 
     def covered(self) -> float:
@@ -178,10 +172,11 @@ class _Making:
         return sum(self.shares[k.name] * of[k.kind] for k in self.kernels.values()) / total if total else 1.0
 
     def refine(self) -> None:
-        """Adds lengths where times are not smooth."""
+        """Adds lengths where times are not smooth, once."""
+        self.refined = True
         tables = self._tables(self.runs)
         for kernel in self.kernels.values():
-            if self.shares[kernel.name] >= SMALL:
+            if self.shares[kernel.name] >= LARGE:
                 table = tables[table_name(kernel.kind)]
                 self.widths.refine(kernel, [rough > ROUGH for rough in roughness(table)], table.lengths)
 

@@ -12,13 +12,12 @@ from onnxsurgeon.dependency.spaces import Spaces
 from onnxsurgeon.latency.kernels import Kernel
 from onnxsurgeon.latency.time_tables import Lengths, Points
 
-FEWEST, MOST = 8, 20  # lengths of an axis: at first, and when refined
-LEAST = 4  # lengths are multiples of it where the axis has as many
+FEWEST, MOST = 8, 16  # lengths of an axis: at first, and when refined
 
 
 def levels(length: int, unit: int = 1) -> IntArray:
     """Up to twice `FEWEST` lengths up to `length`: multiples of a power of two and of `unit`, and `length` itself."""
-    step = min(LEAST, max(1, length // FEWEST))
+    step = 1
     while length // (2 * step) >= FEWEST:
         step *= 2
     step = step * unit // gcd(step, unit)
@@ -64,7 +63,7 @@ class Widths:
         here = self._built.problem.axis == axis if axis >= 0 else np.zeros(0, np.bool_)
         return int(self._built.problem.space[here][0]) if here.sum() == 1 else None
 
-    def missing(self, kernel: Kernel, grid: Sequence[Lengths], points: Points) -> Mask:
+    def missing(self, kernel: Kernel, points: Points) -> Mask:
         """Whether a table lacks each combination of the lengths of a kernel, shape (lengths of its axes)."""
         own = [self._lengths(kernel, which).tolist() for which in range(len(kernel.axes))]
         cells = np.stack(np.meshgrid(*own, indexing="ij"), -1).reshape(-1, len(own)).tolist()
@@ -104,7 +103,7 @@ class Widths:
             for at in np.flatnonzero(steps).tolist():
                 middle = (lengths[at] + lengths[at + 1]) // 2
                 count = int((middle - constant) // weight)
-                if (middle - constant) % weight or middle % LEAST or not 0 < count < self._most[space]:
+                if (middle - constant) % weight or not 0 < count < self._most[space]:
                     continue
                 if len(self.counts[space]) < MOST:
                     self.counts[space] = np.union1d(self.counts[space], [count]).astype(np.int64)

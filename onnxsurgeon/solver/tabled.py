@@ -53,7 +53,9 @@ def solve_tabled(problem: Problem, *, gap: float, deadline: float) -> tuple[IntA
             fix="raise a budget, or lower the minimum lengths",
         )
     # HiGHS leaves sizes within the gap that can grow within their steps.
-    return search.counts(search.improved(search.chosen(found.counts), deadline)), found.bound, found.proven
+    counts = search.counts(search.improved(search.chosen(found.counts), deadline))
+    most = sum(float(table[size].max()) for table, size in zip(problem.tables, sizes, strict=True))
+    return counts, min(found.bound, most), found.proven
 
 
 def _solved(

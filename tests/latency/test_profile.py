@@ -74,7 +74,7 @@ def test_a_profile_of_another_device_decides_what_is_cut(tmp_path: Path) -> None
     slow, widths = "layer2.0.conv1", []
     for factor in (1.0, 100.0):
         result = osg.prune(RESIDUAL, data="none", ratio=0.3, cost="latency", profile=edited(tmp_path, **{slow: factor}))
-        assert 0.69 <= result.after.latency / result.before.latency <= 0.7
+        assert 0.5 <= result.after.latency / result.before.latency <= 0.7
         shapes = {w.name: list(w.dims) for w in load(RESIDUAL).graph.initializer}
         shapes |= {weight: list(after) for _, _, weight, _, after in result.changes()}
         layers = {name.removesuffix(".weight"): shape for name, shape in shapes.items() if len(shape) in (2, 4)}
