@@ -45,7 +45,9 @@ def solve_tabled(problem: Problem, *, gap: float, deadline: float) -> tuple[IntA
     if found.counts is None:
         least = search.spent(search.cheapest())
         raise InfeasibleError(
-            "the budgets can't be met together",
+            "the budgets can't be met together"
+            if found.proven
+            else "no selection within the budgets was found in time",
             why=", ".join(
                 f"{cost.name} can fall to {value:.4g}, and must to {cost.upper:.4g}"
                 for cost, value in zip(search.costs, least.tolist(), strict=True)
