@@ -62,7 +62,7 @@ def kernel_times(
         return [_by_kernel(one, kernels, one.whole) for one in runs]
     sessions = [Session(one.path, options.device, threads=options.threads) for one in models]
     bound = [session.bound(one.feed) for session, one in zip(sessions, models, strict=True)]
-    timings = in_turn(bound, seconds=seconds / 2)
+    timings = in_turn(bound, seconds=seconds / 4)
     if known:  # the profiler makes runs longer, and so does other work on the machine: the shorter one is nearer
         whole = [min(one.whole, quiet(timing.seconds)) for one, timing in zip(runs, timings, strict=True)]
         return [_by_kernel(one, kernels, seconds) for one, seconds in zip(runs, whole, strict=True)]
