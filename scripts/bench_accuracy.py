@@ -11,7 +11,8 @@ A method is IMPORTANCE+COMPENSATION (see `onnxsurgeon prune`), optionally with +
 onnx2torch, which needs the extra `accuracy`). Half of each labelled set is for calibration, at most 512 samples without
 their labels; the other half is for scoring.
 With --data synthetic, methods fit to synthetic samples instead, and with --data none to none: their rows have
-+synthetic or +none. Rows in FILE and statistics in FOLDER are reused; --write makes the page from FILE.
++synthetic or +none. Rows in FILE and statistics in FOLDER are reused; --write makes the page from FILE, by
+default docs/accuracy.json.
 """
 
 from __future__ import annotations
@@ -75,34 +76,36 @@ class Bench:
         return evaluate(path, self.score, metric="top1").value
 
     def run(self, method: str, ratio: float) -> Row:
-        began = time.perf_counter()
+        began, passes = time.perf_counter(), 0.0
         if method == "original":
             left, top1 = 1.0, self.top1(self.path)
         elif method.startswith("tp:"):
             left, top1 = torch_pruning(self, method.removeprefix("tp:"), ratio)
         else:
-            left, graph = self._uniform(ratio) if method == "uniform" else self._pruned(method, ratio)
+            left, graph, passes = self._uniform(ratio) if method == "uniform" else self._pruned(method, ratio)
             path = self.folder / "pruned.onnx"
             write(graph, path, overwrite=True)
             top1 = self.top1(path)
         seconds = time.perf_counter() - began
-        return {"model": self.name, "method": method, "ratio": ratio, "left": left, "top1": top1, "seconds": seconds}
+        row = {"model": self.name, "method": method, "ratio": ratio, "left": left, "top1": top1, "seconds": seconds}
+        return {**row, "passes": passes}
 
-    def _pruned(self, method: str, ratio: float) -> tuple[float, Any]:
+    def _pruned(self, method: str, ratio: float) -> tuple[float, Any, float]:
+        """The remaining share of MACs, the pruned model, and the passes over the samples that it took."""
         importance, compensate, *more = method.split("+")
         made = next((word for word in ("synthetic", "none") if word in more), None)
         if made is not None:
             result = osg.prune(
                 self.model, ratio=ratio, cost="macs", data=made, importance=importance, compensate=compensate
             )
-            return result.after.macs / result.before.macs, result.ir
+            return result.after.macs / result.before.macs, result.ir, sum(result.passes.values())
         result = osg.prune(
             self.model, ratio=ratio, cost="macs", data=self.calibration, importance=importance, compensate=compensate,
             stats=self.stats, mirror="mirror" in more, rotate=False if "channels" in more else None,
         )  # fmt: skip
-        return result.after.macs / result.before.macs, result.ir
+        return result.after.macs / result.before.macs, result.ir, sum(result.passes.values())
 
-    def _uniform(self, ratio: float) -> tuple[float, Any]:
+    def _uniform(self, ratio: float) -> tuple[float, Any, float]:
         """Cuts each space to the same share by the L2 norm."""
         labels = label(self.model.ir)
         built = spaces(labels, scores(labels, "l2"))
@@ -115,7 +118,7 @@ class Bench:
             left = cost.evaluate(problem.lengths(counts)) / whole
             if left <= 1 - ratio:
                 break
-        return left, cut(labels, built.keep(counts, labels.classes.root))
+        return left, cut(labels, built.keep(counts, labels.classes.root)), 0.0
 
 
 def torch_pruning(bench: Bench, criterion: str, ratio: float) -> tuple[float, float]:
@@ -183,7 +186,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--methods", nargs="+", default=["uniform", *OURS, *CRITERIA])
     parser.add_argument("--ratios", nargs="+", type=float, default=RATIOS)
-    parser.add_argument("--results", type=Path, default=Path("accuracy.json"))
+    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "accuracy.json")
     parser.add_argument("--stats", type=Path)
     parser.add_argument("--write", type=Path)
     parser.add_argument("--data", choices=["synthetic", "none"])
