@@ -46,9 +46,9 @@ def compressed(report: Report, *, verbose: bool) -> list[RenderableType]:
     for step in report["steps"]:
         costs = (COSTS[word].written(cost) for word, cost in step["costs"].items())
         note = "kept" if step["number"] == report["best"] else "" if step["passed"] else "too much"
-        numbers = (f"{step['score']:.4g}", f"{step['drop']:.4g}", f"{step['seconds']:,.0f}", note)
+        numbers = (f"{step['score']:.4g}", f"{step['drop']:.4g}", f"{step['seconds']:,.1f} s", note)
         rows.append((str(step["number"]), f"{step['ratio']:.1%}", *costs, *numbers))
     titles = [f">{COSTS[word].title}" for word in (report["steps"][0]["costs"] if rows else ())]
-    head = (">step", ">gone", *titles, f">{report['metric']}", ">worse by", ">seconds", "")
+    head = (">step", ">gone", *titles, f">{report['metric']}", ">worse by", ">time", "")
     found: list[RenderableType] = [table(*head, rows=rows)] if rows else []
     return [*found, plain(f"{report['output']}: {report['verdict']}")]
