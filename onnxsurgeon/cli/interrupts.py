@@ -7,11 +7,13 @@ import atexit
 import os
 import signal
 import sys
+from types import FrameType
 from typing import Any, NoReturn
 
 from onnxsurgeon.files import INTERRUPTS, WRITTEN
 
 INTERRUPTED = 130  # the exit code
+IMPORTS, SOON = "<frozen importlib._bootstrap>", 0.005  # code that imports; seconds until an interrupt comes again
 _caught: list[int] = []  # the signals that stop the work of this process
 
 
@@ -19,9 +21,21 @@ def catch() -> None:
     """Makes each interrupt a KeyboardInterrupt, which cleans up; those that are ignored stay ignored."""
     for number in INTERRUPTS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _interrupt)
             _caught.append(number)
     sys.unraisablehook = _again
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raises KeyboardInterrupt, but not while a module is imported: native ones don't survive it. It comes again."""
+    place = frame
+    while place is not None:
+        if place.f_code.co_filename == IMPORTS and hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, _interrupt)
+            signal.setitimer(signal.ITIMER_REAL, SOON)
+            return
+        place = place.f_back
+    raise KeyboardInterrupt
 
 
 def _again(problem: Any) -> None:
