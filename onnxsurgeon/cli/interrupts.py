@@ -27,11 +27,12 @@ def catch() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raises KeyboardInterrupt, but not while a module is imported: native ones don't survive it. It comes again."""
+    """Raises KeyboardInterrupt, but not while a module is imported: native ones don't survive it. The signal comes
+    again, so that whoever holds or ignores interrupts by then is asked."""
     place = frame
     while place is not None:
         if place.f_code.co_filename == IMPORTS and hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, _interrupt)
+            signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
             signal.setitimer(signal.ITIMER_REAL, SOON)
             return
         place = place.f_back

@@ -29,8 +29,8 @@ from onnxsurgeon.pruning.fine_tuning import taught
 from onnxsurgeon.pruning.prune import prune
 from onnxsurgeon.pruning.ratio_search import ROUNDING, Examiner
 from onnxsurgeon.runtime.carried_states import opened_with_states
+from onnxsurgeon.training.train import INTERRUPTED
 
-INTERRUPTED = "interrupted"
 IGNORED = "folder every resume progress device threads".split()  # what may change when a run goes on
 
 

@@ -12,7 +12,7 @@ from onnxsurgeon.model.model import Model
 from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.pruning.options import PruneOptions, Tuning
 from onnxsurgeon.pruning.result import Result
-from onnxsurgeon.training.train import train
+from onnxsurgeon.training.train import INTERRUPTED, train
 from onnxsurgeon.training.trained import Trained
 
 SHARE = 0.1  # of the steps of the first epoch in which the learning rate rises
@@ -32,7 +32,7 @@ def fine_tuned(result: Result, data: object, options: PruneOptions) -> Result:
     found = taught(
         Model(result.source.path, result.ir, in_file=False), data, options, result.source, epochs=options.fine_tune
     )
-    if found.stopped == "interrupted":
+    if found.stopped == INTERRUPTED:
         raise KeyboardInterrupt
     return replace(result, ir=found.ir, tuned=found)
 

@@ -117,10 +117,11 @@ class Agreement:
             against += _of_first(self.first, arrays)
         for end in self.ends:
             found = arrays[end.name or ""]
-            spread = float(found.reshape(len(found), -1).std(axis=1).mean())
+            rows = found.reshape(len(found), -1)
+            spread = float(rows.std(axis=1).mean())
             against += _far(spread, LOGITS, LOGITS_SPREAD) / len(self.ends)
-            if len(found) > 1:
-                told = float(found.reshape(len(found), -1).std(axis=0).mean()) / (spread + 1e-12)
+            if len(rows) > 1:
+                told = float(rows.std(axis=0).mean()) / (spread + 1e-12)
                 against += _far(told, TOLD, TOLD_SPREAD) / len(self.ends)
         return against
 
