@@ -82,6 +82,7 @@ __all__ = [
     "validate",
 ]
 
+ROOMS = ("search",)  # that are public as a whole
 _HOMES = {
     name: f"onnxsurgeon.{module}"
     for module, names in (
@@ -111,10 +112,12 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """What is public is imported when it is first used: `--help` needs none of it."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
+    if name in ROOMS:
+        return importlib.import_module(f"onnxsurgeon.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return globals().setdefault(name, getattr(importlib.import_module(_HOMES[name]), name))
 
 

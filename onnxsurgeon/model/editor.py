@@ -88,8 +88,10 @@ class Editor:
             after.append(made)
         elif before is not None:
             before.prepend(made)
-        else:
+        elif len(self.model.graph):
             self.model.graph[0].prepend(made)
+        else:
+            self.model.graph.append(made)
         if self._visit is not None:
             self._visit(made)
         return made.outputs

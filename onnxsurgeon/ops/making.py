@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import Shape
+from onnxsurgeon.arrays import FloatArray, Shape
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import Editor, attribute
 from onnxsurgeon.ops.nodes import schema
@@ -54,7 +54,7 @@ def _parameter(editor: Editor, operator: str, name: str, parameter: str, values:
     return [editor.weight(f"{name}.{parameter}", np.asarray(values, np.int64))], []
 
 
-# --- layers that keep the shape of what they read --------------------------------------------------------------------
+# --- layers -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -93,20 +93,68 @@ class Place:
         return self.editor.weight(f"{self.name}.{name}", np.atleast_1d(array).astype(self.dtype.numpy()), self.dtype)
 
 
-def convolved(place: Place, weight: ir.Value, bias: ir.Value | None, kernel: Sequence[int], groups: int) -> ir.Value:
-    """The output of a Conv, padded so that the shape stays."""
+@dataclass(frozen=True)
+class Slide:
+    """How a window slides over space: it is padded so that the shape is divided by the strides, rounded up.
+
+    kernel, strides, dilations: along each spatial axis; the last two are 1 by default.
+    """
+
+    kernel: Sequence[int]
+    strides: Sequence[int] = ()
+    dilations: Sequence[int] = ()
+
+    @property
+    def attributes(self) -> list[ir.Attr]:
+        spread = [d * (k - 1) for k, d in zip(self.kernel, self.dilations or [1] * len(self.kernel), strict=True)]
+        given = {"strides": self.strides, "dilations": self.dilations}
+        pads = [*(n // 2 for n in spread), *(n - n // 2 for n in spread)]
+        return [
+            attribute("kernel_shape", self.kernel),
+            attribute("pads", pads),
+            *(attribute(name, values) for name, values in given.items() if any(n != 1 for n in values)),
+        ]
+
+
+def convolved(place: Place, weight: ir.Value, bias: ir.Value | None, slide: Slide, groups: int) -> ir.Value:
+    """The output of a Conv."""
     read = [place.value, weight] if bias is None else [place.value, weight, bias]
-    return place.add("Conv", read, *_same(kernel), attribute("group", groups))
+    return place.add("Conv", read, *slide.attributes, attribute("group", groups))
 
 
-def pooled(place: Place, operator: str, kernel: Sequence[int]) -> ir.Value:
-    """The output of a pooling, padded so that the shape stays."""
-    return place.add(operator, [place.value], *_same(kernel))
+def pooled(place: Place, operator: str, slide: Slide) -> ir.Value:
+    """The output of a pooling."""
+    return place.add(operator, [place.value], *slide.attributes)
 
 
-def _same(kernel: Sequence[int]) -> list[ir.Attr]:
-    pads = [*((k - 1) // 2 for k in kernel), *(k // 2 for k in kernel)]
-    return [attribute("kernel_shape", kernel), attribute("pads", pads)]
+def pooled_whole(place: Place, operator: str) -> ir.Value:
+    """The output of a pooling over all of space, which has no spatial axes any more."""
+    return flattened(place, place.add(operator, [place.value], part="pool"))
+
+
+def flattened(place: Place, value: ir.Value | None = None) -> ir.Value:
+    """The output of a Flatten: all but the first axis of `value` (by default, of the place's) as one."""
+    return place.add("Flatten", [place.value if value is None else value], *along(1))
+
+
+def joined(place: Place, values: Sequence[ir.Value]) -> ir.Value:
+    """The values side by side along the axis of neurons."""
+    return place.add("Concat", values, *along(place.axis))
+
+
+def summed(place: Place, values: Sequence[ir.Value], share: float = 1.0) -> ir.Value:
+    """The sum of two values times `share`."""
+    total = place.add("Add", values, part="" if share == 1 else "sum")
+    return total if share == 1 else place.add("Mul", [total, place.weight("share", np.array(share))])
+
+
+def multiplied(place: Place, array: FloatArray, *, bias: bool) -> ir.Value:
+    """The product with a new weight, shape (out, in), and the sum with a bias of zeros."""
+    zeros = [place.weight("bias", np.zeros(len(array)))] if bias else []
+    if len(place.shape) == 2:
+        return place.add("Gemm", [place.value, place.weight("weight", array), *zeros], attribute("transB", 1))
+    result = place.add("MatMul", [place.value, place.weight("weight", array.T)], part="matmul" if bias else "")
+    return place.add("Add", [result, *zeros]) if bias else result
 
 
 def normalised(place: Place, epsilon: float) -> ir.Value:

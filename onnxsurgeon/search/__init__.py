@@ -2,5 +2,42 @@
 
 `mutation` says what a change of a network or of a candidate is. `candidate` is one of a population; `fitness` and
 `pareto` say how good it is, `survival` who goes on. `partitions` chooses samples, `population` keeps all of it in a
-folder.
+folder. Networks are drawn from `layer_spaces` and `architectures`.
+
+Everything composes from plain callables and frozen dataclasses, and takes its random numbers from a generator that is
+handed in: the same seed gives the same result.
 """
+
+from __future__ import annotations
+
+from typing import Any
+
+_HOMES = {
+    name: f"onnxsurgeon.search.{module}"
+    for module, names in (
+        ("architectures", "Chain Conditional Fork LargerThan Named OneOf Repeat Residual"),
+        ("candidate", "Candidate of_network"),
+        ("drawing", "draw"),
+        (
+            "layer_spaces",
+            "ActivationSpace BatchNormSpace ConvSpace DenseSpace FlattenSpace GlobalPoolSpace NoOp PoolSpace",
+        ),
+        ("mutation", "Mutated Mutation Note"),
+        ("training_settings", "another_optimiser batch_size learning_rate swap_settings"),
+    )
+    for name in names.split()
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """What is public is imported when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return globals().setdefault(name, getattr(importlib.import_module(_HOMES[name]), name))
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

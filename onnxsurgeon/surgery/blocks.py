@@ -5,6 +5,7 @@ The output of a block with `init="identity"` equals its input.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,20 +16,34 @@ from zlib import crc32
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import Shape
+from onnxsurgeon.arrays import FloatArray, Shape
 from onnxsurgeon.dependency.names import name_of
 from onnxsurgeon.edit.inits import FRESH, INITS, SPLIT
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.ops.making import ACTIVATIONS, Place, convolved, normalised, pooled
+from onnxsurgeon.ops.making import (
+    ACTIVATIONS,
+    Place,
+    Slide,
+    convolved,
+    flattened,
+    multiplied,
+    normalised,
+    pooled,
+    pooled_whole,
+)
 from onnxsurgeon.options.parsing import unknown, wrong
 
 
 @dataclass(frozen=True)
 class Site(Place):
-    """The place of a block. init: how its weights start. seed: random seed."""
+    """The place of a block. init: how its weights start. seed: random seed.
+
+    offset: the input neuron that the first output neuron of an identity is.
+    """
 
     init: str = "identity"
     seed: int = 0
+    offset: int = 0
 
     @property
     def behind(self) -> str:
@@ -36,23 +51,29 @@ class Site(Place):
         producer = self.value.producer()
         return (self.value.name if producer is None else name_of(producer)) or ""
 
-    def fresh(self, shape: Shape) -> ir.Value:
+    def fresh(self, shape: Shape) -> FloatArray:
         """A layer's weight, shape (out, in, *kernel), initialised by `init`."""
         fresh = INITS[self.init].fresh
         assert fresh is not None, "`block` lets no other word through"
-        return self.weight(
-            "weight", fresh(shape, np.random.default_rng([self.seed, crc32(self.name.encode()), *shape]))
-        )
+        array = fresh(shape, np.random.default_rng([self.seed, crc32(self.name.encode()), *shape]))
+        return np.roll(array, self.offset, axis=1) if self.offset else array
+
+
+PoolKind = Literal["Max", "Average"]
+Sizes = int | tuple[int, ...]  # along each spatial axis
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution as wide as its input. kernel: size along each spatial axis; odd for the identity."""
+    """A convolution. kernel: size along each spatial axis; odd for the identity. width: by default its input's."""
 
     starts: ClassVar = FRESH
-    kernel: int | tuple[int, ...] = 3
+    kernel: Sizes = 3
     groups: int = 1
     bias: bool = True
+    width: int | None = None
+    stride: Sizes = 1
+    dilation: Sizes = 1
 
     def build(self, site: Site) -> ir.Value:
         space = len(site.shape) - 2
@@ -62,24 +83,33 @@ class Conv:
                 why=f"its output has the shape {list(site.shape)}",
                 fix="choose a node whose output has channels and spatial axes, or insert a Linear",
             )
-        kernel = (self.kernel,) * space if isinstance(self.kernel, int) else tuple(self.kernel)
-        if len(kernel) != space or any(k < 1 for k in kernel) or self.groups < 1 or site.width % self.groups:
+        kernel, out = _each(self.kernel, space), self.width or site.width
+        slide = Slide(kernel, _each(self.stride, space), _each(self.dilation, space))
+        sizes = (*kernel, *slide.strides, *slide.dilations)
+        if len(sizes) != 3 * space or any(k < 1 for k in sizes) or self.groups < 1 or math.gcd(
+            site.width, out
+        ) % self.groups:  # fmt: skip
             raise UsageError(
                 f"a Conv of kernel {kernel} and {self.groups} groups does not fit",
                 why=f"the input has {space} spatial axes and {site.width} channels",
                 fix="give one size, or one for each spatial axis, and groups that divide the channels",
             )
-        weight = site.fresh((site.width, site.width // self.groups, *kernel))
-        bias = site.weight("bias", np.zeros(site.width)) if self.bias else None
-        return convolved(site, weight, bias, kernel, self.groups)
+        weight = site.weight("weight", site.fresh((out, site.width // self.groups, *kernel)))
+        bias = site.weight("bias", np.zeros(out)) if self.bias else None
+        return convolved(site, weight, bias, slide, self.groups)
+
+
+def _each(size: Sizes, space: int) -> tuple[int, ...]:
+    return (size,) * space if isinstance(size, int) else tuple(size)
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A matrix product and a bias along the axis of neurons, which must be the last; as wide as its input."""
+    """A matrix product and a bias along the axis of neurons, which must be the last. width: by default its input's."""
 
     starts: ClassVar = FRESH
     bias: bool = True
+    width: int | None = None
 
     def build(self, site: Site) -> ir.Value:
         if site.axis != len(site.shape) - 1:
@@ -88,9 +118,7 @@ class Linear:
                 why=f"its channels are on axis {site.axis} of {list(site.shape)}, not on the last",
                 fix="choose a node with channels on the last axis, or insert a Conv",
             )
-        weight = site.fresh((site.width, site.width))
-        result = site.add("MatMul", [site.value, weight], part="matmul" if self.bias else "")
-        return site.add("Add", [result, site.weight("bias", np.zeros(site.width))]) if self.bias else result
+        return multiplied(site, site.fresh((self.width or site.width, site.width)), bias=self.bias)
 
 
 @dataclass(frozen=True)
@@ -123,10 +151,11 @@ class Activation:
 
 @dataclass(frozen=True)
 class Pool:
-    """A pooling that keeps the shape."""
+    """A pooling that keeps the shape, or divides it by its stride."""
 
-    kind: Literal["Max", "Average"] = "Max"
+    kind: PoolKind = "Max"
     kernel: int = 3
+    stride: int = 1
 
     def build(self, site: Site) -> ir.Value:
         space = len(site.shape) - 2
@@ -136,7 +165,25 @@ class Pool:
                 why=f"its output has the shape {list(site.shape)}",
                 fix="choose a node whose output has channels and spatial axes",
             )
-        return pooled(site, f"{self.kind}Pool", [self.kernel] * space)
+        return pooled(site, f"{self.kind}Pool", Slide([self.kernel] * space, [self.stride] * space))
+
+
+@dataclass(frozen=True)
+class GlobalPool:
+    """A pooling over all of space, which leaves no spatial axes."""
+
+    kind: PoolKind = "Average"
+
+    def build(self, site: Site) -> ir.Value:
+        return pooled_whole(site, f"Global{self.kind}Pool")
+
+
+@dataclass(frozen=True)
+class Flat:
+    """All axes but the first as one."""
+
+    def build(self, site: Site) -> ir.Value:
+        return flattened(site)
 
 
 @dataclass(frozen=True)
