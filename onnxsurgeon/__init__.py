@@ -18,6 +18,7 @@ from onnxsurgeon.errors import GateError, InfeasibleError, ModelError, ProofErro
 
 if TYPE_CHECKING:
     from onnxsurgeon.data import Data, inputs_of, open_data
+    from onnxsurgeon.evaluation.check_model import Checked, check
     from onnxsurgeon.evaluation.score import Score, evaluate
     from onnxsurgeon.evaluation.sensitivity import Sensitivity, sensitivity
     from onnxsurgeon.inspection import Inspection, inspect
@@ -42,6 +43,7 @@ __all__ = [
     "Activation",
     "BatchNorm",
     "Bench",
+    "Checked",
     "Compressed",
     "Conv",
     "Data",
@@ -67,6 +69,7 @@ __all__ = [
     "UsageError",
     "Validation",
     "bench",
+    "check",
     "compare",
     "compress",
     "evaluate",
@@ -87,6 +90,7 @@ _HOMES = {
     name: f"onnxsurgeon.{module}"
     for module, names in (
         ("data", "Data inputs_of open_data"),
+        ("evaluation.check_model", "Checked check"),
         ("evaluation.score", "Score evaluate"),
         ("evaluation.sensitivity", "Sensitivity sensitivity"),
         ("inspection", "Inspection inspect"),

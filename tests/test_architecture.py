@@ -50,7 +50,7 @@ HOMES = {
 }
 HEAVY = {"highspy", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "yaml"}
 LINES = 350
-LEVELS, ARROWS = 16, 232
+LEVELS, ARROWS = 16, 233
 MAKERS = {"Node", "add", "emit", "node", "_node", "_before"}  # make a node: what they are given names what is made
 WORDS = {"search/layer_spaces.py", "surgery/blocks.py", "surgery/parameters.py"}  # of users, for what is to be made
 SETTERS = ("attribute", "set_attribute", "Attr")  # their first argument names an attribute of a node

@@ -18,6 +18,7 @@ from make_docs import MEASURED, PAGES, REFERENCE, WRITTEN, read
 from page_examples import Block, Session, blocks, run, same
 from page_tables import application, commands, options, renewed, shown_commands
 from paths import FIXTURES, ROOT
+from report_schema import require_schema
 
 QUICK = ("docs/architecture.md", "docs/how-it-is-proven.md", "docs/json-report.md")
 RENEW = "scripts/make_docs.py renews the pages"
@@ -92,6 +93,7 @@ REPORTS = (
     "validate fixtures/xor.onnx fixtures/xor.onnx",
     "bench fixtures/xor.onnx --layers --time-limit 0.1",
     "compare fixtures/xor.onnx fixtures/plain.onnx",
+    f"check {DIGITS} --min-top1 0 --max-latency 9s --time-limit 0.1",
     "train fixtures/digits.onnx --data fixtures/digits_train.npz --samples 32 --epochs 1 -o trained.onnx",
     "profile fixtures/plain.onnx -o device.json --time-limit 0.2 --effort fast",
     f"compress {DIGITS} --ratio 0.2 --steps 1 --fine-tune 1 --importance taylor -o compressed.onnx",
@@ -124,7 +126,9 @@ def test_every_key_of_a_report_is_documented_and_no_other(tmp_path: Path, monkey
     for command in REPORTS:
         code, output = run(f"onnxsurgeon {command} --json")
         assert code == 0, output
-        found |= set(keys(json.loads(output)))
+        report = json.loads(output)
+        require_schema(report)
+        found |= set(keys(report))
     page = read("docs/json-report.md")
     documented = {name for cell in re.findall(r"^\| (`.*?`) \|", page, re.M) for name in re.findall(r"`(\w+)`", cell)}
     assert found - set(re.findall(r"`(\w+)`", page)) == set()

@@ -10,7 +10,19 @@ from typing import Annotated, NoReturn
 import typer
 
 import onnxsurgeon
-from onnxsurgeon.cli import bench, compress, evaluate, inspect, interrupts, prune, sensitivity, surgery, train, validate
+from onnxsurgeon.cli import (
+    bench,
+    check,
+    compress,
+    evaluate,
+    inspect,
+    interrupts,
+    prune,
+    sensitivity,
+    surgery,
+    train,
+    validate,
+)  # fmt: skip
 from onnxsurgeon.cli.group import EXIT_CODES, LOOK, PRUNE, SETTINGS, Group, add, examples
 from onnxsurgeon.cli.streams import SafeStream
 
@@ -93,4 +105,5 @@ add(
     *bench.COMPARE_EXAMPLES,
     panel=LOOK,
 )
+add(app, check.check, "Check a model against limits or another model: a gate for CI.", *check.EXAMPLES, panel=LOOK)
 surgery.register(app)

@@ -6,7 +6,7 @@ import errno
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from onnxsurgeon.files import WRITTEN
 from onnxsurgeon.options.record import spelled
 from onnxsurgeon.report import json_report as report
 
-SHOWS = ("inspect", "validate", "evaluate", "sensitivity", "bench", "compare")
+SHOWS = ("inspect", "validate", "evaluate", "sensitivity", "bench", "compare", "check")
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
 
@@ -35,7 +35,8 @@ class Answer:
     """The answer of a command.
 
     found: the report so far. tables: make its tables, which go to stdout if that is a terminal or the command is one of
-    `SHOWS`, else to stderr.
+    `SHOWS`, else to stderr. form: makes the text that goes to stdout in their place; that of JSON with `json`.
+    appends: a file, and what makes the text that is added to it.
     """
 
     command: str
@@ -46,7 +47,13 @@ class Answer:
     found: report.Report = field(default_factory=dict)
     tables: Tables = lambda found, verbose: ()
     began: float = field(default_factory=time.perf_counter)
+    form: Callable[[report.Report], str] | None = None
+    appends: tuple[Path, Callable[[report.Report], str]] | None = None
     interrupted: str = ""  # what an interrupt leaves, where the command knows more than the files that it wrote
+
+    def __post_init__(self) -> None:
+        if self.json:
+            self.form = report.to_json
 
     def save_to(self, path: Path | None, *others: Path) -> None:
         """Also saves the report to `path`. Raises UsageError if that is one of `others`, or not a report."""
@@ -59,8 +66,7 @@ class Answer:
         self.found |= rest
         if self.file is not None:
             report.save(self.found, self.file)
-        if self.json:
-            print(report.to_json(self.found))
+        self._say()
         self.show()
 
     def fail(self, error: SurgeonError, code: int) -> None:
@@ -69,8 +75,8 @@ class Answer:
         if self.file is not None:
             with suppress(UsageError):  # the error itself matters more
                 report.save(self.found, self.file)
-        if self.json:
-            print(report.to_json(self.found))
+        with suppress(UsageError):
+            self._say()
         if isinstance(error, ProofError | GateError):
             self.show()
         why = (f"  {line}" for line in error.why.splitlines())
@@ -78,13 +84,20 @@ class Answer:
             print(printable(line), file=sys.stderr)
             LOG.say(line)
 
+    def _say(self) -> None:
+        """Prints the text that was asked for, and adds that of `appends` to its file."""
+        if self.form is not None:
+            print(self.form(self.found))
+        if self.appends is not None:
+            report.append(self.appends[1](self.found), self.appends[0])
+
     def show(self) -> None:
         """Prints the tables, and logs them in full."""
         if LOG.on:
             from onnxsurgeon.report.layout import as_text
 
             LOG.say(as_text(self.tables(self.found, verbose=True)))
-        parts = () if self.quiet or self.json else self.tables(self.found, verbose=self.verbose)
+        parts = () if self.quiet or self.form else self.tables(self.found, verbose=self.verbose)
         if parts:
             from onnxsurgeon.report.layout import console
 

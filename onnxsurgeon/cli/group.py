@@ -34,7 +34,7 @@ Exit codes:
   3    infeasible: the network can't meet the budget or the widths
   4    the model or the data can't be read or isn't supported, or nothing can be cut
   5    the proof or the comparison failed; no model was written
-  6    a condition does not hold: the model is larger or slower than allowed
+  6    a condition does not hold: the model is larger, slower or less accurate than allowed
   130  interrupted; the message says what was written
 """
 HYPHEN = "\ue000"  # replaces - until lines are broken, so that option names are not split

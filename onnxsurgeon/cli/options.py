@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -56,9 +56,15 @@ class Given:
         return record(**{name: value for name, value in self.values.items() if name in names})
 
 
-def with_options(*records: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command the options of records. It receives their values as its parameter `given`."""
-    shared = {of.name: option_of(of) for record in records for of in fields(record) if option_of(of).in_shell}
+def with_options(
+    *records: type[Options], panels: Mapping[str, str] = {}
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the options of records. It receives their values as its parameter `given`.
+
+    panels: where its help shows options instead, by their own panel.
+    """
+    found = {of.name: option_of(of) for record in records for of in fields(record) if option_of(of).in_shell}
+    shared = {name: replace(about, panel=panels.get(about.panel, about.panel)) for name, about in found.items()}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]

@@ -1,6 +1,6 @@
 """The costs of a model that a budget can limit: one field for each, from which all that is said of it is made.
 
-A cost is its field `max_WORD` of `Budgets`: the option `max_params` and --max-params, the word of `cost`, the key in
+A cost is its field `max_WORD` of `CostLimits`: the option `max_params` and --max-params, the word of `cost`, the key in
 reports, its row in tables, its terms for the solver and its measure come from there.
 """
 
@@ -66,8 +66,8 @@ class Reduction(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budgets(Reduction):
-    """What a model may cost: a ratio for one cost, and limits for any."""
+class CostLimits(Options):
+    """What a model may cost: a limit for each cost."""
 
     max_params: float | str | None = _limit(
         "Largest number of parameters, like 5M.",
@@ -98,17 +98,22 @@ class Budgets(Reduction):
     )
 
     @property
-    def wanted(self) -> set[str]:
-        """The costs that are asked about."""
-        return {self.cost, *self.limits}
-
-    @property
     def limits(self) -> dict[str, float]:
         """The given limits, by cost."""
         given = {word: getattr(self, f"max_{word}") for word in COSTS}
         return {word: float(value) for word, value in given.items() if value is not None}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Budgets(CostLimits, Reduction):
+    """What a model may cost: a ratio for one cost, and limits for any."""
+
+    @property
+    def wanted(self) -> set[str]:
+        """The costs that are asked about."""
+        return {self.cost, *self.limits}
+
+
 COSTS: dict[str, CostKind] = {
-    of.name.removeprefix("max_"): option_of(of).about for of in fields(Budgets) if of.name.startswith("max_")
+    of.name.removeprefix("max_"): option_of(of).about for of in fields(CostLimits) if of.name.startswith("max_")
 }

@@ -12,6 +12,7 @@ from onnxsurgeon.dependency.measure import Measure
 from onnxsurgeon.errors import GateError
 from onnxsurgeon.inspection import Inspection, inspect
 from onnxsurgeon.latency.bench import Bench, inputs_for, measured
+from onnxsurgeon.latency.gates import Gate, growth, slowdown
 from onnxsurgeon.latency.options import CompareOptions
 from onnxsurgeon.latency.timing import Ratio
 from onnxsurgeon.model.model import Source, named, on_disk
@@ -78,7 +79,8 @@ def compare(before: Source, after: Source, options: CompareOptions) -> SideBySid
             feeds = [inputs_for(found.labels, options) for found in inspected]
             bench = measured(paths, feeds, options, names=[named(source) for source in (before, after)])
     first, second = inspected
-    failed = tuple(_failed(first.whole, second.whole, bench, options))
+    gates = _gates(first.whole, second.whole, bench, options)
+    failed = tuple(gate.said() for gate in gates if not gate.passed)
     names = named(before), named(after)
     return SideBySide(names, first.whole, second.whole, tuple(_weights(first, second)), bench, failed)
 
@@ -94,17 +96,11 @@ def _costs(before: Measure, after: Measure) -> Iterator[tuple[CostKind, float, f
     return ((kind, before.of(word), after.of(word)) for word, kind in COSTS.items() if word in before.costs)
 
 
-def _failed(before: Measure, after: Measure, bench: Bench | None, options: CompareOptions) -> Iterator[str]:
-    for kind, a, b in _costs(before, after) if options.fail_if_larger else ():
-        if b > a:
-            yield f"{kind.title}: {kind.written(a)} -> {kind.written(b)} ({change(a, b)})"
+def _gates(before: Measure, after: Measure, bench: Bench | None, options: CompareOptions) -> Iterator[Gate]:
+    if options.fail_if_larger:
+        yield from growth("fail_if_larger", before, after, 0.0)
     if options.fail_if_slower is not None and bench is not None:
-        slower, allowed = bench.ratios[1], float(options.fail_if_slower)
-        if slower.low > 1 + allowed:  # the whole interval: a busy machine fails no build
-            yield (
-                f"latency: {change(1.0, slower.value)} (95 % interval {change(1.0, slower.low)} to "
-                f"{change(1.0, slower.high)}), more than the allowed {allowed:.1%}"
-            )
+        yield slowdown("fail_if_slower", bench.ratios[1], float(options.fail_if_slower))
 
 
 def _weights(first: Inspection, second: Inspection) -> Iterator[Compared]:

@@ -21,19 +21,25 @@ EFFORTS = {"fast": Care(16, 0.25), "default": Care(64, 0.8), "best": Care(200, 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timed(InputShape, RunsOn, Seed):
-    """How runs are timed."""
+class TimedRuns(InputShape, RunsOn, Seed):
+    """How runs are timed, whatever their batch size."""
 
     threads: int | None = option(
         None, "Threads of onnxruntime.", panel=RUN, metavar="N", kind=int, read=at_least(1), shown="one per core"
-    )
-    batch: int | None = option(
-        None, "Batch size.", panel=RUN, metavar="N", kind=int, read=at_least(1), shown="1, or the model's own size"
     )
     time_limit: float = option(
         4.0, "Seconds for the timed runs of all models together.", panel=RUN, metavar="S",
         read=number("more than 0 seconds", lambda x: 0 < x < 1e6),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed(TimedRuns):
+    """How runs are timed."""
+
+    batch: int | None = option(
+        None, "Batch size.", panel=RUN, metavar="N", kind=int, read=at_least(1), shown="1, or the model's own size"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

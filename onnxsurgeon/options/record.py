@@ -21,10 +21,11 @@ from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, over
 
 # Panels of options in a command's help, in the order in which they are shown
 REMOVE, CHANGE, SHOW, STAY = "What to remove", "What to change", "What to show", "What must stay"
+HOLD = "What must hold"
 TRAIN, DATA, OUTPUT, PROOF, RUN = "Training", "Data", "Output", "Proof", "Run"
-PANELS = (REMOVE, CHANGE, SHOW, STAY, TRAIN, DATA, OUTPUT, PROOF, RUN)
+PANELS = (REMOVE, CHANGE, HOLD, SHOW, STAY, TRAIN, DATA, OUTPUT, PROOF, RUN)
 Reader = Callable[[Any, str], Any]  # (value, what errors call the option) -> the value as it is used; raises UsageError
-_NAMED = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
+_NAMED = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -105,3 +105,13 @@ def save_text(text: str, path: Path) -> None:
         raise UsageError(f"can't write {path}", why=why, fix="make room or choose another folder") from problem
     finally:
         draft.unlink(missing_ok=True)
+
+
+def append(text: str, path: Path) -> None:
+    """Adds `text` to the end of a file. Raises UsageError if it can't be written."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as problem:
+        why = problem.strerror or str(problem)
+        raise UsageError(f"can't write {path}", why=why, fix="choose a file in a writable folder") from problem
