@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -127,9 +127,14 @@ def pooled(place: Place, operator: str, slide: Slide) -> ir.Value:
     return place.add(operator, [place.value], *slide.attributes)
 
 
-def pooled_whole(place: Place, operator: str) -> ir.Value:
-    """The output of a pooling over all of space, which has no spatial axes any more."""
-    return flattened(place, place.add(operator, [place.value], part="pool"))
+PoolKind = Literal["Max", "Average"]
+GLOBAL_POOLS: dict[PoolKind, str] = {"Average": "GlobalAveragePool", "Max": "GlobalMaxPool"}
+
+
+def pooled_whole(place: Place, kind: PoolKind, *, flat: bool) -> ir.Value:
+    """The output of a pooling over all of space. flat: without spatial axes; else each is 1 long."""
+    pool = place.add(GLOBAL_POOLS[kind], [place.value], part="pool" if flat else "")
+    return flattened(place, pool) if flat else pool
 
 
 def flattened(place: Place, value: ir.Value | None = None) -> ir.Value:

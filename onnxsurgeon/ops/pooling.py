@@ -104,13 +104,13 @@ def global_max_gradient(call: GradientCall, index: int) -> str:
 
 MEAN = replace(POOL, linear_in="first", keeps_mean=True)
 
-SLID: dict[str, Any] = {"sizes": lambda call: pooled(call.attributes, call.shapes)[0]}
+SLID: dict[str, Any] = {"sizes": lambda call: pooled(call.attributes, call.shapes)[0], "windows": "slid"}
 
-add("GlobalMaxPool", POOL, gradient=(global_max_gradient,))
-add("GlobalLpPool", POOL, gradient=(global_norm_gradient,))
+add("GlobalMaxPool", POOL, windows="whole", gradient=(global_max_gradient,))
+add("GlobalLpPool", POOL, windows="whole", gradient=(global_norm_gradient,))
 add("LpPool", POOL, gradient=(norm_gradient,), **SLID)
 add("AveragePool", MEAN, gradient=(average_gradient,), **SLID)
-add("GlobalAveragePool", MEAN, gradient=(global_average_gradient,))
+add("GlobalAveragePool", MEAN, windows="whole", gradient=(global_average_gradient,))
 add("MaxPool", max_pool, silence="none", gradient=(max_gradient,), **SLID)
 add("NhwcMaxPool", signature("n * c -> n * c"), silence="none", shape=ShapeRule(pooled_last), domain=MICROSOFT)
 

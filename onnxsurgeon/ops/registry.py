@@ -33,6 +33,7 @@ Silence = Literal["none", "data", "all"]
 Moves = Literal["no", "rearranged", "joined", "parted"]
 LinearIn = Literal["none", "first", "each", "all"]
 Kind = Literal["activation", "stack", "sum", "combination", "other"]
+Windows = Literal["none", "slid", "whole"]
 Given = Sequence[Fact | None]
 
 
@@ -130,6 +131,7 @@ class Operator:
     # Edits and training
     kind: Kind = "other"  # an activation; or it stacks, sums, or otherwise combines any number of inputs
     convolution: Convolution | None = None
+    windows: Windows = "none"  # it pools: in windows that slide over space, or all of space
     gradient: GradientRule | tuple[GradientRule | None, ...] = ()  # of each input; or one rule for all of them
     training: TrainingForm | None = None  # how it works in training, if not as it infers
 

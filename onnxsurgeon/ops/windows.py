@@ -81,6 +81,27 @@ def places(attributes: Attributes, size: Shape, kernel: Sequence[int]) -> Shape:
     return tuple(min(-(-n // s), (m - 1) // s) + 1 for n, m, s in zip(room, starts, seen.strides, strict=True))
 
 
+def slid(
+    attributes: Mapping[str, Any],
+    kernel: Sequence[int] | None,
+    size: Sequence[int],
+    after: Sequence[int],
+    *,
+    transposed: bool = False,
+) -> list[tuple[int, int, int]]:
+    """How a window scales each spatial axis, as (times, plus, by): n becomes floor((n * times + plus) / by).
+
+    kernel: by default as the attributes say. size, after: of the data and of the output, by spatial axis.
+    transposed: of a transposed convolution.
+    """
+    seen = window(attributes, kernel or attributes["kernel_shape"], size)
+    if transposed:
+        return [(s, m - n * s, 1) for s, n, m in zip(seen.strides, size, after, strict=True)]
+    up = [s - 1 if attributes.get("ceil_mode") else 0 for s in seen.strides]
+    ends = zip(seen.before, seen.after, seen.reach, seen.strides, up, strict=True)
+    return [(1, low + high - reach + s + more, s) for low, high, reach, s, more in ends]
+
+
 def _pads(
     attributes: Mapping[str, Any], size: Sequence[int], reach: Sequence[int], strides: Sequence[int]
 ) -> tuple[list[int], list[int]]:

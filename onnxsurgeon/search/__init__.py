@@ -18,12 +18,16 @@ _HOMES = {
         ("architectures", "Chain Conditional Fork LargerThan Named OneOf Repeat Residual"),
         ("candidate", "Candidate of_network"),
         ("drawing", "draw"),
+        ("graph_mutations", "add_edge add_vertex remove_edge remove_empty remove_vertex"),
+        ("layer_mutations", "is_convolution is_dense new_activation new_global_pool new_kernel new_width"),
         (
             "layer_spaces",
             "ActivationSpace BatchNormSpace ConvSpace DenseSpace FlattenSpace GlobalPoolSpace NoOp PoolSpace",
         ),
         ("mutation", "Mutated Mutation Note"),
         ("training_settings", "another_optimiser batch_size learning_rate swap_settings"),
+        ("vertices", "Shield Vertices is_layer"),
+        ("wrappers", "by_importance log one_of only_if per_vertex probability record sequence"),
     )
     for name in names.split()
 }

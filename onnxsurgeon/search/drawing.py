@@ -14,13 +14,13 @@ import onnx_ir as ir
 from onnxsurgeon.dependency.dynamic_dims import samples
 from onnxsurgeon.dependency.facts import Evaluator, Facts
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.model.editor import Editor, add_outputs, free_name
+from onnxsurgeon.model.editor import Editor, add_outputs
 from onnxsurgeon.model.read import IN_MEMORY
 from onnxsurgeon.ops.call import Fact
 from onnxsurgeon.surgery.blocks import Site
 from onnxsurgeon.surgery.network import Network
 
-OPSET, IR_VERSION = 17, 8
+OPSET, IR_VERSION = 20, 9
 INPUT, OUTPUT, BATCH = "input", "output", "batch"
 
 
@@ -39,10 +39,13 @@ class Spot(Site):
         return replace(self, value=value, shape=self.facts[value].shape or ())
 
     def called(self, kind: str) -> Spot:
-        """The spot for one layer, under a name that is free."""
+        """The spot for one layer, under a name that is free: that of the spot, or one that adds the kind of layer."""
         taken = self.editor.node_names
-        number = next(n for n in range(1, len(taken) + 2) if f"{kind}{n}" not in taken)
-        return replace(self, name=free_name(self.name, taken) if self.name else f"{kind}{number}")
+        if self.name and self.name not in taken:
+            return self
+        stem = f"{self.name}.{kind}" if self.name else kind
+        number = next(n for n in range(1, len(taken) + 2) if f"{stem}{n}" not in taken)
+        return replace(self, name=f"{stem}{number}")
 
     @property
     def space(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from onnxsurgeon.ops.making import PoolKind
 from onnxsurgeon.search.drawing import Space, Spot
 from onnxsurgeon.surgery.blocks import (
     Activation,
@@ -17,11 +18,11 @@ from onnxsurgeon.surgery.blocks import (
     GlobalPool,
     Linear,
     Pool,
-    PoolKind,
     Sizes,
 )
 
 IDENTITY = "identity"
+COMMON = ("Relu", "LeakyRelu", "Elu", "Selu", "Silu", "Gelu")  # activations
 Numbers = int | Sequence[int]  # one number, or those to choose from, like range(8, 65)
 Layer = Block | GlobalPool | Flat
 
@@ -49,7 +50,7 @@ class LayerSpace(Space):
         here = spot.behind_of(first.build(site))
         for layer in rest:
             part = replace(here, name=f"{site.name}.{_kind(layer)}", offset=0)
-            here = here.behind_of(layer.build(part.called("")))
+            here = here.behind_of(layer.build(part.called(_kind(layer))))
         return replace(here, name=name)
 
 

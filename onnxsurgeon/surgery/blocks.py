@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -23,6 +23,7 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.ops.making import (
     ACTIVATIONS,
     Place,
+    PoolKind,
     Slide,
     convolved,
     flattened,
@@ -59,7 +60,6 @@ class Site(Place):
         return np.roll(array, self.offset, axis=1) if self.offset else array
 
 
-PoolKind = Literal["Max", "Average"]
 Sizes = int | tuple[int, ...]  # along each spatial axis
 
 
@@ -170,12 +170,13 @@ class Pool:
 
 @dataclass(frozen=True)
 class GlobalPool:
-    """A pooling over all of space, which leaves no spatial axes."""
+    """A pooling over all of space. flat: leave no spatial axes; else each is 1 long."""
 
     kind: PoolKind = "Average"
+    flat: bool = True
 
     def build(self, site: Site) -> ir.Value:
-        return pooled_whole(site, f"Global{self.kind}Pool")
+        return pooled_whole(site, self.kind, flat=self.flat)
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,12 @@ class Separable:
     """A depthwise and a pointwise convolution that replace a Conv with one group."""
 
     starts: ClassVar = SPLIT
+
+
+class Builds(Protocol):
+    """What adds nodes at a site, and returns their output."""
+
+    def build(self, site: Site) -> ir.Value: ...
 
 
 Block = Conv | Linear | BatchNorm | Activation | Pool

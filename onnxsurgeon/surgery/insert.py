@@ -16,7 +16,7 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import Editor, attribute, copied, feed, free_name, set_attribute, set_input
 from onnxsurgeon.ops.nodes import constant, convolution_of, kind_of, operator_of
 from onnxsurgeon.ops.registry import of_kind
-from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Block, Conv, Linear, Site
+from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Builds, Conv, Linear, Site
 from onnxsurgeon.surgery.find import data_inputs, find, find_value, value_called
 from onnxsurgeon.surgery.fit_check import checked, require_type
 from onnxsurgeon.surgery.widths import value_axis
@@ -25,7 +25,7 @@ from onnxsurgeon.surgery.widths import value_axis
 def insert(
     model: ir.Model,
     after: str,
-    block: Block,
+    block: Builds,
     *,
     readers: Sequence[str] | None = None,
     init: str = "identity",
@@ -46,7 +46,7 @@ def insert(
         raise UsageError(f"name {name!r} is taken", why="names of nodes are unique", fix="choose another name")
     kind = type(block).__name__.lower() if not isinstance(block, Activation) else block.kind.lower()
     chosen = free_name(name or f"{after}.{kind}", editor.node_names)
-    result = block.build(_site(labels, editor, value, chosen, init, seed))
+    result = block.build(site_of(labels, editor, value, chosen, init, seed))
     feed(uses, result)
     if to_output:
         editor.take_over(value, result)
@@ -62,7 +62,8 @@ def _uses(value: ir.Value, name: str, readers: Sequence[str] | None) -> list[tup
     return uses
 
 
-def _site(labels: Labels, editor: Editor, value: ir.Value, name: str, init: str, seed: int) -> Site:
+def site_of(labels: Labels, editor: Editor, value: ir.Value, name: str, init: str, seed: int) -> Site:
+    """The place behind a value of the edited model, whose original is labelled. Raises UsageError if none is there."""
     original = value_called(labels.model, value.name)
     fact = labels.facts[0].get(original)
     require_type(labels, original, original, name)
@@ -86,7 +87,7 @@ def _site(labels: Labels, editor: Editor, value: ir.Value, name: str, init: str,
 
 
 def replace(
-    model: ir.Model, name: str, block: Block, *, init: str = "he", seed: int = 0, what: str = "", gate: str = ""
+    model: ir.Model, name: str, block: Builds, *, init: str = "he", seed: int = 0, what: str = "", gate: str = ""
 ) -> list[Step]:
     """Replaces a node with one data input by a new block whose output has the same shape.
 
@@ -109,7 +110,7 @@ def replace(
     editor.give_up_name(twin)
     if gate:
         editor.give_up_name(find(editor.model, gate))
-    result = block.build(_site(labels, editor, source, gate or name, init, seed))
+    result = block.build(site_of(labels, editor, source, gate or name, init, seed))
     editor.replace(old, result)
     return [checked(labels, editor.finished(), what or f"replace {name}")]
 
@@ -126,13 +127,13 @@ def activation(model: ir.Model, name: str, kind: str) -> list[Step]:
             why=f"activations are {', '.join(of_kind('activation'))}",
             fix="use replace for other nodes",
         )
-    said, product = f"activation {name}: {kind}", _gated(node)
+    said, product = f"activation {name}: {kind}", gated(node)
     if product is not None:
         return replace(model, name_of(product), Activation(kind), what=said, gate=name)
     return replace(model, name, Activation(kind), what=said)
 
 
-def _gated(node: ir.Node) -> ir.Node | None:
+def gated(node: ir.Node) -> ir.Node | None:
     """The product of an activation's output with its input, if nothing else reads the output."""
     gate = result_of(node)
     readers = list(gate.uses())

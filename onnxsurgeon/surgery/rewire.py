@@ -94,21 +94,24 @@ def _aligned(
     return ([step], label(step.after, rewritten=False)) if step is not None else ([], labels)
 
 
-def remove(model: ir.Model, name: str, *, through: str | None = None, choices: Choices = DEFAULT) -> list[Step]:
+def remove(
+    model: ir.Model, name: str, *, through: str | None = None, until: str | None = None, choices: Choices = DEFAULT
+) -> list[Step]:
     """Removes a node: the nodes that read it read its input instead.
 
-    through: the node that feeds the chosen input, if there are several. Raises UsageError if the input or the output
-    is not unique, InfeasibleError if the shapes can't fit.
+    through: the node that feeds the chosen input, if there are several. until: the last of the nodes that go too, which
+    only read each other. Raises UsageError if the input or the output is not unique, InfeasibleError if the shapes
+    can't fit.
     """
     labels, node = label(model, rewritten=False), find(model, name)
-    source, result = _passage(labels, node, through), result_of(node)
+    source, result = _passage(labels, node, through), result_of(find(model, until or name))
     require_type(labels, source, result, f"removing {name}")
     steps, labels = _aligned(labels, source, result, (_maker(source), name), choices)
     editor = Editor(copied(labels.model))
     twin = find(editor.model, name)
     new = twin.inputs[next(i for i, v in enumerate(node.inputs) if v is source)]
     assert new is not None
-    editor.replace(result_of(twin), new)
+    editor.replace(result_of(find(editor.model, until or name)), new)
     return [*steps, checked(labels, editor.finished(), f"remove {name}")]
 
 

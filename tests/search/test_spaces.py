@@ -116,7 +116,7 @@ def test_a_conditional_pools_only_what_is_larger() -> None:
 def test_names_and_weights_of_choices() -> None:
     rare = search.OneOf([search.Named("a", LINEAR), search.Named("b", LINEAR)], weights=(0.0, 1.0))
     network = search.draw(search.Named("outer", search.Repeat(rare, 2)), (3, 4), np.random.default_rng(0))
-    assert [node.name for node in network if node.operator == "Conv"] == ["outer.b", "outer.b_1"]
+    assert [node.name for node in network if node.operator == "Conv"] == ["outer.b", "outer.b.conv1"]
 
 
 def test_what_does_not_fit_is_refused() -> None:

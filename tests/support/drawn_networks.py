@@ -27,3 +27,9 @@ def outputs(network: Network, array: np.ndarray) -> np.ndarray:
     )
     found: np.ndarray = session.run(None, {session.get_inputs()[0].name: array})[0]
     return found
+
+
+def saved(network: Network) -> bytes:
+    """The bytes of its file."""
+    found: bytes = ir.to_proto(network.ir).SerializeToString()
+    return found
