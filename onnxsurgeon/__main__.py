@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from typing import Any, NoReturn
 
 
@@ -11,9 +12,24 @@ def main() -> NoReturn:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
-    from onnxsurgeon.cli import main as run
+    try:
+        from onnxsurgeon.cli import main as run
+    except (ImportError, AttributeError, TypeError) as problem:
+        _blame(problem)
+        raise
 
     run()
+
+
+def _blame(problem: BaseException) -> None:
+    """Ends with the fault of the install that kept the command line from being imported, if there is one."""
+    from onnxsurgeon.install import blamed
+
+    error = blamed(problem)
+    if error is not None:
+        why = (f"  {line}" for line in error.why.splitlines())
+        sys.stderr.write("\n".join((f"error: {error.what}", *why, f"fix: {error.fix}", "")))
+        sys.exit(error.exit_code)
 
 
 def _end(number: int, frame: Any) -> None:

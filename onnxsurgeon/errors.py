@@ -2,6 +2,7 @@
 
 SurgeonError          1  a fault of onnxsurgeon itself
 ├── UsageError        2  the request is wrong (unknown node, existing output, bad unit)
+│   └── InstallError  2  a package that this one needs is missing, too old or broken
 ├── InfeasibleError   3  no selection satisfies the request
 ├── ModelError        4  the model can't be read, or uses an unsupported feature
 ├── ProofError        5  the edited model does not compute what it should; nothing was written
@@ -50,6 +51,10 @@ class UsageError(SurgeonError):
     """The request itself is wrong."""
 
     exit_code = 2
+
+
+class InstallError(UsageError):
+    """The request can't be met by the packages that are installed: one is missing, too old or broken."""
 
 
 class InfeasibleError(SurgeonError):

@@ -15,7 +15,7 @@ from paths import ROOT
 PACKAGE = ROOT / "onnxsurgeon"
 ROOMS = """
     errors arrays
-    files units notebook
+    install files units notebook
     options
     metrics
     model

@@ -93,6 +93,7 @@ REPORTS = (
     "validate fixtures/xor.onnx fixtures/xor.onnx",
     "bench fixtures/xor.onnx --layers --time-limit 0.1",
     "compare fixtures/xor.onnx fixtures/plain.onnx",
+    "doctor",
     f"check {DIGITS} --min-top1 0 --max-latency 9s --time-limit 0.1",
     "train fixtures/digits.onnx --data fixtures/digits_train.npz --samples 32 --epochs 1 -o trained.onnx",
     "profile fixtures/plain.onnx -o device.json --time-limit 0.2 --effort fast",

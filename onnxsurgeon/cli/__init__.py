@@ -14,6 +14,7 @@ from onnxsurgeon.cli import (
     bench,
     check,
     compress,
+    doctor,
     evaluate,
     inspect,
     interrupts,
@@ -106,4 +107,5 @@ add(
     panel=LOOK,
 )
 add(app, check.check, "Check a model against limits or another model: a gate for CI.", *check.EXAMPLES, panel=LOOK)
+add(app, doctor.doctor, "Check the install, and name what mends it.", *doctor.EXAMPLES, panel=LOOK)
 surgery.register(app)

@@ -17,10 +17,11 @@ from onnxsurgeon.cli.interrupts import INTERRUPTED
 from onnxsurgeon.cli.log import LOG
 from onnxsurgeon.errors import GateError, ProofError, SurgeonError, UsageError, printable
 from onnxsurgeon.files import WRITTEN
+from onnxsurgeon.install import blamed
 from onnxsurgeon.options.record import spelled
 from onnxsurgeon.report import json_report as report
 
-SHOWS = ("inspect", "validate", "evaluate", "sensitivity", "bench", "compare", "check")
+SHOWS = ("inspect", "validate", "evaluate", "sensitivity", "bench", "compare", "check", "doctor")
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
 
@@ -36,7 +37,8 @@ class Answer:
 
     found: the report so far. tables: make its tables, which go to stdout if that is a terminal or the command is one of
     `SHOWS`, else to stderr. form: makes the text that goes to stdout in their place; that of JSON with `json`.
-    appends: a file, and what makes the text that is added to it.
+    appends: a file, and what makes the text that is added to it. complete: whether `found` is all that there is to
+    show, even where the answer is an error.
     """
 
     command: str
@@ -49,6 +51,7 @@ class Answer:
     began: float = field(default_factory=time.perf_counter)
     form: Callable[[report.Report], str] | None = None
     appends: tuple[Path, Callable[[report.Report], str]] | None = None
+    complete: bool = False
     interrupted: str = ""  # what an interrupt leaves, where the command knows more than the files that it wrote
 
     def __post_init__(self) -> None:
@@ -77,7 +80,7 @@ class Answer:
                 report.save(self.found, self.file)
         with suppress(UsageError):
             self._say()
-        if isinstance(error, ProofError | GateError):
+        if isinstance(error, ProofError | GateError) or self.complete:
             self.show()
         why = (f"  {line}" for line in error.why.splitlines())
         for line in (f"error: {error.what}", *why, *([f"fix: {error.fix}"] if error.fix else [])):
@@ -155,6 +158,8 @@ def explained(problem: Exception) -> SurgeonError:
         return UsageError(
             f"{problem.strerror}{where}", fix="make room, or choose another folder (proofs write to TMPDIR)"
         )
+    if broken := blamed(problem):
+        return broken
     return SurgeonError(
         "internal error",
         why=f"{type(problem).__name__}: {problem}",

@@ -72,6 +72,7 @@ COMMANDS = {
     "train": "fit finetune fine-tune retrain tune learn",
     "inspect": "info show summary describe list print analyse analyze explain view",
     "validate": "verify prove",
+    "doctor": "diagnose health env environment",
     "check": "gate assert ci require",
     "compare": "diff versus",
     "bench": "benchmark latency time speed perf",

@@ -29,6 +29,7 @@ from onnxsurgeon.files import draft_of, sweep
 SCHEMA = 2
 LONGEST_NAME = 1000  # characters of a name, or of any word
 Report = dict[str, Any]
+DONE: Report = {"status": "done", "exit_code": 0}
 
 
 def head(command: str) -> Report:

@@ -16,8 +16,7 @@ from onnxsurgeon.latency.bench import Bench
 from onnxsurgeon.latency.compare import SideBySide
 from onnxsurgeon.latency.profile import Profile
 from onnxsurgeon.latency.timing import BUSY
-from onnxsurgeon.report.json_report import Report, head, picked
-from onnxsurgeon.report.results import DONE
+from onnxsurgeon.report.json_report import DONE, Report, head, picked
 
 
 def latencies(found: Bench) -> Report:

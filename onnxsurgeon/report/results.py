@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxsurgeon.errors import ProofError
 from onnxsurgeon.options.record import spelled
-from onnxsurgeon.report.json_report import Report, head, picked
+from onnxsurgeon.report.json_report import DONE, Report, head, picked
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from onnxsurgeon.pruning.result import Result, Scored
     from onnxsurgeon.pruning.verdict import Verdict
     from onnxsurgeon.training.trained import Trained
-
-DONE = {"status": "done", "exit_code": 0}
 
 
 def free_share(rows: Iterable[Frozen], params: int) -> float:

@@ -5,30 +5,21 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
-from functools import lru_cache
-from io import StringIO
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
 from onnxsurgeon.arrays import Arrays
-from onnxsurgeon.errors import ModelError, UsageError, install_hint
+from onnxsurgeon.errors import ModelError
 from onnxsurgeon.model.check import ill_typed
 from onnxsurgeon.model.model import Model
 from onnxsurgeon.model.read import SOURCE
 from onnxsurgeon.options.shared import Device
+from onnxsurgeon.runtime.cuda import PROVIDER, preload, refusal
 
 ort.set_default_logger_severity(4)  # no warnings about a missing GPU: the session reports what it runs on
-
-
-@lru_cache(maxsize=1)
-def _preload() -> None:
-    """Load CUDA and cuDNN from Python packages, if they are installed."""
-    if hasattr(ort, "preload_dlls"):
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it prints what is missing
-            ort.preload_dlls()
 
 
 class Session:
@@ -65,10 +56,10 @@ class Session:
         if profile:
             options.enable_profiling, options.profile_file_prefix = True, profile
         options.log_severity_level = 4
-        cuda = device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
+        cuda = device != "cpu" and PROVIDER in ort.get_available_providers()
         if cuda:
-            _preload()
-        chosen: list[Any] = [("CUDAExecutionProvider", {"use_tf32": 0})] if cuda else []
+            preload()
+        chosen: list[Any] = [(PROVIDER, {"use_tf32": 0})] if cuda else []
         try:
             source = path if isinstance(path, bytes) else os.fspath(path)
             self.session = ort.InferenceSession(source, options, providers=[*chosen, "CPUExecutionProvider"])
@@ -80,11 +71,7 @@ class Session:
             ) from None
         self.provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
         if device == "cuda" and self.provider != "CUDA":
-            raise UsageError(
-                "`device` is cuda, but onnxruntime can't use CUDA here",
-                why=f"onnxruntime {ort.__version__} fell back to {self.provider}",
-                fix=f"{install_hint('cuda')}, or choose `device=auto` or cpu",
-            )
+            raise refusal()
 
     def run(self, feed: Arrays, names: Sequence[str] | None = None) -> Arrays:
         """The outputs by name, or those in `names`; ignores entries of `feed` that are not inputs.

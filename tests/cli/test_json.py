@@ -14,7 +14,7 @@ from commands import PRUNE, Run, module
 from paths import FIXTURES
 from report_schema import require_schema
 
-MODULES = ("report.results", "report.latency", "report.check_report")
+MODULES = ("report.results", "report.latency", "report.check_report", "report.install_report")
 HEAD = {"schema", "command", "version", "status", "exit_code"}
 DATA = ("net.onnx", "--data", "test.npz", "--samples", "8")
 CALLS = {
@@ -28,6 +28,7 @@ CALLS = {
     "bench": ("bench", "net.onnx", "--time-limit", "0.05"),
     "profile": ("profile", "net.onnx", "-o", "device.json", "--time-limit", "0.2", "--effort", "fast"),
     "compare": ("compare", "net.onnx", "net.onnx", "--no-bench"),
+    "doctor": ("doctor",),
     "check": (
         *("check", *DATA, "--min-top1", "0", "--max-latency", "9s", "--time-limit", "0.05"),
         *("--against", "net.onnx", "--max-growth", "0"),
