@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import partial
 
 import onnx_ir as ir
 
@@ -29,18 +30,20 @@ def require_type(labels: Labels, source: ir.Value, target: ir.Value, what: str) 
         )
 
 
-def checked(before: Labels, after: ir.Model, what: str, *, same: bool = False) -> Step:
-    """The step from `before` to `after`. same: the function must stay.
+def checked(before: Labels, after: ir.Model, what: str, *, same: bool = False, resized: Collection[str] = ()) -> Step:
+    """The step from `before` to `after`. same: the function must stay. resized: outputs that may get other lengths.
 
-    Raises InfeasibleError if shapes don't fit together, or outputs have other shapes.
+    Raises InfeasibleError if shapes don't fit together, or other outputs have other shapes.
     """
     _forget_stated(before.model, after)
+    for value in after.graph.outputs:
+        if value.name in resized:
+            value.shape = None
     try:
         labels = label(after, rewritten=False)
         refused = _refused(before, labels) if before.facts[0] and not labels.facts[0] else ""
-        problems = (
-            [refused] if refused else [p for find in (_misfits, _at_sizes, _parted) for p in find(before, labels)]
-        )
+        laws = (partial(_misfits, resized=resized), _at_sizes, _parted)
+        problems = [refused] if refused else [p for find in laws for p in find(before, labels)]
     except (
         AssertionError,
         ModelError,
@@ -57,7 +60,21 @@ def checked(before: Labels, after: ir.Model, what: str, *, same: bool = False) -
             why="\n".join(problems[:5]),
             fix="choose nodes whose outputs have the same shape; only their widths may differ",
         )
+    _restate(before, labels, resized)
     return Step(what, before.model, after, same=same)
+
+
+def _restate(before: Labels, labels: Labels, resized: Collection[str]) -> None:
+    """States the shapes of these outputs: lengths that stayed, or don't depend on the inputs."""
+    was = {value.name: value for value in before.model.graph.outputs}
+    for value in (v for v in labels.model.graph.outputs if v.name in resized):
+        old = was[value.name]
+        lengths, moving = labels.facts[0][value].shape, dynamic_axes(labels, value)
+        if lengths is None or moving is None:
+            continue
+        stated = old.shape if old.shape is not None else ir.Shape([None] * len(lengths))
+        dims = [dim if moves else length for dim, length, moves in zip(stated, lengths, moving, strict=True)]
+        value.shape = ir.Shape(dims)
 
 
 def _forget_stated(before: ir.Model, model: ir.Model) -> None:
@@ -92,7 +109,7 @@ def _refused(before: Labels, labels: Labels) -> str:
     return ""
 
 
-def _misfits(before: Labels, labels: Labels) -> Iterator[str]:
+def _misfits(before: Labels, labels: Labels, *, resized: Collection[str] = ()) -> Iterator[str]:
     known = {v.name: f for v, f in before.facts[0].items()}
     moving = {v.name: dynamic_axes(before, v) for v in before.facts[0]}
     misfits = {call.name for call in before.calls.values() if call.misfit}
@@ -108,7 +125,8 @@ def _misfits(before: Labels, labels: Labels) -> Iterator[str]:
             yield f"{value.name} would depend on the dynamic dims along other axes"
     for value in labels.model.graph.outputs:
         shapes = [None if f is None else f.shape for f in (known.get(value.name), labels.facts[0].get(value))]
-        if shapes[0] != shapes[1]:
+        ranks = {None if shape is None else len(shape) for shape in shapes}
+        if shapes[0] != shapes[1] and not (value.name in resized and len(ranks) == 1):
             yield f"output {value.name} would be {_text(shapes[1])} instead of {_text(shapes[0])}"
 
 

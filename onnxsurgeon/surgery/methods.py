@@ -136,11 +136,14 @@ class Operations:
     ) -> None:
         """Remove a node and connect its input to its readers; if their widths differ, make them equal first.
 
+        If only outputs of the graph read the node, they take the width of its input.
+
         Raises UsageError if the node can't be bypassed, InfeasibleError if the widths can't be made equal.
         """
         from onnxsurgeon.surgery import rewire
 
-        self.do(rewire.remove(self.ir, name, through=through, choices=choices(align, importance, init, seed)))
+        how = choices(align, importance, init, seed)
+        self.do(rewire.remove(self.ir, name, through=through, outputs_follow=align == "auto", choices=how))
 
     @operation(
         "onnxsurgeon insert model.onnx --after conv2 --op Conv --kernel 3 --init identity",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,24 +96,48 @@ def _aligned(
 
 
 def remove(
-    model: ir.Model, name: str, *, through: str | None = None, until: str | None = None, choices: Choices = DEFAULT
+    model: ir.Model,
+    name: str,
+    *,
+    through: str | None = None,
+    until: str | None = None,
+    outputs_follow: bool = False,
+    choices: Choices = DEFAULT,
 ) -> list[Step]:
     """Removes a node: the nodes that read it read its input instead.
 
     through: the node that feeds the chosen input, if there are several. until: the last of the nodes that go too, which
-    only read each other. Raises UsageError if the input or the output is not unique, InfeasibleError if the shapes
-    can't fit.
+    only read each other. outputs_follow: outputs of the graph that carry its channels take the input's width, where
+    that fits. Raises UsageError if the input or the output is not unique, InfeasibleError if the shapes can't fit.
     """
     labels, node = label(model, rewritten=False), find(model, name)
     source, result = _passage(labels, node, through), result_of(find(model, until or name))
     require_type(labels, source, result, f"removing {name}")
+    if outputs_follow and (outputs := _outputs_as_wide(labels, result)):
+        with suppress(InfeasibleError):
+            return [_bypassed(labels, node, source, until, outputs)]
     steps, labels = _aligned(labels, source, result, (_maker(source), name), choices)
+    return [*steps, _bypassed(labels, node, source, until)]
+
+
+def _outputs_as_wide(labels: Labels, value: ir.Value) -> list[str]:
+    """The graph outputs that carry the channels of a value."""
+    found, root = value_axis(labels, value), labels.classes.root
+    own = root[:0] if found is None else root[found[1]]
+    axes = ((v, axis) for v in labels.model.graph.outputs for axis in labels.axes.get(v) or (None,))
+    fitting = (v for v, axis in axes if v is value or (axis is not None and np.isin(root[axis], own).any()))
+    return list(dict.fromkeys(v.name or "" for v in fitting))
+
+
+def _bypassed(labels: Labels, node: ir.Node, source: ir.Value, until: str | None, resized: Sequence[str] = ()) -> Step:
+    """The removal of a node whose readers read `source`. until: as above. resized: outputs that take its width."""
+    name = name_of(node)
+    place = next(i for i, value in enumerate(node.inputs) if value is not None and value.name == source.name)
     editor = Editor(copied(labels.model))
-    twin = find(editor.model, name)
-    new = twin.inputs[next(i for i, v in enumerate(node.inputs) if v is source)]
+    new = find(editor.model, name).inputs[place]
     assert new is not None
     editor.replace(result_of(find(editor.model, until or name)), new)
-    return [*steps, checked(labels, editor.finished(), f"remove {name}")]
+    return checked(labels, editor.finished(), f"remove {name}", resized=resized)
 
 
 def _passage(labels: Labels, node: ir.Node, through: str | None) -> ir.Value:

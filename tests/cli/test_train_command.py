@@ -83,7 +83,10 @@ def test_an_interrupt_keeps_what_was_reached(folder: Path, data: str) -> None:
         while not (folder / "state.npz").exists() and time.monotonic() < end:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        try:
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     report = json.loads(output)
     assert report["status"] == "interrupted"

@@ -15,6 +15,7 @@ from onnxsurgeon.errors import InfeasibleError, SurgeonError, UsageError
 from onnxsurgeon.model.write import write
 from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Conv, Pool
 from onnxsurgeon.surgery.network import Network, load
+from paths import FIXTURES
 
 
 def widths(network: Network, *names: str) -> tuple[int | None, ...]:
@@ -262,6 +263,25 @@ def test_removing_what_is_neutral_changes_nothing(tmp_path: Path) -> None:
     net = d.network(tmp_path)
     net.remove("bn")
     proven(net, unchanged=True)
+
+
+@pytest.mark.parametrize("fixture", ["plain", "residual", "xor"])
+def test_the_output_takes_the_width_that_feeds_it_when_the_last_layer_goes(fixture: str, tmp_path: Path) -> None:
+    net = load(FIXTURES / f"{fixture}.onnx")
+    last = [*net][-1]
+    before = net[last.inputs[0]].width
+    net.remove(last)
+    output = net.ir.graph.outputs[0]
+    assert output.name == "output"
+    assert [str(dim) for dim in output.shape or ()] == ["batch", str(before)]
+    net.save(tmp_path / "m.onnx")
+    onnx.checker.check_model(str(tmp_path / "m.onnx"), full_check=True)
+
+
+def test_an_output_does_not_take_a_width_that_does_not_fit_what_else_feeds_it() -> None:
+    """fc2 -> add -> output, reshape (16 channels of 4) -> fc3 -> add."""
+    with pytest.raises(InfeasibleError, match=r"reshape \(64 channels\) and fc3 \(10\) can't get the same width"):
+        load(FIXTURES / "flatten.onnx").remove("fc3")
 
 
 def test_what_fails_changes_no_byte(tmp_path: Path) -> None:
