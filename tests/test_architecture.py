@@ -173,7 +173,7 @@ def test_only_ops_names_attributes(path: Path) -> None:
     }
     texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value in known]
     named = [(node.lineno, node.value) for node in texts if id(node) in written or node.value not in ENGLISH]
-    assert room(path) in ("model", "ops") or not named
+    assert room(path) in ("model", "ops") or path.parent.name == "pages" or not named  # those of HTML and charts
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

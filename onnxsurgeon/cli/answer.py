@@ -35,10 +35,10 @@ class Tables(Protocol):
 class Answer:
     """The answer of a command.
 
-    found: the report so far. tables: make its tables, which go to stdout if that is a terminal or the command is one of
-    `SHOWS`, else to stderr. form: makes the text that goes to stdout in their place; that of JSON with `json`.
-    appends: a file, and what makes the text that is added to it. complete: whether `found` is all that there is to
-    show, even where the answer is an error.
+    found: the report so far. page_wanted: where a page is asked for; page: where it may be written. tables: make its
+    tables, which go to stdout if that is a terminal or the command is one of `SHOWS`, else to stderr. form: makes the
+    text that goes to stdout in their place; that of JSON with `json`. appends: a file, and what makes the text that is
+    added to it. complete: whether `found` is all that there is to show, even where the answer is an error.
     """
 
     command: str
@@ -46,6 +46,8 @@ class Answer:
     quiet: bool = False
     verbose: bool = False
     file: Path | None = None
+    page_wanted: Path | None = None
+    page: Path | None = None
     found: report.Report = field(default_factory=dict)
     tables: Tables = lambda found, verbose: ()
     began: float = field(default_factory=time.perf_counter)
@@ -59,25 +61,35 @@ class Answer:
             self.form = report.to_json
 
     def save_to(self, path: Path | None, *others: Path) -> None:
-        """Also saves the report to `path`. Raises UsageError if that is one of `others`, or not a report."""
+        """Also saves the report to `path`, and its page if one is wanted. Raises UsageError if one of these is one of
+        `others`, or not a report."""
+        page = self.page_wanted
+        if page is not None:
+            report.check_report(page, *others, *([path] if path else []), option="--html", begins=report.PAGE)
         if path is not None:
             report.check_report(path, *others)
-            self.file = path
+        self.file, self.page = path, page
 
     def give(self, **rest: Any) -> None:
         """Completes the report with `rest`, saves it if wanted, and prints it as JSON or tables."""
         self.found |= rest
-        if self.file is not None:
-            report.save(self.found, self.file)
+        self._save()
         self._say()
         self.show()
+
+    def _save(self) -> None:
+        if self.file is not None:
+            report.save(self.found, self.file)
+        if self.page is not None:
+            from onnxsurgeon.report.pages import page
+
+            report.save_text(page(self.found), self.page)
 
     def fail(self, error: SurgeonError, code: int) -> None:
         """Prints the error to stderr, and adds it to the report."""
         self.found = {**report.head(self.command), **self.found, **report.failure(error, code)}
-        if self.file is not None:
-            with suppress(UsageError):  # the error itself matters more
-                report.save(self.found, self.file)
+        with suppress(UsageError):  # the error itself matters more
+            self._save()
         with suppress(UsageError):
             self._say()
         if isinstance(error, ProofError | GateError) or self.complete:

@@ -34,6 +34,10 @@ class Spoken(Options):
     report_to: Path | None = option(
         None, "Also write the report to a JSON file.", panel=OUTPUT, metavar="FILE.json", declared="--report", read=path
     )
+    page_to: Path | None = option(
+        None, "Also write the report as a page, to look at in a browser: one file that needs no network.", panel=OUTPUT,
+        metavar="FILE.html", declared="--html", read=path,
+    )  # fmt: skip
     as_json: bool = option(False, "Print the report as JSON on stdout.", panel=OUTPUT, declared="--json")
     quiet: bool = option(False, "Print only errors.", panel=RUN, declared="-q --quiet")
     verbose: bool = option(False, "Print full tables, stages and tracebacks.", panel=RUN, declared="-v --verbose")
@@ -41,7 +45,7 @@ class Spoken(Options):
     def answering(self, command: str, model: Path | None = None) -> AbstractContextManager[Answer]:
         """The command's answer; errors in the block become a message and an exit code."""
         found = {} if model is None else {"model": str(model)}
-        return answering(Answer(command, self.as_json, self.quiet, self.verbose, found=found))
+        return answering(Answer(command, self.as_json, self.quiet, self.verbose, page_wanted=self.page_to, found=found))
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ OPTIONS = {
     "--seed": "random-seed rng",
     "--against": "reference baseline teacher original",
     "--why": "explain reason node frozen",
-    "--plot": "html chart graph",
+    "--html": "plot chart graph page web browser",
     "--report": "json-file report-file summary",
     "--verbose": "debug trace",
     "--quiet": "silent",

@@ -17,7 +17,7 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.report import json_report as report
 
 # options of the call, not of a model
-OF_ALL = {"models", "output", "output_dir", "jobs", "resume", "report_to", "as_json", "quiet", "log_file"}
+OF_ALL = {"models", "output", "output_dir", "jobs", "resume", "report_to", "page_to", "as_json", "quiet", "log_file"}
 
 
 @dataclass(frozen=True)

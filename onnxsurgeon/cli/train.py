@@ -12,8 +12,6 @@ from onnxsurgeon.errors import ModelError
 from onnxsurgeon.options.parsing import path
 from onnxsurgeon.options.record import OUTPUT, option
 from onnxsurgeon.options.shared import SaveOptions, Writing
-from onnxsurgeon.report.html import BEGIN
-from onnxsurgeon.report.json_report import check_report, save_text
 from onnxsurgeon.training.options import TrainOptions
 
 EXAMPLES = (
@@ -30,9 +28,6 @@ class TrainedFile(Writing):
         None, "The file to write.", panel=OUTPUT, metavar="FILE", declared="-o --output", shown="MODEL.trained.onnx",
         read=path,
     )  # fmt: skip
-    plot: Path | None = option(
-        None, "Plot loss and score over the epochs.", panel=OUTPUT, metavar="FILE.html", read=path
-    )
 
 
 @with_options(TrainOptions, TrainedFile, Spoken)
@@ -48,13 +43,9 @@ def train(model: ModelPath, data: DataPath, given: Given) -> None:
         target = wanted.output or model.with_suffix(".trained.onnx")
         save = SaveOptions(overwrite=wanted.overwrite, external=wanted.external)
         files = [Path(str(file)) for file in (data, options.val, options.teacher) if file is not None]
-        if wanted.plot is not None:
-            check_report(wanted.plot, model, target, *files, option="--plot", begins=BEGIN)
-            files.append(wanted.plot)
         answer.save_to(spoken.report_to, model, target, *files)
         from onnxsurgeon.cli.progress import Stages
         from onnxsurgeon.report.results import trained
-        from onnxsurgeon.report.training_page import training_page
         from onnxsurgeon.report.training_tables import trained as tables
         from onnxsurgeon.training.train import train as run
 
@@ -64,8 +55,6 @@ def train(model: ModelPath, data: DataPath, given: Given) -> None:
             source = read_model(model, options.shapes)
             found = run(source, data, **replace(options, progress=progress).given())
             answer.found, answer.tables = trained(found, data, target), tables
-            if wanted.plot is not None:
-                save_text(training_page(answer.found), wanted.plot)
             writes = bool(found.kept or not found.stopped)
             difference = found.save(target, **replace(save, progress=progress).given()) if writes else None
         answer.found["difference"] = difference

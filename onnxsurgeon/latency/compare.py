@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.dependency.costs import COSTS, CostKind
+from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.dependency.measure import Measure
 from onnxsurgeon.errors import GateError
 from onnxsurgeon.inspection import Inspection, inspect
@@ -45,6 +46,7 @@ class SideBySide(Shown):
     weights: tuple[Compared, ...]
     bench: Bench | None
     failed: tuple[str, ...]
+    labels: tuple[Labels, Labels]
 
     @property
     def ratio(self) -> Ratio | None:
@@ -82,7 +84,8 @@ def compare(before: Source, after: Source, options: CompareOptions) -> SideBySid
     gates = _gates(first.whole, second.whole, bench, options)
     failed = tuple(gate.said() for gate in gates if not gate.passed)
     names = named(before), named(after)
-    return SideBySide(names, first.whole, second.whole, tuple(_weights(first, second)), bench, failed)
+    weights, labels = tuple(_weights(first, second)), (first.labels, second.labels)
+    return SideBySide(names, first.whole, second.whole, weights, bench, failed, labels)
 
 
 def require_passed(found: SideBySide) -> None:

@@ -15,6 +15,7 @@ from onnxsurgeon.dependency.names import name_of
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.proof.of_edits import Proofs, Proven
+from onnxsurgeon.report.graphs import graph
 from onnxsurgeon.report.json_report import Report, head, picked
 from onnxsurgeon.surgery.network import Network
 from onnxsurgeon.surgery.widths import Resized, value_axis
@@ -33,6 +34,7 @@ def edited(
         "requested": dict(requested),
         "widths": [row for found in resized for row in _widths(found)],
         "changes": list(nodes(old.labels, new.labels)),
+        "graphs": {"before": graph(old.labels), "after": graph(new.labels)},
         "steps": [_step(step) for step in new.steps],
         "proof": None,
         "latency": None,

@@ -27,6 +27,7 @@ from onnxsurgeon.errors import GateError, ProofError, SurgeonError, UsageError, 
 from onnxsurgeon.files import draft_of, sweep
 
 SCHEMA = 2
+PAGE = "<!doctype html>"  # the start of a report's page
 LONGEST_NAME = 1000  # characters of a name, or of any word
 Report = dict[str, Any]
 DONE: Report = {"status": "done", "exit_code": 0}

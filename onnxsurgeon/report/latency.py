@@ -4,7 +4,7 @@ Times are in seconds.
 
     bench        models conditions spread busy
     profile      model output seconds error kernels tables conditions
-    compare      before after latency weights failed
+    compare      before after latency weights graphs failed
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from onnxsurgeon.latency.bench import Bench
 from onnxsurgeon.latency.compare import SideBySide
 from onnxsurgeon.latency.profile import Profile
 from onnxsurgeon.latency.timing import BUSY
+from onnxsurgeon.report.graphs import graph
 from onnxsurgeon.report.json_report import DONE, Report, head, picked
 
 
@@ -75,6 +76,7 @@ def compared(found: SideBySide) -> Report:
             }
             for row in found.weights
         ],
+        "graphs": {key: graph(labels) for key, labels in zip(("before", "after"), found.labels, strict=True)},
         "failed": list(found.failed),
         "status": "done" if passed else "failed",
         "exit_code": 0 if passed else GateError.exit_code,

@@ -4,13 +4,13 @@ Everywhere: `units` counts the channels that are cut as one, `free` those of the
 counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
 
     prune        model output before after ratio requested changes interface states assumed notes compensation samples
-                 rotated distillation fine_tuning solver frozen free score cost_of_run proof verdict latency seconds;
-                 `ratio` is the share that is gone, of each cost
+                 rotated distillation fine_tuning solver graph curves frozen free score cost_of_run proof verdict
+                 latency seconds; `ratio` is the share that is gone, of each cost
     inspect      model params macs size nodes ir_version opsets producer inputs outputs states operators unknown free
-                 weights frozen layers
+                 weights frozen layers graph
     validate     original edited differences outputs atol rtol provider samples shapes_only
     evaluate     model data metric higher_is_better score samples output_name against provider
-    sensitivity  model data importance shares samples provider layers
+    sensitivity  model data importance shares samples provider layers ranked_by sensitive next
     train        model data output requested metric higher_is_better before after judged_on epochs kept stopped trained
                  lost batch provider difference verdict seconds
     compress     model data output requested metric before judged_on steps best stopped verdict seconds
@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 from onnxsurgeon.errors import ProofError
 from onnxsurgeon.options.record import spelled
+from onnxsurgeon.report.graphs import curves, graph
 from onnxsurgeon.report.json_report import DONE, Report, head, picked
+from onnxsurgeon.report.ranking import ranking
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from onnxsurgeon.pruning.result import Result, Scored
     from onnxsurgeon.pruning.verdict import Verdict
     from onnxsurgeon.training.trained import Trained
+
+TRACED = 200  # steps of a solver
 
 
 def free_share(rows: Iterable[Frozen], params: int) -> float:
@@ -85,10 +89,13 @@ def pruned(
         "distillation": next((picked(row, "before after") for row in result.fitted if row.node == TOGETHER), None),
         "solver": {
             **picked(solution, "status objective bound gap seconds"),
+            "trace": [picked(step, "seconds objective bound gap") for step in _some(solution.trace)],
             "spaces": len(result.spaces.problem.sizes),
             "units": len(result.spaces.roots),
         },
         "frozen": [_frozen(row) for row in rows],
+        "graph": graph(result.labels, keep=result.keep, spaces=result.spaces, pinned=result.spaces.frozen),
+        "curves": curves(result.spaces, result.counts),
         "free": free_share(rows, before.params),
         "score": score,
         "cost_of_run": {
@@ -130,6 +137,12 @@ def judged(found: Verdict) -> Report:
     }
 
 
+def _some(trace: Sequence[Any]) -> list[Any]:
+    """A trace of any length at a limited number of places, the first and last ones included."""
+    step = max(1, -(-len(trace) // TRACED))
+    return [*trace[:-1:step], *trace[-1:]]
+
+
 def evaluated(found: Score, model: Path, data: str) -> Report:
     return {
         **head("evaluate"), "model": str(model), "data": data, **_score(found), "score": found.value, **DONE
@@ -168,6 +181,14 @@ def compressed(found: Compressed, data: str, output: Path) -> Report:
 
 
 def sensitive(found: Sensitivity, model: Path, data: str, importance: str) -> Report:
+    layers = [
+        {
+            "nodes": list(layer.nodes),
+            **picked(layer, "operator units"),
+            "points": [picked(point, "share units error") for point in layer.points],
+        }
+        for layer in found.layers
+    ]
     return {
         **head("sensitivity"),
         "model": str(model),
@@ -175,14 +196,8 @@ def sensitive(found: Sensitivity, model: Path, data: str, importance: str) -> Re
         "importance": importance,
         "shares": list(found.shares),
         **picked(found, "samples provider"),
-        "layers": [
-            {
-                "nodes": list(layer.nodes),
-                **picked(layer, "operator units"),
-                "points": [picked(point, "share units error") for point in layer.points],
-            }
-            for layer in found.layers
-        ],
+        "layers": layers,
+        **ranking(layers, found.shares, str(model), data),
         **DONE,
     }
 
@@ -206,15 +221,15 @@ def proof(found: Proof, allowed: Tolerance) -> Report:
 def inspected(found: Inspection, patterns: Sequence[str]) -> Report:
     model, whole = found.model, found.whole
     held = sum(row.params for row in found.frozen)
-    graph = model.ir.graph
+    ends = model.ir.graph
     return {
         **head("inspect"),
         "model": str(model.path),
         "ir_version": model.ir.ir_version,
         "opsets": {domain or "ai.onnx": version for domain, version in model.ir.opset_imports.items()},
         "producer": " ".join(filter(None, (model.ir.producer_name, model.ir.producer_version))),
-        "inputs": [_value(v) for v in graph.inputs if not v.is_initializer()],
-        "outputs": [_value(v) for v in graph.outputs],
+        "inputs": [_value(v) for v in ends.inputs if not v.is_initializer()],
+        "outputs": [_value(v) for v in ends.outputs],
         "states": dict(found.labels.states),
         **whole.counts(),
         "operators": found.operators,
@@ -236,6 +251,7 @@ def inspected(found: Inspection, patterns: Sequence[str]) -> Report:
         ],
         "frozen": [_frozen(row) for row in found.frozen],
         "layers": [_node(row) for row in found.nodes(patterns)],
+        "graph": graph(found.labels),
         **DONE,
     }
 

@@ -9,9 +9,9 @@ from rich.console import RenderableType
 from onnxsurgeon import units
 from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.options.record import spelled
-from onnxsurgeon.report.html import percent
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import plain, said, sized, table
+from onnxsurgeon.report.ranking import percent
 from onnxsurgeon.report.training_tables import tuned
 
 ROWS = 20  # rows of a table without --verbose

@@ -7,7 +7,7 @@ mixed-integer program (see `tabled`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -61,6 +61,7 @@ class Solution:
     status: Status  # optimal: the gap is at most the requested one
     seconds: float
     costs: dict[str, float]
+    trace: tuple[SolveProgress, ...] = ()  # how objective and bound came together, the end included
 
 
 def solve(
@@ -80,20 +81,29 @@ def solve(
     if is_tabled(problem):
         counts, bound, proven = solve_tabled(problem, gap=gap, deadline=began + time_limit)
         return _solution(problem, counts, bound, began, proven=proven)
-    merged = merge(to_program(problem))
-    run = _Run(merged.program, began, time_limit, gap, progress)
+    merged, trace = merge(to_program(problem)), list[SolveProgress]()
+
+    def told(step: SolveProgress) -> None:
+        trace.append(step)
+        if progress is not None:
+            progress(step)
+
+    run = _Run(merged.program, began, time_limit, gap, told)
     _check_reachable(problem, merged.counts(run.floor), problem.costs)
     tree = run.solve_with_lower_bounds()
     counts = _exact(problem, merged, run.floor, tree.best)
-    return _solution(problem, counts, tree.bound, began, proven=tree.closed)
+    return _solution(problem, counts, tree.bound, began, trace, proven=tree.closed)
 
 
-def _solution(problem: Problem, counts: IntArray, bound: float, began: float, *, proven: bool) -> Solution:
+def _solution(
+    problem: Problem, counts: IntArray, bound: float, began: float, trace: Sequence[SolveProgress] = (), *, proven: bool
+) -> Solution:
     objective, lengths = problem.importance(counts), problem.lengths(counts)
     bound = max(bound, objective)
+    gap, seconds = _gap(objective, bound), time.perf_counter() - began
     return Solution(
-        counts, objective, bound, _gap(objective, bound), "optimal" if proven else "time limit",
-        time.perf_counter() - began, problem.evaluate(lengths),
+        counts, objective, bound, gap, "optimal" if proven else "time limit", seconds, problem.evaluate(lengths),
+        (*trace, SolveProgress(objective, bound, gap, seconds)),
     )  # fmt: skip
 
 
@@ -149,9 +159,8 @@ class _Run:
     """One solve of a program, with a deadline for all its trees together."""
 
     def __init__(
-        self, program: Program, began: float, time_limit: float, gap: float,
-        progress: Callable[[SolveProgress], None] | None,
-    ) -> None:  # fmt: skip
+        self, program: Program, began: float, time_limit: float, gap: float, progress: Callable[[SolveProgress], None]
+    ) -> None:
         self.program, self._began, self._limit, self._gap, self._progress = program, began, time_limit, gap, progress
         self.floor = Search(program).least()
 
@@ -197,7 +206,7 @@ class _Run:
         try:
             while not tree.closed and (np.isfinite(tree.value) or tree.seen < patience):
                 now = tree.value, tree.bound
-                if self._progress and np.isfinite(tree.value) and now != reported:
+                if np.isfinite(tree.value) and now != reported:
                     reported = now
                     self._progress(SolveProgress(*now, _gap(*now), time.perf_counter() - self._began))
                 tree.advance()

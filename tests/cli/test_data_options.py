@@ -71,21 +71,21 @@ def test_where_no_model_is_good_enough_the_exit_code_is_3(digits: Path, run: Run
 
 def test_sensitivity_shows_layers_and_draws_them(digits: Path, run: Run) -> None:
     args = ("sensitivity", "net.onnx", "--data", "test.npz", "--only", "layer1*")
-    found = json.loads(run(*args, "--json", "--plot", "s.html").stdout)
+    found = json.loads(run(*args, "--json", "--html", "s.html").stdout)
     assert found["samples"] == 32
     assert len(found["layers"]) == 3
     assert set(found["layers"][0]["points"][0]) == {"share", "units", "error"}
     assert Path("s.html").read_text().startswith("<!doctype html>")
-    assert "layer1.0.conv1" in run(*args, "--plot", "s.html").stdout
-    assert "--plot" in run(*args, "--plot", "net.onnx", code=2).stderr
+    assert "layer1.0.conv1" in run(*args, "--html", "s.html").stdout
+    assert "--html" in run(*args, "--html", "net.onnx", code=2).stderr
     (digits / "precious.html").write_text("precious")
-    assert "precious.html exists" in run(*args, "--plot", "precious.html", code=2).stderr
+    assert "precious.html exists" in run(*args, "--html", "precious.html", code=2).stderr
 
 
 COMMANDS = {
     "evaluate": ("evaluate", "net.onnx"),
     "prune": ("prune", "net.onnx", "--max-drop", "0.1", "-o", "small.onnx"),
-    "sensitivity": ("sensitivity", "net.onnx", "--plot", "s.html"),
+    "sensitivity": ("sensitivity", "net.onnx", "--html", "s.html"),
 }
 GOOD = np.zeros((3, 1, 8, 8), np.float32)
 

@@ -98,15 +98,6 @@ def test_names_are_no_markup_and_stay_whole(monkeypatch: pytest.MonkeyPatch) -> 
     assert "\x1b" not in text
 
 
-def test_a_page_has_no_scripts() -> None:
-    point = {"share": 0.5, "units": 4, "error": 0.1}
-    layer = {"nodes": [LONG, LONG], "operator": LONG, "units": 8, "points": [point]}
-    found = {"model": LONG, "importance": LONG, "samples": 3, "shares": [0.5], "layers": [layer]}
-    page = module("report.html").page(found)
-    assert "<script" not in page
-    assert page.count("&lt;script&gt;") >= 6
-
-
 def test_a_log_holds_what_verbose_shows_and_the_screen_stays(run: Run) -> None:
     quiet = run("inspect", "net.onnx")
     logged = run("inspect", "net.onnx", "--log-file", "run.log")

@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 import numpy as np
 import onnx
 import pytest
+from onnxsurgeon.report.html import BEGIN, WIDTH
 
 from commands import Run, environment
-from onnxsurgeon.report.html import BEGIN, WIDTH
 
 
 @pytest.fixture

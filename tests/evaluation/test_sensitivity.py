@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from math import inf
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import onnxruntime as ort
@@ -13,8 +10,7 @@ import pytest
 
 import onnxsurgeon as osg
 from onnxsurgeon.data import inputs_of
-from onnxsurgeon.evaluation.sensitivity import LayerSensitivity, Point, Sensitivity
-from onnxsurgeon.report import html, results
+from onnxsurgeon.evaluation.sensitivity import Sensitivity
 from paths import FIXTURES
 
 
@@ -61,24 +57,3 @@ def test_layers_are_chosen_by_globs(model: osg.Model, data: osg.Data) -> None:
         osg.sensitivity(model, data, only=["nothing"])
     with pytest.raises(osg.InfeasibleError, match="frozen"):
         osg.sensitivity(model, data, only=["fc"])
-
-
-ODD = Sensitivity(
-    (
-        LayerSensitivity(("<b>&\"'", "x<y"), "Conv", 8, (Point(0.5, 4, 0.0), Point(0.25, 2, inf))),
-        LayerSensitivity(("tiny",), "Gemm", 2, (Point(0.5, 1, 1e-9),)),
-    ),
-    (0.5, 0.25), 3, "CPU",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("odd", [False, True])
-def test_the_page_shows_every_point_and_needs_nothing_else(odd: bool, found: Sensitivity) -> None:  # noqa: FBT001
-    shown = ODD if odd else found
-    text = html.page(results.sensitive(shown, Path("a<b.onnx"), "data.npz", "l2-norm"))
-    assert text.count("<circle") == sum(len(layer.points) for layer in shown.layers)
-    assert not re.search(r"https?:|<script|src=|url\(|@import", text)
-    page = ElementTree.fromstring(text.removeprefix(html.BEGIN).replace('<meta charset="utf-8">', ""))
-    assert [h.text for h in page.iter("h2")] == [layer.nodes[0] for layer in shown.layers]
-    numbers = [float(c.attrib[key]) for c in page.iter("circle") for key in ("cx", "cy")]
-    assert all(0 <= n <= html.WIDTH for n in numbers)

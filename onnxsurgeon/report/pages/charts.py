@@ -1,0 +1,168 @@
+"""Charts as Vega-Lite specifications: plain data, which the page's scripts draw.
+
+Colours are variables of the page's style, so that charts follow the light and dark scheme, and print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Spec = dict[str, Any]
+Rows = Sequence[Mapping[str, Any]]
+FAINT, LINE, INK = "var(--faint)", "var(--line)", "var(--ink)"
+MARK, SECOND, BASE = "var(--mark)", "var(--second)", "var(--base)"
+FONT = "system-ui, sans-serif"
+TEXT = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
+CONFIG: Spec = {
+    "background": None,
+    "font": FONT,
+    "view": {"stroke": None},
+    "axis": {
+        **TEXT,
+        "labelColor": FAINT,
+        "titleColor": FAINT,
+        "domainColor": LINE,
+        "tickColor": LINE,
+        "gridColor": LINE,
+        "labelLimit": 220,
+    },
+    "legend": {**TEXT, "labelColor": INK, "titleColor": FAINT, "orient": "top", "symbolStrokeWidth": 2},
+    "title": {"color": INK, "font": FONT},
+    "text": {"color": INK, "font": FONT},
+    "bar": {"color": MARK},
+    "line": {"color": MARK},
+    "point": {"color": MARK, "filled": True, "size": 50, "opacity": 1},
+    "rule": {"color": FAINT},
+}
+SPARK: Spec = {  # a curve in a table: `values` are put in by the page
+    "width": 96,
+    "height": 28,
+    "padding": 2,
+    "data": {"name": "points", "values": []},
+    "layer": [
+        {"mark": {"type": "area", "opacity": 0.18, "color": MARK, "line": {"color": MARK, "strokeWidth": 1.5}}},
+        {
+            "transform": [{"filter": "datum.kept"}],
+            "mark": {"type": "rule", "color": SECOND, "size": 2},
+            "encoding": {"y": None},
+        },
+        {"transform": [{"filter": "datum.kept"}], "mark": {"type": "point", "color": SECOND, "size": 28}},
+    ],
+    "encoding": {
+        "x": {"field": "x", "type": "quantitative", "axis": None, "scale": {"domain": [0, 1], "nice": False}},
+        "y": {"field": "y", "type": "quantitative", "axis": None, "scale": {"nice": False}},
+    },
+}
+THEME: Spec = {"config": CONFIG, "spark": SPARK}
+
+
+def chart(rows: Rows, *layers: Spec, height: int = 220, **more: Any) -> Spec:
+    """A chart as wide as its place."""
+    place = {"width": "container", "height": height, "autosize": {"type": "fit-x", "contains": "padding"}}
+    return {**place, "data": {"values": list(rows)}, "layer": list(layers), **more}
+
+
+def x(field: str, title: str = "", **more: Any) -> Spec:
+    """A position of numbers; it serves for y as well."""
+    return {"field": field, "type": "quantitative", "title": title or None, **more}
+
+
+def names(field: str, title: str = "", **more: Any) -> Spec:
+    """A position of words, in the order of the rows."""
+    return {"field": field, "type": "nominal", "title": title or None, "sort": None, **more}
+
+
+def told(*fields: str) -> list[Spec]:
+    """What a mark says under the pointer; each field is called as it is in the rows."""
+    return [{"field": field, "type": "nominal"} for field in fields]
+
+
+def colours(field: str, domain: Sequence[str], colours: Sequence[str]) -> Spec:
+    scale = {"domain": list(domain), "range": list(colours)}
+    return {"field": field, "type": "nominal", "scale": scale, "title": None}
+
+
+def bars(rows: Rows, *, value: str, of: str, title: str, label: str, domain: tuple[float, float]) -> Spec:
+    """A bar for each row, with a text at its end. of: the field that names it."""
+    place = {"y": names(of, axis={"ticks": False, "domain": False})}
+    scale = {"domain": list(domain), "nice": False, "clamp": True}
+    return chart(
+        rows,
+        {
+            "mark": {"type": "bar", "color": BASE, "height": {"band": 0.62}},
+            "encoding": {**place, "x": {"datum": min(100.0, domain[1])}, "x2": {"datum": domain[0]}},
+        },
+        {
+            "mark": {"type": "bar", "height": {"band": 0.62}},
+            "encoding": {**place, "x": x(value, title, scale=scale), "tooltip": told(of, label)},
+        },
+        {
+            "mark": {"type": "text", "align": "left", "dx": 5},
+            "encoding": {**place, "x": x(value, title, scale=scale), "text": {"field": label}},
+        },
+        height=34 * len(rows),
+    )
+
+
+def lines(
+    rows: Rows,
+    *,
+    over: str,
+    value: str,
+    titles: tuple[str, str],
+    tips: Sequence[str] = (),
+    mark: str = "",
+    log: bool = False,
+    zero: bool = False,
+    step: bool = False,
+    colour: Spec | None = None,
+    whole: bool = False,
+    start: bool = False,
+) -> Spec:
+    """Values over a number, as a line with points. titles: of x and y. mark: a field that is true at the points to
+    stress. whole: whether x only has whole numbers. log: whether y is logarithmic. start: whether x begins at 0."""
+    scale: Spec = {"type": "log"} if log else {"zero": zero}
+    ticks: Spec = {"axis": {"tickMinStep": 1, "format": "d", "grid": False}} if whole else {"axis": {"grid": False}}
+    place: Spec = {"x": x(over, titles[0], scale={"zero": start}, **ticks), "y": x(value, titles[1], scale=scale)}
+    place |= {} if colour is None else {"color": colour}
+    line: Spec = {"type": "line", **({"interpolate": "step-after"} if step else {})}
+    layers: list[Spec] = [
+        {"mark": line, "encoding": place},
+        {"mark": {"type": "point", "size": 36}, "encoding": {**place, "tooltip": told(*(tips or (over, value)))}},
+    ]
+    if mark:
+        stressed: Spec = {"type": "point", "size": 190, "filled": False, "strokeWidth": 2, "color": SECOND}
+        layers.append({"transform": [{"filter": f"datum.{mark}"}], "mark": stressed, "encoding": place})
+    return chart(rows, *layers)
+
+
+def front(
+    rows: Rows, *, across: str, up: str, titles: tuple[str, str], label: str, tips: Sequence[str], best: str = "front"
+) -> Spec:
+    """A scatter of runs; those where the field `best` is true are on the Pareto front, which a line joins."""
+    place = {
+        "x": x(across, titles[0], scale={"zero": False, "padding": 24}, axis={"grid": False, "tickCount": 6}),
+        "y": x(up, titles[1], scale={"zero": False, "padding": 18}),
+    }
+    on = {"filter": f"datum.{best}"}
+    return chart(
+        rows,
+        {
+            "transform": [on],
+            "mark": {"type": "line", "interpolate": "linear", "strokeDash": [4, 3]},
+            "encoding": {**place, "order": x(across)},
+        },
+        {
+            "transform": [{"filter": f"!datum.{best}"}],
+            "mark": {"type": "point", "color": FAINT, "filled": False},
+            "encoding": {**place, "tooltip": told(*tips)},
+        },
+        {"transform": [on], "mark": {"type": "point", "size": 90}, "encoding": {**place, "tooltip": told(*tips)}},
+        {
+            "transform": [on],
+            "mark": {"type": "text", "dy": -12, "limit": 160},
+            "encoding": {**place, "text": {"field": label}},
+        },
+        height=260,
+    )

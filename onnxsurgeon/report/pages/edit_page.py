@@ -1,0 +1,119 @@
+"""The page of an edit: what changed, step by step with proofs, and the graph before beside after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from onnxsurgeon import units
+from onnxsurgeon.report.json_report import Report
+from onnxsurgeon.report.layout import sized
+from onnxsurgeon.report.pages.graph_page import beside_each_other
+from onnxsurgeon.report.pages.markup import Child, joined
+from onnxsurgeon.report.pages.pieces import chip, command, facts, table
+from onnxsurgeon.report.pages.sections import MOODS, assumed, costs, error, foot, latency, shell, stages
+from onnxsurgeon.report.pages.template import Page, Section
+
+
+def edited(report: Report) -> Page:
+    rows = report["changes"]
+    added, removed = (sum(1 for row in rows if not row[key]) for key in ("before", "after"))
+    changed = len(rows) - added - removed
+    before, after = report["before"], report["after"]
+    lead = [
+        f"Nodes: {changed:,} changed, {added:,} new, {removed:,} gone. "
+        f"Parameters {units.change(before['params'], after['params'])}, "
+        f"MACs {units.change(before['macs'], after['macs'])}."
+    ]
+    status = report["status"]
+    written = status in ("written", "not proven")
+    sections = [
+        *error(report),
+        Section(
+            "What happened",
+            [
+                costs(report),
+                facts([("original", report["model"]), ("written", report["output"] if written else "nothing")]),
+            ],
+        ),
+        Section("Was it worth it?", [facts(_worth(report)), _steps(report)]),
+        Section("What next?", list(_next(report))),
+        Section("Nodes that changed", [_changes(report), _widths(report)]),
+        *beside_each_other(report),
+        *assumed(report),
+        *stages(report),
+    ]
+    return Page(
+        f"Edit of {report['model']}: {report['command']}", lead, sections, status, MOODS.get(status, ""), foot(report)
+    )
+
+
+def _worth(report: Report) -> Iterator[tuple[str, Child]]:
+    proof = report["proof"]
+    if proof is None:
+        yield "proof", "none: nothing was proven"
+    else:
+        same = "it computes what the original does" if proof["unchanged"] else "each step computes what it should"
+        verdict = chip("proven", "good") if proof["passed"] else chip("failed", "bad")
+        error = "" if proof["error"] is None else f", error {proof['error']:.2g}"
+        yield "proof", joined(verdict, f" {same}{error}, on {proof['samples']} sets of inputs ({proof['provider']})")
+    yield "latency", latency(report)
+
+
+def _steps(report: Report) -> Child:
+    rows = (
+        (
+            n,
+            s["what"],
+            s["kind"],
+            s["error"],
+            s["change"],
+            "" if s["unchanged"] is None else "the same" if s["unchanged"] else "changed",
+        )
+        for n, s in enumerate(report["steps"], 1)
+    )
+    heads = (">step", "what", "kind", ">error of the proof", ">outputs moved by", "function")
+    return table(*heads, rows=rows, caption="Steps, each with its own proof", empty="No step changed the network.")
+
+
+def _next(report: Report) -> Iterator[Child]:
+    model, output = report["model"], report["output"]
+    if report["status"] == "dry run":
+        yield "It was a dry run: without --dry-run the model is proven and written."
+        return
+    yield command(shell("bench", model, output), "Whether it is faster here, side by side:")
+    if (report["proof"] or {}).get("unchanged"):
+        return
+    yield command(
+        shell("evaluate", output, "--data", "SAMPLES", "--metric", "cosine", "--against", model),
+        "How far the outputs moved on real samples:",
+    )
+    yield command(
+        shell("train", output, "--data", "SAMPLES", "--teacher", model, "--loss", "distill"),
+        "Train it towards the original, without labels:",
+    )
+
+
+def _changes(report: Report) -> Child:
+    rows = (
+        (
+            row["node"],
+            "gone" if not row["after"] else "new" if not row["before"] else "follows" if row["follows"] else "changed",
+            *(_became(row, key) for key in ("operator", "width", "weight")),
+        )
+        for row in report["changes"]
+    )
+    return table("node", "", "operator", "width", "weight", rows=rows, caption="Nodes that changed", empty="None.")
+
+
+def _became(row: Report, key: str) -> str:
+    sides = [row[side][key] for side in ("before", "after") if row[side]]
+    texts = ["" if side is None else sized(side) if isinstance(side, list) else str(side) for side in sides]
+    return " → ".join(dict.fromkeys(texts))
+
+
+def _widths(report: Report) -> Child:
+    rows = (
+        (row["request"], row["before"], row["wanted"], row["after"], "yes" if row["relaxed"] else "")
+        for row in report["widths"]
+    )
+    return table("request", ">before", ">wanted", ">after", "relaxed", rows=rows, caption="Widths that were asked for")
