@@ -116,6 +116,18 @@ def optimisers() -> str:
     return _words("`--optimiser`", "how weights move", OPTIMISERS)
 
 
+def fitnesses() -> str:
+    from onnxsurgeon.search.fitness import FITNESSES
+
+    return _words("`--fitness`", "what is best", FITNESSES)
+
+
+def executors() -> str:
+    from onnxsurgeon.search.crews import EXECUTORS
+
+    return _words("`--executor`", "where candidates train", EXECUTORS)
+
+
 def schedules() -> str:
     from onnxsurgeon.training.schedules import SCHEDULES
 
@@ -151,7 +163,7 @@ TABLES: dict[str, Callable[[], str]] = {
     made.__name__: made
     for made in (
         rooms, budgets, criteria, efforts, compensations, metrics, losses, optimisers, schedules, augmentations, edits,
-        operations, inits,
+        operations, inits, fitnesses, executors,
     )
 }  # fmt: skip
 

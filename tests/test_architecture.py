@@ -50,9 +50,10 @@ HOMES = {
 }
 HEAVY = {"highspy", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "yaml"}
 LINES = 350
-LEVELS, ARROWS = 16, 233
+LEVELS, ARROWS = 16, 236
 MAKERS = {"Node", "add", "emit", "node", "_node", "_before"}  # make a node: what they are given names what is made
-WORDS = {"search/layer_spaces.py", "surgery/blocks.py", "surgery/parameters.py"}  # of users, for what is to be made
+# of users, for what is to be made
+WORDS = {"search/default_spaces.py", "search/layer_spaces.py", "surgery/blocks.py", "surgery/parameters.py"}
 SETTERS = ("attribute", "set_attribute", "Attr")  # their first argument names an attribute of a node
 # names of attributes that are also keys of reports or words of options
 ENGLISH = set("activation axes bias dtype high low mean momentum seed shape size type value weights zeros".split())

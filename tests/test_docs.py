@@ -97,12 +97,15 @@ REPORTS = (
     f"check {DIGITS} --min-top1 0 --max-latency 9s --time-limit 0.1",
     "train fixtures/digits.onnx --data fixtures/digits_train.npz --samples 32 --epochs 1 -o trained.onnx",
     "profile fixtures/plain.onnx -o device.json --time-limit 0.2 --effort fast",
+    "search --data fixtures/digits_test.npz --generations 1 --population 3 --batches 1 --executor here --space vectors"
+    " -o found.onnx",
     f"compress {DIGITS} --ratio 0.2 --steps 1 --fine-tune 1 --importance taylor -o compressed.onnx",
 )
 OPEN = (
     "requested",
     "left",
     "costs",
+    "generations",
     "operators",
     "opsets",
     "unknown",

@@ -19,6 +19,7 @@ from onnxsurgeon.cli import (
     inspect,
     interrupts,
     prune,
+    search,
     sensitivity,
     surgery,
     train,
@@ -75,6 +76,10 @@ add(
     panel=PRUNE,
 )  # fmt: skip
 add(app, train.train, "Train a model's weights on data: its graph stays.", *train.EXAMPLES, panel=PRUNE)
+add(
+    app, search.search, "Search for an architecture: candidates are mutated, trained and selected.", *search.EXAMPLES,
+    panel=PRUNE,
+)  # fmt: skip
 add(
     app,
     inspect.inspect,

@@ -80,16 +80,7 @@ def open_arrays(path: Path, expected: Expected, samples: int | None, seed: int, 
     step: number of samples to check at a time. Raises ModelError if the file can't be read, UsageError if its arrays
     don't fit the model.
     """
-    try:
-        require_regular(path)
-        by_key = {"": _single(path)} if path.suffix == ".npy" else _members(path)
-    except BROKEN as problem:
-        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:  # no space to unpack the archive
-            raise
-        raise ModelError(
-            f"{path} can't be read as {path.suffix}", why=str(problem),
-            fix="write it with numpy.savez or numpy.save, without pickled objects",
-        ) from None  # fmt: skip
+    by_key = _arrays(path)
     keys = expected.keys_of(by_key, str(path))
     arrays = {name: by_key[key] for name, key in keys.items()}
     labels = by_key.get(LABELS) if LABELS not in arrays else None
@@ -98,6 +89,24 @@ def open_arrays(path: Path, expected: Expected, samples: int | None, seed: int, 
     for piece in source.pieces(step):
         expected.check_numbers(piece.arrays, piece.labels, str(path))
     return source
+
+
+def forms(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays in an .npz or .npy file, where one array has no name. Raises as `open_arrays` does."""
+    return {name: array.shape for name, array in _arrays(path).items()}
+
+
+def _arrays(path: Path) -> dict[str, ArrayOnDisk]:
+    try:
+        require_regular(path)
+        return {"": _single(path)} if path.suffix == ".npy" else _members(path)
+    except BROKEN as problem:
+        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:  # no space to unpack the archive
+            raise
+        raise ModelError(
+            f"{path} can't be read as {path.suffix}", why=str(problem),
+            fix="write it with numpy.savez or numpy.save, without pickled objects",
+        ) from None  # fmt: skip
 
 
 def _members(path: Path) -> dict[str, ArrayOnDisk]:

@@ -71,6 +71,11 @@ def size(model: ir.Model) -> int:
     return wire.size(_embedded(model, [slot for graph in graphs(model) for slot in _slots(graph)]))
 
 
+def as_bytes(model: ir.Model) -> bytes:
+    """The .onnx file with all weights in it, for a model that is small enough for one message."""
+    return bytes(_structure(model, [], []).SerializeToString())
+
+
 def structure(model: ir.Model) -> onnx.ModelProto:
     """The model's proto; its large weights are only referred to."""
     slots = [slot for graph in graphs(model) for slot in _slots(graph)]

@@ -73,11 +73,12 @@ class TrainingTask:
 
 
 def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None = None) -> TrainingTask:
-    """The task that options and data state. watch: what is computed from gradients, beside the step.
+    """The task that options and data state. data: as `train` takes it, or a `TrainingSet`. watch: what is computed from
+    gradients, beside the step.
 
     Raises UsageError if they don't fit together or to the model, ModelError if nothing can be trained.
     """
-    samples = training_set(_opened(data, source, options))
+    samples = data if isinstance(data, TrainingSet) else training_set(_opened(data, source, options))
     val = None if options.val is None else _opened(options.val, source, options)
     model = copied(source.ir)
     casts = {v.name or "": v.dtype.numpy() for v in model.graph.inputs if v.dtype == ir.DataType.FLOAT16}

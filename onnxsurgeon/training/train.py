@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import Arrays, IntArray
+from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.data import image_inputs
 from onnxsurgeon.files import uninterrupted
 from onnxsurgeon.model.editor import copied, set_tensor
@@ -21,14 +21,15 @@ from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.training import checkpoints
-from onnxsurgeon.training.augmentations import augmented, require_pictures
+from onnxsurgeon.training.augmentations import require_pictures
 from onnxsurgeon.training.collecting import Collection
 from onnxsurgeon.training.options import TrainOptions
+from onnxsurgeon.training.padded_batches import parts_of
 from onnxsurgeon.training.schedules import rate
 from onnxsurgeon.training.step_graph import STATISTICS, WEIGHTS
 from onnxsurgeon.training.task import TrainingTask, task_of
 from onnxsurgeon.training.trained import Epoch, Trained
-from onnxsurgeon.training.trainer import NotFiniteError, Part
+from onnxsurgeon.training.trainer import NotFiniteError
 
 INTERRUPTED = "interrupted"  # why a training stopped
 STATE, BEST, COLLECTED = "state", "best", "collected"  # parts of a checkpoint
@@ -124,7 +125,7 @@ class _Training:
             done = number * self.steps + self.at
             rng = np.random.default_rng([options.seed, number, self.at])
             chosen = order[self.at * self.stride : (self.at + 1) * self.stride]
-            parts = list(self._parts(chosen, order, rng))
+            parts = list(parts_of(self.task, chosen, order, options.augment, self.widths, rng))
             with uninterrupted():  # what is saved is the state between two steps
                 taken = self.trainer.step(parts, self._rate(done), rng)
                 if self.collection is not None:
@@ -169,18 +170,6 @@ class _Training:
     def _scores(self) -> bool:
         """Whether each epoch is scored: there are held-out samples, or it is the last one."""
         return self.task.held_out or len(self.done) + 1 == self.options.epochs
-
-    def _parts(self, chosen: IntArray, order: IntArray, rng: np.random.Generator) -> Iterator[Part]:
-        """Batches of the chosen samples. Others fill the last one up: they count for nothing in the loss."""
-        for start in range(0, len(chosen), self.size):
-            rows = chosen[start : start + self.size]
-            filled = np.concatenate([rows, np.resize(order, self.size - len(rows))])
-            shares = (np.arange(self.size) < len(rows)).astype(np.float32) / np.float32(len(chosen))
-            feed, targets = self.task.batch(filled)
-            if self.options.augment:
-                feed, targets = augmented(feed, targets, self.options.augment, self.widths, rng)
-                targets = self.task.taught(feed) or targets
-            yield Part(feed, targets, shares)
 
     def _save(self, *, soon: bool) -> None:
         """Writes a checkpoint where one is due."""

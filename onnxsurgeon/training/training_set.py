@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from onnxsurgeon.arrays import Array, Arrays, IntArray
 from onnxsurgeon.data import Data, inputs_of
 from onnxsurgeon.data.array_files import ArrayFile
 from onnxsurgeon.data.functions import Function
-from onnxsurgeon.data.model_inputs import Expected
+from onnxsurgeon.data.model_inputs import Chunk, Expected
 from onnxsurgeon.errors import UsageError
 
 LARGEST = 8e9  # bytes of samples that are held in memory
@@ -41,6 +41,38 @@ class TrainingSet:
         arrays, labels = self.held
         feed = {name: array[rows] if name in sampled else array for name, array in arrays.items()}
         return feed, None if labels is None else labels[rows]
+
+    def part(self, rows: IntArray) -> Data:
+        """Some of the samples, as data."""
+        return replace(self.data, source=Rows(self, rows), view=iter)
+
+    def in_batches(self, size: int) -> TrainingSet:
+        """The same samples, in batches of another size."""
+        return replace(self, data=replace(self.data, step=size))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some samples of a training set, as a source. rows: their numbers, shape (samples,)."""
+
+    samples: TrainingSet
+    rows: IntArray
+    classes = None
+    runs = False
+    lacks = False
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labelled(self) -> bool:
+        return self.samples.data.labelled
+
+    def pieces(self, step: int) -> Iterator[Chunk]:
+        for start in range(0, self.count, step):
+            rows = self.rows[start : start + step]
+            yield Chunk(*self.samples.take(rows), len(rows))
 
 
 def training_set(data: Data) -> TrainingSet:

@@ -14,7 +14,9 @@ from commands import PRUNE, Run, module
 from paths import FIXTURES
 from report_schema import require_schema
 
-MODULES = ("report.results", "report.latency", "report.check_report", "report.install_report")
+MODULES = (
+    "report.results", "report.latency", "report.check_report", "report.install_report", "report.searches"
+)  # fmt: skip
 HEAD = {"schema", "command", "version", "status", "exit_code"}
 DATA = ("net.onnx", "--data", "test.npz", "--samples", "8")
 CALLS = {
@@ -29,6 +31,10 @@ CALLS = {
     "profile": ("profile", "net.onnx", "-o", "device.json", "--time-limit", "0.2", "--effort", "fast"),
     "compare": ("compare", "net.onnx", "net.onnx", "--no-bench"),
     "doctor": ("doctor",),
+    "search": (
+        *("search", "--data", "test.npz", "--generations", "1", "--population", "3", "--batches", "1"),
+        *("--executor", "here", "--val", "test.npz", "--space", "vectors"),
+    ),
     "check": (
         *("check", *DATA, "--min-top1", "0", "--max-latency", "9s", "--time-limit", "0.05"),
         *("--against", "net.onnx", "--max-growth", "0"),
