@@ -137,10 +137,10 @@ class _Walk:
 
 
 def _correct_inputs(labels: Labels, selection: Selection, model: ir.Model) -> None:
-    """Correct the declared shapes of inputs that the caller carries round."""
+    """Correct the declared shapes of inputs that are not frozen: the caller carries them round, or they are ports."""
     for old, new in zip(labels.model.graph.inputs, model.graph.inputs, strict=True):
         axes = labels.axes.get(old)
-        if old.name in labels.states and axes and new.shape is not None and not selection.stays(axes):
+        if not old.is_initializer() and axes and new.shape is not None and not selection.stays(axes):
             new.shape = _shortened(new.shape, axes, selection)
 
 

@@ -15,6 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxsurgeon.errors import InfeasibleError
+from onnxsurgeon.model.free_names import prefixed, reserved
 from onnxsurgeon.model.lazy_weights import take
 
 FREE_WEIGHTS = 4  # the IR version since which an initializer need not be an input
@@ -49,11 +50,11 @@ class Editor:
 
     def node_name(self, wanted: str) -> str:
         """A unique name for a node, which is reserved from now on."""
-        return _reserved(wanted, self.node_names)
+        return reserved(wanted, self.node_names)
 
     def value_name(self, wanted: str) -> str:
         """A unique name for a value, which is reserved from now on."""
-        return _reserved(wanted, self.value_names)
+        return reserved(wanted, self.value_names)
 
     def give_up_name(self, node: ir.Node) -> str:
         """The name of a node that will be removed; the name becomes free for its replacement."""
@@ -151,17 +152,21 @@ class Editor:
         return inner, outputs
 
     def take_in(self, other: ir.Graph, needed: Collection[ir.Node], prefix: str) -> None:
-        """Moves the needed nodes of another graph here, with the weights that they read; `prefix` begins all names."""
+        """Moves the needed nodes of another graph here, with the weights that they read.
+
+        prefix: of all names; empty: numbers at their ends are renewed, so that they don't grow.
+        """
+
         other.outputs.clear()
         other.remove([node for node in other if node not in needed][::-1], safe=False)
         order = list(other)
         other.remove(order)
         for value in dict.fromkeys(v for node in order for v in node.inputs if v is not None and v.is_initializer()):
-            self.adopt(value, f"{prefix}{value.name}")
+            self.adopt(value, prefixed(prefix, value.name))
         for node in order:
-            node.name = self.node_name(f"{prefix}{node.name or node.op_type}")
+            node.name = self.node_name(prefixed(prefix, node.name or node.op_type))
             for value in node.outputs:
-                value.name = self.value_name(f"{prefix}{value.name}")
+                value.name = self.value_name(prefixed(prefix, value.name))
         self.model.graph.extend(order)
 
     def open(self, name: str, shape: ir.Shape, type_: ir.TypeProtocol) -> ir.Value:
@@ -243,20 +248,6 @@ def with_free_weights(model: ir.Model) -> ir.Model:
     if model.ir_version < FREE_WEIGHTS and any(not v.is_graph_input() for v in model.graph.initializers.values()):
         model.ir_version = FREE_WEIGHTS
     return model
-
-
-def free_name(wanted: str, taken: set[str | None]) -> str:
-    """`wanted`, or `wanted_N` with the smallest number N that is not taken."""
-    name, number = wanted, 1
-    while name in taken:
-        name, number = f"{wanted}_{number}", number + 1
-    return name
-
-
-def _reserved(wanted: str, taken: set[str | None]) -> str:
-    name = free_name(wanted, taken)
-    taken.add(name)
-    return name
 
 
 def feed(uses: Iterable[tuple[ir.Node, int]], value: ir.Value) -> None:

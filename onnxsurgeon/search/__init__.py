@@ -23,9 +23,10 @@ _HOMES = {
         ("pareto", "crowding dominates fronts ranks"),
         ("partitions", "Partitions Stream batch_within for_seconds held_out in_batches"),
         ("population", "Population"),
+        ("separable_parts", "crossover"),
         ("drawing", "draw"),
         ("graph_mutations", "add_edge add_vertex remove_edge remove_empty remove_vertex"),
-        ("layer_mutations", "is_convolution is_dense new_activation new_global_pool new_kernel new_width"),
+        ("layer_mutations", "new_activation new_global_pool new_kernel new_width"),
         (
             "layer_spaces",
             "ActivationSpace BatchNormSpace ConvSpace DenseSpace FlattenSpace GlobalPoolSpace NoOp PoolSpace",
@@ -33,7 +34,7 @@ _HOMES = {
         ("mutation", "Mutated Mutation Note"),
         ("survival", "chain combined each elite pairs reset shuffle then tournament universal_sampling"),
         ("training_settings", "another_optimiser batch_size learning_rate swap_settings"),
-        ("vertices", "Shield Vertices is_layer"),
+        ("vertices", "Shield Vertices is_convolution is_dense is_layer"),
         ("wrappers", "by_importance log one_of only_if per_vertex probability record sequence"),
     )
     for name in names.split()

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from math import ceil, copysign
 
 import numpy as np
-import onnx_ir as ir
 
 from onnxsurgeon.arrays import Ids
 from onnxsurgeon.dependency.labels import Labels, label
@@ -19,7 +18,7 @@ from onnxsurgeon.ops.making import GLOBAL_POOLS
 from onnxsurgeon.ops.nodes import constant, convolution_of
 from onnxsurgeon.search.layer_spaces import COMMON
 from onnxsurgeon.search.mutation import Mutated, Mutation, Note
-from onnxsurgeon.search.vertices import Vertices, changed, is_activation, is_layer, one_by_one, reason
+from onnxsurgeon.search.vertices import Vertices, changed, is_activation, is_convolution, is_layer, one_by_one, reason
 from onnxsurgeon.surgery.blocks import GlobalPool
 from onnxsurgeon.surgery.find import find
 from onnxsurgeon.surgery.insert import gated, replace
@@ -110,7 +109,7 @@ def new_kernel(
             work.kernel(name, new)
             return Note(KERNEL, name, done=True, why=f"{_by(old)} to {_by(new)}")
 
-        return one_by_one(vertices, KERNEL, lambda node: convolution_of(node) is not None and is_layer(node), edit)
+        return one_by_one(vertices, KERNEL, is_convolution, edit)
 
     return mutate
 
@@ -152,13 +151,3 @@ def new_global_pool() -> Mutation[Vertices]:
         return one_by_one(vertices, POOL, lambda node: node.op_type in kinds and not node.domain, edit)
 
     return mutate
-
-
-def is_convolution(node: ir.Node) -> bool:
-    """Whether a node is a convolution with a constant weight."""
-    return convolution_of(node) is not None and is_layer(node)
-
-
-def is_dense(node: ir.Node) -> bool:
-    """Whether a node is another layer."""
-    return convolution_of(node) is None and is_layer(node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -13,9 +13,8 @@ from onnxsurgeon.dependency.names import name_of, result_of
 from onnxsurgeon.errors import SurgeonError
 from onnxsurgeon.model.editor import set_tensor
 from onnxsurgeon.model.lazy_weights import EditedWeight
-from onnxsurgeon.ops.nodes import constant, kind_of, operator_of
+from onnxsurgeon.ops.nodes import constant, convolution_of, kind_of, operator_of
 from onnxsurgeon.search.mutation import Mutated, Note
-from onnxsurgeon.surgery.find import find
 from onnxsurgeon.surgery.insert import gated
 from onnxsurgeon.surgery.network import Network
 
@@ -108,6 +107,16 @@ def is_layer(node: ir.Node) -> bool:
     return operator is not None and operator.macs is not None and any(t is not None and len(t.shape) > 1 for t in held)
 
 
+def is_convolution(node: ir.Node) -> bool:
+    """Whether a node is a convolution with a constant weight."""
+    return convolution_of(node) is not None and is_layer(node)
+
+
+def is_dense(node: ir.Node) -> bool:
+    """Whether a node is another layer."""
+    return convolution_of(node) is None and is_layer(node)
+
+
 def is_activation(node: ir.Node) -> bool:
     return kind_of(node) == "activation"
 
@@ -138,22 +147,6 @@ def _follower(node: ir.Node) -> ir.Node | None:
     return first if len(readers) == 1 and first.inputs[0] is value and (normalises or is_activation(first)) else None
 
 
-def downstream(node: ir.Node) -> set[ir.Node]:
-    """The node, and all nodes that depend on it."""
-    seen, waiting = {node}, [node]
-    while waiting:
-        for reader in waiting.pop().successors():
-            if reader not in seen:
-                seen.add(reader)
-                waiting.append(reader)
-    return seen
-
-
 def names_of(network: Network) -> tuple[str, ...]:
     """The names of all nodes, in the graph's order."""
     return tuple(name_of(node) for node in network.ir.graph)
-
-
-def nodes_of(network: Network, names: Sequence[str]) -> Iterator[ir.Node]:
-    for name in names:
-        yield find(network.ir, name)

@@ -13,7 +13,8 @@ from onnxsurgeon.dependency.names import name_of, result_of
 from onnxsurgeon.edit.inits import INITS
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.model.editor import Editor, attribute, copied, feed, free_name, set_attribute, set_input
+from onnxsurgeon.model.editor import Editor, attribute, copied, feed, set_attribute, set_input
+from onnxsurgeon.model.free_names import free_name
 from onnxsurgeon.ops.nodes import constant, convolution_of, kind_of, operator_of
 from onnxsurgeon.ops.registry import of_kind
 from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Builds, Conv, Linear, Site

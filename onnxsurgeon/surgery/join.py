@@ -11,7 +11,8 @@ from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.edit.growth import Growth
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import InfeasibleError, UsageError
-from onnxsurgeon.model.editor import Editor, copied, feed, free_name
+from onnxsurgeon.model.editor import Editor, copied, feed
+from onnxsurgeon.model.free_names import free_name
 from onnxsurgeon.ops.making import joined, summed
 from onnxsurgeon.ops.nodes import kind_of
 from onnxsurgeon.surgery.blocks import Conv, Linear, Site

@@ -54,6 +54,32 @@ def splice(
     return [checked(label(model, rewritten=False), editor.finished(), f"splice after {after}")]
 
 
+def exchange(
+    model: ir.Model, other: ir.Model, *, old: tuple[str, str], new: tuple[str, str], choices: Choices = DEFAULT
+) -> list[Step]:
+    """Puts a part of another model in the place of a part that only its beginning feeds, and that only its end leaves.
+
+    old: names of the values where the part of `model` begins and ends. new: the same of `other`. Raises UsageError if
+    opsets differ, InfeasibleError if the shapes can't fit, or the widths at the ends can't be made equal.
+    """
+    _require_same_opset(model, other)
+    joined = copied(model)
+    port, out = _transplant(Editor(joined), other, *new, prefix="")
+    labels = label(joined, unfrozen=(port, out), rewritten=False)
+    pairs = []
+    for mine, its in zip(old, (port, out), strict=True):
+        here, there = (value_axis(labels, value_called(joined, name)) for name in (mine, its))
+        if here is not None and there is not None:
+            pairs.append((here[1], there[1]))
+    step = align(labels, pairs, old, choices) if pairs else None
+    editor = Editor(copied(joined if step is None else step.after))
+    begin, end, entry, exit = (value_called(editor.model, name) for name in (*old, port, out))
+    editor.close(entry, exit, begin)
+    editor.replace(end, exit)
+    what = f"exchange {old[0]} to {old[1]} for {new[0]} to {new[1]}"
+    return [checked(label(model, rewritten=False), editor.finished(), what)]
+
+
 def _require_same_opset(model: ir.Model, other: ir.Model) -> None:
     versions = [m.opset_imports.get("", m.opset_imports.get("ai.onnx", 0)) for m in (model, other)]
     if versions[0] != versions[1]:
