@@ -19,6 +19,7 @@ from onnxsurgeon.cli import (
     inspect,
     interrupts,
     prune,
+    report,
     search,
     sensitivity,
     surgery,
@@ -113,4 +114,5 @@ add(
 )
 add(app, check.check, "Check a model against limits or another model: a gate for CI.", *check.EXAMPLES, panel=LOOK)
 add(app, doctor.doctor, "Check the install, and name what mends it.", *doctor.EXAMPLES, panel=LOOK)
+add(app, report.report, "Show a report of an earlier run again: as tables, or as a page.", *report.EXAMPLES, panel=LOOK)
 surgery.register(app)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ from onnxsurgeon.files import drafts
 from onnxsurgeon.report import json_report as report
 
 WORST = (1, 5, 4, 3, 2, 0)  # exit codes; the first one that occurs is the exit code of the call
+HEAVY = ("graph", "curves")  # keys of a report
 GRACE = 10.0  # seconds for a stopped process to clean up
 
 
@@ -49,7 +50,8 @@ class Crew:
                 if self.stopped:
                     raise InterruptedError
                 child = subprocess.Popen(
-                    [*command, f"--output={task.target}", "--", str(task.model)],
+                    [*command, *[f"--ratio={task.ratio}"] * bool(task.ratio), f"--output={task.target}", "--",
+                     str(task.model)],
                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
                     errors="replace", env={**os.environ, "TMPDIR": folder},
                     process_group=0,  # only the parent gets Ctrl-C, and stops each child once
@@ -90,6 +92,11 @@ def _row(task: Task) -> report.Report:
     return {**report.head("prune"), "model": str(task.model), "output": str(task.target)}
 
 
+def _light(found: report.Report) -> report.Report:
+    """A report without what is large: all models may be many, and the record of each has it."""
+    return {key: value for key, value in found.items() if key not in HEAVY}
+
+
 def _failed(task: Task, error: SurgeonError) -> report.Report:
     return {**_row(task), **report.failure(error, error.exit_code)}
 
@@ -107,20 +114,24 @@ def _death(code: int, errors: str) -> SurgeonError:
 
 
 def prune_all(
-    answer: Answer, tasks: Sequence[Task], options: Sequence[str], requested: Mapping[str, Any], *,
-    at_once: int, resume: bool, writes: bool,
+    answer: Answer, tasks: Sequence[Task], options: Sequence[str], requested: Callable[[Task], Mapping[str, Any]], *,
+    at_once: int, resume: bool, writes: bool, latencies: Callable[[Sequence[Task]], Sequence[report.Report | None]],
 ) -> None:  # fmt: skip
-    """Prunes all models and answers with a row for each. Raises SurgeonError with the worst of their exit codes."""
+    """Prunes all models and answers with a row for each. Raises SurgeonError with the worst of their exit codes.
+
+    requested: the options of a task, as its report has them. latencies: measures what was written, once all is done.
+    """
     from onnxsurgeon.report.tables import reason, several
 
-    wanted = _parsed(report.to_json(dict(requested)))
-    rows = {task: {**row, "status": "skipped"} for task in tasks if resume and (row := recorded(task, wanted))}
+    wanted = {task: _parsed(report.to_json(dict(requested(task)))) for task in tasks if resume}
+    known = {task: row for task in wanted if (row := recorded(task, wanted[task]))}
+    rows = {task: {**_light(row), "status": "skipped"} for task, row in known.items()}
     answer.tables = several
     crew, began = Crew([*options, *["--verbose"] * LOG.on]), time.perf_counter()
     with Count(len(tasks), len(rows), verbose=answer.verbose, quiet=answer.quiet) as count:
 
         def work(task: Task) -> tuple[report.Report, str]:
-            count.begin(str(task.model))
+            count.begin(str(task))
             try:
                 if writes:
                     task.target.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +141,7 @@ def prune_all(
                     report.save(found, task.record)
             except (OSError, SurgeonError) as problem:
                 return {**_failed(task, explained(problem)), "seconds": {"total": 0.0}}, ""
-            return found, said
+            return _light(found), said
 
         with ThreadPoolExecutor(at_once) as pool:
             try:
@@ -138,7 +149,7 @@ def prune_all(
                 for future in as_completed(futures):
                     task = futures[future]
                     rows[task], said = future.result()
-                    count.end(str(task.model), rows[task], said)
+                    count.end(str(task), rows[task], said)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 crew.stop()
@@ -148,6 +159,10 @@ def prune_all(
                 answer.found["seconds"] = {"total": time.perf_counter() - began}
                 if rows:
                     answer.interrupted = f"{len(rows)} of {len(tasks)} models were done; --resume continues from there"
+    written = [task for task in tasks if rows[task]["exit_code"] == 0 and task not in known] if writes else []
+    for task, latency in zip(written, latencies(written), strict=True):
+        rows[task]["latency"] = latency
+        report.save({**_parsed(task.record.read_text(encoding="utf-8")), "latency": latency}, task.record)
     failed = [row for row in answer.found["models"] if row["exit_code"]]
     if not failed:
         answer.give(status="done", exit_code=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -11,9 +12,10 @@ from typing import Annotated, TypeVar
 import typer
 
 from onnxsurgeon.cli.answer import Answer
-from onnxsurgeon.cli.latency import before_and_after
+from onnxsurgeon.cli.latency import before_and_after, beside
 from onnxsurgeon.cli.options import Given, Spoken, check_output, read_model, with_options
 from onnxsurgeon.cli.tasks import Task, arguments, tasks
+from onnxsurgeon.dependency.costs import Reduction
 from onnxsurgeon.errors import ProofError, UsageError
 from onnxsurgeon.latency.options import Benching
 from onnxsurgeon.options.parsing import at_least, path
@@ -42,17 +44,15 @@ class Outputs(Options):
         read=path,
     )  # fmt: skip
     jobs: int | None = option(
-        None, "With `output_dir`: prune N models at once.", panel=OUTPUT, metavar="N", kind=int, read=at_least(1),
+        None, "Of several models or ratios: prune N at once.", panel=OUTPUT, metavar="N", kind=int, read=at_least(1),
         shown="half of the CPU cores",
     )  # fmt: skip
     resume: bool = option(
-        False, "With `output_dir`: skip models that an earlier run finished with the same options.", panel=OUTPUT
+        False,
+        "Of several models or ratios: skip those that an earlier run finished with the same options.",
+        panel=OUTPUT,
     )
     dry_run: bool = option(False, "Do everything except the proof and the output.", panel=OUTPUT)
-
-    def check(self) -> None:
-        if self.output_dir is None and (self.jobs is not None or self.resume):
-            raise UsageError("`jobs` and `resume` need `output_dir`", fix="give a folder for the outputs")
 
 
 @with_options(PruneOptions, Outputs, SaveOptions, Benching, Spoken)
@@ -66,32 +66,56 @@ def prune(
 ) -> None:
     """Make a model smaller, down to a budget: keep the most important channels, remove the rest, prove the result.
 
-    --output-dir prunes several models. Globs may be quoted. If one model fails, the others continue; the exit code is
-    the worst of all, in the order 1, 5, 4, 3, 2.
+    --output-dir prunes several models. Globs may be quoted. --ratio 0.2,0.35,0.5 makes a model for each, and --html
+    draws what each gives up for what it saves. If one fails, the others continue; the exit code is the worst of all,
+    in the order 1, 5, 4, 3, 2.
     """
     spoken = given.of(Spoken)
     with spoken.answering("prune") as answer:
-        outputs = given.of(Outputs)
+        outputs, ratios = given.of(Outputs), _ratios(given)
         found = tasks(models, outputs.output, outputs.output_dir)
-        if outputs.output_dir is None:
+        several = outputs.output_dir is not None or bool(ratios)
+        if not several:
             answer.found = {"model": str(found[0].model)}
-        if spoken.report_to is not None:
-            answer.save_to(spoken.report_to, *(file for task in found for file in task.files))
+            if outputs.jobs is not None or outputs.resume:
+                raise UsageError("`jobs` and `resume` need `output_dir`", fix="give a folder for the outputs")
+        if ratios:
+            found = [task.at(ratio) for task in found for ratio in ratios]
+            given = Given({**given.values, "ratio": ratios[0]})
+        answer.save_to(spoken.report_to, *(file for task in found for file in task.files))
         options, save = _meant(given, PruneOptions), _meant(given, SaveOptions)
         options.require_a_goal()
-        if outputs.output_dir is None:
+        bench = given.of(Benching).bench
+        if not several:
             _prune(
-                answer, found[0], options, save, dry_run=outputs.dry_run, copies=outputs.output is not None,
-                bench=given.of(Benching).bench,
-            )  # fmt: skip
+                answer, found[0], options, save, dry_run=outputs.dry_run, copies=outputs.output is not None, bench=bench
+            )
             return
         from onnxsurgeon.cli.batch import prune_all
 
-        at_once = outputs.jobs or max(1, (os.cpu_count() or 1) // 2)
+        def requested(task: Task) -> report.Report:
+            return _requested(replace(options, ratio=task.ratio) if task.ratio else options, save)
+
+        def latencies(written: Sequence[Task]) -> Sequence[report.Report | None]:
+            """Of the ratios of one model; several models at once would disturb each other, and take long."""
+            if not bench or len(models) > 1 or not ratios:
+                return [None] * len(written)
+            files = [task.target for task in written]
+            return beside(found[0].model, files, shapes=options.shapes, device=save.device, threads=options.threads)
+
         prune_all(
-            answer, found, arguments(context), _requested(options, save), at_once=at_once, resume=outputs.resume,
-            writes=not outputs.dry_run,
+            answer, found, [word for word in arguments(context) if not (ratios and word.startswith("--ratio="))],
+            requested, at_once=outputs.jobs or max(1, (os.cpu_count() or 1) // 2), resume=outputs.resume,
+            writes=not outputs.dry_run, latencies=latencies,
         )  # fmt: skip
+
+
+def _ratios(given: Given) -> list[str]:
+    """The ratios, each as a share, if there are several; else none. Raises UsageError if one is wrong."""
+    words = [word.strip() for word in str(given.values.get("ratio", "")).split(",")]
+    if len(words) < 2:
+        return []
+    return [f"{Reduction(ratio=word).share:g}" for word in dict.fromkeys(words)]
 
 
 def _meant(given: Given, record: type[R]) -> R:

@@ -78,6 +78,7 @@ COMMANDS = {
     "bench": "benchmark latency time speed perf",
     "evaluate": "eval score accuracy test measure",
     "sensitivity": "scan sweep",
+    "report": "page html render",
     "profile": "latency-table lut device",
     "resize": "width widen grow narrow",
     "remove": "delete drop rm",

@@ -22,10 +22,22 @@ OF_ALL = {"models", "output", "output_dir", "jobs", "resume", "report_to", "page
 
 @dataclass(frozen=True)
 class Task:
-    """A model and its output file. The record beside the output is the report of the run that made it."""
+    """A model and its output file. The record beside the output is the report of the run that made it.
+
+    ratio: that of this task, if the call has several.
+    """
 
     model: Path
     target: Path
+    ratio: str = ""
+
+    def at(self, ratio: str) -> Task:
+        """The task for one of several ratios, whose output is called after it."""
+        name = self.target.name.removesuffix(".onnx")
+        return Task(self.model, self.target.with_name(f"{name}-{ratio}.onnx"), ratio)
+
+    def __str__(self) -> str:
+        return str(self.model) + f" at {self.ratio}" * bool(self.ratio)
 
     @property
     def record(self) -> Path:

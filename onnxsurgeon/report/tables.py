@@ -24,18 +24,15 @@ def pruned(report: Report, *, verbose: bool) -> list[RenderableType]:
     """The summary at the end of a pruning."""
     parts = counts(report)
     if report["changes"]:
-        rows = (
-            (c["node"], c["operator"], c["weight"], sized(c["before"]), sized(c["after"])) for c in report["changes"]
-        )
+        cells = ("node", "operator", "weight")
+        rows = ((*(c[key] for key in cells), sized(c["before"]), sized(c["after"])) for c in report["changes"])
         title, most = f"Weights that changed: {len(report['changes']):,}", None if verbose else ROWS
-        parts += [
-            table("node", "operator", "weight", ">before", ">after", rows=rows, title=title, most=most, what="weights"),
-            "",
-        ]
+        changed = table(*cells, ">before", ">after", rows=rows, title=title, most=most, what="weights")
+        parts += [changed, ""]
     if report["interface"]:
-        cells = ((r["kind"], r["name"], sized(r["before"]), sized(r["after"])) for r in report["interface"])
+        ends = ((r["kind"], r["name"], sized(r["before"]), sized(r["after"])) for r in report["interface"])
         title = "Inputs and outputs whose shapes changed: states, which the caller carries from run to run"
-        parts += [table("", "name", ">before", ">after", rows=cells, title=title), ""]
+        parts += [table("", "name", ">before", ">after", rows=ends, title=title), ""]
     if verbose and report["compensation"]:
         errors = ((c["node"], f"{c['before']:.4f}", f"{c['after']:.4f}") for c in report["compensation"])
         parts += [table("node", ">error before", ">after", rows=errors, title="Layers that were refitted"), ""]
@@ -132,7 +129,8 @@ def reason(report: Report) -> str:
 
 
 def several(report: Report, *, verbose: bool) -> list[RenderableType]:
-    """A row for each of several models."""
+    """A row for each of several models, or ratios of one."""
+    models = [row["model"] for row in report["models"]]
     styles = {"passed": "green", "written": "", "skipped": "dim"}  # other outcomes without an error are yellow
     measured = [m for m in COSTS if COSTS[m].terms or any(m in row.get("before", ()) for row in report["models"])]
     rows = []
@@ -145,7 +143,8 @@ def several(report: Report, *, verbose: bool) -> list[RenderableType]:
         status = plain(outcome(row), styles.get(row["status"], "yellow" if known else "red"))
         verdict = row.get("verdict") or {"brief": "", "alarming": False}
         moved = plain(verdict["brief"], "yellow" * verdict["alarming"])
-        rows.append((row["model"], status, *cut, error, moved, f"{row['seconds']['total']:.1f}"))
+        ratio = f" at {row['requested']['ratio']}" if models.count(row["model"]) > 1 and "requested" in row else ""
+        rows.append((row["model"] + ratio, status, *cut, error, moved, f"{row['seconds']['total']:.1f}"))
     costs = (f">{COSTS[m].title}" for m in measured)
     return [table("model", "status", *costs, ">proof", "verdict", ">seconds", rows=rows)]
 

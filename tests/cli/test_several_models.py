@@ -15,11 +15,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from onnxsurgeon.cli import app
+from onnxsurgeon.cli.report import TABLES
 from onnxsurgeon.cli.tasks import Task, tasks
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.surgery.methods import OPERATIONS
 from paths import ROOT
 
 CUT = ("--ratio", "0.3", "--data", "none", "--output-dir", "out")
@@ -218,3 +221,46 @@ def test_outputs_are_flat_unless_names_clash(folder: Path) -> None:
             [Path("x.onnx"), Path("out/x.onnx")], None, Path("out")
         )  # as a shell expands **/*.onnx when it is run again
     assert tasks([Path("zoo/x*.onnx")], None, None) == [Task(Path("zoo/xor.onnx"), Path("zoo/xor.pruned.onnx"))]
+
+
+@pytest.mark.slow
+def test_several_ratios_make_a_model_each_and_one_page(folder: Path) -> None:
+    """Each is what a run of its own makes; their reports are beside them, and are shown together again."""
+    words = ("zoo/plain.onnx", "--data", "none", "--ratio", "0.2,50%,0.2", "-o", "small.onnx", "--jobs", "2")
+    found = json.loads(prune(*words, "--json", "--html", "runs.html").stdout)
+    assert [row["output"] for row in found["models"]] == ["small-0.2.onnx", "small-0.5.onnx"]
+    assert [row["requested"]["ratio"] for row in found["models"]] == [0.2, 0.5]
+    assert all(row["latency"]["models"][0]["model"] == "zoo/plain.onnx" for row in found["models"])
+    assert all("graph" not in row for row in found["models"])
+    prune("zoo/plain.onnx", "--data", "none", "--ratio", "0.5", "-o", "alone.onnx", "--no-bench")
+    assert Path("alone.onnx").read_bytes() == Path("small-0.5.onnx").read_bytes()
+    records = ("small-0.2.onnx.json", "small-0.5.onnx.json")
+    assert all("graph" in json.loads(Path(record).read_text()) for record in records)
+    shown = CliRunner().invoke(app, ["report", *records, "--html", "again.html"])
+    assert shown.exit_code == 0
+    assert "zoo/plain.onnx at 0.5" in shown.stdout
+    for text in (Path("runs.html").read_text(), Path("again.html").read_text()):
+        assert text.count("zoo/plain.onnx") > 2
+        assert "% of the original" in text
+    again = json.loads(prune(*words, "--json", "--resume").stdout)
+    assert [row["status"] for row in again["models"]] == ["skipped", "skipped"]
+    assert "0.2,x" not in prune(*words[:3], "--ratio", "0.2,x", code=2).stdout
+
+
+def test_the_report_of_every_command_can_be_shown_again() -> None:
+    assert {*TABLES, *OPERATIONS, "edit", "report"} == set(get_command(app).commands)
+
+
+def test_a_report_is_shown_again_and_nothing_else_is(folder: Path) -> None:
+    CliRunner().invoke(app, ["inspect", "zoo/xor.onnx", "--report", "r.json"])
+    first = CliRunner().invoke(app, ["inspect", "zoo/xor.onnx"]).stdout
+    assert CliRunner().invoke(app, ["report", "r.json"]).stdout == first
+    assert json.loads(CliRunner().invoke(app, ["report", "r.json", "--json"]).stdout) == json.loads(
+        Path("r.json").read_text()
+    )
+    Path("list.json").write_text("[1]")
+    Path("part.json").write_text(json.dumps({**json.loads(Path("r.json").read_text()), "weights": [{}]}))
+    for words in (("none.json",), ("zoo/xor.onnx",), ("list.json",), ("part.json",), ("r.json", "r.json")):
+        done = CliRunner().invoke(app, ["report", *words])
+        assert done.exit_code == 2
+        assert "fix: " in done.stderr

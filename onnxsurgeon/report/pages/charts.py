@@ -27,6 +27,7 @@ CONFIG: Spec = {
         "gridColor": LINE,
         "labelLimit": 220,
     },
+    "axisQuantitative": {"tickCount": 6},
     "legend": {**TEXT, "labelColor": INK, "titleColor": FAINT, "orient": "top", "symbolStrokeWidth": 2},
     "title": {"color": INK, "font": FONT},
     "text": {"color": INK, "font": FONT},
@@ -159,10 +160,6 @@ def front(
             "encoding": {**place, "tooltip": told(*tips)},
         },
         {"transform": [on], "mark": {"type": "point", "size": 90}, "encoding": {**place, "tooltip": told(*tips)}},
-        {
-            "transform": [on],
-            "mark": {"type": "text", "dy": -12, "limit": 160},
-            "encoding": {**place, "text": {"field": label}},
-        },
+        {"mark": {"type": "text", "dy": -12, "limit": 160}, "encoding": {**place, "text": {"field": label}}},
         height=260,
     )

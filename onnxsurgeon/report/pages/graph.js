@@ -18,6 +18,14 @@
     node.width === null ? "" : node.after === null || node.after === node.width ? `${node.width}` : `${node.width} → ${node.after}`;
   const kind = (node) => (node.width === null ? "plain" : node.free === 0 ? "frozen" : node.free < node.width ? "part" : "free");
 
+  // Nodes that depend on an input of the model: the others compute constants.
+  const live = (nodes) => {
+    const known = new Set(nodes.map((node) => node.name));
+    const found = new Set();
+    for (const node of nodes) if (node.reads.some((name) => !known.has(name) || found.has(name))) found.add(node.name);
+    return found.size ? nodes.filter((node) => found.has(node.name)).map((node) => ({ ...node, reads: node.reads.filter((name) => !known.has(name) || found.has(name)) })) : nodes;
+  };
+
   // A box is a chain of nodes: a layer and what follows it alone and is as wide.
   const boxes = (nodes, fold) => {
     const known = new Map(nodes.map((node) => [node.name, node]));
@@ -66,7 +74,7 @@
       own.key = String(number);
       const ops = own.nodes.map((node) => node.op).join(" · ");
       const width = channels(own.nodes[0]);
-      own.lines = [cut(ops, 34) + (width ? `  ${width}` : ""), cut(own.nodes[0].name, 32)];
+      own.lines = [(ops.length > 34 ? `${ops.slice(0, 33)}…` : ops) + (width ? `  ${width}` : ""), cut(own.nodes[0].name, 32)];
       graph.setNode(own.key, { width: Math.max(...own.lines.map((line) => line.length)) * 6.9 + 22, height: 42 });
     });
     for (const own of found) {
@@ -79,7 +87,8 @@
     return graph;
   };
 
-  const picture = (nodes, fold, title, choose) => {
+  const picture = (all, fold, title, choose) => {
+    const nodes = live(all);
     const { found, box } = boxes(nodes, fold);
     if (found.length > MOST) return null;
     const graph = layout(found, box);
@@ -106,7 +115,7 @@
       own.place = place;
       svg.append(drawn);
     }
-    return { svg, box, width, height };
+    return { svg, box, width, height, first: found[0].place, left: all.length - nodes.length };
   };
 
   const show = (figure) => {
@@ -129,9 +138,10 @@
       view.pan.zoom(scale, QUIET);
       view.pan.pan(x, y, QUIET);
     };
-    const top = ({ frame, width }) => {
-      const scale = Math.min(1, Math.max(0.3, frame.clientWidth / width));
-      return { scale, x: Math.max(0, (frame.clientWidth / scale - width) / 2), y: 0 };
+    const top = ({ frame, width, first }) => {
+      const scale = Math.min(1, Math.max(0.6, frame.clientWidth / width));
+      const room = frame.clientWidth / scale;
+      return { scale, x: width < room ? (room - width) / 2 : room / 2 - first.x, y: 12 - first.y + 21 };
     };
     const fit = ({ frame, width, height }) => {
       const scale = Math.min(1, frame.clientWidth / width, frame.clientHeight / height);
@@ -192,6 +202,7 @@
         }
         const frame = make("div", { class: "window", tabindex: "0", role: "group", "aria-label": `${graph.title || "the graph"}: arrows move, + and - zoom, 0 shows all` }, made.svg);
         place.append(frame);
+        if (made.left) place.append(make("p", { class: "note" }, `${made.left.toLocaleString("en")} nodes that only compute constants are left out.`));
         framed.push({ ...made, frame, title: graph.title });
       }
       views = framed.map(moved);

@@ -98,6 +98,7 @@ def _drawn(done: Sequence[Report], *, ratios: bool) -> list[Child]:
             }
             for (row, _), (cost, value), best in zip(known, points, on_front(points), strict=True)
         ]
+        rows += _original(known, title) if ratios else []
         spec = charts.front(
             rows,
             across="left",
@@ -108,6 +109,15 @@ def _drawn(done: Sequence[Report], *, ratios: bool) -> list[Child]:
         )
         figures.append(figure(spec, f"{title} against {kind.title}, a point for each run."))
     return [beside(*figures)]
+
+
+def _original(known: Sequence[tuple[Report, tuple[str, float]]], title: str) -> list[Report]:
+    """The original, for comparison: 100 % of each cost."""
+    first = known[0][0]
+    score = first.get("score")
+    value = score["before"] * (1 if score["higher_is_better"] else -1) if score else 100.0
+    name = f"{Path(first['model']).name}, the original"
+    return [{"left": 100.0, "quality": value, "front": False, "run": name, "value": "all", "label": "original"}]
 
 
 def _label(row: Report, *, ratios: bool) -> str:
@@ -184,8 +194,8 @@ def _best(done: Sequence[Report]) -> Iterator[Child]:
         return
     rows = sorted(known, key=lambda pair: float(_left(pair[0], "params") or 0.0), reverse=True)
     yield (
-        "; ".join(
-            f"ratio {(row.get('requested') or {}).get('ratio')}: "
+        ". ".join(
+            f"Ratio {(row.get('requested') or {}).get('ratio')}: "
             f"{units.change(row['before']['params'], row['after']['params'])} "
             f"parameters, {found[0]} {found[1]:.4g}"
             for row, found in rows
@@ -201,7 +211,7 @@ def _next(done: Sequence[Report]) -> Iterator[Child]:
         "p", "Choose the run whose loss you can accept; each output is proven on its own. What one run did in full:"
     )
     record = f"{done[0]['output']}.json"
-    yield command(shell("report", record, "-o", "run.html"))
+    yield command(shell("report", record, "--html", "run.html"))
     models = list(dict.fromkeys(row["model"] for row in done))
     if len(models) == 1:
         yield command(shell("bench", models[0], *(row["output"] for row in done)), "How fast they are, side by side:")
