@@ -4,10 +4,12 @@ function stays where it can."""
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from drawing import Drawing
 from drawn_networks import outputs, sample, saved
 from onnxsurgeon import search
 from onnxsurgeon.ops.nodes import constant
@@ -182,6 +184,20 @@ def test_a_layer_goes_with_what_follows_it() -> None:
     assert {note.why for note in found.notes if not note.done} == {
         "it computes an output of the graph", "it reads the input of the graph",
     }  # fmt: skip
+
+
+def test_a_size_cycle_stops_a_removal(tmp_path: Path) -> None:
+    """v2 av5 -> v3 iv -> p1 av3, p2 av2; v4 cc(p1, p2); v5 = v4 + v2: without p1, v2 would be 2 wider than itself."""
+    d = Drawing()
+    v2 = d.av("v2", d.av("v1", d.input("x", 3), 3), 5)
+    v3 = d.iv("v3", v2)
+    d.iv("v5", d.cc("v4", d.av("p1", v3, 3), d.av("p2", v3, 2)), v2)
+    network = d.network(tmp_path)
+    before = saved(network)
+    found = search.remove_vertex()(search.Vertices(network, ("p1",)), np.random.default_rng(0))
+    assert found.subject.network is network
+    assert [(note.done, "size cycle" in note.why) for note in found.notes] == [(False, True)]
+    assert saved(network) == before
 
 
 def test_a_kernel_stays_within_its_bounds() -> None:
