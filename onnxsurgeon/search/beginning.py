@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ from onnxsurgeon.model.write import write
 from onnxsurgeon.search import fitness as fitnesses
 from onnxsurgeon.search.candidate import Candidate
 from onnxsurgeon.search.data_form import DataForm, form_of, labels_of, outputs_of
+from onnxsurgeon.search.default_mutations import candidate_mutation
 from onnxsurgeon.search.default_spaces import space_for
 from onnxsurgeon.search.drawing import draw
 from onnxsurgeon.search.evolution import Goals, Rules
+from onnxsurgeon.search.first_cuts import cuts
+from onnxsurgeon.search.fitness import excess
 from onnxsurgeon.search.options import SearchOptions
 from onnxsurgeon.search.population import Population
+from onnxsurgeon.search.training_settings import swap_settings
 from onnxsurgeon.search.training_share import Lessons
 from onnxsurgeon.surgery.network import Network, load
 from onnxsurgeon.training.losses import loss as loss_record
@@ -26,32 +31,32 @@ from onnxsurgeon.training.optimisers import OPTIMISERS
 
 MODEL = "model.onnx"  # in the folder: what a search begins with
 FIRST_OPTIMISERS = ("adam", "adamw", "sgd")
-EAGER = 3.0  # the largest factor between the first learning rates and that of their optimiser
+LARGEST = 2e8  # parameters of a network that may only shrink
+EAGER = 3.0  # the largest factor between the first learning rates and that of their optimiser; trained weights get less
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a search needs to know. source: the model that it begins with, if any."""
+    """What a search needs to know. form: of the samples, where networks are drawn. sources: the model that it begins
+    with, or cuts of it."""
 
     options: SearchOptions
     lessons: Lessons
     goals: Goals
     rules: Rules
     form: DataForm | None
-    source: Network | None
+    sources: Sequence[Network]
 
     def first(self, rng: np.random.Generator) -> list[Candidate]:
-        """The first generation: draws, or the source and mutations of it."""
-        return [self._one(number, rng) for number in range(1, self.options.population + 1)]
+        """The first generation: draws, or the sources and mutations of them."""
+        return [self._one(number, rng) for number in range(self.options.population)]
 
     def _one(self, number: int, rng: np.random.Generator) -> Candidate:
         word = FIRST_OPTIMISERS[int(rng.integers(len(FIRST_OPTIMISERS)))]
-        lr = OPTIMISERS[word].rate * EAGER ** rng.uniform(-1, 1)
-        settings = {"optimiser": word, "lr": lr, "batch": self.options.batch or 32, "id": f"1-{number}", "born": 1}
-        if self.source is None:
-            return Candidate(self._drawn(rng), **settings)
-        found = Candidate(self.source, **settings)
-        if number == 1:
+        lr = OPTIMISERS[word].rate * EAGER ** (rng.uniform(-1, 1) - bool(self.sources))
+        network = self.sources[number % len(self.sources)] if self.sources else self._drawn(rng)
+        found = Candidate(network, word, lr, self.options.batch or 32, f"1-{number + 1}", born=1)
+        if not self.sources or number < len(self.sources):
             return found
         changed = self.rules.mutate(found, rng)
         return replace(changed.subject, notes=changed.notes)
@@ -84,7 +89,8 @@ def begins(population: Population, options: SearchOptions) -> Beginning:
     )  # fmt: skip
     several = [record.make(), *([fitnesses.cheap(options.cost)] if options.cost else [])]
     goals = Goals(several, _limits(source, options))
-    return Beginning(options, lessons, goals, _rules(options), form, source)
+    sources = [] if source is None else cuts(source, data, goals.limits, options, population.folder)
+    return Beginning(options, lessons, goals, _rules(options, goals), form, sources)
 
 
 def _fitting(data: str, source: Network | None, options: SearchOptions) -> str:
@@ -112,8 +118,11 @@ def _limits(source: Network | None, options: SearchOptions) -> dict[str, float]:
     return found
 
 
-def _rules(options: SearchOptions) -> Rules:
-    from onnxsurgeon.search.training_settings import learning_rate, swap_settings
+def _rules(options: SearchOptions, goals: Goals) -> Rules:
+    def too_large(candidate: Candidate) -> bool:
+        costs = {} if candidate.measured is None else candidate.measured.costs
+        return bool(excess(costs, goals.limits)) or costs.get("params", 0.0) > LARGEST
 
+    mutate = options.mutate or candidate_mutation(too_large)
     o = options
-    return Rules(learning_rate(), swap_settings, o.elites, o.tournament, o.crossover, o.mutation)
+    return Rules(mutate, swap_settings, o.elites, o.tournament, o.crossover, o.mutation)

@@ -16,8 +16,8 @@ class Candidate:
     """One of a population.
 
     optimiser: a word of `training.optimisers`. lr: learning rate. batch: samples in a step. id, parents: names within a
-    run. notes: what made it from its parents. fitness: higher is better; None before it was trained. measured: what
-    the fitness was made from. born: the generation that it is from.
+    run. notes: what made it from its parents. fitness: higher is better. measured: what the fitness was made from.
+    Before it was trained, these two are its parent's; None if it has none. born: the generation that it is from.
     """
 
     network: Network
@@ -32,9 +32,9 @@ class Candidate:
     born: int = 0
 
     def child(self, id: str, born: int, *others: Candidate) -> Candidate:
-        """A copy that is new: without fitness and notes, with this one and others as parents."""
+        """A copy that is new: without notes, with this one and others as parents."""
         parents = (self.id, *(other.id for other in others))
-        return replace(self, id=id, born=born, parents=parents, notes=(), measured=None)
+        return replace(self, id=id, born=born, parents=parents, notes=())
 
     def changed(self, notes: tuple[Note, ...], **changes: object) -> Candidate:
         """With these changes, and what they were."""

@@ -48,6 +48,12 @@ class Evolving(Options):
         "auto", "What networks are drawn from: pictures (convolutions) or vectors (dense layers); auto: by the input.",
         panel=CHANGE, words=lambda: SPACES, read=lambda v, n: word_of(SPACES)(v, n) if isinstance(v, str) else v,
     )  # fmt: skip
+    mutate: Any = option(
+        None, "A mutation of candidates, instead of the default ones.", panel=CHANGE, in_shell=False, reported=False
+    )
+    cross: Any = option(
+        None, "A crossover of candidates, instead of the default one.", panel=CHANGE, in_shell=False, reported=False
+    )
     random: bool = option(
         False, "Draw and train, but don't evolve: each generation goes on training the same candidates.", panel=CHANGE
     )

@@ -203,12 +203,14 @@ def test_a_cost_gives_a_front(path: Path, tmp_path: Path) -> None:
     assert found.best.id == found.front[0].id
 
 
-def test_a_search_begins_with_a_model(tmp_path: Path) -> None:
-    test = FIXTURES / "digits_test.npz"
-    found = searched(
-        test, tmp_path / "run", generations=1, population=2, batches=1, model=FIXTURES / "digits.onnx"
-    )  # fmt: skip
-    assert max(c.measured.score for c in found.population.candidates if c.measured is not None) > 0.9
+def test_a_search_begins_with_a_model_that_is_cut_to_the_limits(path: Path, whole: Path, tmp_path: Path) -> None:
+    model = next((whole / "candidates").glob("*.onnx"))
+    params = osg.load(model).measure().params
+    found = searched(path, tmp_path / "run", generations=1, batches=1, model=model, ratio=0.5)
+    sizes = {c.id: c.measured.costs["params"] for c in found.population.candidates if c.measured is not None}
+    assert all(0.25 * params < sizes[f"1-{number}"] <= 0.5 * params for number in (1, 2, 3))
+    again = searched(path, tmp_path / "as-it-is", generations=1, batches=1, model=model)
+    assert {c.id: c.measured for c in again.population.candidates if c.measured}["1-1"].costs["params"] == params
 
 
 def share(path: Path, folder: Path, **changes: Any) -> Share:
