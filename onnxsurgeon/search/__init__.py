@@ -17,6 +17,7 @@ _HOMES = {
     for module, names in (
         ("architectures", "Chain Conditional Fork LargerThan Named OneOf Repeat Residual"),
         ("candidate", "Candidate of_network"),
+        ("default_mutations", "candidate_crossover candidate_mutation network_mutation shrinking"),
         ("evolution", "Goals Rules"),
         ("fitting", "Found fit"),
         ("fitness", "Measured aggregate cheap ewma low_loss mapped quick rounded_then_size score train_score valid"),

@@ -15,7 +15,7 @@ from onnxsurgeon.model.write import write
 from onnxsurgeon.search import fitness as fitnesses
 from onnxsurgeon.search.candidate import Candidate
 from onnxsurgeon.search.data_form import DataForm, form_of, labels_of, outputs_of
-from onnxsurgeon.search.default_mutations import candidate_mutation
+from onnxsurgeon.search.default_mutations import candidate_crossover, candidate_mutation
 from onnxsurgeon.search.default_spaces import space_for
 from onnxsurgeon.search.drawing import draw
 from onnxsurgeon.search.evolution import Goals, Rules
@@ -23,7 +23,6 @@ from onnxsurgeon.search.first_cuts import cuts
 from onnxsurgeon.search.fitness import excess
 from onnxsurgeon.search.options import SearchOptions
 from onnxsurgeon.search.population import Population
-from onnxsurgeon.search.training_settings import swap_settings
 from onnxsurgeon.search.training_share import Lessons
 from onnxsurgeon.surgery.network import Network, load
 from onnxsurgeon.training.losses import loss as loss_record
@@ -125,4 +124,4 @@ def _rules(options: SearchOptions, goals: Goals) -> Rules:
 
     mutate = options.mutate or candidate_mutation(too_large)
     o = options
-    return Rules(mutate, swap_settings, o.elites, o.tournament, o.crossover, o.mutation)
+    return Rules(mutate, options.cross or candidate_crossover, o.elites, o.tournament, o.crossover, o.mutation)

@@ -9,8 +9,6 @@ import numpy as np
 from onnxsurgeon.search.candidate import Candidate, of_network
 from onnxsurgeon.search.graph_mutations import add_edge, add_vertex, remove_edge, remove_vertex
 from onnxsurgeon.search.layer_mutations import (
-    is_convolution,
-    is_dense,
     new_activation,
     new_global_pool,
     new_kernel,
@@ -18,11 +16,13 @@ from onnxsurgeon.search.layer_mutations import (
 )
 from onnxsurgeon.search.layer_spaces import ConvSpace, DenseSpace
 from onnxsurgeon.search.mutation import Mutated, Mutation
-from onnxsurgeon.search.training_settings import another_optimiser, batch_size, learning_rate
-from onnxsurgeon.search.vertices import Vertices, is_layer
+from onnxsurgeon.search.separable_parts import crossover
+from onnxsurgeon.search.training_settings import Pair, another_optimiser, batch_size, learning_rate, swap_settings
+from onnxsurgeon.search.vertices import Vertices, is_convolution, is_dense, is_layer
 from onnxsurgeon.search.wrappers import one_of, only_if, per_vertex, probability, sequence
 from onnxsurgeon.surgery.network import Network
 
+PARTS = 0.5  # the probability that two networks that are crossed exchange parts
 FEWEST = 5  # layers of a network from which none is removed
 CONV, DENSE = ConvSpace(kernels=(1, 3), batch_norm=True), DenseSpace()
 
@@ -71,3 +71,17 @@ def candidate_mutation(too_large: Callable[[Candidate], bool]) -> Mutation[Candi
 
     settings = one_of([learning_rate(), another_optimiser(), batch_size()], weights=(0.8, 0.1, 0.1))
     return sequence(mutate, probability(settings, 0.5))
+
+
+def candidate_crossover(a: Candidate, b: Candidate, rng: np.random.Generator) -> Pair:
+    """Both with parts of their networks exchanged, or with settings of how they are trained, or with both."""
+    first, second = Mutated(a), Mutated(b)
+    if rng.random() < PARTS:
+        mine, its = crossover(a.network, b.network, rng)
+        first, second = _given(a, mine), _given(b, its)
+    x, y = swap_settings(first.subject, second.subject, rng)
+    return Mutated(x.subject, first.notes + x.notes), Mutated(y.subject, second.notes + y.notes)
+
+
+def _given(candidate: Candidate, network: Mutated[Network]) -> Mutated[Candidate]:
+    return of_network(lambda before, rng: network)(candidate, np.random.default_rng(0))

@@ -9,7 +9,7 @@ from onnxsurgeon.model.write import as_bytes
 from onnxsurgeon.runtime.session import Session
 from onnxsurgeon.search.candidate import Candidate
 from onnxsurgeon.search.data_form import DataForm
-from onnxsurgeon.search.default_mutations import candidate_mutation
+from onnxsurgeon.search.default_mutations import candidate_crossover, candidate_mutation
 from onnxsurgeon.search.default_spaces import space_for
 from onnxsurgeon.search.drawing import draw
 from onnxsurgeon.surgery.network import Network
@@ -43,3 +43,15 @@ def test_what_is_too_large_only_shrinks() -> None:
         candidate = mutate(candidate, rng).subject
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < sizes[0]
+
+
+def test_crossed_candidates_say_class_scores() -> None:
+    rng, shape, done = np.random.default_rng(0), (3, 12, 12), 0
+    samples = rng.normal(size=(2, *shape)).astype(np.float32)
+    for seed in range(6):
+        a, b = Candidate(drawn(shape, seed), lr=0.1), Candidate(drawn(shape, seed + 1), lr=0.2)
+        for found in candidate_crossover(a, b, rng):
+            (said,) = Session(as_bytes(found.subject.network.ir), "cpu").run({"x": samples}).values()
+            assert np.asarray(said).shape == (2, 5)
+            done += any(note.done for note in found.notes)
+    assert done > 3
