@@ -25,6 +25,7 @@ from onnxsurgeon.search.mutation import Mutation
 from onnxsurgeon.surgery.network import Network, load
 from small_nets import NETS
 
+FIXTURES: Path = Path(__file__).resolve().parent.parent / "fixtures"
 CONV = search.ConvSpace(range(4, 25), kernels=(1, 3, 5), batch_norm=True)
 LINEAR = search.ConvSpace(range(4, 25), kernels=(1, 3), activations=(), batch_norm=True)
 DENSE = search.DenseSpace(range(4, 25))
@@ -65,7 +66,6 @@ OTHERS: dict[str, tuple[Mutation[search.Vertices], bool]] = {
 }
 OPTIONS = onnxruntime.SessionOptions()
 OPTIONS.intra_op_num_threads, OPTIONS.log_severity_level = 1, 3
-FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 LARGE, MANY = 200_000, 110  # parameters and nodes, above which nothing grows
 
 

@@ -13,10 +13,12 @@ import onnx_ir as ir
 
 from onnxsurgeon.dependency.dynamic_dims import samples
 from onnxsurgeon.dependency.facts import Evaluator, Facts
+from onnxsurgeon.edit.inits import FRESH
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import Editor, add_outputs
 from onnxsurgeon.model.read import IN_MEMORY
 from onnxsurgeon.ops.call import Fact
+from onnxsurgeon.options.parsing import unknown
 from onnxsurgeon.surgery.blocks import Site
 from onnxsurgeon.surgery.network import Network
 
@@ -97,6 +99,8 @@ def draw(
         raise UsageError(
             "a network is drawn from one input", why=f"given: {', '.join(named) or 'none'}", fix="give one input"
         )
+    if init not in FRESH:
+        raise unknown(init, FRESH, "`init`")
     ((name, shape),) = named.items()
     value = ir.Value(
         name=name, shape=ir.Shape([BATCH, *map(int, shape)]), type=ir.TensorType(ir.DataType.FLOAT)

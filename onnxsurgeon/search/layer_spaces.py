@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from onnxsurgeon.errors import UsageError
 from onnxsurgeon.ops.making import PoolKind
 from onnxsurgeon.search.drawing import Space, Spot
 from onnxsurgeon.surgery.blocks import (
@@ -28,7 +29,13 @@ Layer = Block | GlobalPool | Flat
 
 
 def pick(numbers: Numbers, rng: np.random.Generator) -> int:
-    """One of the numbers, each as likely."""
+    """One of the numbers, each as likely. Raises UsageError if there is none, or one below 0."""
+    if not isinstance(numbers, int) and (not len(numbers) or min(numbers) < 0):
+        raise UsageError(
+            f"nothing can be drawn from {numbers}",
+            why="it is empty, or has numbers below 0",
+            fix="give others",
+        )
     return numbers if isinstance(numbers, int) else int(numbers[int(rng.integers(len(numbers)))])
 
 

@@ -41,6 +41,7 @@ def drawn(seed: int) -> Network:
     return search.draw(SPACE, (2, 12, 12), np.random.default_rng(seed))
 
 
+@pytest.mark.slow
 def test_children_run_and_parents_stay() -> None:
     swapped = 0
     for seed in range(4):

@@ -41,6 +41,7 @@ CLASSIFIER = search.Chain(
 LINEAR = search.ConvSpace(range(1, 20), kernels=(1, 3, 5), dilations=(1, 2), activations=(), batch_norm=True)
 
 
+@pytest.mark.slow
 def test_every_draw_runs_and_is_repeatable() -> None:
     seen = Counter[str]()
     for seed in range(200):
@@ -125,6 +126,10 @@ def test_what_does_not_fit_is_refused() -> None:
         search.draw(search.Residual(search.ConvSpace(strides=2)), (3, 8, 8), rng)
     with pytest.raises(UsageError, match="can't be 1 wide"):
         search.draw(search.Fork(search.PoolSpace(strides=1), 3), (3, 8, 8), rng)
+    with pytest.raises(UsageError, match="is not known"):
+        search.draw(LINEAR, (3, 4), rng, init="ones")
+    with pytest.raises(UsageError, match="nothing can be drawn"):
+        search.draw(search.ConvSpace(()), (3, 4), rng)
     with pytest.raises(UsageError, match="one input"):
         search.draw(LINEAR, {"a": (3, 4), "b": (3, 4)}, rng)
 

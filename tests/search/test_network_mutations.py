@@ -92,6 +92,7 @@ def test_the_function_stays_where_it_can(name: str) -> None:
     assert changed >= 2
 
 
+@pytest.mark.slow
 def test_many_mutations_in_a_row() -> None:
     network, rng, seen = drawn(), np.random.default_rng(1), Counter[str]()
     mutate = search.per_vertex(search.sequence(*(search.probability(m, 0.06) for m in ALL.values())))
