@@ -57,7 +57,7 @@ def rooms() -> str:
 
 
 def operations() -> str:
-    from onnxsurgeon.surgery.methods import OPERATIONS
+    from onnxsurgeon.surgery.part_methods import OPERATIONS
 
     rows = [operation.row() for operation in OPERATIONS.values()]
     return table(("operation", "under its name", "further keys"), rows)
@@ -142,7 +142,7 @@ def augmentations() -> str:
 
 
 def edits() -> str:
-    from onnxsurgeon.surgery.methods import OPERATIONS
+    from onnxsurgeon.surgery.part_methods import OPERATIONS
 
     rows = [(f"[`{name}`](commands.md#{name})", operation.summary) for name, operation in OPERATIONS.items()]
     return table(("command", "what it does"), rows)

@@ -17,7 +17,7 @@ import onnxsurgeon as osg
 from commands import environment
 from onnxsurgeon.edit.inits import INITS
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.surgery.methods import OPERATIONS
+from onnxsurgeon.surgery.part_methods import OPERATIONS
 from paths import FIXTURES
 
 PLAIN = FIXTURES / "plain.onnx"

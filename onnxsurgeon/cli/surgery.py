@@ -14,8 +14,8 @@ import typer
 from onnxsurgeon.cli.editing import edit, with_common
 from onnxsurgeon.cli.group import EDIT, add
 from onnxsurgeon.cli.options import Given, ModelPath, given_values, parameter
-from onnxsurgeon.surgery.methods import OPERATIONS
 from onnxsurgeon.surgery.operation import Operation
+from onnxsurgeon.surgery.part_methods import OPERATIONS
 
 
 def _command(operation: Operation) -> Callable[..., None]:

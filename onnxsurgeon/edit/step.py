@@ -16,6 +16,7 @@ class Step:
     """One change, from `before` to `after`.
 
     selection: of the neurons of `labels`; None if the structure changed. same: whether the function must stay the same.
+    part: whether `after` is a part of `before`, whose inputs are values there.
     """
 
     what: str
@@ -25,3 +26,4 @@ class Step:
     selection: Selection | None = None
     growth: Growth = NORMAL
     same: bool = False
+    part: bool = False

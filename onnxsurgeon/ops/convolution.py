@@ -15,6 +15,7 @@ from onnxsurgeon.ops.composition import composed
 from onnxsurgeon.ops.convolution_gradients import CONV_GRADIENTS, TRANSPOSED_GRADIENTS, activated_conv
 from onnxsurgeon.ops.linear import LinearForm
 from onnxsurgeon.ops.registry import MICROSOFT, Factors, Macs, Operator, Resize, add
+from onnxsurgeon.ops.rescaling import CONVOLVED, TRANSPOSED
 from onnxsurgeon.ops.shape_inference import Attributes, Infer, ShapeRule, Shapes
 from onnxsurgeon.ops.signatures import counted, everything, read, signature
 from onnxsurgeon.ops.windows import Convolution, Window, places, window
@@ -179,6 +180,7 @@ add(
     CONV,
     sizes=lambda call: convolved(1)(call.attributes, call.shapes)[0],
     linear=PATCHES,
+    rescaling=CONVOLVED,
     convolution=Convolution(),
     gradient=CONV_GRADIENTS,
 )
@@ -189,6 +191,7 @@ add(
     resize=groups(0, 1, input_share),
     macs=transposed_macs,
     neutral={2: 0.0},
+    rescaling=TRANSPOSED,
     convolution=Convolution(transposed=True),
     gradient=TRANSPOSED_GRADIENTS,
 )

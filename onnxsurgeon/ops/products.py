@@ -13,6 +13,7 @@ from onnxsurgeon.ops.composition import composed
 from onnxsurgeon.ops.gradient import GradientCall, back
 from onnxsurgeon.ops.linear import LinearForm
 from onnxsurgeon.ops.registry import MICROSOFT, Factors, Macs, Operator, add
+from onnxsurgeon.ops.rescaling import MULTIPLIED
 from onnxsurgeon.ops.shape_inference import Attributes, Infer, ShapeRule, Shapes, like
 from onnxsurgeon.ops.signatures import everything, read, signature
 
@@ -204,7 +205,7 @@ MATMUL = Operator(signature(matmul_text(0, 1)), silence="data", macs=product_mac
 GEMM = Operator(signature(gemm_text(2)), silence="data", macs=product_macs(0), neutral={2: 0.0})
 
 add("MatMul", MATMUL, linear=MATMUL_ROWS, linear_in="each", gradient=(matmul_gradient, matmul_gradient))
-add("Gemm", GEMM, linear=GEMM_ROWS, gradient=(gemm_gradient, gemm_gradient, _gemm_bias))
+add("Gemm", GEMM, linear=GEMM_ROWS, rescaling=MULTIPLIED, gradient=(gemm_gradient, gemm_gradient, _gemm_bias))
 add("FusedGemm", GEMM, gradient=composed(activated_gemm), stands_for=("Gemm", 13), domain=MICROSOFT)
 
 

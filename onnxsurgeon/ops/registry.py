@@ -13,6 +13,7 @@ from onnxsurgeon.neurons.relations import Axes, Axis
 from onnxsurgeon.ops.call import Call, Changes, Demand, Fact, Keep, Parts, SizeCall, UnknownShape, Unpacking, ValueCall
 from onnxsurgeon.ops.gradient import GradientRule
 from onnxsurgeon.ops.linear import LinearForm
+from onnxsurgeon.ops.rescaling import Rescaling
 from onnxsurgeon.ops.sequence_calls import Elements, FromElements
 from onnxsurgeon.ops.shape_inference import ShapeRule
 from onnxsurgeon.ops.size_arrays import Sizes
@@ -126,6 +127,7 @@ class Operator:
     squashes: bool = False  # it makes probabilities of scores
     keeps_mean: bool = False  # the mean of each channel stays
     scale: int | None = None  # of a normalisation: the input that scales each channel
+    rescaling: Rescaling | None = None  # of a layer: the weights with which its output is scaled and shifted
     statistics: ChannelStatistics | None = None  # then a channel's mean is its shift, and its deviation its scale
 
     # Edits and training

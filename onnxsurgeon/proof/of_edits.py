@@ -2,7 +2,8 @@
 
 A resize is proven from both sides: the model before it with dropped neurons silenced must compute the same as the model
 after it with new neurons silenced. (Copies are new neurons that are not silenced: they share the originals' work.) A
-structural edit must run. If it claims to change nothing, its outputs must agree with those before.
+structural edit must run. If it claims to change nothing, its outputs must agree with those before. A part that is
+taken out gets what its inputs are in the model before it, and must compute what its outputs are there.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from onnxsurgeon.edit.growth_check import placed
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import ModelError, ProofError
 from onnxsurgeon.files import drafts
+from onnxsurgeon.model.editor import add_outputs, copied
 from onnxsurgeon.model.write import write
 from onnxsurgeon.neurons.selection import Selection
 from onnxsurgeon.notebook import Shown
@@ -107,6 +109,8 @@ def prove(
         try:
             for step in steps:
                 progress("prove", step.what)
+                if step.part:
+                    before = _inside(step, runner)
                 after = runner(step.after, step.what)
                 proven.append(_prove(step, before, after, runner, allowed))
                 before = after
@@ -120,9 +124,11 @@ class _Runner:
     """Runs models on one set of inputs."""
 
     def __init__(self, labels: Labels, path: Path, device: Device) -> None:
-        self.path, self.provider = path, ""
+        self.path, self.provider, self.labels, self.device = path, "", labels, device
         self.feeds: list[Arrays] = []
-        self.run = partial(outputs_of, labels, device=device, optimise=False)
+
+    def run(self, path: Path, feeds: Sequence[Arrays]) -> tuple[list[Arrays], str]:
+        return outputs_of(self.labels, path, feeds, device=self.device, optimise=False)
 
     def __call__(self, model: ir.Model, what: str) -> list[Arrays]:
         write(model, self.path, overwrite=True, external=True)
@@ -135,6 +141,22 @@ class _Runner:
                 why=problem.why,
                 fix="report this model",
             ) from None
+
+
+def _inside(step: Step, runner: _Runner) -> list[Arrays]:
+    """What the outputs of a part are in the model that it is taken out of. The runner then feeds the part."""
+    begins = [v.name or "" for v in step.after.graph.inputs if not v.is_initializer()]
+    ends = [v.name or "" for v in step.after.graph.outputs]
+    watched = copied(step.before)
+    known = {v.name for v in (*watched.graph.inputs, *watched.graph.outputs)}
+    made = {v.name: v for node in watched.graph for v in node.outputs}
+    add_outputs(watched, [made[name] for name in dict.fromkeys([*begins, *ends]) if name not in known])
+    results, feeds, states = runner(watched, step.what), list[Arrays](), runner.labels.states
+    for number, (given, result) in enumerate(zip(runner.feeds, results, strict=True)):
+        carried = {begin: results[number - 1][end] for begin, end in states.items() if begin not in given}
+        feeds.append({name: {**carried, **given, **result}[name] for name in begins})
+    runner.labels, runner.feeds = label(step.after, rewritten=False), feeds
+    return [{name: result[name] for name in ends} for result in results]
 
 
 def _prove(step: Step, before: list[Arrays], after: list[Arrays], runner: _Runner, allowed: Tolerance) -> Proven:

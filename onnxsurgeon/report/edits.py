@@ -64,7 +64,7 @@ def _widths(found: Resized) -> Iterator[Report]:
 
 
 def _step(step: Step) -> Report:
-    kind = "widths" if step.selection is not None else "structure"
+    kind = "part" if step.part else "widths" if step.selection is not None else "structure"
     return {"what": step.what, "kind": kind, "error": None, "change": None, "unchanged": None}
 
 

@@ -289,7 +289,7 @@ def _frozen(row: Frozen) -> Report:
 
 
 def _value(value: ir.Value) -> Report:
-    shape = None if value.shape is None else [n if isinstance(n, int) else str(n) for n in value.shape]
+    shape = None if value.shape is None else [n if isinstance(n, int) else n.value for n in value.shape]
     return {"name": value.name, "type": str(value.dtype or value.type), "shape": shape}
 
 

@@ -38,6 +38,39 @@ def value_called(model: ir.Model, name: str | None) -> ir.Value:
     raise UsageError(f"there is no value {name!r}", fix="see the names with onnxsurgeon inspect -v")
 
 
+def value_or_node(graph: ir.Graph, name: str, where: str = "") -> ir.Value:
+    """The value of this name, or the first output of the node. where: of what graph, in words, for errors.
+
+    Raises UsageError if there is neither.
+    """
+    named = {name_of(node): node.outputs[0] for node in graph if node.outputs}
+    values = (*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs))
+    named |= {v.name or "": v for v in values}
+    if name in named:
+        return named[name]
+    raise unknown(f"there is no value or node {name!r}{where}", name, named)
+
+
+def looks(labels: Labels, name: str) -> tuple[ir.TypeProtocol, ir.Shape]:
+    """The type and the shape of a value, as the file states them, or inferred. Raises UsageError if that fails."""
+    value = value_called(labels.model, name)
+    if value.shape is not None and value.type is not None:
+        return value.type, value.shape
+    fact, moving = labels.facts[0].get(value), dynamic_axes(labels, value)
+    if fact is None or fact.shape is None or moving is None:
+        raise UsageError(f"the shape of {name} is unknown", fix="choose a value whose shape is in the file")
+    dims, named = labels.facts[2][value].shape or (), _dim_names(labels)
+    sizes = [named.get(str(dim)) if moves else size for size, moves, dim in zip(fact.shape, moving, dims, strict=True)]
+    return ir.TensorType(ir.DataType(fact.dtype)), ir.Shape(sizes)
+
+
+def _dim_names(labels: Labels) -> dict[str, str | None]:
+    """The names of the dynamic dims of inputs, by their expression."""
+    inputs = [value for value in labels.model.graph.inputs if value.shape is not None and value in labels.facts[2]]
+    pairs = [pair for v in inputs for pair in zip(labels.facts[2][v].shape or (), v.shape or (), strict=False)]
+    return {str(dim): name.value for dim, name in pairs if isinstance(name, ir.SymbolicDim)}
+
+
 def dynamic_axes(labels: Labels, value: ir.Value) -> list[bool] | None:
     """For each axis, whether its length depends on a dynamic dim; None if the shape is unknown."""
     sizes = labels.facts[2][value].shape if value in labels.facts[2] else None

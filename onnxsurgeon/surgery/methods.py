@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from onnxsurgeon.edit.inits import FRESH, SPLIT, described
-from onnxsurgeon.options.parsing import at_least, by_node, file, flag, positions, text, texts, word_of
+from onnxsurgeon.options.parsing import at_least, by_node, flag, positions, text, texts, word_of
 from onnxsurgeon.options.shared import Attention
 from onnxsurgeon.surgery.operation import OPERATIONS, operation
 from onnxsurgeon.surgery.parameters import (
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     import onnx_ir
 
     from onnxsurgeon.edit.step import Step
-    from onnxsurgeon.model.model import Source
     from onnxsurgeon.surgery.blocks import Block, Separable
     from onnxsurgeon.surgery.network import Node
     from onnxsurgeon.surgery.widths import Resized
@@ -303,37 +302,3 @@ class Operations:
             self.do(insert.separate(self.ir, name, init=init or "closest", seed=seed))
         else:
             self.do(insert.replace(self.ir, name, block, init=init or "he", seed=seed))
-
-    @operation(
-        "onnxsurgeon splice model.onnx other.onnx --after relu3",
-        "onnxsurgeon splice model.onnx other.onnx --after relu3 --entry x --exit conv2_out --align shrink",
-    )
-    def splice(
-        self,
-        other: Annotated[
-            Source, takes(file, "The model with the sub-graph.", "OTHER", declared="--file", objects=True)
-        ],
-        *,
-        after: After,
-        entry: Annotated[
-            str | None, takes(text, "The value or node where it begins.", "VALUE", default="its only input")
-        ] = None,
-        exit: Annotated[
-            str | None, takes(text, "The value or node where it ends.", "VALUE", default="its only output")
-        ] = None,
-        prefix: Annotated[str, takes(text, "Prefix for the names of its nodes.", "TEXT")] = "spliced.",
-        align: Align = "auto",
-        importance: Importance = "l2-norm",
-        init: Grown = "normal",
-        seed: Seed = 0,
-    ) -> None:
-        """Insert a sub-graph of another model between a node and its readers.
-
-        Raises UsageError if it does not fit there, InfeasibleError if the widths can't be made equal.
-        In Python, other is a path, an onnx.ModelProto or a model of onnxsurgeon.
-        """
-        from onnxsurgeon.model.model import as_model
-        from onnxsurgeon.surgery.splice import splice
-
-        how, guest = choices(align, importance, init, seed), as_model(other).ir
-        self.do(splice(self.ir, guest, after=after, entry=entry, exit=exit, prefix=prefix, choices=how))

@@ -29,7 +29,7 @@ from onnxsurgeon.options.shared import SaveOptions
 from onnxsurgeon.proof.of_edits import Proofs, prove
 from onnxsurgeon.proof.saving import pending
 from onnxsurgeon.surgery.find import find
-from onnxsurgeon.surgery.methods import Operations
+from onnxsurgeon.surgery.part_methods import AllOperations
 from onnxsurgeon.surgery.widths import Resized, value_axis
 
 
@@ -95,7 +95,7 @@ class Node(str):
 
 
 @dataclass(eq=False, repr=False)
-class Network(Operations, Model):
+class Network(AllOperations, Model):
     """A model that can be edited, and a collection of its nodes.
 
     An edit succeeds or changes nothing. Weights are read only when the network is saved.

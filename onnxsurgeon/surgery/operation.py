@@ -107,6 +107,9 @@ class Operation:
     def row(self) -> tuple[str, str, str]:
         """Its row in the table of recipes: name, content, optional keys."""
         arguments = [field.word for field in self.arguments]
+        if not arguments and not self.needs:
+            listed = ", ".join(f"`{word}`" for word in self.fields)
+            return f"`{self.name}`", listed or "nothing", ""
         under = f"`[{', '.join(arguments)}]`" if len(arguments) > 1 else f"`{', '.join(arguments)}`"
         if arguments != self.needs:
             under = ", ".join(f"`{word}`" for word in self.needs)
@@ -165,14 +168,17 @@ class Operation:
             return {arguments[0].word: content}
         if isinstance(content, dict):
             return {key.replace("_", "-"): value for key, value in content.items()}
+        if not content and not self.needs:
+            return {}
         values = entries(content)
         words = [field.word for field in arguments]
         if len(values) != len(words) or words != self.needs:
-            listed = f"[{', '.join(words)}], or " if words == self.needs else ""
+            listed = f"[{', '.join(words)}], or " if words and words == self.needs else ""
+            shown = ", ".join(f"{word}: ..." for word in self.needs or self.fields)
             raise UsageError(
                 f"{place(content)}{self.name} {content!r} is not valid",
-                why=f"wanted: {listed}a mapping of {', '.join(self.fields)}",
-                fix=f"write it like {self.name}: {{{', '.join(f'{word}: ...' for word in self.needs)}}}",
+                why=f"wanted: {listed}a mapping of {', '.join(self.fields)}" if self.fields else "it takes nothing",
+                fix=f"write it like {self.name}: {{{shown}}}" if shown else f"write {self.name} alone",
             )
         return dict(zip(words, values, strict=True))
 
@@ -265,6 +271,8 @@ def _fields(method: Callable[..., Any], signature: inspect.Signature) -> dict[st
 
 def requests(entry: Any) -> list[Request]:
     """The requests of a recipe entry. Raises UsageError if it describes no operation."""
+    if isinstance(entry, str) and entry in OPERATIONS and not OPERATIONS[entry].needs:
+        return OPERATIONS[entry].requests("", {}, place(entry))
     if not isinstance(entry, dict) or not entry:
         what = f"{place(entry)}{entry!r} is not an operation"
         raise UsageError(what, why=_known(OPERATIONS), fix="write it like remove: conv3")

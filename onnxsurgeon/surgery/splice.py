@@ -5,12 +5,11 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxsurgeon.dependency.labels import label
-from onnxsurgeon.dependency.names import name_of, unknown
 from onnxsurgeon.edit.step import Step
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import Editor, add_outputs, copied, feed
 from onnxsurgeon.ops.nodes import constant
-from onnxsurgeon.surgery.find import dynamic_axes, find_value, value_called
+from onnxsurgeon.surgery.find import find_value, looks, value_called, value_or_node
 from onnxsurgeon.surgery.fit_check import checked
 from onnxsurgeon.surgery.rewire import DEFAULT, Choices, align
 from onnxsurgeon.surgery.widths import value_axis
@@ -94,7 +93,7 @@ def _transplant(editor: Editor, other: ir.Model, entry: str | None, exit: str | 
     """Moves the nodes between `entry` and `exit` into the model, with a new input and output; returns their names."""
     graph = other.clone().graph
     begin, end = _end(list(graph.inputs), graph, entry, "input"), _end(list(graph.outputs), graph, exit, "output")
-    shape, type_ = _looks(other, begin)
+    type_, shape = _looks(other, begin)
     port = editor.open(f"{prefix}input", shape, type_)
     needed = _between(begin, end)
     feed([(node, index) for node in needed for index, value in enumerate(node.inputs) if value is begin], port)
@@ -104,17 +103,11 @@ def _transplant(editor: Editor, other: ir.Model, entry: str | None, exit: str | 
     return port.name or "", end.name or ""
 
 
-def _looks(other: ir.Model, value: ir.Value) -> tuple[ir.Shape, ir.TypeProtocol]:
-    """The shape and the type of a value, as the other model states them, or inferred."""
+def _looks(other: ir.Model, value: ir.Value) -> tuple[ir.TypeProtocol, ir.Shape]:
+    """The type and the shape of a value, as the other model states them, or inferred."""
     if value.shape is not None and value.type is not None:
-        return value.shape, value.type
-    labels = label(other, rewritten=False)
-    known = value_called(labels.model, value.name)
-    fact, moving = labels.facts[0].get(known), dynamic_axes(labels, known)
-    if fact is None or fact.shape is None or moving is None:
-        raise UsageError(f"the shape of {value.name} is unknown", fix="choose a value whose shape is in the file")
-    sizes = [None if moves else size for size, moves in zip(fact.shape, moving, strict=True)]
-    return ir.Shape(sizes), ir.TensorType(ir.DataType(fact.dtype))
+        return value.type, value.shape
+    return looks(label(other, rewritten=False), value.name or "")
 
 
 def _end(ends: list[ir.Value], graph: ir.Graph, name: str | None, kind: str) -> ir.Value:
@@ -125,11 +118,7 @@ def _end(ends: list[ir.Value], graph: ir.Graph, name: str | None, kind: str) -> 
         raise UsageError(
             f"the other model has {len(ends)} {kind}s", why=", ".join(v.name or "" for v in ends), fix="name one"
         )
-    named = {name_of(node): node.outputs[0] for node in graph if node.outputs}
-    named |= {v.name or "": v for v in (*graph.inputs, *(v for node in graph for v in node.outputs))}
-    if name in named:
-        return named[name]
-    raise unknown(f"there is no value or node {name!r} in the other model", name, named)
+    return value_or_node(graph, name or "", " in the other model")
 
 
 def _between(begin: ir.Value, end: ir.Value) -> set[ir.Node]:

@@ -21,7 +21,7 @@ from commands import environment, module
 from onnxsurgeon.cli import app
 from onnxsurgeon.cli.recipes import read
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.surgery.methods import OPERATIONS
+from onnxsurgeon.surgery.part_methods import OPERATIONS
 from paths import FIXTURES
 
 Run = Callable[..., Result]
@@ -96,9 +96,11 @@ EXAMPLES = {
     "splice": (
         "splice", "plain.onnx", "residual.onnx", "--after", "relu2", "--entry", "relu1", "--exit", "layer1.0.relu",
     ),
+    "fuse": ("fuse", "residual.onnx"),
 }  # fmt: skip
 UNCHANGED = {
     "resize by input", "resize head", "resize copies", "insert", "insert for", "insert plain", "connect", "kernel",
+    "fuse",
 }  # fmt: skip
 
 
@@ -113,6 +115,18 @@ def test_a_command_writes_what_it_says_and_proves_it(name: str, run: Run) -> Non
     assert found["proof"]["unchanged"] == (name in UNCHANGED)
     assert found["after"]["size"] == Path("out.onnx").stat().st_size
     assert found["changes"]
+
+
+def test_a_part_is_written_with_the_names_that_its_ends_have(run: Run) -> None:
+    result = run("extract", "plain.onnx", "--from", "relu1", "--to", "conv3", "-o", "part.onnx")
+    assert "it computes what it does inside the original, proven exactly" in result.stderr
+    graph = onnx.load("part.onnx").graph
+    assert [value.name for value in (*graph.input, *graph.output)] == ["relu1", "conv3"]
+    run("fuse", "part.onnx", "-o", "fused.onnx")
+    again = run("fuse", "fused.onnx", "-o", "again.onnx")
+    assert "none: there is nothing to do" in again.stderr
+    assert again.stderr.endswith("WRITTEN  again.onnx\n")
+    assert Path("again.onnx").read_bytes() == Path("fused.onnx").read_bytes()
 
 
 def test_the_same_seed_gives_the_same_file(run: Run) -> None:

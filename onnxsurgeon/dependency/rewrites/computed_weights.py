@@ -25,20 +25,20 @@ def find(known: KnownModel, node: ir.Node) -> list[ir.Node] | None:
     """The nodes that compute a weight from constants, in order, ending in `node`; None if it is not such a weight."""
     if node.graph is not known.model.graph or len(node.outputs) != 1 or node.outputs[0].is_graph_output():
         return None
-    value, chain = node.outputs[0], _chain(known, node)
+    value, chain = node.outputs[0], chain_of(known, node)
     fact = known.evaluator.fact(value, known.facts[0])
     if chain is None or fact.shape is None or prod(fact.shape) < SMALL or fact.dtype not in FLOATS:
         return None
-    if not any(_mixes(inner) for inner in chain) or all(_chain(known, use.node) for use in value.uses()):
+    if not any(_mixes(inner) for inner in chain) or all(chain_of(known, use.node) for use in value.uses()):
         return None  # it is taken where the whole computation ends
-    if prod(fact.shape) * ir.DataType(fact.dtype).itemsize > sum(t.nbytes for t in _spent(chain)):
+    if prod(fact.shape) * ir.DataType(fact.dtype).itemsize > sum(t.nbytes for t in spent(chain)):
         return None
     return chain
 
 
 def fold(editor: FactEditor, node: ir.Node) -> None:
     chain = find(editor.known, node)
-    array = None if chain is None else _evaluate(editor.known, chain)
+    array = None if chain is None else evaluated(editor.known, chain)
     if array is not None:
         value, weight = node.outputs[0], editor.weight(f"{node.outputs[0].name}.folded", array)
         editor.replace(value, weight)
@@ -47,7 +47,7 @@ def fold(editor: FactEditor, node: ir.Node) -> None:
             editor.known.evaluator.fact(weight, facts)
 
 
-def _chain(known: KnownModel, node: ir.Node) -> list[ir.Node] | None:
+def chain_of(known: KnownModel, node: ir.Node) -> list[ir.Node] | None:
     """The nodes that compute the outputs of `node` from constants alone; None if data or randomness goes in."""
     if node not in known.computable:
         return None
@@ -68,7 +68,7 @@ def _mixes(node: ir.Node) -> bool:
     return operator is None or (operator.silence != "none" and not operator.proportional)
 
 
-def _spent(chain: list[ir.Node]) -> Iterator[ir.TensorProtocol]:
+def spent(chain: list[ir.Node]) -> Iterator[ir.TensorProtocol]:
     """The constants that only this computation reads."""
     inside, seen = set(chain), set[ir.Value]()
     for value in (v for node in chain for v in node.inputs if v is not None):
@@ -78,7 +78,7 @@ def _spent(chain: list[ir.Node]) -> Iterator[ir.TensorProtocol]:
             yield tensor
 
 
-def _evaluate(known: KnownModel, chain: list[ir.Node]) -> Array | None:
+def evaluated(known: KnownModel, chain: list[ir.Node]) -> Array | None:
     """The result of the computation; None if the reference implementation of onnx lacks an operator."""
     from onnx.reference import ReferenceEvaluator  # rarely needed, and slow to import
 
