@@ -79,6 +79,7 @@ COMMANDS = {
     "evaluate": "eval score accuracy test measure",
     "sensitivity": "scan sweep",
     "report": "page html render",
+    "search": "evolve evolution nas automl architecture",
     "profile": "latency-table lut device",
     "resize": "width widen grow narrow",
     "remove": "delete drop rm",

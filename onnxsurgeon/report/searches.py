@@ -2,11 +2,13 @@
 
 Keys beside those of `json_report`, by command:
 
-    search       model data output requested metric loss generations best front score stopped verdict seconds
+    search       model data output requested metric loss generations best front candidates lineage score stopped
+                 verdict seconds
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,29 +17,59 @@ from rich.console import RenderableType
 from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.report.json_report import Report, head, picked
 from onnxsurgeon.report.layout import plain, table
-from onnxsurgeon.search.population import described
+from onnxsurgeon.search.population import CANDIDATES, described
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from onnxsurgeon.evaluation.score import Score
     from onnxsurgeon.search.fitting import Found
+    from onnxsurgeon.search.population import Population
 
 SHOWN = 8  # generations in a table
+DRAWN, LAST = 2000, 200  # candidates of a report at most, or about; of these, the last ones
 
 
 def searched(found: Found, score: Score | None, output: Path) -> Report:
     """The report of a search; status and seconds are still to come. score: of the best on `val`."""
     lessons = found.beginning.lessons
-    learning, front = dict(lessons.learning), found.front
+    learning, front, seen = dict(lessons.learning), found.front, _seen(found.population)
     return {
         **head("search"), "model": found.options.request()["model"], "data": lessons.data, "output": str(output),
         "requested": found.options.request(),
         "metric": learning["metric"], "loss": learning["loss"],
         "generations": [dict(row) for row in found.population.history],
         "best": described(found.best) if front else None, "front": [described(c) for c in front],
+        "candidates": _some(list(seen.values())),
+        "lineage": _lineage(described(found.best), seen) if front else [],
         "score": None if score is None else score.value, **picked(found, "stopped verdict"),
     }  # fmt: skip
+
+
+def _seen(population: Population) -> dict[str, Report]:
+    """Every candidate there was, by its id, as it was last measured."""
+    path = population.folder / CANDIDATES
+    lines = path.read_bytes()[: population.logs.get(CANDIDATES, 0)].splitlines() if path.exists() else []
+    return {row["id"]: row for row in map(json.loads, lines)}
+
+
+def _some(rows: Sequence[Report]) -> list[Report]:
+    """The candidates in short; of very many, the last ones and some of the others."""
+    step = -(-len(rows) // DRAWN) or 1
+    kept = [*rows[:-LAST:step], *rows[-LAST:]]
+    return [
+        {**{key: row[key] for key in ("id", "born", "generation")}, "score": (row["measured"] or {}).get("score"),
+         "costs": (row["measured"] or {}).get("costs") or {}}
+        for row in kept
+    ]  # fmt: skip
+
+
+def _lineage(best: Report, seen: Mapping[str, Report]) -> list[Report]:
+    """The best candidate and its ancestors, the oldest first: the first parent of each."""
+    found = [best]
+    while found[-1]["parents"] and found[-1]["parents"][0] in seen:
+        found.append(seen[found[-1]["parents"][0]])
+    return [{key: row[key] for key in best} for row in reversed(found)]
 
 
 def search_rows(history: Sequence[Mapping[str, Any]], *, last: int | None = SHOWN) -> RenderableType:

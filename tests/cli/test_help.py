@@ -30,7 +30,7 @@ def test_each_command_shows_panels_and_two_examples(command: str, run: Run) -> N
     assert headings[-1] == RUN
     assert not [line for line in lines if line.endswith("-")], "names of options are whole"
     assert lines[-3].strip() == "Examples:"
-    assert all(line.strip().startswith(f"onnxsurgeon {command} ") for line in lines[-2:])
+    assert all(f"{line.strip()} ".startswith(f"onnxsurgeon {command} ") for line in lines[-2:])
     assert "  Exit codes: see onnxsurgeon --help." in lines
     for option in ("--json", "--report", "--quiet", "--verbose", "--log-file", "-h, --help"):
         assert option in text

@@ -45,6 +45,8 @@ RUNS = {
     "compress": ("compress", NAME, "--ratio", "0.2", "--steps", "1", "--fine-tune", "1", "--importance", "taylor", "-o",
                  "compressed.onnx", *DATA),
     "validate": ("validate", NAME, NAME, "--shapes-only"),
+    "search": ("search", "--data", "train.npz", "--samples", "32", "--generations", "2", "--population", "3",
+               "--batches", "1", "--executor", "here", "--cost", "params", "-o", "found.onnx"),
     "check": ("check", NAME, "--max-params", "9M"),
 }  # fmt: skip
 FAILED = {
@@ -133,7 +135,9 @@ def test_a_page_needs_nothing_else_and_runs_its_own_scripts_alone(name: str, fol
     assert len(text) < 1.5e6
 
 
-@pytest.mark.parametrize("name", [name for name in RUNS if name not in ("bench", "evaluate", "validate", "check")])
+@pytest.mark.parametrize(
+    "name", [name for name in RUNS if name not in ("bench", "evaluate", "validate", "check", "search")]
+)
 def test_names_are_text(name: str, folder: Path) -> None:
     elements = Elements((folder / f"{name}.html").read_text()).found
     texts = ["".join(e[2]) for e in elements if e[0] in ("td", "h1")]

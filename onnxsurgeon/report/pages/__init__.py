@@ -16,6 +16,7 @@ from onnxsurgeon.report.pages.graph_page import compared, inspected
 from onnxsurgeon.report.pages.plain_page import plain
 from onnxsurgeon.report.pages.prune_page import pruned
 from onnxsurgeon.report.pages.runs_page import runs
+from onnxsurgeon.report.pages.search_page import searched
 from onnxsurgeon.report.pages.sensitivity_page import sensitive
 from onnxsurgeon.report.pages.template import Page
 from onnxsurgeon.report.pages.train_page import trained
@@ -27,6 +28,7 @@ PAGES: dict[str, Callable[[Report], Page]] = {
     "widths": edited,
     "shares": sensitive,
     "lost": trained,
+    "generations": searched,
     "steps": compressed,
     "operators": inspected,
     "graphs": compared,
