@@ -32,7 +32,12 @@ DENSE = search.DenseSpace(range(4, 25))
 PICTURES = search.Chain(
     [
         search.ConvSpace(8),
-        search.Repeat(search.OneOf([CONV, search.Residual(search.Chain([CONV, CONV])), search.Fork(CONV, 3)]), 5),
+        search.Repeat(
+            search.OneOf(
+                [CONV, search.Residual(search.Chain([CONV, CONV])), search.Fork(CONV, 3, widths=range(9, 25))]
+            ),
+            5,
+        ),
         search.PoolSpace(),
         search.Repeat(CONV, 2),
         search.GlobalPoolSpace(),
@@ -66,7 +71,7 @@ OTHERS: dict[str, tuple[Mutation[search.Vertices], bool]] = {
 }
 OPTIONS = onnxruntime.SessionOptions()
 OPTIONS.intra_op_num_threads, OPTIONS.log_severity_level = 1, 3
-LARGE, MANY = 200_000, 110  # parameters and nodes, above which nothing grows
+LARGE, MANY = 100_000, 80  # parameters, above which nothing grows, and nodes, above which none is added
 
 
 def outputs(network: Network, array: np.ndarray) -> np.ndarray:
@@ -83,8 +88,8 @@ def torture(name: str, mutations: int, seed: int) -> bool:
     array = rng.standard_normal(shape).astype(np.float32)
     before, done, kept, refused, began = outputs(network, array), Counter[str](), 0, Counter[str](), time.perf_counter()
     while sum(done.values()) < mutations:
-        large = count_params(network.ir) > LARGE or len(network) > MANY
-        kinds = OTHERS if large else {**GROWS, **OTHERS}
+        many = {kind: GROWS[kind] for kind in ("wider", "larger kernel")} | OTHERS
+        kinds = OTHERS if count_params(network.ir) > LARGE else many if len(network) > MANY else {**GROWS, **OTHERS}
         kind = list(kinds)[int(rng.integers(len(kinds)))]
         names = tuple(node.name for node in network)
         vertices = search.Vertices(network, (names[int(rng.integers(len(names)))],))

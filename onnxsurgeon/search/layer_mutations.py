@@ -124,7 +124,10 @@ def new_activation(kinds: Sequence[str] = COMMON) -> Mutation[Vertices]:
     def mutate(vertices: Vertices, rng: np.random.Generator) -> Mutated[Vertices]:
         def edit(work: Network, name: str) -> Note:
             node = find(work.ir, name)
-            others = [kind for kind in kinds if kind != ("Silu" if gated(node) else node.op_type)]
+            product = gated(node)
+            if result_of(product or node).is_graph_output():
+                return Note(ACTIVATION, name, done=False, why="it computes an output of the graph")
+            others = [kind for kind in kinds if kind != ("Silu" if product else node.op_type)]
             if not others:
                 return Note(ACTIVATION, name, done=False, why="there is no other")
             kind = others[int(rng.integers(len(others)))]

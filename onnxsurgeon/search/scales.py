@@ -122,12 +122,14 @@ def _steps(labels: Labels, node: ir.Node, before: Shape, after: Shape) -> list[S
 def _passed(
     labels: Labels, node: ir.Node, after: Shape, inputs: Iterable[ir.Value], known: dict[str, Scale]
 ) -> Scale | None:
-    """The scale of an input that has the same space as the output."""
-    axis = value_axis(labels, node.outputs[0])
-    channels = 1 if axis is None else axis[0]
-    space = tuple(n for a, n in enumerate(after) if a not in (0, channels))
+    """The scale of an input that has the same space as the output, and its channels on the same axis."""
+    found = value_axis(labels, node.outputs[0])
     for value in inputs:
         scale = known.get(value.name or "")
-        if scale is not None and (scale.channels, scale.space) == (channels, space):
+        if scale is None or len(after) != len(scale.space) + 2:
+            continue
+        channels = scale.channels
+        moved = found is not None and found[0] != channels and after[channels] > 1  # one channel has no neurons
+        if not moved and scale.space == tuple(n for a, n in enumerate(after) if a not in (0, channels)):
             return scale
     return None

@@ -118,7 +118,8 @@ def is_dense(node: ir.Node) -> bool:
 
 
 def is_activation(node: ir.Node) -> bool:
-    return kind_of(node) == "activation"
+    """Whether a node is an activation of what is computed."""
+    return kind_of(node) == "activation" and constant(node.inputs[0]) is None
 
 
 def is_joint(node: ir.Node) -> bool:

@@ -220,3 +220,13 @@ def test_networks_from_files_mutate() -> None:
         for mutation in ALL.values():
             network = search.per_vertex(search.probability(mutation, 0.15))(network, rng).subject
             assert outputs(network, array).shape == before
+
+
+def test_an_activation_becomes_another_one_but_not_at_the_output() -> None:
+    space = search.Chain([search.DenseSpace(4, activations=("Silu",)), search.DenseSpace(2, activations=("Sigmoid",))])
+    network = search.draw(space, (3,), np.random.default_rng(0))
+    found = search.per_vertex(search.new_activation(("Silu", "Relu")))(network, np.random.default_rng(0))
+    assert [(note.done, note.why) for note in found.notes] == [
+        (True, "Sigmoid to Relu"), (False, "it computes an output of the graph"),
+    ]  # fmt: skip
+    assert [node.operator for node in found.subject] == ["Gemm", "Relu", "Gemm", "Sigmoid"]
