@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.pruning.prune import prune
     from onnxsurgeon.pruning.result import Result
     from onnxsurgeon.surgery.blocks import Activation, BatchNorm, Conv, Linear, Pool, Separable
+    from onnxsurgeon.surgery.differences import Differences, diff
     from onnxsurgeon.surgery.network import Network, load
     from onnxsurgeon.training.gradients import gradients
     from onnxsurgeon.training.train import train
@@ -47,6 +48,7 @@ __all__ = [
     "Compressed",
     "Conv",
     "Data",
+    "Differences",
     "Epoch",
     "GateError",
     "InfeasibleError",
@@ -72,6 +74,7 @@ __all__ = [
     "check",
     "compare",
     "compress",
+    "diff",
     "evaluate",
     "gradients",
     "inputs_of",
@@ -105,6 +108,7 @@ _HOMES = {
         ("pruning.prune", "prune"),
         ("pruning.result", "Result"),
         ("surgery.blocks", "Activation BatchNorm Conv Linear Pool Separable"),
+        ("surgery.differences", "Differences diff"),
         ("surgery.network", "Network load"),
         ("training.gradients", "gradients"),
         ("training.train", "train"),

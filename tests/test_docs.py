@@ -94,6 +94,7 @@ REPORTS = (
     "bench fixtures/xor.onnx --layers --time-limit 0.1",
     "compare fixtures/xor.onnx fixtures/plain.onnx",
     "doctor",
+    "diff fixtures/xor.onnx fixtures/plain.onnx",
     f"check {DIGITS} --min-top1 0 --max-latency 9s --time-limit 0.1",
     "train fixtures/digits.onnx --data fixtures/digits_train.npz --samples 32 --epochs 1 -o trained.onnx",
     "profile fixtures/plain.onnx -o device.json --time-limit 0.2 --effort fast",
@@ -112,6 +113,7 @@ OPEN = (
     "seconds",
     "stages",
     "largest_ratio",
+    "attributes",
 )  # whose keys depend on the call
 
 

@@ -113,6 +113,7 @@ add(
     panel=LOOK,
 )
 add(app, check.check, "Check a model against limits or another model: a gate for CI.", *check.EXAMPLES, panel=LOOK)
+add(app, bench.diff, "Show how the graphs of two models differ, node by node.", *bench.DIFF_EXAMPLES, panel=LOOK)
 add(app, doctor.doctor, "Check the install, and name what mends it.", *doctor.EXAMPLES, panel=LOOK)
 add(app, report.report, "Show a report of an earlier run again: as tables, or as a page.", *report.EXAMPLES, panel=LOOK)
 surgery.register(app)

@@ -21,7 +21,7 @@ from onnxsurgeon.install import blamed
 from onnxsurgeon.options.record import spelled
 from onnxsurgeon.report import json_report as report
 
-SHOWS = ("inspect", "validate", "evaluate", "sensitivity", "bench", "compare", "report", "check", "doctor")
+SHOWS = ("inspect", "validate", "evaluate", "sensitivity", "bench", "compare", "diff", "report", "check", "doctor")
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
 

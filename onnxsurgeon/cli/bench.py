@@ -1,4 +1,4 @@
-"""The commands `bench`, `profile` and `compare`: how fast models run, and how two of them differ."""
+"""The commands `bench`, `profile`, `compare` and `diff`: how fast models run, and how two of them differ."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ COMPARE_EXAMPLES = (
     "onnxsurgeon compare model.onnx small.onnx",
     "onnxsurgeon compare main.onnx new.onnx --fail-if-larger --fail-if-slower 5%",
 )
+DIFF_EXAMPLES = ("onnxsurgeon diff model.onnx edited.onnx", "onnxsurgeon diff main.onnx new.onnx --json")
 Models = Annotated[list[Path], typer.Argument(metavar="MODEL...", help="The .onnx files.", show_default=False)]
+
+Before = Annotated[Path, typer.Argument(metavar="BEFORE", help="The first .onnx file.", show_default=False)]
+After = Annotated[Path, typer.Argument(metavar="AFTER", help="The second .onnx file.", show_default=False)]
 
 
 @with_options(BenchOptions, Spoken)
@@ -84,11 +88,7 @@ def profile(
 
 
 @with_options(CompareOptions, Spoken)
-def compare(
-    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="The first .onnx file.", show_default=False)],
-    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The second .onnx file.", show_default=False)],
-    given: Given,
-) -> None:
+def compare(before: Before, after: After, given: Given) -> None:
     """Compare two models: parameters, MACs, size, latency, and the weights whose shapes differ.
 
     With --fail-if-larger or --fail-if-slower it is a gate for CI: exit code 6 if the second model is worse.
@@ -111,4 +111,24 @@ def compare(
             found = run(before, after, **options.given())
         answer.found, answer.tables = compared(found), tables
         require_passed(found)
+        answer.give()
+
+
+@with_options(Spoken)
+def diff(before: Before, after: After, given: Given) -> None:
+    """Show how two graphs differ: nodes that came, went or changed, their widths, weights, inputs and attributes.
+
+    Nodes are told by their names. compare says what the difference costs.
+    """
+    spoken = given.of(Spoken)
+    with spoken.answering("diff") as answer:
+        answer.save_to(spoken.report_to, before, after)
+        from onnxsurgeon.cli.progress import Stages
+        from onnxsurgeon.report.diff_report import different, tables
+        from onnxsurgeon.surgery.differences import diff as run
+
+        with Stages(verbose=spoken.verbose, quiet=spoken.quiet) as progress:
+            progress("compare", after.name)
+            found = run(before, after)
+        answer.found, answer.tables = different(found), tables
         answer.give()

@@ -74,7 +74,8 @@ COMMANDS = {
     "validate": "verify prove",
     "doctor": "diagnose health env environment",
     "check": "gate assert ci require",
-    "compare": "diff versus",
+    "compare": "versus",
+    "diff": "difference differences delta",
     "bench": "benchmark latency time speed perf",
     "evaluate": "eval score accuracy test measure",
     "sensitivity": "scan sweep",
@@ -90,6 +91,8 @@ COMMANDS = {
     "activation": "act",
     "replace": "swap substitute change",
     "splice": "graft paste merge embed",
+    "extract": "subgraph sub-graph part slice",
+    "fuse": "fold optimise-graph merge-bn constant-fold",
     "edit": "recipe apply run script",
 }
 # values that belong to another option

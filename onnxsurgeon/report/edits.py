@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx_ir as ir
-
 from onnxsurgeon.dependency.labels import Labels
-from onnxsurgeon.dependency.names import name_of
 from onnxsurgeon.edit.step import Step
-from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.proof.of_edits import Proofs, Proven
 from onnxsurgeon.report.graphs import graph
 from onnxsurgeon.report.json_report import Report, head, picked
+from onnxsurgeon.surgery.differences import NodeLook, node_differences
 from onnxsurgeon.surgery.network import Network
-from onnxsurgeon.surgery.widths import Resized, value_axis
+from onnxsurgeon.surgery.widths import Resized
 
 
 def edited(
@@ -79,41 +74,20 @@ def _with_proof(row: Report, proof: Proven) -> Report:
 
 
 def nodes(before: Labels, after: Labels) -> Iterator[Report]:
-    """A row for each node that was added, removed or changed: before and after.
+    """A row for each node that was added, removed or looks different: before and after.
 
     follows: it is as wide as its input, and nothing else changed.
     """
-    old, new = _looks(before), _looks(after)
-    followers = _followers(before)
-    for name in dict.fromkeys([*old, *new]):
-        was, now = old.get(name), new.get(name)
+    for row in node_differences(before, after):
+        was, now = _look(row.before), _look(row.after)
         if was is not None and now is not None:
-            now = {**now, "width": now["width"] or (1 if was["width"] else None)}  # an axis of size 1 has no neurons
+            now["width"] = now["width"] or (1 if was["width"] else None)  # an axis of size 1 has no neurons
         if was != now:
             rest = was is not None and now is not None and {**was, "width": 0} == {**now, "width": 0}
-            yield {"node": name, "before": was, "after": now, "follows": rest and name in followers}
+            yield {"node": row.node, "before": was, "after": now, "follows": rest and row.follower}
 
 
-def _looks(labels: Labels) -> dict[str, Report]:
-    return {name_of(node): _look(labels, node) for node in labels.model.graph}
-
-
-def _look(labels: Labels, node: ir.Node) -> Report:
-    found = value_axis(labels, node.outputs[0]) if node.outputs else None
-    shapes = [tuple(t.shape.numpy()) for v in node.inputs if v is not None and (t := constant(v)) is not None]
-    matrices = [shape for shape in shapes if len(shape) > 1]
-    weight = max(matrices, key=prod) if matrices else None
-    width = None if found is None else len(found[1])
-    return {"operator": node.op_type, "width": width, "weight": None if weight is None else list(weight)}
-
-
-def _followers(labels: Labels) -> set[str]:
-    """Names of the nodes that have the same neurons as one of their inputs."""
-    root, found = labels.classes.root, set[str]()
-    for node in labels.model.graph:
-        own = value_axis(labels, node.outputs[0]) if node.outputs else None
-        for value in node.inputs:
-            fed = value_axis(labels, value) if own is not None and value is not None else None
-            if own is not None and fed is not None and np.array_equal(root[own[1]], root[fed[1]]):
-                found.add(name_of(node))
-    return found
+def _look(look: NodeLook | None) -> Report | None:
+    if look is None:
+        return None
+    return {**picked(look, "operator width"), "weight": None if look.weight is None else list(look.weight)}

@@ -15,7 +15,8 @@ from paths import FIXTURES
 from report_schema import require_schema
 
 MODULES = (
-    "report.results", "report.latency", "report.check_report", "report.install_report", "report.searches"
+    "report.results", "report.latency", "report.check_report", "report.install_report", "report.diff_report",
+    "report.searches",
 )  # fmt: skip
 HEAD = {"schema", "command", "version", "status", "exit_code"}
 DATA = ("net.onnx", "--data", "test.npz", "--samples", "8")
@@ -31,6 +32,7 @@ CALLS = {
     "profile": ("profile", "net.onnx", "-o", "device.json", "--time-limit", "0.2", "--effort", "fast"),
     "compare": ("compare", "net.onnx", "net.onnx", "--no-bench"),
     "doctor": ("doctor",),
+    "diff": ("diff", "net.onnx", "small.onnx"),
     "search": (
         *("search", "--data", "test.npz", "--generations", "1", "--population", "3", "--batches", "1"),
         *("--executor", "here", "--val", "test.npz", "--space", "vectors"),
@@ -54,6 +56,7 @@ def documented() -> dict[str, set[str]]:
 def test_a_report_has_the_documented_keys(command: str, run: Run, folder: Path) -> None:
     shutil.copy(FIXTURES / "digits.onnx", "net.onnx")
     shutil.copy(FIXTURES / "digits_test.npz", "test.npz")
+    shutil.copy(FIXTURES / "plain.onnx", "small.onnx")
     found = json.loads(run(*CALLS[command], "--json").stdout)
     assert set(found) == documented()[command] | HEAD
     assert found["schema"] == module("report.json_report").SCHEMA
