@@ -57,10 +57,9 @@ def rooms() -> str:
 
 
 def operations() -> str:
-    from onnxsurgeon.pruning.in_recipes import PRUNE
     from onnxsurgeon.surgery.part_methods import OPERATIONS
 
-    rows = [operation.row() for operation in (*OPERATIONS.values(), PRUNE)]
+    rows = [operation.row() for operation in OPERATIONS.values()]
     return table(("operation", "under its name", "further keys"), rows)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxsurgeon.arrays import Array
 from onnxsurgeon.data import Data, Input, image_inputs, open_data
-from onnxsurgeon.data.array_files import forms
+from onnxsurgeon.data.array_files import ArrayFile, forms
 from onnxsurgeon.data.model_inputs import LABELS
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.options.shared import OfData
@@ -74,6 +74,9 @@ def _input(spec: str, stated: Mapping[str, Sequence[int]]) -> tuple[str, tuple[i
 
 def labels_of(data: Data) -> Array:
     """All labels, shape (samples, ...). Raises UsageError if there are none."""
+    source = data.source
+    if isinstance(source, ArrayFile) and source.labels is not None:
+        return source.labels.read(source.rows)
     found = [batch.labels for batch in data.batches() if batch.labels is not None] if data.labelled else []
     if not found:
         raise UsageError(

@@ -89,16 +89,24 @@ class Goals:
         over = 0.0 if candidate.measured is None else excess(candidate.measured.costs, self.limits)
         return value if value == WORST or not over else -FAR * (1 + over)
 
+    def comparable(self, candidate: Candidate) -> float | None:
+        """Its fitness, if that is a number by itself: no rank among others, and no excess over a limit."""
+        found = candidate.fitness
+        return None if found is None or len(self.several) > 1 or found <= -FAR else found
+
     def meets(self, candidate: Candidate) -> bool:
         """Whether it has a score and holds the limits."""
         measured = candidate.measured
         return measured is not None and not measured.problem and not excess(measured.costs, self.limits)
 
     def front(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Those that hold the limits and that no other one beats in all that is wanted, by the first of it."""
+        """Those that hold the limits and that no other one beats in all that is wanted, by the first of it.
+
+        candidates: best first; where one thing is wanted, the first one alone is returned.
+        """
         good = [c for c in candidates if self.meets(c)]
-        if not good:
-            return []
+        if len(self.several) == 1 or not good:
+            return good[:1]
         values = [[self._value(fitness, c) for fitness in self.several] for c in good]
         order = sorted(range(len(good)), key=lambda at: -values[at][0])
         return [good[at] for at in order if fronts(values)[at] == 0]

@@ -134,7 +134,8 @@ class _Evolution:
     def _share(self, candidate: Candidate, number: int) -> Share:
         c = candidate
         model = as_bytes(c.network.ir)
-        return Share(c.id, number - 1, model, c.optimiser, c.lr, c.batch, c.fitness, self.beginning.lessons)
+        before = self.beginning.goals.comparable(c)
+        return Share(c.id, number - 1, model, c.optimiser, c.lr, c.batch, before, self.beginning.lessons)
 
     def _timed(self, candidates: list[Candidate]) -> list[Candidate]:
         """With their latency, where it is asked for: measured side by side, while nothing trains."""
@@ -143,7 +144,6 @@ class _Evolution:
         options = self.options
         timed = Timed(
             input_shape=options.shapes, device=options.device, seed=options.seed, time_limit=TIMED * len(candidates),
-            threads=1,
         )  # fmt: skip
         names = [c.id for c in candidates]
         found = side_by_side([c.network.path for c in candidates], timed, names=names)
@@ -248,13 +248,12 @@ class Found(Shown):
     def verdict(self) -> str:
         """What came of it, in words."""
         stopped = f"; stopped: {self.stopped}" if self.stopped else ""
-        history = self.population.history
-        if not history or history[-1]["best_score"] is None:
-            return f"nothing was found{stopped}"
-        last = history[-1]
-        held = f"score {last['best_score']:.4g} on held-out samples"
-        size = COSTS["params"].written(last["best_params"])
-        return f"generation {last['generation']}: {held}, {size} parameters{stopped}"
+        best = self.front[0].measured if self.front else None
+        if best is None:
+            return f"generation {self.population.generation}: no candidate is good enough{stopped}"
+        held = f"score {best.score:.4g} on held-out samples"
+        costs = ", ".join(f"{COSTS[word].written(cost)} {COSTS[word].title}" for word, cost in best.costs.items())
+        return f"generation {self.population.generation}: {held}; {costs}{stopped}"
 
     def table(self) -> Iterator[Sequence[object]]:
         yield "generation", "best", "median", "parameters"

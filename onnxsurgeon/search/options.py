@@ -14,6 +14,7 @@ from onnxsurgeon.options.parsing import at_least, number, path, positive_or_zero
 from onnxsurgeon.options.record import CHANGE, DATA, OUTPUT, REMOVE, RUN, TRAIN, Options, option
 from onnxsurgeon.options.shared import SPEC, OfData, Progress, RunsOn
 from onnxsurgeon.training import augmentations, losses
+from onnxsurgeon.training.schedules import SCHEDULES
 
 FITNESSES = ("score-then-size", "score", "train-score", "loss", "mean-score")
 EXECUTORS = ("processes", "here", "ray")
@@ -97,6 +98,10 @@ class Teaching(Options):
         metavar="WORD", words=lambda: losses.LOSSES, read=word_in(losses.LOSSES),
         shown="cross-entropy for class numbers, mse for other labels",
     )  # fmt: skip
+    schedule: str = option(
+        "cosine", "How the learning rate falls within a generation, so that candidates are compared at its end.",
+        panel=TRAIN, words=lambda: SCHEDULES, read=word_of(lambda: SCHEDULES),
+    )  # fmt: skip
     clip: float | None = option(
         None, "The largest norm of a gradient.", panel=TRAIN, metavar="X", kind=float, read=_positive
     )
@@ -178,7 +183,7 @@ class SearchOptions(Progress, RunsOn, Workplace, OfData, Teaching, Judging, Evol
     def learning(self) -> tuple[tuple[str, Any], ...]:
         """What all trainings share, as options of `train`."""
         shapes = tuple(f"{name}:{','.join(map(str, dims))}" for name, dims in self.shapes.items())
-        names = "loss clip weight_decay augment metric device preprocess samples".split()
+        names = "loss schedule clip weight_decay augment metric device preprocess samples".split()
         return (*((name, getattr(self, name)) for name in names), ("input_shape", shapes))
 
     @property

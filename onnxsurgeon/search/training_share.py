@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from onnxsurgeon.search.fitness import Measured
 from onnxsurgeon.search.partitions import Partitions, Stream, held_out
 from onnxsurgeon.training.options import TrainOptions
 from onnxsurgeon.training.padded_batches import parts_of
+from onnxsurgeon.training.schedules import rate
 from onnxsurgeon.training.task import TrainingTask, task_of
 from onnxsurgeon.training.train import put
 from onnxsurgeon.training.training_set import TrainingSet, training_set
@@ -138,13 +140,15 @@ def _steps(task: TrainingTask, share: Share, found: Ground, options: TrainOption
     """Trains; the mean loss. Raises NotFiniteError, or SurgeonError when it takes too long."""
     rows, lessons = _rows(share.lessons, found, share.generation), share.lessons
     widths, losses, began = image_inputs(task.samples.data.expected.inputs), list[float](), time.monotonic()
+    steps = ceil(len(rows) / task.size)
     for start in range(0, len(rows), task.size):
         if lessons.seconds is not None and time.monotonic() - began > lessons.seconds:
             raise SurgeonError(f"it took more than {lessons.seconds:g} s", why=f"{start} of {len(rows)} samples")
         rng = np.random.default_rng([lessons.seed, share.generation, start])
         chosen = rows[start : start + task.size]
         parts = list(parts_of(task, chosen, rows, options.augment, widths, rng))
-        losses.append(task.trainer.step(parts, options.rate, rng).loss)
+        at = rate(options.schedule, options.rate, len(losses), steps, 0)
+        losses.append(task.trainer.step(parts, at, rng).loss)
     return float(np.mean(losses))
 
 
