@@ -57,9 +57,10 @@ def rooms() -> str:
 
 
 def operations() -> str:
+    from onnxsurgeon.pruning.in_recipes import PRUNE
     from onnxsurgeon.surgery.part_methods import OPERATIONS
 
-    rows = [operation.row() for operation in OPERATIONS.values()]
+    rows = [operation.row() for operation in (*OPERATIONS.values(), PRUNE)]
     return table(("operation", "under its name", "further keys"), rows)
 
 

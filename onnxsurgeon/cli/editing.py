@@ -78,7 +78,7 @@ def _edit(answer: Answer, model: Path, target: Path, common: Common, todo: Seque
     resized: list[Resized] = []
     for request in todo:
         progress("edit", f"{request.where}{request.operation.name}")
-        found = request.run(network, seed=common.seed)
+        found = request.run(network, seed=common.seed, device=common.device)
         resized += [found] if isinstance(found, Resized) else []
     requested = {
         "operations": [request.record() for request in todo],

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.files import require_regular
 from onnxsurgeon.options.parsing import placed
+from onnxsurgeon.pruning.in_recipes import PRUNE
 from onnxsurgeon.surgery.operation import Request, requests
+from onnxsurgeon.surgery.part_methods import OPERATIONS
 
 if TYPE_CHECKING:
     import yaml
@@ -42,7 +44,8 @@ def read(path: Path) -> list[Request]:
             why="a recipe is a list of operations",
             fix="write each one like - resize: {conv3: -16}",
         )
-    return [request for entry in entries for request in requests(entry)]
+    known = {**OPERATIONS, PRUNE.name: PRUNE}
+    return [request for entry in entries for request in requests(entry, known)]
 
 
 def _from_yaml(text: str, path: Path) -> Any:

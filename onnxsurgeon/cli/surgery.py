@@ -60,6 +60,7 @@ def recipe(
       importance: l1                       - disconnect: [conv1, concat2]
     - remove: layer3.conv2                 - kernel: {conv1: 3x3}
     - insert: {after: conv2, op: Conv}     - activation: {relu3: Silu}
+    - prune: {ratio: 30%, cost: macs}      - fuse
 
     The options of a command are keys beside the operation's name, or under it.
     """

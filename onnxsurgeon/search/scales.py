@@ -26,23 +26,27 @@ ONE: Step = (0, 1, 1)  # pooled whole
 
 @dataclass(frozen=True)
 class Scale:
-    """axes: steps along each spatial axis, from the input of the graph. channels: the axis of channels.
+    """axes: steps along each spatial axis, from the origin. channels: the axis of channels.
 
     space: the size along each spatial axis, where the dims of inputs are as labelled.
+    origin: the value behind which space is followed, where that is not the input of the graph.
     """
 
     axes: tuple[tuple[Step, ...], ...]
     channels: int
     space: Shape
+    origin: str = ""
 
     @property
     def ratio(self) -> tuple[Fraction, ...]:
-        """The output's size over the input's, along each axis."""
+        """The size over that at the origin, along each axis."""
         return tuple(prod((Fraction(times, by) for times, _, by in steps), start=Fraction(1)) for steps in self.axes)
 
     def fits(self, other: Scale) -> bool:
-        """Whether values of the two scales can be joined: they have the same ratio, and the same size."""
-        return (self.ratio, self.channels, self.space) == (other.ratio, other.channels, other.space)
+        """Whether values of the two scales can be joined: they have the same origin, ratio and size."""
+        return (self.origin, self.ratio, self.channels, self.space) == (
+            other.origin, other.ratio, other.channels, other.space,
+        )  # fmt: skip
 
 
 def then(steps: tuple[Step, ...], step: Step) -> tuple[Step, ...]:
@@ -72,7 +76,10 @@ def _reduced(step: Step) -> Step:
 
 
 def scales(labels: Labels) -> dict[str, Scale]:
-    """The scale of each value of the graph whose scale is known, by name."""
+    """The scale of each value of the graph that has channels, by name.
+
+    Where nothing is known of how a node scales space, it is followed from there on.
+    """
     found: dict[str, Scale] = {}
     shapes = {v: f.shape for v, f in labels.facts[0].items() if f.shape is not None}
     for value in labels.model.graph.inputs:
@@ -81,7 +88,7 @@ def scales(labels: Labels) -> dict[str, Scale]:
             found[value.name or ""] = Scale(((),) * max(0, len(shape) - 2), 1, shape[2:])
     for node in labels.model.graph:
         for value in node.outputs[:1]:
-            scale = _scaled(labels, node, shapes, found)
+            scale = _scaled(labels, node, shapes, found) or _begun(labels, value, shapes.get(value))
             if scale is not None:
                 found[value.name or ""] = scale
     return found
@@ -103,8 +110,18 @@ def _scaled(
         if before is None or scale is None or scale.channels != 1:
             return None
         steps = _steps(labels, node, before[2:], after[2:])
-        return Scale(tuple(then(old, new) for old, new in zip(scale.axes, steps, strict=True)), 1, after[2:])
+        axes = tuple(then(old, new) for old, new in zip(scale.axes, steps, strict=True))
+        return Scale(axes, 1, after[2:], scale.origin)
     return _passed(labels, node, after, (v for v in node.inputs if v is not None and constant(v) is None), known)
+
+
+def _begun(labels: Labels, value: ir.Value, shape: Shape | None) -> Scale | None:
+    """The scale of a value behind which space is followed."""
+    found = value_axis(labels, value) if shape is not None and len(shape) > 2 else None
+    if shape is None or found is None or not found[0]:
+        return None
+    space = tuple(n for a, n in enumerate(shape) if a not in (0, found[0]))
+    return Scale(((),) * len(space), found[0], space, value.name or "")
 
 
 def _steps(labels: Labels, node: ir.Node, before: Shape, after: Shape) -> list[Step]:

@@ -74,7 +74,7 @@ class Operation:
     """method: runs the operation with checked values. fields: its parameters, by their words.
 
     pairs: in recipes, a mapping gives its two arguments, once or several times. check: raises UsageError if values
-    contradict each other.
+    contradict each other. keys: what stands under its name, where the list of its fields would be too long.
     """
 
     name: str
@@ -84,6 +84,7 @@ class Operation:
     examples: Sequence[str]
     pairs: bool
     check: Callable[..., object]
+    keys: str = ""
 
     @property
     def arguments(self) -> list[Field]:
@@ -109,7 +110,7 @@ class Operation:
         arguments = [field.word for field in self.arguments]
         if not arguments and not self.needs:
             listed = ", ".join(f"`{word}`" for word in self.fields)
-            return f"`{self.name}`", listed or "nothing", ""
+            return f"`{self.name}`", self.keys or listed or "nothing", ""
         under = f"`[{', '.join(arguments)}]`" if len(arguments) > 1 else f"`{', '.join(arguments)}`"
         if arguments != self.needs:
             under = ", ".join(f"`{word}`" for word in self.needs)
@@ -269,22 +270,22 @@ def _fields(method: Callable[..., Any], signature: inspect.Signature) -> dict[st
     return found
 
 
-def requests(entry: Any) -> list[Request]:
-    """The requests of a recipe entry. Raises UsageError if it describes no operation."""
-    if isinstance(entry, str) and entry in OPERATIONS and not OPERATIONS[entry].needs:
-        return OPERATIONS[entry].requests("", {}, place(entry))
+def requests(entry: Any, operations: Mapping[str, Operation] = OPERATIONS) -> list[Request]:
+    """The requests of a recipe entry. Raises UsageError if it describes none of `operations`."""
+    if isinstance(entry, str) and entry in operations and not operations[entry].needs:
+        return operations[entry].requests("", {}, place(entry))
     if not isinstance(entry, dict) or not entry:
         what = f"{place(entry)}{entry!r} is not an operation"
-        raise UsageError(what, why=_known(OPERATIONS), fix="write it like remove: conv3")
-    named = [key for key in entry if key in OPERATIONS]
+        raise UsageError(what, why=_known(operations), fix="write it like remove: conv3")
+    named = [key for key in entry if key in operations]
     if not named:
-        raise unknown(placed(next(iter(entry)), place(entry), Path()), OPERATIONS, "operation")
+        raise unknown(placed(next(iter(entry)), place(entry), Path()), operations, "operation")
     if len(named) > 1:
         both = f"{place(entry)}{' and '.join(named)} are in one entry"
-        raise UsageError(both, why=_known(OPERATIONS), fix="write each one as its own entry")
+        raise UsageError(both, why=_known(operations), fix="write each one as its own entry")
     beside = {key: value for key, value in entry.items() if key != named[0]}
-    return OPERATIONS[named[0]].requests(entry[named[0]], beside, place(entry))
+    return operations[named[0]].requests(entry[named[0]], beside, place(entry))
 
 
 def _known(names: Mapping[str, Any] | Sequence[str]) -> str:
-    return f"known: {', '.join(names)}"
+    return f"known: {', '.join(names) or 'none'}"

@@ -427,6 +427,41 @@ def test_a_bad_recipe_in_json_names_the_operation(recipe: str, words: str, run: 
     assert words in run("edit", "plain.onnx", "r.json", code=2).stderr
 
 
+def test_a_recipe_prunes_fuses_and_extracts(run: Run, folder: Path) -> None:
+    """One recipe is a whole pipeline; its data lie beside it, and its cut is proven."""
+    (folder / "sub").mkdir()
+    x = np.random.default_rng(0).standard_normal((16, 3, 16, 16)).astype(np.float32)
+    np.savez(folder / "sub/calib.npz", input=x)
+    recipe = "- prune: {ratio: 40%, cost: macs, data: calib.npz}\n- fuse\n- extract: {to: layer2.0.relu}\n"
+    (folder / "sub/r.yaml").write_text(recipe)
+    found = data(run("edit", "residual.onnx", "sub/r.yaml", "--json", "-o", "out.onnx"))
+    cut, refit, fused, part = found["steps"]
+    assert (cut["kind"], refit["kind"], fused["unchanged"], part["kind"]) == ("widths", "structure", True, "part")
+    assert cut["error"] is not None
+    assert found["after"]["macs"] < 0.61 * found["before"]["macs"]
+    assert [row["operation"] for row in found["requested"]["operations"]] == ["prune", "fuse", "extract"]
+    assert [value.name for value in onnx.load("out.onnx").graph.output] == ["layer2.0.relu"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "word"),
+    [
+        ("prune:", "there is no goal"),
+        ("prune: {ratio: 2}", "0 <= ratio < 1"),
+        ("prune: {rato: 0.3}", "did you mean ratio"),
+        ("prune: {ratio: 0.3, mirror: maybe}", "true or false"),
+        ("prune: {ratio: 0.3, data: none.npz}", "none.npz does not exist"),
+        ("fuse: {x: 1}", "has no key 'x'"),
+        ("extract:", "where the part begins or ends"),
+    ],
+)
+def test_what_a_pipeline_gets_wrong_is_named(entry: str, word: str, run: Run, folder: Path) -> None:
+    (folder / "r.yaml").write_text(f"- {entry}\n")
+    said = run("edit", "residual.onnx", "r.yaml", "-o", "out.onnx", code=2).stderr
+    assert said.startswith("error: r.yaml, line 1: ")
+    assert word in said
+
+
 def test_a_recipe_is_all_or_nothing(run: Run, folder: Path) -> None:
     (folder / "r.yaml").write_text("- remove: bn1\n- resize: {conv2: 8, bn2: 16}\n")
     result = run("edit", "plain.onnx", "r.yaml", code=3)

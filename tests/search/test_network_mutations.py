@@ -153,6 +153,14 @@ def test_an_edge_needs_equal_scales() -> None:
         assert again.subject.network is found.subject.network  # it is read already
 
 
+def test_tokens_have_edges_along_their_stream() -> None:
+    network = load(FIXTURES / "attention.onnx")
+    array = sample(network)
+    found = search.per_vertex(search.add_edge())(network, np.random.default_rng(0))
+    assert len(done(found)) >= 2
+    np.testing.assert_allclose(outputs(found.subject, array), outputs(network, array), rtol=1e-3, atol=1e-4)
+
+
 def test_an_edge_comes_and_goes() -> None:
     network, array = drawn(), sample(drawn())
     names = search.Vertices(network, ("c",))
