@@ -139,23 +139,25 @@ def lines(
 
 
 def front(
-    rows: Rows, *, across: str, up: str, titles: tuple[str, str], label: str, tips: Sequence[str], best: str = "front"
+    rows: Rows, *, across: str, up: str, titles: tuple[str, str], label: str, tips: Sequence[str], of: str = ""
 ) -> Spec:
-    """A scatter of runs; those where the field `best` is true are on the Pareto front, which a line joins."""
+    """A scatter of runs; those where the field `front` is true are on the Pareto front, which a line joins.
+    of: the field that says which runs have a front of their own."""
     place = {
         "x": x(across, titles[0], scale={"zero": False, "padding": 24}, axis={"grid": False, "tickCount": 6}),
         "y": x(up, titles[1], scale={"zero": False, "padding": 18}),
     }
-    on = {"filter": f"datum.{best}"}
+    on = {"filter": "datum.front"}
+    parts = {"detail": {"field": of}} if of else {}
     return chart(
         rows,
         {
             "transform": [on],
             "mark": {"type": "line", "interpolate": "linear", "strokeDash": [4, 3]},
-            "encoding": {**place, "order": x(across)},
+            "encoding": {**place, **parts, "order": x(across)},
         },
         {
-            "transform": [{"filter": f"!datum.{best}"}],
+            "transform": [{"filter": "!datum.front"}],
             "mark": {"type": "point", "color": FAINT, "filled": False},
             "encoding": {**place, "tooltip": told(*tips)},
         },

@@ -21,7 +21,7 @@ def compressed(report: Report) -> Page:
             "none is good enough"
             if best is None
             else f"step {best['number']}: {best['ratio']:.1%} gone, {metric} {best['score']:.4g}, "
-            f"{best['drop']:.3g} worse",
+            f"{abs(best['drop']):.3g} {'worse' if best['drop'] > 0 else 'better'}",
         ),
         ("written", report["output"] if best else ""),
         ("stopped early", report["stopped"]),
@@ -89,7 +89,7 @@ def _steps(report: Report) -> Child:
     )
     heads = (
         ">step",
-        "",
+        "outcome",
         ">gone",
         *(f">{COSTS[word].title}" for word in words),
         f">{report['metric']}",

@@ -102,7 +102,9 @@ def _changes(report: Report) -> Child:
         )
         for row in report["changes"]
     )
-    return table("node", "", "operator", "width", "weight", rows=rows, caption="Nodes that changed", empty="None.")
+    return table(
+        "node", "change", "operator", "width", "weight", rows=rows, caption="Nodes that changed", empty="None."
+    )
 
 
 def _became(row: Report, key: str) -> str:

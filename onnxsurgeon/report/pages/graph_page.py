@@ -46,7 +46,7 @@ def inspected(report: Report) -> Page:
             "Which layers the outputs depend on most:",
         ),
     ]
-    shown = table("", "name", "type", "shape", rows=ends, caption="Inputs and outputs")
+    shown = table("kind", "name", "type", "shape", rows=ends, caption="Inputs and outputs")
     sections = [
         *error(report),
         Section("What is in it", [facts(rows), shown]),

@@ -12,6 +12,7 @@
     const { spec: full } = vegaLite.compile(spec, { config: theme.config });
     const view = new vega.View(vega.parse(full), { renderer: "svg", container: place.querySelector(".plot"), hover: true });
     view.run();
+    place.querySelector(".plot svg").setAttribute("aria-hidden", "true"); // its place says what it shows
   };
 
   const charts = [...document.querySelectorAll(".chart")];

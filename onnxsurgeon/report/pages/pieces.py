@@ -43,7 +43,9 @@ def table(*columns: str, rows: Iterable[Sequence[Any]], caption: str, empty: str
         if len(body) >= FILTERED
         else None
     )
-    return tag("div", field, tag("div", shown, class_="scroll", tabindex="0", role="region", aria_label=caption))
+    return tag(
+        "div", field, tag("div", shown, class_="scroll", tabindex="0", role="region", aria_label=f"table: {caption}")
+    )
 
 
 def _head(name: str, cells: Sequence[Any]) -> Html:

@@ -9,11 +9,14 @@ from onnxsurgeon import units
 from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.pages import charts
-from onnxsurgeon.report.pages.markup import Child, joined, tag
-from onnxsurgeon.report.pages.pieces import Cell, beside, chip, command, facts, figure, table
+from onnxsurgeon.report.pages.markup import Child, tag
+from onnxsurgeon.report.pages.pieces import Cell, beside, chip, command, figure, table
 from onnxsurgeon.report.pages.plain_page import plain
-from onnxsurgeon.report.pages.sections import MOODS, assumed, error, foot, shell
+from onnxsurgeon.report.pages.sections import MOODS, assumed, foot, shell
 from onnxsurgeon.report.pages.template import Page, Section
+
+LABELLED = 16  # runs whose points have a label
+Run = tuple[Report, tuple[str, float]]  # with its quality
 
 
 def runs(report: Report) -> Page:
@@ -26,13 +29,12 @@ def runs(report: Report) -> Page:
     subject = models[0] if len(models) == 1 else f"{len(models):,} models"
     failed = len(rows) - len(done)
     lead = f"{len(done):,} of {len(rows):,} runs are done" + (f", {failed:,} failed." if failed else ".")
-    status = report["status"]
+    status, ratios = report["status"], len(models) < len(rows)
     sections = [
-        *error(report),
-        Section("What each run gave and took", _drawn(done, ratios=len(models) < len(rows)), _note(done)),
+        Section("What failed", [_failed([row for row in rows if row["exit_code"]])] if failed else []),
+        Section("What each run gave and took", _drawn(done, ratios=ratios), _note(done, ratios=ratios)),
         Section("Runs", [_table(rows)]),
         Section("What next?", list(_next(done))),
-        Section("What failed", [_failed([row for row in rows if row["exit_code"]])] if failed else []),
         *(assumed({**done[0], "states": {}}) if done and len(models) == 1 else []),
     ]
     return Page(
@@ -47,8 +49,7 @@ def quality(row: Report) -> tuple[str, float] | None:
         better = 1 if score["higher_is_better"] else -1
         return score["metric"] if better > 0 else f"-{score['metric']}", better * score["after"]
     if moved and moved["share"] is not None:
-        by_class = all(output["agreement"] is not None for output in moved["outputs"])
-        return ("same top class, %" if by_class else "outputs kept, %"), 100 * (1 - moved["share"])
+        return "outputs that stay, %", 100 * max(0.0, 1 - moved["share"])
     return None
 
 
@@ -62,62 +63,65 @@ def name(row: Report) -> str:
     return f"{Path(row['model']).name}, ratio {ratio}" if ratio is not None else Path(row["output"]).name
 
 
-def _note(done: Sequence[Report]) -> str:
-    known = {found[0] for row in done if (found := quality(row))}
-    if not known:
+def _note(done: Sequence[Report], *, ratios: bool) -> str:
+    """What the charts show."""
+    if not any(map(quality, done)):
         return ""
-    labels = any(row.get("score") for row in done)
-    worth = (
-        ""
-        if labels
-        else " Without labels, the share of samples whose answer stays stands for the accuracy: a sign, no measure."
+    front = (
+        "A dashed line joins the runs that no other one of the model beats: smaller and at least as good."
+        if ratios
+        else ""
     )
-    return f"The dashed line joins the runs that no other one beats: smaller and at least as good.{worth}"
+    worth = "The outputs say little about the accuracy, where no labels were used: a sign, no measure."
+    return " ".join(["A point for each run.", front, "" if all(row.get("score") for row in done) else worth])
 
 
 def _drawn(done: Sequence[Report], *, ratios: bool) -> list[Child]:
+    """A chart for each cost that all runs know."""
     known = [(row, found) for row in done if (found := quality(row))]
-    title = max((found[0] for _, found in known), key=[found[0] for _, found in known].count, default="")
+    measures = [title for _, (title, _) in known]
+    title = max(measures, key=measures.count, default="")
     known = [(row, found) for row, found in known if found[0] == title]
     if len(known) < 2:
         return []
     figures = []
     for word, kind in COSTS.items():
-        costs = [_left(row, word) for row, _ in known]
-        if any(cost is None for cost in costs):
-            continue
-        points = [(cost or 0.0, found[1]) for cost, (_, found) in zip(costs, known, strict=True)]
-        rows = [
-            {
-                "left": cost,
-                "quality": value,
-                "front": best,
-                "run": name(row),
-                "value": kind.written(_after(row, word) or 0.0),
-                "label": _label(row, ratios=ratios),
-            }
-            for (row, _), (cost, value), best in zip(known, points, on_front(points), strict=True)
-        ]
-        rows += _original(known, title) if ratios else []
-        spec = charts.front(
-            rows,
-            across="left",
-            up="quality",
-            titles=(f"{kind.title} left, % of the original", title),
-            label="label",
-            tips=("run", "value", "left", "quality"),
-        )
-        figures.append(figure(spec, f"{title} against {kind.title}, a point for each run."))
+        if all(_left(row, word) is not None for row, _ in known):
+            rows = [*_points(known, word, ratios=ratios), *(_originals(known) if ratios else [])]
+            titles = (f"{kind.title} left, % of the original", title)
+            tips = ("run", "value", "left", "quality")
+            spec = charts.front(rows, across="left", up="quality", titles=titles, label="label", tips=tips, of="model")
+            figures.append(figure(spec, f"{title} against {kind.title}."))
     return [beside(*figures)]
 
 
-def _original(known: Sequence[tuple[Report, tuple[str, float]]], title: str) -> list[Report]:
-    """The original, for comparison: 100 % of each cost."""
-    first = known[0][0]
-    score = first.get("score")
-    value = score["before"] * (1 if score["higher_is_better"] else -1) if score else 100.0
-    name = f"{Path(first['model']).name}, the original"
-    return [{"left": 100.0, "quality": value, "front": False, "run": name, "value": "all", "label": "original"}]
+def _points(known: Sequence[Run], word: str, *, ratios: bool) -> Iterator[Report]:
+    """A row for each run; `front` says whether no other run of its model beats it."""
+    points = [(_left(row, word) or 0.0, found[1]) for row, found in known]
+    models = [row["model"] for row, _ in known]
+    for (row, _), point, model in zip(known, points, models, strict=True):
+        rivals = [other for other, of in zip(points, models, strict=True) if of == model]
+        yield {
+            "left": point[0],
+            "quality": point[1],
+            "front": on_front(rivals)[rivals.index(point)],
+            "model": model,
+            "run": name(row),
+            "value": COSTS[word].written(_after(row, word) or 0.0),
+            "label": _label(row, ratios=ratios) if len(known) <= LABELLED else "",
+        }
+
+
+def _originals(known: Sequence[Run]) -> list[Report]:
+    """The original of each model, for comparison: 100 % of each cost."""
+    found = []
+    for row, _ in {row["model"]: (row, quality) for row, quality in known}.values():
+        score = row.get("score")
+        value = score["before"] * (1 if score["higher_is_better"] else -1) if score else 100.0
+        name = f"{Path(row['model']).name}, the original"
+        place = {"left": 100.0, "quality": value, "front": False, "model": row["model"], "run": name}
+        found.append({**place, "value": "all", "label": "original"})
+    return found
 
 
 def _label(row: Report, *, ratios: bool) -> str:
@@ -220,9 +224,7 @@ def _next(done: Sequence[Report]) -> Iterator[Child]:
 
 
 def _failed(rows: Sequence[Report]) -> Child:
-    return joined(
-        facts(
-            [(f"{row['model']} (exit code {row['exit_code']})", f"{row.get('what', '')} {row.get('why', '')}".strip())]
-        )
-        for row in rows
+    cells = (
+        (row["model"], row["exit_code"], row.get("what", ""), row.get("why", ""), row.get("fix", "")) for row in rows
     )
+    return table("model", ">exit code", "what", "why", "what to do", rows=cells, caption="Runs that failed")

@@ -76,7 +76,7 @@ def costs(report: Report) -> Html:
     caption = "Before and after"
     return beside(
         figure(chart, "What is left of the original, in percent; the pale bar is the original."),
-        joined(table("", ">before", ">after", ">change", rows=cells, caption=caption), more),
+        joined(table("cost", ">before", ">after", ">change", rows=cells, caption=caption), more),
     )
 
 
@@ -183,7 +183,7 @@ def epochs(found: Report, metric: str, before: float | None, kept: int) -> list[
         )
         for e in found["epochs"]
     )
-    heads = (">epoch", "", ">loss", f">{metric}", ">learning rate", ">samples/s")
+    heads = (">epoch", "weights", ">loss", f">{metric}", ">learning rate", ">samples/s")
     return [beside(*drawn), table(*heads, rows=cells, caption="Epochs")]
 
 
