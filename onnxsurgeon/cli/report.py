@@ -33,6 +33,7 @@ TABLES = {  # by command; those that are not here edit
     "compare": "report.latency_tables:compared",
     "check": "report.check_texts:tables",
     "search": "report.searches:searching",
+    "diff": "report.diff_report:tables",
     "doctor": "report.install_report:tables",
 }
 Files = Annotated[

@@ -38,6 +38,7 @@ RUNS = {
     "remove": ("remove", NAME, f"relu1{ODD}", "--no-proof", "--no-bench", "-o", "removed.onnx"),
     "inspect": ("inspect", NAME),
     "compare": ("compare", NAME, "small.onnx"),
+    "diff": ("diff", NAME, "resized.onnx"),
     "bench": ("bench", NAME, "--time-limit", "0.01"),
     "evaluate": ("evaluate", NAME, *DATA),
     "sensitivity": ("sensitivity", NAME, *DATA),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from onnxsurgeon.report.json_report import Report, to_json
 from onnxsurgeon.report.pages.compress_page import compressed
+from onnxsurgeon.report.pages.diff_page import different
 from onnxsurgeon.report.pages.edit_page import edited
 from onnxsurgeon.report.pages.graph_page import compared, inspected
 from onnxsurgeon.report.pages.plain_page import plain
@@ -32,6 +33,7 @@ PAGES: dict[str, Callable[[Report], Page]] = {
     "steps": compressed,
     "operators": inspected,
     "graphs": compared,
+    "ends": different,
 }
 
 
