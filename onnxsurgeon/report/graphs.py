@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxsurgeon.dependency.labels import kept_shape
 from onnxsurgeon.dependency.names import result_of
+from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.surgery.widths import value_axis
 
@@ -33,7 +34,7 @@ def graph(
     layer                     whether it multiplies with weights of its own
     shape                     of its first output; null where a size is dynamic
     width, free, why          channels of its first output, how many may be cut, why the others may not
-    params                    elements of its weights
+    params                    elements of its weights; those that others compute for it alone, from constants, included
     after                     with `keep`: null, or `width` and `params` after the cut
     spaces                    with `spaces`: the numbers of the spaces that its channels belong to
 
@@ -108,14 +109,29 @@ def _shape(labels: Labels, node: ir.Node) -> list[int | None] | None:
 
 
 def _params(labels: Labels, keep: Mask | None) -> dict[ir.Node, int]:
-    """Elements of the weights of each node; a weight that several read counts for the first."""
+    """Elements of the weights of each node. A weight that several read counts for the first; a weight that is computed
+    from constants, as where it is dequantized, counts for the one that reads it."""
     found: dict[ir.Node, int] = {}
     for weight in labels.weights():
         if weight.counts and weight.uses:
             shape = weight.shape if keep is None else kept_shape(weight.axes, keep, weight.shape)
             node = weight.uses[0][0]
             found[node] = found.get(node, 0) + prod(shape)
+    for node, reader in reversed(list(_constants(labels))):
+        if node in found:
+            found[reader] = found.get(reader, 0) + found.pop(node)
     return found
+
+
+def _constants(labels: Labels) -> Iterator[tuple[ir.Node, ir.Node]]:
+    """The nodes that compute from constants alone for a single reader, with that reader, in the graph's order."""
+    fixed: set[ir.Value] = set()
+    for node in labels.calls:
+        if all(value is None or value in fixed or constant(value) is not None for value in node.inputs):
+            fixed.update(node.outputs)
+            readers = {use.node for value in node.outputs for use in value.uses()}
+            if len(readers) == 1 and not any(value.is_graph_output() for value in node.outputs):
+                yield node, readers.pop()
 
 
 def _space_of(labels: Labels, spaces: Spaces) -> IntArray:
