@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ LIBRARY = FOLDER / "library"  # as published; LICENSES.txt names versions
 CHARTS = ("vega.min.js", "vega-lite.min.js")
 GRAPHS = ("dagre.min.js", "panzoom.min.js")
 TABLES = ("tablesort.min.js",)
-LICENSES = "vega, vega-lite (BSD-3-Clause), d3 (ISC), dagre, panzoom, tablesort (MIT)"
+DRAWN_WITH = "vega, vega-lite (BSD-3-Clause), d3 (ISC), dagre, panzoom, tablesort (MIT)"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Page:
                 tag("nav", *(tag("a", s.title, href=f"#{s.anchor}") for s in sections), aria_label="Sections"),
             ),
             tag("main", *map(_section, sections), id="content", tabindex="-1"),
-            tag("footer", tag("p", self.foot), tag("p", f"Drawn with {LICENSES}.")),
+            tag("footer", tag("p", self.foot), _licenses()),
             data(THEME, id="theme"),
         )
         scripts = [_read(LIBRARY / name) for name in _needed(body)]
@@ -83,6 +84,12 @@ def _section(section: Section) -> Html:
     heading = tag("h2", section.title, id=section.anchor)
     note = tag("p", section.note, class_="note") if section.note else None
     return tag("section", heading, note, *section.parts, aria_labelledby=section.anchor)
+
+
+def _licenses() -> Html:
+    """The libraries that pages are drawn with, whose licenses ask to be kept with them."""
+    texts = Html(html.escape(_read(LIBRARY / "LICENSES.txt")))
+    return tag("details", tag("summary", f"Drawn with {DRAWN_WITH}"), tag("pre", texts, tabindex="0"))
 
 
 def _needed(body: str) -> list[str]:
