@@ -68,17 +68,11 @@ def _files(report: Report) -> Iterator[tuple[str, Child]]:
 def _worth(report: Report) -> Iterator[tuple[str, Child]]:
     verdict, proof, score = report.get("verdict"), report.get("proof"), report.get("score")
     if verdict:
-        sound = verdict["cut"].startswith(("proven", "weakly", "nothing"))
+        word, _, cut = verdict["cut"].partition(": ")  # like "proven: it computes what ..."
+        moods = {True: "good", False: "bad", None: ""}
+        yield "cut", joined(chip(word, moods[proof and proof["passed"]]), " ", cut)
         known = ("measured", "good") if verdict["measured"] else ("unknown", "warn" if verdict["alarming"] else "")
-        yield (
-            "cut",
-            joined(
-                chip("proven", "good") if proof and proof["passed"] else chip("not proven", "" if sound else "bad"),
-                " ",
-                verdict["cut"],
-            ),
-        )
-        yield "accuracy", joined(chip(*known), " ", verdict["accuracy"])
+        yield "accuracy", joined(chip(*known), " ", verdict["accuracy"].removeprefix("unknown: "))
         yield "outputs", joined(chip("moved much", "warn") if verdict["alarming"] else "", " ", verdict["outputs"])
     if score:
         way = "higher is better" if score["higher_is_better"] else "lower is better"
@@ -117,8 +111,15 @@ def _next(report: Report) -> Iterator[Child]:
     data = given.get("data") if given.get("data") not in (None, "synthetic", "none") else None
     samples = ["--data", str(data)] if data else ["--data", "SAMPLES"]
     if verdict.get("next"):
-        yield command(verdict["next"], "The accuracy is unknown until labels measure it:")
-    if report["status"] in ("passed", "written", "not proven") and not report.get("latency"):
+        yield command(verdict["next"], "The accuracy is unknown; this tells more:")
+    written = report["status"] in ("passed", "written", "not proven")
+    if written and report.get("score"):
+        metric = report["score"]["metric"]
+        yield command(
+            shell("evaluate", output, "--data", "TEST_SAMPLES", "--metric", metric),
+            "The score on samples that took no part in it:",
+        )
+    if written and not report.get("latency"):
         yield command(shell("bench", model, output), "Whether it is faster here, side by side:")
     yield command(
         shell("sensitivity", model, *samples, "--html", "sensitivity.html"),
