@@ -130,6 +130,7 @@ def _serve(line: Connection) -> None:
     """What a worker does, until the other side is gone."""
     for number in (signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
         signal.signal(number, signal.SIG_IGN)  # the driver decides what an interrupt means
+    threading.Thread(target=_end_with_driver, daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
             share = line.recv()
@@ -139,6 +140,14 @@ def _serve(line: Connection) -> None:
                 answer = traceback.format_exc()
             line.send(answer)
             trim()
+
+
+def _end_with_driver() -> None:
+    """Ends this process as soon as the one that started it is gone, also in the middle of a share."""
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        driver.join()
+        os._exit(1)
 
 
 def given_up(share: Share) -> Taught:

@@ -136,10 +136,12 @@ def test_kill_9_of_the_command(path: Path, whole: Path, tmp_path: Path) -> None:
     options = [part for name, value in ASKED.items() for part in (f"--{name}", str(value))]
     begin = ["search", "--data", str(path), "--dir", str(folder), "--jobs", "2", *options]
     command = [sys.executable, "-m", "onnxsurgeon", *begin]
-    with subprocess.Popen(command, cwd=ROOT) as child:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:
         while child.poll() is None and not list((folder / "candidates").glob("*.2.json")):
             time.sleep(0.01)
         child.kill()
+        assert child.stdout is not None
+        child.stdout.read()  # ends when the last worker has, which holds the other end
     assert child.returncode == -signal.SIGKILL
     assert json.loads((folder / "search.json").read_bytes())["generation"] in (1, 2)
     fit(None, None, resume=folder, executor="here")
