@@ -25,6 +25,8 @@ from math import prod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from onnxsurgeon.errors import UsageError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -112,6 +114,21 @@ def require_whole(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], size:
     """Raises ValueError if the array `name` claims more than the `size` bytes that are there."""
     if any(n < 0 for n in shape) or prod(shape) * dtype.itemsize > size:
         raise ValueError(f"{name} claims the shape {shape}, but has only {size:,} bytes")
+
+
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE)
+
+
+def require_no_address(path: str | os.PathLike[str], name: str = "") -> None:
+    """Raises UsageError if `path` is an address like https://host/model.onnx. name: what gave it."""
+    found = _ADDRESS.fullmatch(os.fspath(path)) if isinstance(path, str | os.PathLike) else None
+    if found is not None and not os.path.lexists(path):
+        address = f"{found[1]}://{found[2]}"
+        fetched = f"curl -LO {address}" if found[1].lower().startswith("http") else f"copy {address} to a file"
+        raise UsageError(
+            f"{name + ' ' if name else ''}{address} is an address, not a file", why="nothing is fetched from elsewhere",
+            fix=f"download it first, like {fetched}",
+        )  # fmt: skip
 
 
 def drafts(folder: Path | None = None) -> tempfile.TemporaryDirectory[str]:

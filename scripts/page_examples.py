@@ -1,6 +1,6 @@
 """The examples of the pages: every code block of README.md and docs/ is run, and its output is compared or renewed.
 
-Blocks of a page run in order, in one folder that holds a copy of fixtures/:
+Blocks of a page run in order, in one folder, with what `onnxsurgeon demo` writes there:
 
 - ```console: each line that begins with `$ ` is a command; what follows it is its output. A line `...` stands for
   any number of lines.
@@ -18,13 +18,14 @@ import contextlib
 import io
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from onnxsurgeon.cli.demo import written
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {
@@ -108,7 +109,7 @@ class Session:
     def renewed(self, text: str, page: str) -> str:
         """The page with the outputs that its examples have now. Raises RuntimeError where one fails."""
         lines = text.splitlines()
-        shutil.copytree(ROOT / "fixtures", self.folder / "fixtures")
+        written(self.folder, overwrite=False)
         out, done = [], 0
         with contextlib.chdir(self.folder):
             for block in blocks(text):

@@ -94,6 +94,7 @@ REPORTS = (
     "bench fixtures/xor.onnx --layers --time-limit 0.1",
     "compare fixtures/xor.onnx fixtures/plain.onnx",
     "doctor",
+    "demo there",
     "diff fixtures/xor.onnx fixtures/plain.onnx",
     f"check {DIGITS} --min-top1 0 --max-latency 9s --time-limit 0.1",
     "train fixtures/digits.onnx --data fixtures/digits_train.npz --samples 32 --epochs 1 -o trained.onnx",

@@ -14,6 +14,7 @@ from onnxsurgeon.cli import (
     bench,
     check,
     compress,
+    demo,
     doctor,
     evaluate,
     inspect,
@@ -114,6 +115,7 @@ add(
 )
 add(app, check.check, "Check a model against limits or another model: a gate for CI.", *check.EXAMPLES, panel=LOOK)
 add(app, bench.diff, "Show how the graphs of two models differ, node by node.", *bench.DIFF_EXAMPLES, panel=LOOK)
+add(app, demo.demo, "Write small networks with data into a folder, to try things on.", *demo.EXAMPLES, panel=LOOK)
 add(app, doctor.doctor, "Check the install, and name what mends it.", *doctor.EXAMPLES, panel=LOOK)
 add(app, report.report, "Show a report of an earlier run again: as tables, or as a page.", *report.EXAMPLES, panel=LOOK)
 surgery.register(app)

@@ -15,13 +15,26 @@ from typing import Any, NoReturn, Protocol
 from onnxsurgeon.cli import interrupts
 from onnxsurgeon.cli.interrupts import INTERRUPTED
 from onnxsurgeon.cli.log import LOG
+from onnxsurgeon.cli.pipes import PIPES
 from onnxsurgeon.errors import GateError, ProofError, SurgeonError, UsageError, printable
 from onnxsurgeon.files import WRITTEN
 from onnxsurgeon.install import blamed
 from onnxsurgeon.options.record import spelled
 from onnxsurgeon.report import json_report as report
 
-SHOWS = ("inspect", "validate", "evaluate", "sensitivity", "bench", "compare", "diff", "report", "check", "doctor")
+SHOWS = (
+    "inspect",
+    "validate",
+    "evaluate",
+    "sensitivity",
+    "bench",
+    "compare",
+    "diff",
+    "report",
+    "check",
+    "doctor",
+    "demo",
+)
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
 
@@ -72,7 +85,7 @@ class Answer:
 
     def give(self, **rest: Any) -> None:
         """Completes the report with `rest`, saves it if wanted, and prints it as JSON or tables."""
-        self.found |= rest
+        self.found = PIPES.shown({**self.found, **rest})
         self._save()
         self._say()
         self.show()
@@ -87,7 +100,8 @@ class Answer:
 
     def fail(self, error: SurgeonError, code: int) -> None:
         """Prints the error to stderr, and adds it to the report."""
-        self.found = {**report.head(self.command), **self.found, **report.failure(error, code)}
+        error.what, error.why, error.fix = map(PIPES.shown, (error.what, error.why, error.fix))
+        self.found = PIPES.shown({**report.head(self.command), **self.found, **report.failure(error, code)})
         with suppress(UsageError):  # the error itself matters more
             self._save()
         with suppress(UsageError):

@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from onnxsurgeon.cli import interrupts
 from onnxsurgeon.cli.answer import Answer
 from onnxsurgeon.cli.log import LOG
+from onnxsurgeon.cli.pipes import piped
 from onnxsurgeon.cli.suggest import COMMANDS, OPTIONS, misplaced, nearest
 from onnxsurgeon.errors import SurgeonError, UsageError
 from onnxsurgeon.options.parsing import CHOICES
@@ -76,8 +77,8 @@ def _logged(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def logged(*, log_file: Path | None, **given: Any) -> None:
-        with LOG.to(log_file, shlex.join(sys.argv[1:])):
-            command(**given)
+        with LOG.to(log_file, shlex.join(sys.argv[1:])), piped(given) as files:
+            command(**files)
 
     parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.parameters.values()), log_file]
     vars(logged)["__signature__"] = own.replace(parameters=parameters)  # read by typer

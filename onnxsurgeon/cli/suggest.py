@@ -73,6 +73,7 @@ COMMANDS = {
     "inspect": "info show summary describe list print analyse analyze explain view",
     "validate": "verify prove",
     "doctor": "diagnose health env environment",
+    "demo": "example examples quickstart tutorial sample",
     "check": "gate assert ci require",
     "compare": "versus",
     "diff": "difference differences delta",

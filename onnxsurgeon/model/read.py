@@ -23,7 +23,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError, EncodeError
 
 from onnxsurgeon.errors import ModelError, UsageError
-from onnxsurgeon.files import irregular
+from onnxsurgeon.files import irregular, require_no_address
 from onnxsurgeon.model import wire
 from onnxsurgeon.model.inline import inlined
 from onnxsurgeon.model.order import put_in_order
@@ -133,6 +133,7 @@ def _map(path: Path) -> mmap.mmap:
                 raise ModelError(f"{path} is empty", why="0 bytes", fix="export or download the model again")
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError:
+        require_no_address(path)
         raise UsageError(f"{path} not found", fix="check the path") from None
     except IsADirectoryError:
         raise ModelError(f"{path} is a directory", fix="name the .onnx file inside") from None

@@ -16,7 +16,7 @@ from report_schema import require_schema
 
 MODULES = (
     "report.results", "report.latency", "report.check_report", "report.install_report", "report.diff_report",
-    "report.searches",
+    "report.demo_report", "report.searches",
 )  # fmt: skip
 HEAD = {"schema", "command", "version", "status", "exit_code"}
 DATA = ("net.onnx", "--data", "test.npz", "--samples", "8")
@@ -32,6 +32,7 @@ CALLS = {
     "profile": ("profile", "net.onnx", "-o", "device.json", "--time-limit", "0.2", "--effort", "fast"),
     "compare": ("compare", "net.onnx", "net.onnx", "--no-bench"),
     "doctor": ("doctor",),
+    "demo": ("demo", "there"),
     "diff": ("diff", "net.onnx", "small.onnx"),
     "search": (
         *("search", "--data", "test.npz", "--generations", "1", "--population", "3", "--batches", "1"),
