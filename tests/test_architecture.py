@@ -50,7 +50,7 @@ HOMES = {
 }
 HEAVY = {"highspy", "numpy", "onnx", "onnx_ir", "onnxruntime", "rich", "yaml"}
 LINES = 350
-LEVELS, ARROWS = 16, 238
+LEVELS, ARROWS = 16, 242
 MAKERS = {"Node", "add", "emit", "node", "_node", "_before"}  # make a node: what they are given names what is made
 # of users, for what is to be made
 WORDS = {"search/default_spaces.py", "search/layer_spaces.py", "surgery/blocks.py", "surgery/parameters.py"}
