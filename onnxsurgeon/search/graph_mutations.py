@@ -92,9 +92,11 @@ def remove_vertex(*, suits: Suits = is_layer, rescale: bool = False) -> Mutation
             ends = [known.get(value.name or "") for value in (*data, result_of(end))]
             if not rescale and any(scale is None or ends[0] is None or not scale.fits(ends[0]) for scale in ends):
                 return Note(REMOVE, name, done=False, why="it changes the size of space")
+            before = names_of(work)
             choices = rewire.Choices(growth=Growth(seed=int(rng.integers(2**31))))
             work.do(rewire.remove(work.ir, name, until=name_of(end), choices=choices))
-            return Note(REMOVE, name, done=True)
+            left = set(names_of(work))
+            return Note(REMOVE, name, done=True, why=", ".join(gone for gone in before if gone not in left))
 
         return one_by_one(vertices, REMOVE, suits, edit)
 
