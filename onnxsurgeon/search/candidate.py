@@ -36,10 +36,6 @@ class Candidate:
         parents = (self.id, *(other.id for other in others))
         return replace(self, id=id, born=born, parents=parents, notes=())
 
-    def changed(self, notes: tuple[Note, ...], **changes: object) -> Candidate:
-        """With these changes, and what they were."""
-        return replace(self, notes=(*self.notes, *notes), **changes)  # type: ignore[arg-type]  # names of fields
-
 
 def of_network(mutation: Mutation[Network]) -> Mutation[Candidate]:
     """A mutation of networks as one of candidates."""
