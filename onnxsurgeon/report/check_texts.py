@@ -19,8 +19,21 @@ PROPERTY = {**DATA, ":": "%3A", ",": "%2C"}  # and in its properties
 MARKDOWN = {mark: f"\\{mark}" for mark in "\\`*_{}[]<>()#+-.!|~$"}
 
 
+def _each(report: Report) -> list[Report]:
+    """The reports of the models that one is about."""
+    found: list[Report] = report.get("models") or [report]
+    return found
+
+
 def tables(report: Report, *, verbose: bool) -> list[RenderableType]:
+    """A table for each model, and the outcome."""
+    return [part for one in _each(report) for part in (*_table(one), *[""] * ("models" in report))]
+
+
+def _table(report: Report) -> list[RenderableType]:
     """A row for each gate, what latencies hold for, and the outcome."""
+    if "gates" not in report:
+        return [plain(_title(report), "bold"), *(plain(line, "red") for line in _error(report))]
     cells = (_cells(gate) for gate in report["gates"])
     heads = [f">{head}" if head in HEADINGS[2:5] else head for head in HEADINGS]
     shown = table(*heads, rows=[(*row[:5], plain(row[5], _style(row[5]))) for row in cells], title=_title(report))
@@ -31,7 +44,11 @@ def tables(report: Report, *, verbose: bool) -> list[RenderableType]:
 
 
 def markdown(report: Report) -> str:
-    """A section with the table, as the summary of a job shows it."""
+    """A section with the table of each model, as the summary of a job shows it."""
+    return "".join(map(_section, _each(report)))
+
+
+def _section(report: Report) -> str:
     lines = [f"### {_escaped(_title(report), MARKDOWN)}", ""]
     if "gates" in report:
         rows = [HEADINGS, ("---",) * len(HEADINGS), *(map(_in_markdown, _cells(gate)) for gate in report["gates"])]
@@ -42,7 +59,11 @@ def markdown(report: Report) -> str:
 
 
 def github(report: Report) -> str:
-    """Workflow commands of GitHub: an error for each gate that does not hold, and a notice if all do."""
+    """Workflow commands of GitHub: an error for each gate that does not hold, and a notice for a model if all do."""
+    return "\n".join(map(_annotations, _each(report)))
+
+
+def _annotations(report: Report) -> str:
     place = f"file={_escaped(str(report.get('model', '')), PROPERTY)},title="
     lines = [f"::error {place}{_escaped(title, PROPERTY)}::{_escaped(text, DATA)}" for title, text in _problems(report)]
     if not lines:
@@ -52,24 +73,33 @@ def github(report: Report) -> str:
 
 
 def junit(report: Report) -> str:
-    """JUnit XML: a test case for each gate; an error if the model could not be checked."""
-    model, gates = _text(report.get("model", "")), report.get("gates", [])
-    failed, broken = sum(not gate["passed"] for gate in gates), 0 if gates else 1
-    counts = {"name": SUITE, "tests": str(len(gates) + broken), "failures": str(failed), "errors": str(broken)}
-    suites = xml.Element("testsuites", counts)
-    suite = xml.SubElement(suites, "testsuite", counts)
-    for gate in gates:
-        name = _text(f"{gate['gate']}: {gate['what']}")
-        case = xml.SubElement(suite, "testcase", classname=model, name=name)
-        kind = "system-out" if gate["passed"] else "failure"
-        said = {} if gate["passed"] else {"message": _text(_line(gate)), "type": "GateError"}
-        xml.SubElement(case, kind, said).text = _text(_line(gate))
-    if broken:
-        case = xml.SubElement(suite, "testcase", classname=model, name="check")
-        what, *rest = _error(report)
-        xml.SubElement(case, "error", message=_text(what), type="SurgeonError").text = "\n".join(map(_text, rest))
+    """JUnit XML: a suite for each model, a test case for each gate; an error if a model could not be checked."""
+    suites = xml.Element("testsuites")
+    counts = [_suite(suites, one) for one in _each(report)]
+    suites.attrib |= {"name": SUITE, **{key: str(sum(count[key] for count in counts)) for key in counts[0]}}
     xml.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(suites, encoding="unicode")
+
+
+def _suite(suites: xml.Element, report: Report) -> dict[str, int]:
+    """Adds the suite of one model; how many tests, failures and errors it has."""
+    model, gates = printable(report.get("model", "")), report.get("gates", [])
+    broken = 0 if gates else 1
+    counts = {"tests": len(gates) + broken, "failures": sum(not gate["passed"] for gate in gates), "errors": broken}
+    suite = xml.SubElement(suites, "testsuite", {"name": SUITE, **{key: str(count) for key, count in counts.items()}})
+    for gate in gates:
+        case = _case(suite, model, f"{gate['gate']}: {gate['what']}")
+        said = {} if gate["passed"] else {"message": printable(_line(gate)), "type": "GateError"}
+        xml.SubElement(case, "system-out" if gate["passed"] else "failure", said).text = printable(_line(gate))
+    if broken:
+        what, *rest = map(printable, _error(report))
+        error = xml.SubElement(_case(suite, model, "check"), "error", {"message": what, "type": "SurgeonError"})
+        error.text = "\n".join(rest)
+    return counts
+
+
+def _case(suite: xml.Element, model: str, name: str) -> xml.Element:
+    return xml.SubElement(suite, "testcase", {"classname": model, "name": printable(name)})
 
 
 FORMATS: Mapping[str, Callable[[Report], str] | None] = {
@@ -114,8 +144,3 @@ def _escaped(text: str, marks: Mapping[str, str]) -> str:
 
 def _in_markdown(text: str) -> str:
     return _escaped(" ".join(text.split("\n")), MARKDOWN)
-
-
-def _text(text: str) -> str:
-    """A text without what XML has no way to write."""
-    return printable(text)

@@ -171,6 +171,30 @@ def test_a_summary_is_added_to_its_file(run: Run, folder: Path) -> None:
     assert "none\\.onnx not found" in rest
 
 
+@pytest.mark.parametrize("form", ["json", "junit", "github", "table"])
+def test_several_models_are_all_checked(form: str, run: Run, folder: Path) -> None:
+    """As a hook of pre-commit does it. One that can't be read stops no other."""
+    (folder / "bad.onnx").write_text("no model")
+    call = ("check", "net.onnx", "bad.onnx", "net.onnx", "--max-params", "1K", "--format", form)
+    result = run(*call, code=4)
+    assert result.stderr.splitlines()[0] == "error: 3 of 3 models fail"
+    if form == "json":
+        report = json.loads(result.stdout)
+        require_schema(report)
+        assert [row["exit_code"] for row in report["models"]] == [6, 4, 6]
+    elif form == "junit":
+        root = xml.fromstring(result.stdout)
+        assert (root.attrib["failures"], root.attrib["errors"], len(root)) == ("2", "1", 3)
+    else:
+        shown = [
+            line
+            for line in result.stdout.splitlines()
+            if line.startswith(("::error", "FAILED", "onnxsurgeon check: bad"))
+        ]
+        assert len(shown) == 3
+    assert "PASSED" in run("check", "net.onnx", "net.onnx", "--max-params", "1M").stdout
+
+
 def test_in_python() -> None:
     from paths import FIXTURES
 
