@@ -106,7 +106,10 @@ def new_kernel(
             new = [k if k + d > most and d > 0 else max(1, k + d) for k, d in zip(old, drawn, strict=True)]
             if new == list(old):
                 return Note(KERNEL, name, done=False, why=f"its kernel is at its bound, {_by(old)}")
+            count = len(work)
             work.kernel(name, new)
+            if len(work) > count:  # another node would crop what it reads, and shift it from then on
+                raise InfeasibleError(f"its padding can't follow a kernel of {_by(new)}")
             return Note(KERNEL, name, done=True, why=f"{_by(old)} to {_by(new)}")
 
         return one_by_one(vertices, KERNEL, is_convolution, edit)

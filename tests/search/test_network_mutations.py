@@ -218,6 +218,9 @@ def test_a_kernel_stays_within_its_bounds() -> None:
     assert tensor is not None
     assert tuple(tensor.shape.numpy()) == (6, 3, 1, 1)
     assert [note.done for note in search.new_kernel((-2,))(found.subject, rng).notes] == [False]
+    for _ in range(6):  # by turns to the side that weighs more: never by a shift of what is read
+        network = search.new_kernel((-1, 1))(search.Vertices(network, ("stem", "c")), rng).subject.network
+        assert len(network) == len(drawn())
 
 
 def test_networks_from_files_mutate() -> None:
