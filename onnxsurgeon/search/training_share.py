@@ -36,6 +36,7 @@ from onnxsurgeon.training.train import put
 from onnxsurgeon.training.training_set import TrainingSet, training_set
 
 JUDGED = 256  # samples in a batch that is only judged
+WARM_UP = 10  # a share begins with one step in so many at a rising rate: its optimiser has no momentum yet
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _steps(task: TrainingTask, share: Share, found: Ground, options: TrainOption
         rng = np.random.default_rng([lessons.seed, share.generation, start])
         chosen = rows[start : start + task.size]
         parts = list(parts_of(task, chosen, rows, options.augment, widths, rng))
-        at = rate(options.schedule, options.rate, len(losses), steps, 0)
+        at = rate(options.schedule, options.rate, len(losses), steps, steps // WARM_UP)
         losses.append(task.trainer.step(parts, at, rng).loss)
     return float(np.mean(losses))
 
