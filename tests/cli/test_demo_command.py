@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -24,11 +25,13 @@ def test_it_writes_the_fixtures_and_what_it_says_next_runs(run: Run, folder: Pat
     assert len(report["next"]) == 4
 
 
-@pytest.mark.slow
 def test_what_it_shows_next_runs(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for pruning and training, which pages of the documentation run: the original stands for what they write."""
     following = json.loads(run("demo", "there", "--json").stdout)["next"]
     monkeypatch.chdir(folder / "there")
-    for line in following:
+    assert [line.rpartition(" -o ")[2] for line in following[1:3]] == ["small.onnx", "tuned.onnx"]
+    shutil.copy("fixtures/digits.onnx", "tuned.onnx")
+    for line in (following[0], following[3]):
         result = CliRunner().invoke(app, shlex.split(line)[1:])
         assert result.exit_code == 0, result.output
 
