@@ -31,7 +31,7 @@ EXIT_CODES = """\b
 Exit codes:
   0    done, and proven unless --no-proof or --dry-run
   1    an internal error
-  2    wrong usage: bad options, an existing output, an unwritable folder
+  2    wrong usage: bad options, an existing output, an unwritable folder, a broken install
   3    infeasible: the network can't meet the budget or the widths
   4    the model or the data can't be read or isn't supported, or nothing can be cut
   5    the proof or the comparison failed; no model was written
