@@ -52,7 +52,7 @@ def edit(command: str, model: Path, given: Given, operations: Callable[[], Seque
     with given.of(Spoken).answering(command, model) as answer:
         common = given.of(Common)
         target = common.output or model.with_name(model.name.removesuffix(".onnx") + ".edited.onnx")
-        answer.save_to(common.report_to, model, target, target.with_name(f"{target.name}.data"), *files)
+        answer.save_to(common.report_to, model, target, Path(f"{target}.data"), *files)
         todo = operations()
         if not common.dry_run:
             check_output(target, common)

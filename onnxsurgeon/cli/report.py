@@ -35,6 +35,7 @@ TABLES = {  # by command; those that are not here edit
     "search": "report.searches:searching",
     "diff": "report.diff_report:tables",
     "doctor": "report.install_report:tables",
+    "demo": "report.demo_report:tables",
 }
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILE.json...", help="Reports, as --report writes them.", show_default=False)

@@ -41,11 +41,11 @@ class Task:
 
     @property
     def record(self) -> Path:
-        return self.target.with_name(f"{self.target.name}.json")
+        return Path(f"{self.target}.json")
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return self.model, self.target, self.target.with_name(f"{self.target.name}.data"), self.record
+        return self.model, self.target, Path(f"{self.target}.data"), self.record
 
 
 def tasks(given: Sequence[Path], output: Path | None, folder: Path | None) -> list[Task]:
