@@ -32,6 +32,7 @@ def test_pruning_passes_and_says_so(run: Run, folder: Path) -> None:
 DOCUMENTED = """
     schema command version model output before after ratio requested changes interface states notes compensation
     samples assumed rotated distillation fine_tuning solver frozen free score cost_of_run proof latency verdict seconds
+    curves graph
     status exit_code
 """.split()
 
