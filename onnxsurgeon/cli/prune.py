@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +11,14 @@ from typing import Annotated, TypeVar
 import typer
 
 from onnxsurgeon.cli.answer import Answer
+from onnxsurgeon.cli.batch_crews import EXECUTORS
 from onnxsurgeon.cli.latency import before_and_after, beside
 from onnxsurgeon.cli.options import Given, Spoken, check_output, read_model, with_options
 from onnxsurgeon.cli.tasks import Task, arguments, tasks
 from onnxsurgeon.dependency.costs import Reduction
 from onnxsurgeon.errors import ProofError, UsageError
 from onnxsurgeon.latency.options import Benching
-from onnxsurgeon.options.parsing import at_least, path
+from onnxsurgeon.options.parsing import at_least, path, text, word_of
 from onnxsurgeon.options.record import OUTPUT, Options, option
 from onnxsurgeon.options.shared import SaveOptions
 from onnxsurgeon.pruning.options import PruneOptions
@@ -52,6 +52,14 @@ class Outputs(Options):
         "Of several models or ratios: skip those that an earlier run finished with the same options.",
         panel=OUTPUT,
     )
+    executor: str = option(
+        "local", "Of several models or ratios: what prunes them: processes of this machine, or a Ray cluster.",
+        panel=OUTPUT, words=lambda: EXECUTORS, read=word_of(EXECUTORS),
+    )  # fmt: skip
+    address: str | None = option(
+        None, "Of a Ray cluster, like ray://head:10001 or auto.", panel=OUTPUT, metavar="ADDRESS", kind=str, read=text,
+        shown="RAY_ADDRESS, else a new cluster here",
+    )  # fmt: skip
     dry_run: bool = option(False, "Do everything except the proof and the output.", panel=OUTPUT)
 
 
@@ -77,8 +85,12 @@ def prune(
         several = outputs.output_dir is not None or bool(ratios)
         if not several:
             answer.found = {"model": str(found[0].model)}
-            if outputs.jobs is not None or outputs.resume:
-                raise UsageError("`jobs` and `resume` need `output_dir`", fix="give a folder for the outputs")
+            if outputs.jobs is not None or outputs.resume or outputs.executor != "local":
+                raise UsageError(
+                    "`jobs`, `resume` and `executor` need `output_dir`", fix="give a folder for the outputs"
+                )
+        if outputs.address is not None and outputs.executor != "ray":
+            raise UsageError("`address` is that of a Ray cluster", fix="add `executor=ray`")
         if ratios:
             found = [task.at(ratio) for task in found for ratio in ratios]
             given = Given({**given.values, "ratio": ratios[0]})
@@ -103,11 +115,12 @@ def prune(
             files = [task.target for task in written]
             return beside(found[0].model, files, shapes=options.shapes, device=save.device, threads=options.threads)
 
-        prune_all(
-            answer, found, [word for word in arguments(context) if not (ratios and word.startswith("--ratio="))],
-            requested, at_once=outputs.jobs or max(1, (os.cpu_count() or 1) // 2), resume=outputs.resume,
-            writes=not outputs.dry_run, latencies=latencies,
-        )  # fmt: skip
+        words = [word for word in arguments(context) if not (ratios and word.startswith("--ratio="))]
+        with EXECUTORS[outputs.executor].open(outputs.jobs, outputs.address, save.device) as crew:
+            prune_all(
+                answer, found, words, requested, crew=crew, resume=outputs.resume, writes=not outputs.dry_run,
+                latencies=latencies,
+            )  # fmt: skip
 
 
 def _ratios(given: Given) -> list[str]:

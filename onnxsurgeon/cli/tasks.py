@@ -17,7 +17,10 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.report import json_report as report
 
 # options of the call, not of a model
-OF_ALL = {"models", "output", "output_dir", "jobs", "resume", "report_to", "page_to", "as_json", "quiet", "log_file"}
+OF_ALL = {
+    "models", "output", "output_dir", "jobs", "resume", "executor", "address", "report_to", "page_to", "as_json",
+    "quiet", "log_file",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -135,12 +138,15 @@ def arguments(context: typer.Context) -> list[str]:
     return given
 
 
-def recorded(task: Task, requested: Mapping[str, Any]) -> report.Report | None:
-    """The record of the output, if that is newer than its model and was made with the same options; else None."""
+def recorded(task: Task, requested: Mapping[str, Any], model: str = "") -> report.Report | None:
+    """The record of the output, if that is newer than its model and was made with the same options; else None.
+
+    model: as the record names it, if not as the task does.
+    """
     try:
         times = [path.stat().st_mtime_ns for path in (task.model, task.target, task.record)]
         found = json.loads(task.record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    same = isinstance(found, dict) and found.get("exit_code") == 0 and found.get("model") == str(task.model)
+    same = isinstance(found, dict) and found.get("exit_code") == 0 and found.get("model") == (model or str(task.model))
     return found if same and times == sorted(times) and found.get("requested") == requested else None

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from onnxsurgeon.errors import SurgeonError, UsageError
+from onnxsurgeon.errors import SurgeonError
+from onnxsurgeon.runtime.ray_cluster import connected
 from onnxsurgeon.runtime.session import trim
 from onnxsurgeon.search.fitness import Measured
 from onnxsurgeon.search.training_share import Share, Taught, train_share
@@ -161,33 +162,16 @@ def ray(jobs: int) -> Iterator[Crew]:
 
     Raises UsageError if Ray is not installed.
     """
-    try:
-        import ray as library
-    except ImportError:
-        raise UsageError(
-            "Ray is not installed", why="`executor=ray` needs it", fix='pip install "onnxsurgeon[ray]"'
-        ) from None
-    own = not library.is_initialized()
-    if own:
-        with_own = {} if _cluster() else {"num_cpus": jobs, "include_dashboard": False}
-        library.init(log_to_driver=False, logging_level="ERROR", **with_own)
-    remote: Any = library.remote(num_cpus=1, max_retries=TRIES - 1)(train_share)
+    with connected(jobs) as library:
+        remote: Any = library.remote(num_cpus=1, max_retries=TRIES - 1)(train_share)
 
-    def run(shares: Sequence[Share]) -> Iterator[Taught]:
-        waiting: dict[Future[Taught], Share] = {remote.remote(share).future(): share for share in shares}
-        for future in as_completed(waiting):
-            lost = isinstance(future.exception(), library.exceptions.WorkerCrashedError)
-            yield given_up(waiting[future]) if lost else future.result()
+        def run(shares: Sequence[Share]) -> Iterator[Taught]:
+            waiting: dict[Future[Taught], Share] = {remote.remote(share).future(): share for share in shares}
+            for future in as_completed(waiting):
+                lost = isinstance(future.exception(), library.exceptions.WorkerCrashedError)
+                yield given_up(waiting[future]) if lost else future.result()
 
-    try:
         yield run
-    finally:
-        if own:
-            library.shutdown()
-
-
-def _cluster() -> bool:
-    return "RAY_ADDRESS" in os.environ
 
 
 @dataclass(frozen=True)

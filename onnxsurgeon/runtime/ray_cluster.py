@@ -1,0 +1,43 @@
+"""A connection to a Ray cluster, for commands that spread their work over machines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from onnxsurgeon.errors import UsageError
+
+ADDRESS = "RAY_ADDRESS"  # the variable that names a cluster
+
+
+@contextmanager
+def connected(workers: int, address: str | None = None) -> Iterator[Any]:
+    """The library, connected to the cluster at `address`, else at RAY_ADDRESS, else to a new one on this machine.
+
+    workers: tasks at once on a new one. A connection that is there already is used, and stays. Raises UsageError if Ray
+    is not installed, or the cluster does not answer.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UsageError(
+            "Ray is not installed", why="`executor=ray` needs it", fix='pip install "onnxsurgeon[ray]"'
+        ) from None
+    own = not ray.is_initialized()
+    if own:
+        named = address or os.environ.get(ADDRESS)
+        size: dict[str, Any] = {"address": named} if named else {"num_cpus": workers, "include_dashboard": False}
+        try:
+            ray.init(log_to_driver=False, logging_level="ERROR", **size)
+        except (ConnectionError, ValueError, RuntimeError) as problem:
+            raise UsageError(
+                f"the Ray cluster {named or 'of this machine'} can't be used", why=str(problem).strip().splitlines()[0],
+                fix="start one with `ray start --head`, and give its address",
+            ) from None  # fmt: skip
+    try:
+        yield ray
+    finally:
+        if own:
+            ray.shutdown()
