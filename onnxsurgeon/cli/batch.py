@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from onnxsurgeon.cli.answer import Answer, explained
-from onnxsurgeon.cli.batch_crews import EXIT_CODES, Crew, Job, Run, failed, light, parsed
-from onnxsurgeon.cli.batch_crews import job as job_of
+from onnxsurgeon.cli.batch_crews import EXIT_CODES, Assignment, Crew, Run, failed, light, parsed
+from onnxsurgeon.cli.batch_crews import assignment as assignment_of
 from onnxsurgeon.cli.log import LOG
 from onnxsurgeon.cli.progress import Count
 from onnxsurgeon.cli.tasks import Task, recorded
@@ -32,21 +32,21 @@ def prune_all(
     rows = {task: {**light(row), "status": "skipped"} for task, row in known.items()}
     answer.tables = several
     options, began = [*options, *["--verbose"] * LOG.on], time.perf_counter()
-    jobs = [job_of(task, options, wanted[task], writes=writes) for task in tasks if task not in rows]
+    left = [assignment_of(task, options, wanted[task], writes=writes) for task in tasks if task not in rows]
     with Count(len(tasks), len(rows), verbose=answer.verbose, quiet=answer.quiet) as count:
 
-        def work(job: Job) -> Run:
-            count.begin(str(job.task))
+        def work(assigned: Assignment) -> Run:
+            count.begin(str(assigned.task))
             try:
-                return crew.run(job)
+                return crew.run(assigned)
             except (OSError, SurgeonError) as problem:
                 if isinstance(problem, InterruptedError):
                     raise
-                return {**failed(job.task, explained(problem)), "seconds": {"total": 0.0}}, ""
+                return {**failed(assigned.task, explained(problem)), "seconds": {"total": 0.0}}, ""
 
         with ThreadPoolExecutor(crew.size) as pool:
             try:
-                futures = {pool.submit(work, job): job.task for job in jobs}
+                futures = {pool.submit(work, assigned): assigned.task for assigned in left}
                 for future in as_completed(futures):
                     task = futures.pop(future)
                     rows[task], said = future.result()

@@ -34,7 +34,7 @@ Run = tuple[report.Report, str]  # what became of a model, and the stderr of its
 
 
 @dataclass(frozen=True)
-class Job:
+class Assignment:
     """A model to prune. options: as on the command line. folder: what relative paths start from.
 
     writes: whether there is an output. requested: what the record of the output has of the options. stamp: that of the
@@ -67,9 +67,9 @@ class Job:
         ]  # fmt: skip
 
 
-def job(task: Task, options: Sequence[str], requested: Mapping[str, Any], *, writes: bool) -> Job:
-    """The job as the call begins."""
-    return Job(task, tuple(options), Path.cwd(), writes, requested, stamp(task.record), not task.target.exists())
+def assignment(task: Task, options: Sequence[str], requested: Mapping[str, Any], *, writes: bool) -> Assignment:
+    """The assignment as the call begins."""
+    return Assignment(task, tuple(options), Path.cwd(), writes, requested, stamp(task.record), not task.target.exists())
 
 
 def stamp(file: Path) -> int | None:
@@ -85,7 +85,7 @@ class Crew(Protocol):
 
     size: int
 
-    def run(self, job: Job) -> Run: ...
+    def run(self, assigned: Assignment) -> Run: ...
     def stop(self) -> None: ...
 
 
@@ -98,10 +98,10 @@ class Local:
     lock: threading.Lock = field(default_factory=threading.Lock)
     stopped: bool = False
 
-    def run(self, job: Job) -> Run:
+    def run(self, assigned: Assignment) -> Run:
         """What became of one model, even if its process crashes."""
-        began, task = time.perf_counter(), job.here
-        if job.writes:
+        began, task = time.perf_counter(), assigned.here
+        if assigned.writes:
             task.target.parent.mkdir(parents=True, exist_ok=True)
             report.check_report(task.record, task.model, task.target)
         with drafts() as temporary:  # removed even if the process can't clean up
@@ -109,7 +109,7 @@ class Local:
                 if self.stopped:
                     raise InterruptedError
                 child = subprocess.Popen(
-                    job.command, cwd=job.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    assigned.command, cwd=assigned.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE, encoding="utf-8", errors="replace", env={**os.environ, "TMPDIR": temporary},
                     process_group=0,  # only the parent gets Ctrl-C, and stops each child once
                 )  # fmt: skip
@@ -119,12 +119,12 @@ class Local:
                 self.children.discard(child)
         found = parsed(said)
         if child.returncode not in EXIT_CODES or found.get("exit_code") != child.returncode:
-            found = failed(job.task, _death(child.returncode, errors))
+            found = failed(assigned.task, _death(child.returncode, errors))
             for draft in task.target.parent.glob(f".onnxsurgeon-{child.pid}-*"):
                 shutil.rmtree(draft, ignore_errors=True)
         spent = found.get("seconds") or {"total": time.perf_counter() - began}
-        found = {**row(job.task), **found, "seconds": spent}  # a request that was refused names no model
-        if job.writes and found["exit_code"] == 0:
+        found = {**row(assigned.task), **found, "seconds": spent}  # a request that was refused names no model
+        if assigned.writes and found["exit_code"] == 0:
             report.save(found, task.record)
         return light(found), errors
 
@@ -140,13 +140,15 @@ class Local:
                 child.kill()
 
 
-def attempt(job: Job) -> Run:
+def attempt(assigned: Assignment) -> Run:
     """On a worker of a cluster: what became of one model. What a worker that was lost has written is not done again."""
-    task = job.here
-    done = recorded(task, job.requested, str(job.task.model)) if stamp(task.record) != job.stamp else None
+    task = assigned.here
+    done = (
+        recorded(task, assigned.requested, str(assigned.task.model)) if stamp(task.record) != assigned.stamp else None
+    )
     if done is not None:
         return light(done), ""
-    again = replace(job, options=[*job.options, "--overwrite"]) if job.new else job
+    again = replace(assigned, options=[*assigned.options, "--overwrite"]) if assigned.new else assigned
     return Local(1).run(again)
 
 
@@ -160,12 +162,12 @@ class OnRay:
     running: set[Any] = field(default_factory=set)
     stopped: bool = False
 
-    def run(self, job: Job) -> Run:
+    def run(self, assigned: Assignment) -> Run:
         ray, began = self.library, time.perf_counter()
         if self.stopped:
             raise InterruptedError
-        needs = {"num_cpus": 1, "memory": min(_memory(job.here.model), self._largest()), "num_gpus": self.gpus}
-        remote = ray.remote(max_retries=TRIES - 1, **needs)(attempt).remote(job)
+        needs = {"num_cpus": 1, "memory": min(_memory(assigned.here.model), self._largest()), "num_gpus": self.gpus}
+        remote = ray.remote(max_retries=TRIES - 1, **needs)(attempt).remote(assigned)
         self.running.add(remote)
         try:
             found: Run = ray.get(remote)
@@ -178,7 +180,7 @@ class OnRay:
                 f"its worker was lost {TRIES} times", why=str(problem).strip().splitlines()[0],
                 fix="prune this model alone with -v, or on a machine with more memory",
             )  # fmt: skip
-            return {**failed(job.task, lost), "seconds": {"total": time.perf_counter() - began}}, ""
+            return {**failed(assigned.task, lost), "seconds": {"total": time.perf_counter() - began}}, ""
         finally:
             self.running.discard(remote)
         return found
@@ -215,16 +217,16 @@ def on_ray(jobs: int | None, address: str | None, device: str) -> Iterator[Crew]
 
 
 @dataclass(frozen=True)
-class Executor:
+class BatchExecutor:
     """A way to prune several models. open: with the models at once, the address of a cluster, and the device."""
 
     help: str
     open: Callable[[int | None, str | None, str], AbstractContextManager[Crew]]
 
 
-EXECUTORS: Mapping[str, Executor] = {
-    "local": Executor("processes of this machine", local),
-    "ray": Executor("the Ray cluster at --address or RAY_ADDRESS, or a new one here", on_ray),
+EXECUTORS: Mapping[str, BatchExecutor] = {
+    "local": BatchExecutor("processes of this machine", local),
+    "ray": BatchExecutor("the Ray cluster at --address or RAY_ADDRESS, or a new one here", on_ray),
 }
 
 

@@ -84,7 +84,7 @@ def test_a_bad_model_stops_no_other(folder: Path) -> None:
     assert rows["xor"]["requested"]["round_to"] == 2
     record = json.loads(Path("out/xor.onnx.json").read_text())
     assert {key: record[key] for key in rows["xor"]} == rows["xor"]
-    assert record.keys() - rows["xor"].keys() == {"graph", "curves"}
+    assert record.keys() - rows["xor"].keys() == {"graph", "curves", "changes"}
     assert "zoo/missing.onnx: not found" in result.stderr
     assert "error: 3 of 5 models failed" in result.stderr
 
