@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--cost")
     parser.add_argument("--max-params")
     parser.add_argument("--jobs", type=int)
-    parser.add_argument("--executor", default="processes")
+    parser.add_argument("--executor", default="local")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--every", type=int, default=1, help="generations between two scores on the test pictures")
     parser.add_argument("--out", type=Path)

@@ -183,7 +183,7 @@ class Executor:
 
 
 EXECUTORS: Mapping[str, Executor] = {
-    "processes": Executor("in `jobs` processes of this machine", processes),
+    "local": Executor("in `jobs` processes of this machine", processes),
     "here": Executor("in this process, one after the other", here),
     "ray": Executor("on the Ray cluster at RAY_ADDRESS, or a new one of `jobs` workers", ray),
 }

@@ -60,7 +60,7 @@ def fit(x: Any, y: Any, options: SearchOptions) -> Found:
             population = resumed(folder)
             options = options.continued(population.request)
         run, stopped = _Evolution(population, options), INTERRUPTED
-        opened = EXECUTORS[options.executor or "processes"].open(options.jobs or cores())
+        opened = EXECUTORS[options.executor or "local"].open(options.jobs or cores())
         with suppress(KeyboardInterrupt), opened as crew:
             stopped = run.generations(crew)
         found = Found(options, run.population.saved(stopped=stopped), run.beginning)

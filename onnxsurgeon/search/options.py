@@ -17,7 +17,7 @@ from onnxsurgeon.training import augmentations, losses
 from onnxsurgeon.training.schedules import SCHEDULES
 
 FITNESSES = ("score-then-size", "score", "train-score", "loss", "mean-score")
-EXECUTORS = ("processes", "here", "ray")
+EXECUTORS = ("local", "here", "ray")
 SPACES = ("auto", "pictures", "vectors")
 MAY_CHANGE = ("jobs", "executor", "device", "generations", "minutes", "target")  # when a run goes on
 _chance = share("from 0 to 1", lambda x: 0 <= x <= 1)
@@ -138,8 +138,8 @@ class Workplace(Options):
         shown="one per core",
     )  # fmt: skip
     executor: str | None = option(
-        None, "Where: in processes of this machine, in this process alone (here), or on a Ray cluster (ray).",
-        panel=RUN, words=lambda: EXECUTORS, read=word_of(EXECUTORS), shown="processes",
+        None, "Where: in processes of this machine (local), in this process alone (here), or on a Ray cluster (ray).",
+        panel=RUN, words=lambda: EXECUTORS, read=word_of(EXECUTORS), shown="local",
     )  # fmt: skip
     dir: str | os.PathLike[str] | None = option(
         None, "Keep the search here: its population, its history, and what is needed to go on.", panel=OUTPUT,

@@ -100,7 +100,7 @@ def test_worker_processes_change_nothing_even_if_they_are_killed(path: Path, who
             killed.append(workers[0].pid or 0)
             os.kill(killed[-1], signal.SIGKILL)
 
-    searched(path, tmp_path / "run", executor="processes", jobs=2, progress=kill)
+    searched(path, tmp_path / "run", executor="local", jobs=2, progress=kill)
     assert len(killed) == 3
     assert came(tmp_path / "run") == came(whole)
     assert not multiprocessing.active_children()
