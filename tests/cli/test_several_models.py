@@ -24,6 +24,7 @@ from onnxsurgeon.cli.tasks import Task, tasks
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.surgery.methods import OPERATIONS
 from paths import ROOT
+from report_schema import require_schema
 
 CUT = ("--ratio", "0.3", "--data", "none", "--output-dir", "out")
 
@@ -71,6 +72,7 @@ def test_a_bad_model_stops_no_other(folder: Path) -> None:
     assert [row["exit_code"] for row in json.loads(Path("r.json").read_text())["models"]] == [4, 4, 3, 3]
     result = prune("zoo/*.onnx", "zoo/missing.onnx", *CUT, "--jobs", "2", "--json", "--round-to=2", code=4)
     found = json.loads(result.stdout)
+    require_schema(found)
     assert (found["schema"], found["command"], found["status"], found["exit_code"]) == (2, "prune", "error", 4)
     rows = {Path(row["model"]).stem: row for row in found["models"]}
     assert list(rows) == ["broken", "frozen", "plain", "xor", "missing"]
