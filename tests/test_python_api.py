@@ -199,8 +199,8 @@ def test_a_wrong_word_names_the_parameter_and_the_nearest_word(words: str) -> No
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_is_a_documented_method(name: str) -> None:
     method = getattr(osg.Network, name)
-    assert "Raises UsageError" in method.__doc__
-    assert list(inspect.signature(method).parameters)[1:]
+    assert "Raises " in method.__doc__
+    assert not {"args", "options"} & set(inspect.signature(method).parameters)
     assert "Annotated" not in str(inspect.signature(method)), "how options are described is not for readers"
     assert "Repeatable" not in (method.__doc__ or "")
 
