@@ -26,7 +26,18 @@ from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.parsing import data_or_path
 from onnxsurgeon.options.shared import OfData
 
-__all__ = ["Batch", "Data", "Input", "Mirrored", "Samples", "image_inputs", "inputs_of", "mirrored", "open_data"]
+__all__ = [
+    "Batch",
+    "Data",
+    "Input",
+    "Mirrored",
+    "Samples",
+    "image_inputs",
+    "inputs_of",
+    "mirrored",
+    "missing",
+    "open_data",
+]
 
 KINDS = "give an .npz or .npy file, a folder of images, or module:function"
 STEP = 32  # samples in a batch, if the model takes any number
@@ -152,7 +163,7 @@ def open_data(
     elif Path(spec).is_dir():
         source = open_images(Path(spec), expected, preprocess, samples, seed)
     elif not Path(spec).exists():
-        raise UsageError(f"`data` {spec} does not exist", fix=KINDS)
+        raise missing(spec)
     elif Path(spec).suffix in (".npz", ".npy"):
         source = open_arrays(Path(spec), expected, samples, seed, step)
     else:
@@ -189,3 +200,8 @@ def _step(expected: Expected, samples: int | None, batch: int | None) -> int:
             fix="leave `batch` out",
         )  # fmt: skip
     return expected.size or batch or STEP
+
+
+def missing(spec: str) -> UsageError:
+    """The error where `data` names no file, folder or function."""
+    return UsageError(f"`data` {spec} does not exist", fix=KINDS)

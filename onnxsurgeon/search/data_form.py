@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from onnxsurgeon.arrays import Array
-from onnxsurgeon.data import Data, Input, image_inputs, open_data
+from onnxsurgeon.data import Data, Input, image_inputs, missing, open_data
 from onnxsurgeon.data.array_files import ArrayFile, forms
+from onnxsurgeon.data.functions import is_function
 from onnxsurgeon.data.model_inputs import LABELS
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.options.shared import OfData
@@ -55,6 +56,8 @@ def _input(spec: str, stated: Mapping[str, Sequence[int]]) -> tuple[str, tuple[i
     if len(stated) == 1:
         ((name, shape),) = stated.items()
         return name, tuple(shape[1:])
+    if not Path(spec).exists() and not is_function(spec):
+        raise missing(spec)
     if Path(spec).suffix not in (".npz", ".npy") or stated:
         raise UsageError(
             "the form of the samples is not known", why=f"{spec} does not say it",

@@ -47,6 +47,8 @@ def test_what_has_no_form_is_refused(tmp_path: Path) -> None:
         form_of(str(tmp_path / "bytes.npz"), OfData())
     with pytest.raises(UsageError, match="form of the samples is not known"):
         form_of("module:function", OfData())
+    with pytest.raises(UsageError, match=r"nope.npz does not exist"):
+        form_of("nope.npz", OfData())
     with pytest.raises(UsageError, match="belong into the file"):
         written("a.npz", CLASSES, tmp_path)
 
