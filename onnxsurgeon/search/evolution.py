@@ -108,5 +108,6 @@ class Goals:
         if len(self.several) == 1 or not good:
             return good[:1]
         values = [[self._value(fitness, c) for fitness in self.several] for c in good]
+        front = fronts(values)
         order = sorted(range(len(good)), key=lambda at: -values[at][0])
-        return [good[at] for at in order if fronts(values)[at] == 0]
+        return [good[at] for at in order if front[at] == 0]

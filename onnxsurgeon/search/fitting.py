@@ -34,8 +34,8 @@ from onnxsurgeon.search.data_form import written
 from onnxsurgeon.search.options import SearchOptions
 from onnxsurgeon.search.population import Population, begun, resumed
 from onnxsurgeon.search.training_share import Share
+from onnxsurgeon.training.train import INTERRUPTED
 
-INTERRUPTED = "interrupted"  # why a search stopped
 TIMED = 0.05  # seconds that the latency of a candidate is measured for
 
 

@@ -122,12 +122,15 @@ def _trained(share: Share) -> tuple[bytes, Measured]:
     found = ground(lessons, inputs_of(source, lessons.options().shapes))
     options = lessons.options(optimiser=share.optimiser, lr=share.lr, threads=1, val=found.judges)
     task = task_of(source, found.samples.in_batches(min(share.batch, len(found.rows))), options)
-    loss = _steps(task, share, found, options)
+    rows = _rows(lessons, found, share.generation)
+    loss = _steps(task, share, rows, options)
     score = _signed(task, task.judge.data)
     result = copied(source.ir)
     put(result, task.folded(task.trainer.weights()))
-    few = found.samples.part(np.sort(_rows(lessons, found, share.generation)[: len(found.judges)]))
-    seen = _signed(task, replace(few, step=JUDGED)) if lessons.train_score else None
+    seen = None
+    if lessons.train_score:
+        few = found.samples.part(np.sort(rows[: len(found.judges)]))
+        seen = _signed(task, replace(few, step=JUDGED))
     costs = _costs(Model(source.path, result, in_file=False), lessons.costs)
     return as_bytes(result), Measured(score, loss, costs, train_score=seen)
 
@@ -137,9 +140,9 @@ def _rows(lessons: Lessons, found: Ground, generation: int) -> IntArray:
     return found.rows[Partitions(Stream(len(found.rows), lessons.seed), lessons.share)[generation]]
 
 
-def _steps(task: TrainingTask, share: Share, found: Ground, options: TrainOptions) -> float:
-    """Trains; the mean loss. Raises NotFiniteError, or SurgeonError when it takes too long."""
-    rows, lessons = _rows(share.lessons, found, share.generation), share.lessons
+def _steps(task: TrainingTask, share: Share, rows: IntArray, options: TrainOptions) -> float:
+    """Trains on these samples; the mean loss. Raises NotFiniteError, or SurgeonError when it takes too long."""
+    lessons = share.lessons
     widths, losses, began = image_inputs(task.samples.data.expected.inputs), list[float](), time.monotonic()
     steps = ceil(len(rows) / task.size)
     for start in range(0, len(rows), task.size):
