@@ -94,7 +94,7 @@ class Evaluator:
             if tensor is None:
                 return None
             shape = tuple(tensor.shape.numpy())
-            limit = LARGEST_VALUE if tensor.dtype in INDEX_TYPES else 16
+            limit = LARGEST_VALUE if tensor.dtype in INDEX_TYPES else 16 if len(shape) <= 1 else 1
             small = prod(shape) <= limit and tensor.dtype != ir.DataType.STRING
             self._constants[value] = Fact(int(tensor.dtype), shape, tensor.numpy() if small else None)
         return self._constants[value]
@@ -250,6 +250,8 @@ class Evaluator:
         definition = schema(*key, described.version)
         if definition is None or any(f is not None and (f.shape is None or not f.dtype) for f in inputs):
             return [Fact()] * count
+        if operator is not None and operator.macs is not None:  # weights of a layer decide no shape
+            inputs = [None if f is None else Fact(f.dtype, f.shape) for f in inputs]
         values = tuple(None if f is None or f.value is None else f.value.tobytes() for f in inputs)
         types = tuple(None if f is None else (f.dtype, key_of(f.shape)) for f in inputs)
         memo, picks = (*key, described.comparable, types, values, count), operator is not None and operator.counts

@@ -42,8 +42,8 @@ def graph(
     """
     space_of = None if spaces is None else _space_of(labels, spaces)
     before, after = _params(labels, None), _params(labels, keep)
-    makers = {value: call.name for node, call in labels.calls.items() for value in node.outputs}
-    inputs = {value: value.name or "" for value in labels.model.graph.inputs if not value.is_initializer()}
+    makers = {value: value.name or "" for value in labels.model.graph.inputs if not value.is_initializer()}
+    makers |= {value: call.name for node, call in labels.calls.items() for value in node.outputs}
     rows = []
     for node, call in labels.calls.items():
         held = value_axis(labels, result_of(node)) if node.outputs else None
@@ -53,7 +53,7 @@ def graph(
         row: Report = {
             "node": call.name,
             "operator": call.operator,
-            "reads": _reads(node, {**inputs, **makers}),
+            "reads": _reads(node, makers),
             "layer": bool(params) and known is not None and known.macs is not None,
             "shape": _shape(labels, node),
             **_width(labels, axis, pinned),
