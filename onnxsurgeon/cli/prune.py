@@ -14,6 +14,7 @@ from onnxsurgeon.cli.answer import Answer
 from onnxsurgeon.cli.batch_crews import EXECUTORS
 from onnxsurgeon.cli.latency import before_and_after, beside
 from onnxsurgeon.cli.options import Given, Spoken, check_output, read_model, with_options
+from onnxsurgeon.cli.pipes import PIPES
 from onnxsurgeon.cli.tasks import Task, arguments, tasks
 from onnxsurgeon.dependency.costs import Reduction
 from onnxsurgeon.errors import ProofError, UsageError
@@ -194,7 +195,8 @@ def _prune(
             if proof is not None:
                 answer.found["proof"] = proof_report(proof, tolerance(result.labels, save.atol, save.rtol))
             unproven = "nothing was written" if dry_run or save.proof else "written without a proof"
-            answer.found["verdict"] = judged(verdict(result, proof, unproven, str(target)))
+            about = judged(verdict(result, proof, unproven, str(target)))
+            answer.found["verdict"] = {**about, "next": ""} if PIPES.names else about  # a pipe can't be typed again
         if bench and not (dry_run or unchanged):
             progress("measure", "latency")
             answer.found["latency"] = before_and_after(

@@ -40,9 +40,9 @@ def read(path: Path) -> list[Request]:
     entries = _from_json(text, path) if path.suffix == ".json" else _from_yaml(text, path)
     if not isinstance(entries, list) or not entries:
         raise UsageError(
-            f"{path} holds no operations",
+            f"{path} holds no operations" if not entries else f"{path} is not a list",
             why="a recipe is a list of operations",
-            fix="write each one like - resize: {conv3: -16}",
+            fix="write each one with a dash before it: - resize: {conv3: -16}",
         )
     known = {**OPERATIONS, PRUNE.name: PRUNE}
     return [request for entry in entries for request in requests(entry, known)]
@@ -98,15 +98,16 @@ def _from_json(text: str, path: Path) -> Any:
     try:
         entries = json.loads(text, object_pairs_hook=mapping, parse_int=str, parse_float=str, parse_constant=str)
     except json.JSONDecodeError as problem:
+        plus = text[problem.pos : problem.pos + 1] == "+"
         raise UsageError(
             f"{path.name}, line {problem.lineno}: this is not JSON",
-            why=problem.msg,
-            fix="see onnxsurgeon edit --help",
+            why="a number can't begin with +" if plus else problem.msg,
+            fix='put it in quotes: "+8"' if plus else "see onnxsurgeon edit --help",
         ) from None
     except RecursionError:
         _require_shallow(DEPTH + 1, f"{path.name}: ")
     if not isinstance(entries, list):
-        return []
+        return entries
     return [_of_value(e, path, f"{path.name}, operation {n}: ", 0) for n, e in enumerate(entries, 1)]
 
 

@@ -94,7 +94,7 @@ def solved(
             f"{m} can't fall to {written(bounds[m].upper)}",
             why=f"the smallest possible value is {written(reached[m])} of {written(start)}: "
             f"the largest feasible ratio is {max(0.0, 1 - reached[m] / start) if start else 0:.4f}\n{held}",
-            fix="choose a larger budget, lower `min_keep` or `round_to`, or leave out `exclude`",
+            fix=", or ".join(("choose a larger budget", *_held_by(options))),
         )
     return solve(
         built.problem,
@@ -102,6 +102,16 @@ def solved(
         gap=options.gap,
         progress=lambda step: options.announce("solve", f"importance {step.objective:.6g}, gap {step.gap:.2%}"),
     )
+
+
+def _held_by(options: PruneOptions) -> list[str]:
+    """What to do about the options that keep more than the graph requires."""
+    lower = [name for name, usual in (("min_keep", 0.0), ("round_to", 1)) if getattr(options, name) != usual]
+    out = [name for name in ("exclude", "only") if getattr(options, name)]
+    return [
+        f"{verb} {' and '.join(f'`{name}`' for name in names)}"
+        for verb, names in (("lower", lower), ("leave out", out)) if names
+    ]  # fmt: skip
 
 
 def _held_back(labels: Labels, built: Spaces, smallest: IntArray, most: int = 5) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import Field as Of
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+from onnxsurgeon.errors import UsageError
 from onnxsurgeon.options.parsing import Placed, flag
 from onnxsurgeon.options.record import Option, Reader, option_of
 from onnxsurgeon.pruning.options import PruneOptions
@@ -51,7 +53,15 @@ def _steps(network: Network, found: Result) -> Iterator[Step]:
 
 
 def _require_a_goal(**given: Any) -> None:
-    PruneOptions(**given, keep_interface=True).require_a_goal()
+    try:
+        PruneOptions(**given, keep_interface=True).require_a_goal()
+    except UsageError as error:
+        raise UsageError(error.what, why=error.why, fix=_as_keys(error.fix)) from None
+
+
+def _as_keys(text: str) -> str:
+    """`text` with every option in backticks written as a key of a recipe."""
+    return re.sub(r"`(\w+)`", lambda found: found[1].replace("_", "-"), text)
 
 
 def _field(of: Of[Any]) -> Field:

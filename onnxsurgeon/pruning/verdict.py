@@ -164,7 +164,7 @@ def _next(result: Result, output: str) -> str:
     classes = moved is not None and moved.classes
     if not result.options.has_real_data:
         data = "--data LABELLED_SAMPLES --metric top1" if classes else "--data SAMPLES --metric cosine"
-        return f"onnxsurgeon prune {source} {_goal(result.options)} {data}"
+        return f"onnxsurgeon prune {source} {_goal(result.options)} {data} -o {shlex.quote(output)} --overwrite"
     data = "--data LABELLED_SAMPLES" if classes else f"--data SAMPLES --metric cosine --against {source}"
     return f"onnxsurgeon evaluate {shlex.quote(output)} {data}"
 

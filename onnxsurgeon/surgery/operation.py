@@ -175,10 +175,10 @@ class Operation:
         words = [field.word for field in arguments]
         if len(values) != len(words) or words != self.needs:
             listed = f"[{', '.join(words)}], or " if words and words == self.needs else ""
-            shown = ", ".join(f"{word}: ..." for word in self.needs or self.fields)
+            shown = ", ".join(f"{word}: ..." for word in self.needs or list(self.fields)[:1])
             raise UsageError(
                 f"{place(content)}{self.name} {content!r} is not valid",
-                why=f"wanted: {listed}a mapping of {', '.join(self.fields)}" if self.fields else "it takes nothing",
+                why=f"wanted: {listed}a mapping of {_some(self.fields)}" if self.fields else "it takes nothing",
                 fix=f"write it like {self.name}: {{{shown}}}" if shown else f"write {self.name} alone",
             )
         return dict(zip(words, values, strict=True))
@@ -285,6 +285,11 @@ def requests(entry: Any, operations: Mapping[str, Operation] = OPERATIONS) -> li
         raise UsageError(both, why=_known(operations), fix="write each one as its own entry")
     beside = {key: value for key, value in entry.items() if key != named[0]}
     return operations[named[0]].requests(entry[named[0]], beside, place(entry))
+
+
+def _some(names: Mapping[str, Any], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(list(names)[:most]) + more
 
 
 def _known(names: Mapping[str, Any] | Sequence[str]) -> str:

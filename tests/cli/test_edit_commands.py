@@ -378,7 +378,9 @@ def test_a_recipe_in_json_means_the_same(run: Run, folder: Path) -> None:
     [
         ("", "no operations"),
         ("# nothing\n", "no operations"),
-        ("resize: {conv1: 8}\n", "a list"),
+        ("resize: {conv1: 8}\n", "r.yaml is not a list"),
+        ("- prune: 30%\n", "write it like prune: {ratio: ...}"),
+        ("- prune: {cost: macs}\n", "give ratio, max-drop or one of max-params"),
         ("- resize\n", "line 1: 'resize' is not an operation"),
         ("- remove: bn1\n- resise: {conv1: 3}\n", "line 2: operation 'resise' is not known\n  known: resize"),
         ("- resise: {conv1: 3}\n", "did you mean resize?"),
@@ -414,6 +416,7 @@ def test_a_bad_recipe_is_exit_2_and_names_the_place(recipe: str, words: str, run
     ("recipe", "words"),
     [
         ("{}", "no operations"),
+        ('[{"resize": {"conv1": +8}}]', 'put it in quotes: "+8"'),
         ("[1]", "operation 1: '1' is not an operation"),
         ('[{"remove": "bn1"}, {"resise": {}}]', "operation 2: operation 'resise' is not known"),
         ('[{"remove": "bn1", "remove": "bn2"}]', "the key 'remove' appears twice"),

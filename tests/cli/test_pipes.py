@@ -31,6 +31,7 @@ def test_a_filter_writes_what_the_file_would_hold(net: bytes, folder: Path) -> N
     result = pipe(net, "prune", "-", *prune)
     assert result.stdout_bytes == (folder / "small.onnx").read_bytes()
     assert result.stderr.rstrip().endswith("WRITTEN  -")
+    assert "next " not in result.stderr  # the same once more would need the pipe
     onnx.checker.check_model(onnx.load_from_string(result.stdout_bytes), full_check=True)
 
 

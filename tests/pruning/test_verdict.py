@@ -39,6 +39,7 @@ def test_without_samples_accuracy_is_unknown_and_the_next_command_measures_it() 
     assert words[:2] == ["onnxsurgeon", "prune"]
     assert words[words.index("--ratio") + 1] == "0.3"
     assert words[words.index("--cost") + 1] == "macs"
+    assert words[-3:] == ["-o", "PRUNED.onnx", "--overwrite"]  # where this one lies
 
 
 def test_outputs_moved_as_far_as_two_runs_say(tmp_path: Path) -> None:
