@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.install import install_hint
 
 ADDRESS = "RAY_ADDRESS"  # the variable that names a cluster
+CLIENT = "ray[client]"  # the package that Ray names where it can't connect to an address like ray://head:10001
 
 
 @contextmanager
@@ -22,9 +24,7 @@ def connected(workers: int, address: str | None = None) -> Iterator[Any]:
     try:
         import ray
     except ImportError:
-        raise UsageError(
-            "Ray is not installed", why="`executor=ray` needs it", fix='pip install "onnxsurgeon[ray]"'
-        ) from None
+        raise UsageError("Ray is not installed", why="`executor=ray` needs it", fix=install_hint("ray")) from None
     own = not ray.is_initialized()
     if own:
         named = address or os.environ.get(ADDRESS)
@@ -32,9 +32,11 @@ def connected(workers: int, address: str | None = None) -> Iterator[Any]:
         try:
             ray.init(log_to_driver=False, logging_level="ERROR", **size)
         except (ConnectionError, ValueError, RuntimeError) as problem:
+            why = str(problem).strip().splitlines()[0]
+            bare = CLIENT in why  # Ray without what it needs to speak to a ray:// address
             raise UsageError(
-                f"the Ray cluster {named or 'of this machine'} can't be used", why=str(problem).strip().splitlines()[0],
-                fix="start one with `ray start --head`, and give its address",
+                f"the Ray cluster {named or 'of this machine'} can't be used", why=why,
+                fix=install_hint("ray") if bare else "start one with `ray start --head`, and give its address",
             ) from None  # fmt: skip
     try:
         yield ray
