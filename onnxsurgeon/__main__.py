@@ -14,15 +14,15 @@ def main() -> NoReturn:
             signal.signal(number, _end)
     try:
         from onnxsurgeon.cli import main as run
-    except (ImportError, AttributeError, TypeError) as problem:
+
+        run()
+    except Exception as problem:
         _blame(problem)
         raise
 
-    run()
 
-
-def _blame(problem: BaseException) -> None:
-    """Ends with the fault of the install that kept the command line from being imported, if there is one."""
+def _blame(problem: Exception) -> None:
+    """Ends with the fault of the install that kept the command line from working, if there is one."""
     from onnxsurgeon.install import blamed
 
     error = blamed(problem)

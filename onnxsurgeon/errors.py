@@ -12,7 +12,6 @@ SurgeonError          1  a fault of onnxsurgeon itself
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 LONGEST_WORD, LONGEST_LINE = 400, 10_000  # characters of what is printed
@@ -83,11 +82,3 @@ class GateError(SurgeonError):
     """A model does not hold the conditions that it was checked for: it is larger, or slower."""
 
     exit_code = 6
-
-
-def install_hint(extra: str) -> str:
-    """The shell command that installs `extra` of this package, from its clone if it runs from one."""
-    root = Path(__file__).resolve().parents[1]
-    if not (root / "pyproject.toml").is_file():
-        return f"pip install 'onnxsurgeon[{extra}]'"
-    return f"pip install -e '{'.' if root == Path.cwd() else root}[{extra}]'"

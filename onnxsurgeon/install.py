@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxsurgeon.errors import InstallError
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
 
 PACKAGE = "onnxsurgeon"
 # Distributions that all install the module onnxruntime: each overwrites the files of another
@@ -40,12 +46,13 @@ class Fault:
 
     def error(self, *more: str) -> InstallError:
         """The fault as an error. more: lines for its reason."""
-        return InstallError(self.what, why="\n".join((self.why, *more)), fix=self.fix)
+        return InstallError(self.what, why="\n".join(dict.fromkeys((self.why, *more))), fix=self.fix)
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A package that this one needs. version: None if it is not installed. wanted: in words, like >=1.20."""
+    """A package that this one needs, itself or through another. version: None if it is not installed. wanted: in words,
+    like >=1.20."""
 
     name: str
     version: str | None
@@ -63,28 +70,57 @@ class Installed:
 
 
 def packages() -> list[Installed]:
-    """The packages that this one needs here. One of `RUNTIMES` stands for another that is not installed.
+    """The packages that this one needs here, and those that these need and that are missing.
 
     Raises ImportError if `packaging` is missing, by which versions are read.
     """
-    found = []
-    for need in _requirements():
-        name = need.name.lower()
-        version = version_of(name)
-        if version is None and name in RUNTIMES and (others := runtimes()):
-            name, version = others[0], version_of(others[0])
-        wanted = str(need.specifier)
-        found.append(Installed(name, version, wanted, version is not None and need.specifier.contains(version, True)))
+    own, found = _specifiers(_requirements(PACKAGE)), everything()
+    return [package for package in found if package.name in own or package.version is None]
+
+
+def everything() -> list[Installed]:
+    """The packages that this one needs here, and all that these need in turn. One of `RUNTIMES` stands for another that
+    is not installed."""
+    waiting, seen = [PACKAGE], set[str]()
+    needs: list[Requirement] = []
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            needs += (new := _requirements(name))
+            waiting += [_present(need.name) for need in new]
+    return [_installed(name, wanted) for name, wanted in _specifiers(needs).items()]
+
+
+def _installed(name: str, wanted: SpecifierSet) -> Installed:
+    version = version_of(name)
+    return Installed(name, version, str(wanted), version is not None and wanted.contains(version, True))
+
+
+def _specifiers(needs: Sequence[Requirement]) -> dict[str, SpecifierSet]:
+    """The versions that all of some requirements allow, by package."""
+    found: dict[str, SpecifierSet] = {}
+    for need in needs:
+        name = _present(need.name)
+        found[name] = found[name] & need.specifier if name in found else need.specifier
     return found
 
 
-def _requirements() -> list[Requirement]:
-    """What this package needs on this machine, without extras."""
+def _present(name: str) -> str:
+    """The canonical name of a distribution; that of another runtime if one is installed in its place."""
+    from packaging.utils import canonicalize_name
+
+    name = canonicalize_name(name)
+    return next(iter(runtimes()), name) if name in RUNTIMES and version_of(name) is None else name
+
+
+def _requirements(package: str) -> list[Requirement]:
+    """What a package needs on this machine, without extras; nothing if it is not installed."""
     from packaging.requirements import Requirement
 
     try:
-        lines = metadata.requires(PACKAGE) or []
-    except metadata.PackageNotFoundError:  # it runs from its folder, and was never installed
+        lines = metadata.requires(package) or []
+    except metadata.PackageNotFoundError:  # ours may run from its folder
         lines = []
     needs = [Requirement(line) for line in lines]
     return [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
@@ -118,7 +154,7 @@ def several() -> list[Fault]:
     names = runtimes()
     if len(names) < 2:
         return []
-    keep = next((need.name for need in _requirements() if need.name in names), names[0])
+    keep = next((need.name for need in _requirements(PACKAGE) if need.name in names), names[0])
     return [
         Fault(
             f"{' and '.join(names)} are installed together",
@@ -140,31 +176,88 @@ def _unfit(needed: list[Installed]) -> Iterator[Fault]:
 
 
 def _broken(needed: list[Installed]) -> Iterator[Fault]:
-    """A fault for each package that is installed, but can't be imported."""
+    """A fault for each package that is installed, but can't be imported: of the one that the import failed for."""
+    found = dict[str, Fault]()
     for package in needed:
         if problem := import_problem(package.module):
-            yield Fault(
-                f"{package.name} is installed, but broken", problem,
-                f"{pip('install')} --force-reinstall --no-deps {package.spec}",
-            )  # fmt: skip
+            culprit = _culprit(import_error(package.module)) or package
+            found.setdefault(culprit.name, _reinstalled(culprit, problem))
+    yield from found.values()
+
+
+def _reinstalled(package: Installed, why: str) -> Fault:
+    """The fault that a package is there, but can't be used."""
+    how = "--force-reinstall --no-deps" if package.new_enough else "--upgrade"
+    return Fault(f"{package.name} is installed, but broken", why, f"{pip('install')} {how} {package.spec}")
+
+
+def _culprit(problem: BaseException | None) -> Installed | None:
+    """The package in which an import found something missing: it or one that it needs; None if that is not known."""
+    while problem is not None:
+        if isinstance(problem, ImportError) and problem.name:
+            names = _distributions(problem.name)
+            return next((package for package in everything() if package.name in names), None)
+        problem = problem.__cause__ or problem.__context__
+    return None
+
+
+def _distributions(module: str) -> list[str]:
+    """The packages that have a module, by their metadata, or may by their names."""
+    from packaging.utils import canonicalize_name
+
+    top = module.partition(".")[0]
+    named = [name for name, own in MODULES.items() if own.partition(".")[0] == top]
+    having = metadata.packages_distributions().get(top, [])
+    return [*map(canonicalize_name, having), *named, canonicalize_name(top)]
 
 
 @cache
+def import_error(name: str) -> Exception | None:
+    """What importing a module raises; None if nothing."""
+    try:
+        importlib.import_module(name)
+    except Exception as problem:  # noqa: BLE001 - a broken package raises anything
+        return problem
+    return None
+
+
 def import_problem(name: str) -> str:
     """Why a module can't be imported, in a line; empty if it can."""
-    try:
-        module = importlib.import_module(name)
-    except Exception as problem:  # noqa: BLE001 - a broken package raises anything
-        return f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+    if problem := import_error(name):
+        return said(problem)
     wanted = NEEDED.get(name)
-    return "" if wanted is None or hasattr(module, wanted) else f"{name} has no {wanted}: its files are gone"
+    return "" if wanted is None or hasattr(sys.modules[name], wanted) else f"{name} has no {wanted}: its files are gone"
+
+
+def said(problem: BaseException) -> str:
+    """An exception in a line."""
+    return f"{type(problem).__name__}: {' '.join(str(problem).split())}"
 
 
 def pip(action: str) -> str:
-    """The beginning of a command: pip, or uv where an environment has no pip."""
+    """The beginning of a command for the environment that runs: pip, or uv where it has no pip."""
     if util.find_spec("pip") is None:
-        return f"uv pip {action}"
-    return f"pip {action}{' -y' * (action == 'uninstall')}"
+        return f"uv pip {action} --python {shlex.quote(sys.executable)}"
+    own = "pip" if _runs_here(shutil.which("pip")) else f"{shlex.quote(sys.executable)} -m pip"
+    return f"{own} {action}{' -y' * (action == 'uninstall')}"
+
+
+def _runs_here(script: str | None) -> bool:
+    """Whether a script is run by the interpreter that runs now, by its first line."""
+    with suppress(OSError, ValueError):
+        first = Path(script or "").read_text(encoding="utf-8").partition("\n")[0]
+        runs = first.removeprefix("#!").strip()
+        here = Path(sys.executable)
+        return Path(runs).parent.resolve() == here.parent.resolve() and here.samefile(runs)
+    return False
+
+
+def install_hint(extra: str) -> str:
+    """The shell command that installs `extra` of this package, from its clone if it runs from one."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "pyproject.toml").is_file():
+        return f"{pip('install')} '{PACKAGE}[{extra}]'"
+    return f"{pip('install')} -e '{'.' if root == Path.cwd() else root}[{extra}]'"
 
 
 def worst(found: Sequence[Fault]) -> InstallError:
@@ -176,4 +269,6 @@ def worst(found: Sequence[Fault]) -> InstallError:
 def blamed(problem: BaseException) -> InstallError | None:
     """The error if the install is broken, which may be why `problem` came up; None if it is whole."""
     found = faults()
-    return found[0].error(f"{type(problem).__name__}: {problem}") if found else None
+    if not found and (culprit := _culprit(problem)):
+        found = [_reinstalled(culprit, said(problem))]
+    return found[0].error(said(problem)) if found else None

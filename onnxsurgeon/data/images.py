@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from onnxsurgeon.data.model_inputs import Chunk, Expected, Input, choose
-from onnxsurgeon.errors import ModelError, UsageError, install_hint
+from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.files import require_regular
+from onnxsurgeon.install import install_hint
 
 SUFFIXES = frozenset(".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
 

@@ -12,8 +12,8 @@ from io import StringIO
 
 import onnxruntime as ort
 
-from onnxsurgeon.errors import UsageError, install_hint
-from onnxsurgeon.install import Fault, pip, runtimes, several
+from onnxsurgeon.errors import UsageError
+from onnxsurgeon.install import Fault, install_hint, pip, runtimes, several
 
 PROVIDER = "CUDAExecutionProvider"
 GPU_BUILD = "onnxruntime-gpu"

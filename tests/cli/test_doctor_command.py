@@ -33,7 +33,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(metadata, "requires", lambda name: NEEDS)
     monkeypatch.setattr(install, "pip", lambda action: f"pip {action}" + " -y" * (action == "uninstall"))
-    install.import_problem.cache_clear()
+    install.import_error.cache_clear()
     return found
 
 
@@ -105,14 +105,65 @@ def test_any_command_that_meets_a_broken_install_says_so(
     assert said.splitlines()[-1] == "fix: pip install --upgrade 'onnx>=1.19'"
 
 
-def test_it_answers_even_where_the_command_line_cant_be_imported(tmp_path: Path) -> None:
-    (tmp_path / "typer.py").write_text("raise ImportError('half of it is gone')\n")
+@pytest.mark.parametrize(("package", "named"), [("typer", ""), ("pydantic", ", name='pydantic'")])
+def test_it_answers_even_where_the_command_line_cant_be_imported(package: str, named: str, tmp_path: Path) -> None:
+    """Not even what the libraries that parse it import, now or when they are first used."""
+    if package not in {needed.name for needed in install.everything()}:
+        pytest.skip(f"typer does without {package}")
+    (tmp_path / f"{package}.py").write_text(f"raise ImportError('half of it is gone'{named})\n")
     path = f"{tmp_path}:{environment()['PYTHONPATH']}"
     call = [sys.executable, "-m", "onnxsurgeon", "doctor"]
     done = subprocess.run(call, capture_output=True, text=True, env=environment(PYTHONPATH=path), check=False)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: typer is installed, but broken\n")
-    assert "--force-reinstall --no-deps 'typer" in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[:2] == [
+        f"error: {package} is installed, but broken", "  ImportError: half of it is gone"
+    ]  # fmt: skip
+    assert f"--force-reinstall --no-deps '{package}" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("version", [None, "0.4.0", "0.6.0"])
+def test_what_a_package_needs_in_turn_is_mended_itself(
+    version: str | None, installed: dict[str, str], monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    """No installation of the package that needs it would bring it back."""
+    needs = {install.PACKAGE: NEEDS, "onnx": ("ml_dtypes>=0.5",)}
+    monkeypatch.setattr(metadata, "requires", lambda name: needs.get(name, ()))
+    installed |= {"ml-dtypes": version} if version else {}
+    problem = ModuleNotFoundError("No module named 'ml_dtypes'", name="ml_dtypes")
+    monkeypatch.setattr(install, "import_error", lambda name: problem if name == "onnx" else None)
+    said = run("doctor", code=2).stderr
+    how = "--force-reinstall --no-deps" if version == "0.6.0" else "--upgrade"
+    assert said.splitlines()[-1] == f"fix: pip install {how} 'ml-dtypes>=0.5'"
+    assert said.count("No module named") == (version is not None)
+
+
+def test_a_module_that_is_missing_elsewhere_is_no_fault_of_the_install() -> None:
+    assert install.blamed(ModuleNotFoundError("No module named 'mine'", name="mine")) is None
+    assert install.blamed(ModuleNotFoundError("No module named 'rich.that'", name="rich.that")) is not None
+
+
+def test_the_command_is_for_the_interpreter_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "pip"
+    monkeypatch.setattr(install.shutil, "which", lambda name: str(script))
+    monkeypatch.setattr(install.util, "find_spec", lambda name: True)
+    assert install.pip("install") == f"{sys.executable} -m pip install", "no pip on PATH"
+    script.write_text(f"#!{sys.executable}\n")
+    assert install.pip("uninstall") == "pip uninstall -y"
+    script.write_text("#!/usr/bin/another/python\n")
+    assert install.pip("uninstall") == f"{sys.executable} -m pip uninstall -y"
+    monkeypatch.setattr(install.util, "find_spec", lambda name: None)
+    assert install.pip("install") == f"uv pip install --python {sys.executable}"
+
+
+def test_an_install_hint_fits_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "pip", lambda action: f"pip {action}")
+    monkeypatch.setattr(install, "__file__", str(tmp_path / "onnxsurgeon" / "install.py"))
+    monkeypatch.chdir(tmp_path)
+    assert install.install_hint("images") == "pip install 'onnxsurgeon[images]'"
+    (tmp_path / "pyproject.toml").write_text("")
+    assert install.install_hint("images") == "pip install -e '.[images]'"
+    monkeypatch.chdir(tmp_path.parent)
+    assert install.install_hint("images") == f"pip install -e '{tmp_path}[images]'"
 
 
 # --- CUDA ---

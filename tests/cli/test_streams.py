@@ -126,14 +126,3 @@ def test_a_log_holds_tracebacks(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_log_never_replaces_another_file(run: Run) -> None:
     for target in ("net.onnx", "none/run.log", "."):
         assert "fix: " in run("inspect", "net.onnx", "--log-file", target, code=2).stderr
-
-
-def test_an_install_hint_fits_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    errors = module("errors")
-    monkeypatch.setattr(errors, "__file__", str(tmp_path / "onnxsurgeon" / "errors.py"))
-    monkeypatch.chdir(tmp_path)
-    assert errors.install_hint("images") == "pip install 'onnxsurgeon[images]'"
-    (tmp_path / "pyproject.toml").write_text("")
-    assert errors.install_hint("images") == "pip install -e '.[images]'"
-    monkeypatch.chdir(tmp_path.parent)
-    assert errors.install_hint("images") == f"pip install -e '{tmp_path}[images]'"
