@@ -4,6 +4,7 @@ spectrum falls as 1/f, gradients, and colours that vary together; for grey digit
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -14,6 +15,12 @@ SMALLEST, LARGEST = 0.03, 0.6  # radii of shapes, relative to the shorter side
 POWER = 3.0  # the number of shapes of radius r falls as r^-POWER, as in photographs
 LEAVES = 120  # the most shapes on a picture
 STROKES = 5  # the most strokes of a sign
+HUES, SHADES = np.array([0.05, 0.15, 0.3]), np.array([0.02, 0.08, 0.2])  # how far colours, and textures, vary
+FAR: tuple[Callable[[FloatArray, FloatArray], FloatArray], ...] = (  # how far from a shape's middle a place is
+    np.hypot,
+    lambda u, v: np.maximum(abs(u), abs(v)) * 1.2,
+    lambda u, v: abs(u) + abs(v),
+)
 
 
 def photographs(rng: np.random.Generator, count: int, height: int, width: int, colours: int) -> FloatArray:
@@ -51,17 +58,22 @@ def _palette(rng: np.random.Generator, colours: int) -> FloatArray:
     if colours == 1:
         return np.array([brightness])
     axes = np.array([[0.7, 0.0, -0.7], [0.4, -0.8, 0.4]])
-    hue = rng.normal(0, rng.choice([0.05, 0.15, 0.3]), 2) * (1, 0.5) @ axes
+    hue = rng.normal(0, HUES[rng.integers(3)], 2) * (1, 0.5) @ axes
     return np.resize(brightness + hue, colours)
 
 
 def _painted(rng: np.random.Generator, textures: FloatArray, size: tuple[int, int], colour: FloatArray) -> FloatArray:
     """A surface of one colour with a texture and a gradient, shape (*size, colours)."""
     height, width = size
-    across = np.linspace(-1, 1, width)[None, :] * rng.normal() + np.linspace(-1, 1, height)[:, None] * rng.normal()
-    shade = rng.choice([0.02, 0.08, 0.2]) * _texture_crop(rng, textures, height, width) + rng.uniform(0, 0.15) * across
+    across = _slope(width)[None, :] * rng.normal() + _slope(height)[:, None] * rng.normal()
+    shade = SHADES[rng.integers(3)] * _texture_crop(rng, textures, height, width) + rng.uniform(0, 0.15) * across
     spread = 1 + rng.normal(0, 0.2, len(colour))
     return np.asarray(colour + shade[..., None] * spread)
+
+
+@cache
+def _slope(size: int) -> FloatArray:
+    return np.linspace(-1, 1, size)
 
 
 def _leaf(rng: np.random.Generator, textures: FloatArray, picture: FloatArray) -> None:
@@ -72,11 +84,11 @@ def _leaf(rng: np.random.Generator, textures: FloatArray, picture: FloatArray) -
     row, column = rng.uniform(0, height), rng.uniform(0, width)
     top, bottom = max(0, int(row - radius)), min(height, int(row + radius) + 2)
     left, right = max(0, int(column - radius)), min(width, int(column + radius) + 2)
-    y, x = np.mgrid[top:bottom, left:right]
+    y, x = np.arange(top, bottom)[:, None] - row, np.arange(left, right)[None, :] - column
     angle, flat = rng.uniform(0, np.pi), rng.uniform(0.25, 1)
-    u = (np.cos(angle) * (x - column) + np.sin(angle) * (y - row)) / radius
-    v = (np.cos(angle) * (y - row) - np.sin(angle) * (x - column)) / (radius * flat)
-    far = [np.hypot(u, v), np.maximum(abs(u), abs(v)) * 1.2, abs(u) + abs(v)][rng.integers(3)]
+    u = (np.cos(angle) * x + np.sin(angle) * y) / radius
+    v = (np.cos(angle) * y - np.sin(angle) * x) / (radius * flat)
+    far = FAR[rng.integers(3)](u, v)
     inside = np.clip((1 - far) * radius * flat + 0.5, 0, 1)
     if rng.random() < 0.15:
         inside *= far > rng.uniform(0.4, 0.9)
@@ -101,7 +113,7 @@ def _texture_crop(rng: np.random.Generator, textures: FloatArray, height: int, w
     texture = textures[rng.integers(len(textures))]
     top, left = rng.integers(texture.shape[0] - height + 1), rng.integers(texture.shape[1] - width + 1)
     crop = texture[top : top + height, left : left + width]
-    return np.asarray(crop[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])])
+    return np.asarray(crop[:: (-1, 1)[rng.integers(2)], :: (-1, 1)[rng.integers(2)]])
 
 
 def _blurred(picture: FloatArray) -> FloatArray:
