@@ -24,7 +24,9 @@ def main() -> NoReturn:
 def _blame(problem: Exception) -> None:
     """Ends with the fault of the install that kept the command line from working, if there is one."""
     from onnxsurgeon.install import blamed
+    from onnxsurgeon.report.earlier import forget
 
+    forget(sys.argv[1:])
     error = blamed(problem)
     if error is not None:
         why = (f"  {line}" for line in error.why.splitlines())

@@ -38,6 +38,16 @@ SHOWS = (
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
 
+@dataclass
+class Early:
+    """What is known before a command begins. report: the file of --report, if a failure may be written there."""
+
+    report: Path | None = None
+
+
+EARLY = Early()  # of this process, which runs one command
+
+
 class Tables(Protocol):
     """A function that turns a report into parts that rich prints."""
 
@@ -76,7 +86,7 @@ class Answer:
     def save_to(self, path: Path | None, *others: Path) -> None:
         """Also saves the report to `path`, and its page if one is wanted. Raises UsageError if one of these is one of
         `others`, or not a report."""
-        page = self.page_wanted
+        EARLY.report, page = None, self.page_wanted
         if page is not None:
             report.check_report(page, *others, *([path] if path else []), option="--html", begins=report.PAGE)
         if path is not None:
@@ -100,6 +110,7 @@ class Answer:
 
     def fail(self, error: SurgeonError, code: int) -> None:
         """Prints the error to stderr, and adds it to the report."""
+        self.file = self.file or EARLY.report
         error.what, error.why, error.fix = map(PIPES.shown, (error.what, error.why, error.fix))
         self.found = PIPES.shown({**report.head(self.command), **self.found, **report.failure(error, code)})
         with suppress(UsageError):  # the error itself matters more

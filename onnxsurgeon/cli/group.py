@@ -17,13 +17,14 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from onnxsurgeon.cli import interrupts
-from onnxsurgeon.cli.answer import Answer
+from onnxsurgeon.cli.answer import EARLY, Answer
 from onnxsurgeon.cli.log import LOG
-from onnxsurgeon.cli.pipes import piped
+from onnxsurgeon.cli.pipes import DASH, piped
 from onnxsurgeon.cli.suggest import COMMANDS, OPTIONS, misplaced, nearest
 from onnxsurgeon.errors import SurgeonError, UsageError
-from onnxsurgeon.options.parsing import CHOICES
+from onnxsurgeon.options.parsing import CHOICES, resolved
 from onnxsurgeon.options.record import PANELS, RUN
+from onnxsurgeon.report.earlier import forget, value_of
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 10_000}  # as wide as the terminal
 PRUNE, LOOK, EDIT = "Prune", "Look", "Edit"  # panels of commands
@@ -159,6 +160,7 @@ class Group(TyperGroup):
         **extra: Any,
     ) -> NoReturn:
         args = list(sys.argv[1:] if args is None else args) or ["--help"]
+        EARLY.report = forget(args)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")  # names may hold characters that the terminal lacks
@@ -167,16 +169,27 @@ class Group(TyperGroup):
             if code == interrupts.INTERRUPTED:  # what typer makes of an interrupt outside of our commands
                 raise KeyboardInterrupt
         except (SurgeonError, typer.TyperException) as problem:  # options that don't parse
-            name = next((word for word in args if word in self.commands), "")
-            error = problem if isinstance(problem, SurgeonError) else _unparsed(problem, args, name)
+            answer = self._early(args)
+            error = problem if isinstance(problem, SurgeonError) else _unparsed(problem, args, answer.command)
             code = error.exit_code
-            Answer("", json="--json" in args).fail(error, code)
+            answer.fail(error, code)
         except (KeyboardInterrupt, typer.Abort):
             interrupts.ignore()
             code = interrupts.INTERRUPTED
-            Answer("", json="--json" in args).fail(SurgeonError("interrupted", why=interrupts.left_behind()), code)
+            self._early(args).fail(SurgeonError("interrupted", why=interrupts.left_behind()), code)
         interrupts.ignore()
         sys.exit(code if isinstance(code, int) else 0)
+
+    def _early(self, args: Sequence[str]) -> Answer:
+        """The answer of a command that never began: it is given in the form that the words ask for, unless a model goes
+        to stdout."""
+        name = next((word for word in args if word in self.commands), "")
+        params = {param.name for param in self.commands[name].params} if name else set()
+        output = value_of(args, "-o", "--output") or (DASH if DASH in args else "")
+        answer = Answer(name, json="--json" in args and not ("output" in params and output == DASH))
+        if "form" in params:
+            answer.form = answer.form or resolved("report.check_texts:FORMATS").get(value_of(args, "--format") or "")
+        return answer
 
     def get_help(self, ctx: Any) -> str:
         return super().get_help(ctx).replace(HYPHEN, "-")

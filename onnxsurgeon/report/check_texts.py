@@ -64,7 +64,8 @@ def github(report: Report) -> str:
 
 
 def _annotations(report: Report) -> str:
-    place = f"file={_escaped(str(report.get('model', '')), PROPERTY)},title="
+    file = _escaped(str(report.get("model", "")), PROPERTY)
+    place = f"file={file},title=" if file else "title="
     lines = [f"::error {place}{_escaped(title, PROPERTY)}::{_escaped(text, DATA)}" for title, text in _problems(report)]
     if not lines:
         held = "\n".join(map(_line, report["gates"]))

@@ -171,6 +171,52 @@ def test_a_summary_is_added_to_its_file(run: Run, folder: Path) -> None:
     assert "none\\.onnx not found" in rest
 
 
+WRONG = (
+    ("--max-params", "1Q"),
+    (),
+    ("--bogus",),
+    ("--max-params",),
+    ("--max-params", "1M", "--data", "x.npz"),
+    ("--max-params", "1M", "--summary", "none/there.md"),
+)
+
+
+@pytest.mark.parametrize("args", WRONG)
+def test_no_report_tells_of_an_earlier_run(args: tuple[str, ...], run: Run, folder: Path) -> None:
+    """Whatever is wrong, and wherever the option stands."""
+    (folder / "r.json").write_text(json.dumps({"schema": 2, "command": "check", "status": "passed", "exit_code": 0}))
+    run("check", "--report", "r.json", "net.onnx", *args, code=2)
+    report = json.loads((folder / "r.json").read_text())
+    require_schema(report)
+    assert (report["command"], report["status"], report["exit_code"]) == ("check", "error", 2)
+
+
+def test_only_reports_make_way(run: Run, folder: Path) -> None:
+    """Neither other files, nor what the command reads, nor the record of an output, which says what is done."""
+    own = json.dumps({"schema": 2, "command": "prune", "status": "passed", "exit_code": 0})
+    for name, text in (("other.json", "{}"), ("read.json", own), ("net.onnx.json", own)):
+        (folder / name).write_text(text)
+        call = ("report", "read.json") if name == "read.json" else ("check", "net.onnx")
+        run(*call, "--report", name, "--bogus", code=2)
+        assert (folder / name).read_text() == text
+
+
+@pytest.mark.parametrize("form", ["json", "junit", "github"])
+def test_options_that_cant_be_read_are_told_in_the_form_that_was_asked_for(form: str, run: Run) -> None:
+    said = run("check", "net.onnx", "--max-parms", "1M", f"--format={form}", code=2).stdout
+    if form == "json":
+        require_schema(json.loads(said))
+    elif form == "junit":
+        assert xml.fromstring(said).attrib["errors"] == "1"
+    else:
+        assert said.startswith("::error title=onnxsurgeon check::unknown option --max-parms")
+
+
+def test_nothing_but_a_model_goes_to_its_stdout(run: Run) -> None:
+    for more in (("--ratio", "30%"), ("--bogus",)):
+        assert run("prune", "net.onnx", "-o", "-", "--json", *more, code=2).stdout == ""
+
+
 @pytest.mark.parametrize("form", ["json", "junit", "github", "table"])
 def test_several_models_are_all_checked(form: str, run: Run, folder: Path) -> None:
     """As a hook of pre-commit does it. One that can't be read stops no other."""
