@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from onnxsurgeon.cli.options import Given, Spoken, read_model, with_options
+from onnxsurgeon.cli.tasks import matches
 from onnxsurgeon.errors import GateError, SurgeonError, UsageError
 from onnxsurgeon.evaluation.options import CheckOptions
 from onnxsurgeon.options.parsing import path, resolved, word_of
@@ -25,7 +26,9 @@ EXAMPLES = (
     "onnxsurgeon check new.onnx --against main.onnx --max-growth 2% --format github --summary summary.md",
 )
 Format = Literal["table", "github", "junit", "json"]
-Models = Annotated[list[Path], typer.Argument(metavar="MODEL", help="An .onnx file, or several.", show_default=False)]
+Models = Annotated[
+    list[Path], typer.Argument(metavar="MODEL", help="An .onnx file, or several, or globs.", show_default=False)
+]
 WORST = (1, 4, 2, 6)  # exit codes, the worst first
 
 
@@ -57,7 +60,7 @@ def check(models: Models, given: Given) -> None:
         if spoken.as_json and form.form not in ("table", "json"):
             raise UsageError("--json and --format exclude each other", fix="give one of them")
         answer.form = answer.form or resolved("report.check_texts:FORMATS")[form.form]
-        options = given.of(CheckOptions)
+        models, options = [file for model in models for file in matches(model)], given.of(CheckOptions)
         files = [*models, *(Path(str(file)) for file in (options.data, options.against) if file is not None)]
         if form.summary is not None:
             check_report(form.summary, *files, option="--summary", begins="")

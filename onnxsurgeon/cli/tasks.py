@@ -68,22 +68,24 @@ def tasks(given: Sequence[Path], output: Path | None, folder: Path | None) -> li
 
 
 def _matched(given: Iterable[Path], folder: Path | None) -> list[Path]:
-    """The files that the paths and globs name, without duplicates. Raises UsageError for a glob without a match.
+    """The files that the paths and globs name, without duplicates."""
+    found: dict[Path, Path] = {}
+    for path in given:
+        for hit in matches(path, folder):
+            found.setdefault(_place(hit), hit)
+    return list(found.values())
+
+
+def matches(path: Path, folder: Path | None = None) -> list[Path]:
+    """The files that a path or a glob names. Raises UsageError for a glob without a match.
 
     folder: the output folder; globs from outside ignore its files.
     """
-    found: dict[Path, Path] = {}
-    for path in given:
-        hits = [path]
-        if glob.has_magic(str(path)) and not path.exists():
-            hits = _hits(path.expanduser(), folder)
-            if not hits:
-                raise UsageError(
-                    f"{str(path)!r} matches no file", fix="check the pattern; ** matches any number of folders"
-                )
-        for hit in hits:
-            found.setdefault(_place(hit), hit)
-    return list(found.values())
+    if not glob.has_magic(str(path)) or path.exists():
+        return [path]
+    if hits := _hits(path.expanduser(), folder):
+        return hits
+    raise UsageError(f"{str(path)!r} matches no file", fix="check the pattern; ** matches any number of folders")
 
 
 def _hits(pattern: Path, folder: Path | None) -> list[Path]:

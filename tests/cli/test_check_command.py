@@ -241,6 +241,15 @@ def test_several_models_are_all_checked(form: str, run: Run, folder: Path) -> No
     assert "PASSED" in run("check", "net.onnx", "net.onnx", "--max-params", "1M").stdout
 
 
+def test_globs_may_be_quoted(run: Run, folder: Path) -> None:
+    (folder / "more").mkdir()
+    (folder / "more/[1].onnx").write_bytes((folder / "net.onnx").read_bytes())
+    found = json.loads(run("check", "**/*.onnx", "more/[1].onnx", "--max-params", "1M", "--json").stdout)
+    assert [row["model"] for row in found["models"]] == ["more/[1].onnx", "net.onnx", "more/[1].onnx"]
+    said = run("check", "no*.onnx", "--max-params", "1M", "--format", "github", code=2)
+    assert "no*.onnx' matches no file" in said.stdout
+
+
 def test_in_python() -> None:
     from paths import FIXTURES
 

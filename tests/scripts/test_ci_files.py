@@ -80,8 +80,24 @@ def test_the_action_prunes(shell: Path) -> None:
 
 @pytest.mark.parametrize("options", ["--max-params 1M; touch made", "$(touch made)", "`touch made`", "'open"])
 def test_options_are_no_shell_code(options: str, shell: Path) -> None:
-    step("Run", shell, 1 if options == "'open" else 2, COMMAND="check", MODEL="xor.onnx", OPTIONS=options)
+    said = step("Run", shell, 2, COMMAND="check", MODEL="xor.onnx", OPTIONS=options)
+    assert said.startswith("::error ")
     assert not (shell / "made").exists()
+
+
+@pytest.mark.parametrize("command", ["check", "prune"])
+@pytest.mark.parametrize("options", ["--max-sise 1M", "--report mine.json", "--format=junit", "--json"])
+def test_wrong_options_are_annotated(options: str, command: str, shell: Path) -> None:
+    said = step("Run", shell, 2, COMMAND=command, MODEL="xor.onnx", OPTIONS=options)
+    (line,) = [line for line in said.splitlines() if line.startswith("::error ")]
+    assert re.split("[ =]", options)[0] in line
+
+
+def test_each_step_has_a_report_of_its_own(shell: Path) -> None:
+    for limit in ("1K", "1G"):
+        step("Run", shell, 6 * (limit == "1K"), COMMAND="check", MODEL="digits.onnx", OPTIONS=f"--max-size {limit}")
+    paths = [line.partition("report=")[2] for line in (shell / "output").read_text().splitlines()]
+    assert [json.loads(Path(path).read_text())["exit_code"] for path in paths] == [6, 0]
 
 
 def test_another_command_is_refused(shell: Path) -> None:
