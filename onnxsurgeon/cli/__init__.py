@@ -29,13 +29,15 @@ from onnxsurgeon.cli import (
 )  # fmt: skip
 from onnxsurgeon.cli.group import EXIT_CODES, LOOK, PRUNE, SETTINGS, Group, add, examples
 from onnxsurgeon.cli.streams import SafeStream
+from onnxsurgeon.errors import UsageError
 
 app = typer.Typer(cls=Group, context_settings=SETTINGS, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def main() -> NoReturn:
     """The console script."""
-    sys.stdout, sys.stderr = SafeStream(sys.stdout), SafeStream(sys.stderr)
+    stdout = SafeStream(sys.stdout)
+    sys.stdout, sys.stderr = stdout, SafeStream(sys.stderr)
     gc.disable()  # a short process: the collector would visit all imported objects again and again
     atexit.register(gc.freeze)  # or once more at the end
     try:
@@ -48,6 +50,10 @@ def main() -> NoReturn:
     except SystemExit as end:
         if end.code == interrupts.INTERRUPTED:
             interrupts.leave()
+        stdout.flush()
+        if stdout.problem:
+            print(f"error: stdout can't be written: {stdout.problem}\nfix: send it to another place", file=sys.stderr)
+            sys.exit(end.code or UsageError.exit_code)
         raise
     raise AssertionError("the group exits")
 

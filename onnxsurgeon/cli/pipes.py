@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,7 @@ def _sent(path: Path) -> None:
     """Writes a file to stdout."""
     if path.with_name(f"{path.name}.data").exists():
         raise UsageError("the model is too large for stdout", why="its weights are in a file beside it", fix="use -o")
-    with suppress(BrokenPipeError), path.open("rb") as file:
+    with path.open("rb") as file:
         sys.stdout.flush()
         shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()

@@ -1,31 +1,47 @@
-"""Standard streams that survive a closed pipe."""
+"""Standard streams that survive whatever reads them, or does not."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, TextIO
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
 
 
 class SafeStream:
-    """A standard stream that ignores a closed pipe (as behind `| head`): further output is lost, the work continues."""
+    """A standard stream that can't stop the work: what can't be written is lost, as behind `| head`.
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    problem: why it was lost, where that is not what the reader wanted, as on a full disk; an empty text if all is well.
+    """
+
+    def __init__(self, stream: IO[Any] | None) -> None:
+        self.stream: IO[Any] = stream or Path(os.devnull).open("w")  # noqa: SIM115 - none where it is closed, as by >&-
+        self.lost = ""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
-    def write(self, text: str) -> int:
+    @cached_property
+    def buffer(self) -> SafeStream:
+        return SafeStream(self.stream.buffer)  # type: ignore[attr-defined]  # of text
+
+    @property
+    def problem(self) -> str:
+        return self.lost or self.buffer.lost
+
+    def write(self, text: str | bytes) -> int:
         return int(self._despite(self.stream.write, text))
 
     def flush(self) -> None:
         self._despite(self.stream.flush)
 
-    def _despite(self, do: Callable[..., Any], *args: str) -> Any:
+    def _despite(self, do: Callable[..., Any], *args: str | bytes) -> Any:
         try:
             return do(*args)
-        except BrokenPipeError:
+        except OSError as problem:
+            if not isinstance(problem, BrokenPipeError):
+                self.lost = problem.strerror or str(problem)
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.stream.fileno())
             os.close(nowhere)

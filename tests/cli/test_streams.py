@@ -126,3 +126,24 @@ def test_a_log_holds_tracebacks(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_log_never_replaces_another_file(run: Run) -> None:
     for target in ("net.onnx", "none/run.log", "."):
         assert "fix: " in run("inspect", "net.onnx", "--log-file", target, code=2).stderr
+
+
+@pytest.mark.parametrize(("call", "code"), [("--help", 2), ("check net.onnx --max-params 1K --format junit", 6)])
+def test_a_stdout_that_takes_nothing_is_said_in_a_line(call: str, code: int, folder: Path) -> None:
+    command = [sys.executable, "-m", "onnxsurgeon", *call.split()]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-2] == "error: stdout can't be written: No space left on device"
+
+
+@pytest.mark.parametrize(("place", "problem"), [("/dev/full", "No space left on device"), (os.devnull, "")])
+def test_a_stream_loses_what_nobody_takes_and_remembers_why(place: str, problem: str) -> None:
+    with Path(place).open("w") as opened:
+        stream = module("cli.streams").SafeStream(opened)
+        stream.write("text")
+        stream.flush()
+        stream.buffer.write(b"model")
+        stream.buffer.flush()
+        assert stream.problem == problem
