@@ -77,6 +77,17 @@ def require_regular(path: str | os.PathLike[str]) -> None:
         raise OSError(found)
 
 
+def require_place(path: str | os.PathLike[str], *, made: bool = False) -> None:
+    """Raises UsageError if no file can be written at `path`. made: whether folders that are missing will be made."""
+    folder = Path(path).parent
+    while made and not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UsageError(f"can't write {path}", why=f"there is no folder {folder}", fix="create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"can't write {path}", why=f"the folder {folder} is read-only", fix="choose another")
+
+
 def arrays_of(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of an .npz file that fits into memory: unpacked it has at most `SMALL` bytes, or those on disk.
 

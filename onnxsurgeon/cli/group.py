@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -82,6 +83,8 @@ def _logged(command: Callable[..., None]) -> Callable[..., None]:
             command(**files)
 
     parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own.parameters.values()), log_file]
+    for info in (info for p in parameters for info in getattr(p.annotation, "__metadata__", ())):
+        info.readable = False  # typer would refuse a file that can't be read: whoever opens it says more
     vars(logged)["__signature__"] = own.replace(parameters=parameters)  # read by typer
     logged.__annotations__ = {p.name: p.annotation for p in parameters}
     return logged
@@ -114,11 +117,23 @@ class Command(TyperCommand):
     """A command whose help shows its options in panels."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        self._require_words(args)
         found = misplaced(args, [name for param in self.params for name in _long(param)])
         if found is not None and not ctx.resilient_parsing:
             option, value, meant = found
             raise UsageError(f"{option} can't be {value!r}", why=_help_of(self, option), fix=f"did you mean {meant}?")
         return super().parse_args(ctx, args)
+
+    def _require_words(self, args: Sequence[str]) -> None:
+        """Raises UsageError if a value is empty, as that of a variable of the shell that is not set."""
+        takes = {name for param in self.params if not getattr(param, "is_flag", True) for name in param.opts}
+        for before, word in pairwise(("", *args)):
+            name, _, value = word.partition("=")
+            if not value and (not word or (name in takes and name != word)):
+                empty = name or (before if before in takes else "an argument")
+                raise UsageError(
+                    f"{empty} is empty", why="a variable may not be set", fix="give a value, or leave it out"
+                )
 
     def get_help(self, ctx: Any) -> str:
         return super().get_help(ctx).replace(HYPHEN, "-")

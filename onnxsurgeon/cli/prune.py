@@ -18,6 +18,7 @@ from onnxsurgeon.cli.pipes import PIPES
 from onnxsurgeon.cli.tasks import Task, arguments, tasks
 from onnxsurgeon.dependency.costs import Reduction
 from onnxsurgeon.errors import ProofError, UsageError
+from onnxsurgeon.files import require_place
 from onnxsurgeon.latency.options import Benching
 from onnxsurgeon.options.parsing import at_least, path, text, word_of
 from onnxsurgeon.options.record import OUTPUT, Options, option
@@ -104,6 +105,8 @@ def prune(
                 answer, found[0], options, save, dry_run=outputs.dry_run, copies=outputs.output is not None, bench=bench
             )
             return
+        for task in () if outputs.dry_run else found:
+            require_place(task.target, made=True)
         from onnxsurgeon.cli.batch import prune_all
 
         def requested(task: Task) -> report.Report:

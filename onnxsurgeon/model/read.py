@@ -72,7 +72,7 @@ class StoredTensor(ir.serde.TensorProtoTensor):
 def read(path: str | os.PathLike[str]) -> ir.Model:
     """The model at `path`, with large weights memory-mapped and local functions inlined.
 
-    Raises UsageError if the file can't be read, ModelError if it is not an ONNX model or not a supported one.
+    Raises UsageError if there is no such file, ModelError if it can't be read, is no ONNX model or not a supported one.
     """
     return _read(Path(path), _map(Path(path)))
 
@@ -138,7 +138,7 @@ def _map(path: Path) -> mmap.mmap:
     except IsADirectoryError:
         raise ModelError(f"{path} is a directory", fix="name the .onnx file inside") from None
     except OSError as error:
-        raise UsageError(f"can't read {path}", why=error.strerror or str(error), fix="check its permissions") from error
+        raise ModelError(f"can't read {path}", why=error.strerror or str(error), fix="check its permissions") from error
 
 
 def _parse(path: Path, data: mmap.mmap | bytes) -> onnx.ModelProto:

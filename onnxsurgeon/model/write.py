@@ -20,7 +20,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxsurgeon.errors import ModelError, SurgeonError, UsageError
-from onnxsurgeon.files import draft_of
+from onnxsurgeon.files import draft_of, require_place
 from onnxsurgeon.model import wire
 from onnxsurgeon.model.lazy_weights import EditedWeight
 from onnxsurgeon.model.read import EXTERNAL, SOURCE, graphs, release, root_cause
@@ -89,10 +89,7 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
         raise UsageError(f"can't write {path}", why="it is not a regular file", fix="choose another name")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists", fix="choose another name, or give `overwrite`")
-    if not path.parent.is_dir():
-        raise UsageError(f"can't write {path}", why=f"there is no folder {path.parent}", fix="create it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"can't write {path}", why=f"the folder {path.parent} is read-only", fix="choose another")
+    require_place(path)
     return path
 
 

@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import onnxsurgeon
 from onnxsurgeon.errors import GateError, ProofError, SurgeonError, UsageError, bounded
-from onnxsurgeon.files import draft_of, sweep
+from onnxsurgeon.files import draft_of, require_place, sweep
 
 SCHEMA = 2
 PAGE = "<!doctype html>"  # the start of a report's page
@@ -77,13 +76,16 @@ def check_report(path: Path, *others: Path, option: str = "--report", begins: st
     if path.exists() and not (path.is_file() and _start(path, len(begins)) in (b"", begins.encode())):
         why = f"it was not written by {option}"
         raise UsageError(f"{path} exists", why=why, fix="choose another name")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"can't write {path}", why=f"there is no writable folder {path.parent}", fix="create it first")
+    require_place(path)
 
 
 def _start(path: Path, length: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(length)
+    try:
+        with path.open("rb") as file:
+            return file.read(length)
+    except OSError as problem:
+        why = f"it can't be read: {problem.strerror}"
+        raise UsageError(f"can't write {path}", why=why, fix="choose another name") from problem
 
 
 def _same(a: Path, b: Path) -> bool:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as xml
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import onnxsurgeon as osg
 from commands import Run, module
+from onnxsurgeon.cli import app
 from report_schema import require_schema
 
 HOLDS, FAILS = ("check", "net.onnx", "--max-params", "1M"), ("check", "net.onnx", "--max-params", "1K")
@@ -239,6 +243,53 @@ def test_several_models_are_all_checked(form: str, run: Run, folder: Path) -> No
         ]
         assert len(shown) == 3
     assert "PASSED" in run("check", "net.onnx", "net.onnx", "--max-params", "1M").stdout
+
+
+def test_a_model_that_may_not_be_read_stops_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "secret.onnx").write_bytes((folder / "net.onnx").read_bytes())
+    opened = Path.open
+
+    def refused(path: Path, *args: Any, **options: Any) -> Any:
+        if path.name == "secret.onnx" and args == ("rb",):
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **options)
+
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK and access(path, mode))
+    monkeypatch.setattr(Path, "open", refused)
+    result = CliRunner().invoke(app, ["check", "secret.onnx", "net.onnx", "--max-params", "1M", "--json"])
+    assert result.exit_code == 4
+    report = json.loads(result.stdout)
+    assert [row["exit_code"] for row in report["models"]] == [4, 0]
+    assert report["models"][0]["why"] == "Permission denied"
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (("check", "net.onnx", "--max-params", "1M", "--summary", ""), "--summary"),
+        (("check", "net.onnx", "--max-params="), "--max-params"),
+        (("check", "", "--max-params", "1M"), "an argument"),
+        (("check", "-q", "", "--max-params", "1M"), "an argument"),
+        (("prune", "net.onnx", "--ratio", "30%", "-o", ""), "-o"),
+    ],
+)
+def test_an_empty_value_is_named(call: tuple[str, ...], name: str, run: Run) -> None:
+    """As a variable of a job that is not set."""
+    assert run(*call, code=2).stderr.startswith(f"error: {name} is empty\n")
+
+
+@pytest.mark.parametrize("option", ["--report", "--summary", "--log-file", "--html", "-o", "--output-dir"])
+def test_a_folder_that_may_not_be_written_to_is_said_in_the_same_words(
+    option: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "ro").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("ro"))
+    call = ("prune", "net.onnx", "--ratio", "30%") if option.endswith(("-o", "-dir")) else ("check", "net.onnx")
+    more = () if call[0] == "prune" else ("--max-params", "1M")
+    lines = run(*call, *more, option, "ro" if option == "--output-dir" else "ro/new", code=2).stderr.splitlines()
+    assert lines[0].startswith("error: can't write ro/n")
+    assert lines[1:] == ["  the folder ro is read-only", "fix: choose another"]
 
 
 def test_globs_may_be_quoted(run: Run, folder: Path) -> None:
