@@ -61,30 +61,48 @@ def _off(row: Report) -> str:
 
 
 def _steps(report: Report) -> list[RenderableType]:
-    lines, proof = [], report["proof"]
     if not report["steps"]:
         return [said("steps", "none: there is nothing to do")]
-    done = sum(row["change"] is not None or row["unchanged"] is not None for row in report["steps"])
-    for number, row in enumerate(report["steps"]):
-        end = ""
-        if proof is not None:
-            end = ": " + (_outcome(row) if number < done else "FAILED" if number == done else "not reached")
-        lines.append(said("" if number else "steps", row["what"] + end))
-    return lines
+    lines = (
+        ": ".join(filter(None, (row["what"], text)))
+        for row, text in zip(report["steps"], outcomes(report), strict=True)
+    )
+    return [said("" if number else "steps", line) for number, line in enumerate(lines)]
+
+
+def outcomes(report: Report) -> list[str]:
+    """What is proven of each step, in words; empty where nothing was to be proven."""
+    steps = report["steps"]
+    if report["proof"] is None:
+        return [""] * len(steps)
+    done = [_outcome(row) for row in steps if row["change"] is not None or row["unchanged"] is not None]
+    return [*done, "FAILED", *["not reached"] * len(steps)][: len(steps)]
+
+
+def only_ran(report: Report) -> str:
+    """How many steps had nothing to be compared with, in words; empty if all were proven."""
+    steps = report["steps"]
+    ran = sum(row["error"] is None and not row["unchanged"] for row in steps)
+    return f"{ran} of {len(steps)} steps only ran, since they have nothing to be compared with" if ran else ""
+
+
+def outputs(report: Report) -> tuple[str, str]:
+    """What is known about the outputs once they are proven, and its style; empty before."""
+    steps = report["steps"]
+    if report["status"] != "written" or not steps:
+        return "", ""
+    if all(row["unchanged"] for row in steps):
+        part = any(row["kind"] == "part" for row in steps)
+        same = "what these values are in the original" if part else "those of the original: the function is unchanged"
+        return same, "green"
+    ran = only_ran(report)
+    text = "; ".join(filter(None, ("changed, as requested", ran, "accuracy unknown")))
+    return text, "yellow" * bool(ran)
 
 
 def _known(report: Report) -> list[RenderableType]:
-    """What is known about the outputs, once they are proven."""
-    steps = report["steps"]
-    if report["status"] != "written" or not steps:
-        return []
-    if all(row["unchanged"] for row in steps) and any(row["kind"] == "part" for row in steps):
-        return [said("outputs", "what these values are in the original", style="green")]
-    if all(row["unchanged"] for row in steps):
-        return [said("outputs", "those of the original: the function is unchanged", style="green")]
-    ran = sum(row["error"] is None and not row["unchanged"] for row in steps)
-    only = f"; {ran} of {len(steps)} steps only ran, since they have nothing to be compared with" if ran else ""
-    return [said("outputs", f"changed, as requested{only}; accuracy unknown", style="yellow" * bool(ran))]
+    text, style = outputs(report)
+    return [said("outputs", text, style=style)] if text else []
 
 
 def _outcome(row: Report) -> str:
@@ -103,7 +121,9 @@ def _to(error: float) -> str:
 
 def _proof(report: Report) -> list[RenderableType]:
     proof = report["proof"]
-    if proof is None:
-        return []
-    allowed = f"allowed: atol {proof['atol']:g}, rtol {proof['rtol']:g}"
-    return [said("proof", f"relative to the scale of each output; {allowed}; {compared(proof)}")]
+    return [] if proof is None else [said("proof", f"relative to the scale of each output; {allowed(proof)}")]
+
+
+def allowed(proof: Report) -> str:
+    """What a proof allowed, and what it ran on, in words."""
+    return f"allowed: atol {proof['atol']:g}, rtol {proof['rtol']:g}; {compared(proof)}"

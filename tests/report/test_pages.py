@@ -20,7 +20,9 @@ from typer.testing import CliRunner
 
 from onnxsurgeon.cli import app
 from onnxsurgeon.errors import ModelError
+from onnxsurgeon.report.edit_tables import edited, outcomes, outputs
 from onnxsurgeon.report.json_report import Report, failure, head
+from onnxsurgeon.report.layout import as_text
 from onnxsurgeon.report.pages import PAGES, page
 from onnxsurgeon.report.pages.runs_page import on_front
 from onnxsurgeon.report.ranking import ranked, ranking
@@ -168,6 +170,20 @@ def test_a_failed_run_says_what_to_do(folder: Path) -> None:
         shown = ["".join(e[2]) for e in Elements(text).found if e[0] == "dd"]
         assert found["what"] in shown
         assert found["fix"] in shown
+
+
+def test_page_and_terminal_say_the_same_of_an_edit(folder: Path) -> None:
+    found = report(folder, "resize")
+    ran = {**found["steps"][0], "what": "splice", "error": None, "change": 0.7, "unchanged": False}
+    for steps, word in ((found["steps"], "proven"), ([*found["steps"], ran], "partly proven")):
+        given = {**found, "steps": steps}
+        said, elements = as_text(edited(given, verbose=True)), Elements(page(given)).found
+        shown = ["".join(e[2]).strip() for e in elements if e[0] in ("dd", "td")]
+        assert {*outcomes(given), outputs(given)[0]} <= set(shown)
+        assert all(text in said for text in (*outcomes(given), outputs(given)[0]))
+        chips = ["".join(e[2]) for e in elements if (e[1].get("class") or "").startswith("chip")]
+        assert chips == [word]
+    assert "1 of 2 steps only ran" in said
 
 
 def test_a_page_replaces_no_other_file(folder: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onnxsurgeon import units
+from onnxsurgeon.report.edit_tables import allowed, only_ran, outcomes, outputs
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import sized
 from onnxsurgeon.report.pages.graph_page import beside_each_other
-from onnxsurgeon.report.pages.markup import Child, joined
+from onnxsurgeon.report.pages.markup import Child, Html, joined
 from onnxsurgeon.report.pages.pieces import chip, command, facts, table
 from onnxsurgeon.report.pages.sections import MOODS, assumed, costs, error, foot, latency, shell, stages
 from onnxsurgeon.report.pages.template import Page, Section
@@ -52,27 +53,29 @@ def _worth(report: Report) -> Iterator[tuple[str, Child]]:
     if proof is None:
         yield "proof", "none: nothing was proven"
     else:
-        same = "it computes what the original does" if proof["unchanged"] else "each step computes what it should"
-        verdict = chip("proven", "good") if proof["passed"] else chip("failed", "bad")
-        error = "" if proof["error"] is None else f", error {proof['error']:.2g}"
-        yield "proof", joined(verdict, f" {same}{error}, on {proof['samples']} sets of inputs ({proof['provider']})")
+        error = "" if proof["error"] is None else f"error {proof['error']:.2g} relative to the scale of each output; "
+        yield "proof", joined(_verdict(report), f" {error}{allowed(proof)}")
+    yield "outputs", outputs(report)[0]
     yield "latency", latency(report)
 
 
+def _verdict(report: Report) -> Html:
+    if not report["proof"]["passed"]:
+        return chip("failed", "bad")
+    return chip("partly proven", "warn") if only_ran(report) else chip("proven", "good")
+
+
 def _steps(report: Report) -> Child:
-    rows = (
-        (
-            n,
-            s["what"],
-            s["kind"],
-            s["error"],
-            s["change"],
-            "" if s["unchanged"] is None else "the same" if s["unchanged"] else "changed",
-        )
-        for n, s in enumerate(report["steps"], 1)
+    steps = enumerate(zip(report["steps"], outcomes(report), strict=True), 1)
+    rows = ((number, step["what"], outcome) for number, (step, outcome) in steps)
+    return table(
+        ">step",
+        "what",
+        "outcome",
+        rows=rows,
+        caption="Steps, and what is proven of each",
+        empty="No step changed the network.",
     )
-    heads = (">step", "what", "kind", ">error of the proof", ">outputs moved by", "function")
-    return table(*heads, rows=rows, caption="Steps, each with its own proof", empty="No step changed the network.")
 
 
 def _next(report: Report) -> Iterator[Child]:

@@ -16,7 +16,6 @@ from onnxsurgeon.report.pages.template import Section
 
 MOODS = {
     "passed": "good",
-    "written": "good",
     "failed": "bad",
     "error": "bad",
     "not proven": "warn",
