@@ -137,6 +137,12 @@ def _pairs(runs: Iterator[Run], name: str, classes: int | None) -> Pairs:
         said = _part(name, outputs[name], batch)
         wanted = batch.labels if right is None else _part(name, right[name], batch)
         assert wanted is not None
+        if right is not None and [n for n in wanted.shape if n > 1] != [n for n in said.shape if n > 1]:
+            raise UsageError(
+                f"the outputs {name} of the two models can't be compared",
+                why=f"their shapes are {said.shape} and {wanted.shape}",
+                fix="give a model in `against` with the same outputs, or leave it out and give labels among `data`",
+            )
         if classes is not None and said.dtype.kind == "f" and classes != said[0].size:
             raise UsageError(
                 f"{classes} folders of images for {said[0].size} classes", why="not by class number",

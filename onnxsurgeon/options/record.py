@@ -115,7 +115,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, Mapping):
-        return {key: list(shape) for key, shape in value.items()}
+        return {key: entry if isinstance(entry, str) else list(entry) for key, entry in value.items()}
     return list(value) if isinstance(value, tuple) else getattr(value, "spec", value)
 
 

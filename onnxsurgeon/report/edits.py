@@ -11,7 +11,7 @@ from onnxsurgeon.edit.step import Step
 from onnxsurgeon.proof.of_edits import Proofs, Proven
 from onnxsurgeon.report.graphs import graph
 from onnxsurgeon.report.json_report import Report, head, picked
-from onnxsurgeon.surgery.differences import NodeLook, node_differences
+from onnxsurgeon.surgery.differences import NodeLook, ends, node_differences
 from onnxsurgeon.surgery.network import Network
 from onnxsurgeon.surgery.widths import Resized
 
@@ -30,6 +30,8 @@ def edited(
         "widths": [row for found in resized for row in _widths(found)],
         "changes": list(nodes(old.labels, new.labels)),
         "graphs": {"before": graph(old.labels), "after": graph(new.labels)},
+        "ends": [picked(end, "name kind before after") for end in ends(old.ir, new.ir)],
+        "outputs": [value.name for value in new.ir.graph.outputs],
         "steps": [_step(step) for step in new.steps],
         "proof": None,
         "latency": None,

@@ -18,6 +18,7 @@ counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from onnxsurgeon.evaluation.sensitivity import Sensitivity
     from onnxsurgeon.inspection import Axed, InspectedNode, Inspection
     from onnxsurgeon.neurons.relations import Reason
+    from onnxsurgeon.options.record import Options
     from onnxsurgeon.proof.comparison import Tolerance
     from onnxsurgeon.proof.of_a_cut import Proof
     from onnxsurgeon.proof.of_two_files import Validation
@@ -161,7 +163,7 @@ def trained(found: Trained, data: str, output: Path) -> Report:
     """The report of a training; how far the written file differs, status and seconds are still to come."""
     return {
         **head("train"), "model": str(found.source.path), "data": data, "output": str(output),
-        "requested": found.options.report(), "higher_is_better": found.higher,
+        "requested": _asked(found.options, "val", "teacher"), "higher_is_better": found.higher,
         **picked(found, "metric before after judged_on kept stopped batch provider verdict"),
         "epochs": [picked(epoch, "number loss score rate seconds samples") for epoch in found.epochs],
         "trained": list(found.names),
@@ -169,12 +171,19 @@ def trained(found: Trained, data: str, output: Path) -> Report:
     }  # fmt: skip
 
 
+def _asked(options: Options, *files: str) -> Report:
+    """The options, and those that name a file where they may also be an object."""
+    found = {name: getattr(options, name) for name in files}
+    named = {k: getattr(v, "spec", v) for k, v in found.items()}
+    return {**options.report(), **{k: str(v) for k, v in named.items() if isinstance(v, str | os.PathLike)}}
+
+
 def compressed(found: Compressed, data: str, output: Path) -> Report:
     """The report of a compression; status and seconds are still to come. best: the number of the step that is written,
     or null."""
     return {
         **head("compress"), "model": str(found.source.path), "data": data, "output": str(output),
-        "requested": found.options.report(), "metric": found.options.judged_by, "before": found.state.before,
+        "requested": _asked(found.options, "val"), "metric": found.options.judged_by, "before": found.state.before,
         "judged_on": found.judged_on, "steps": [asdict(step) for step in found.steps],
         "best": None if found.best is None else found.best.number, **picked(found, "stopped verdict"),
     }  # fmt: skip

@@ -111,12 +111,13 @@ def diff(before: Source, after: Source) -> Differences:
     return Differences(
         (named(before), named(after)),
         {domain or "ai.onnx": pair for domain, pair in versions.items() if pair[0] != pair[1]},
-        tuple(_ends(*models)),
+        tuple(ends(*models)),
         tuple(node_differences(labels[0], labels[1], values=True)),
     )
 
 
-def _ends(before: ir.Model, after: ir.Model) -> Iterator[End]:
+def ends(before: ir.Model, after: ir.Model) -> Iterator[End]:
+    """The inputs and outputs that are not the same in both graphs."""
     for kind in ("input", "output"):
         sides = [
             {value.name or "": f"{value.dtype} {value.shape}" for value in getattr(model.graph, f"{kind}s")}

@@ -137,8 +137,8 @@ def test_the_same_seed_gives_the_same_file(run: Run) -> None:
 
 
 DOCUMENTED = """
-    schema command version model output before after requested widths changes steps proof latency graphs seconds status
-    exit_code
+    schema command version model output before after requested widths changes ends outputs steps proof latency graphs
+    seconds status exit_code
 """.split()
 
 

@@ -91,6 +91,15 @@ def test_differences_are_what_numpy_computes(data: str, tmp_path: Path) -> None:
     assert osg.evaluate(model, data, against=model).value == 1
 
 
+def test_models_with_other_outputs_are_not_compared() -> None:
+    model, data = FIXTURES / "digits.onnx", str(FIXTURES / "digits_test.npz")
+    other = osg.load(model)
+    other.resize("fc=3")
+    with pytest.raises(osg.UsageError, match="can't be compared") as error:
+        osg.evaluate(model, data, metric="cosine", against=other)
+    assert "`against` with the same outputs" in error.value.fix
+
+
 @given(st.lists(st.integers(1, 9), min_size=1), st.integers(0, 2**32 - 1))
 def test_no_metric_depends_on_the_batches(sizes: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from onnxsurgeon.dependency.costs import COSTS
+from onnxsurgeon.evaluation.options import EvaluateOptions
+from onnxsurgeon.pruning.compression_options import CompressOptions
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.pages import charts
 from onnxsurgeon.report.pages.markup import Child
-from onnxsurgeon.report.pages.pieces import Cell, beside, command, facts, figure, table
-from onnxsurgeon.report.pages.sections import MOODS, assumed, error, foot, shell, stages
+from onnxsurgeon.report.pages.offers import carried, following, offer, timed
+from onnxsurgeon.report.pages.pieces import Cell, beside, facts, figure, table
+from onnxsurgeon.report.pages.sections import MOODS, assumed, error, foot, stages
 from onnxsurgeon.report.pages.template import Page, Section
 
 
@@ -33,7 +38,7 @@ def compressed(report: Report) -> Page:
             *error(report),
             Section("What happened", [facts(rows)]),
             Section("Was it worth it?", [_drawn(report), _steps(report)] if report["steps"] else []),
-            Section("What next?", list(_next(report, best))),
+            following(_next(report, best)),
             *assumed({**report, "samples": report["data"]}),
             *stages(report),
         ],
@@ -101,26 +106,21 @@ def _steps(report: Report) -> Child:
     return table(*heads, rows=rows, caption="Steps")
 
 
-def _next(report: Report, best: Report | None) -> list[Child]:
+def _next(report: Report, best: Report | None) -> Iterator[Child]:
     model, output, given = report["model"], report["output"], report.get("requested") or {}
     if best is None:
-        return [
-            command(
-                shell("compress", model, "--data", report["data"], "--ratio", "0.1", "--steps", "8"),
-                "No step was good enough: smaller steps, longer training (--fine-tune) or a larger --max-drop help:",
-            )
-        ]
-    found: list[Child] = [
-        command(
-            shell("evaluate", output, "--data", "TEST_SAMPLES", "--metric", report["metric"]),
-            "The score on samples that took no part in it:",
-        ),
-        command(shell("bench", model, output), "Whether it is faster here, side by side:"),
-    ]
+        yield offer(
+            "No step was good enough: smaller steps, longer training (--fine-tune) or a larger --max-drop help:",
+            "compress", model, "--data", report["data"], "--ratio", "0.1", "--steps", "8",
+            *carried(report, CompressOptions, "data", "ratio", "steps", "folder"),
+        )  # fmt: skip
+        return
+    options = carried(report, EvaluateOptions, "metric", "samples", "seed")
+    yield offer(
+        "The score on samples that took no part in it:",
+        "evaluate", output, "--data", "TEST_SAMPLES", "--metric", report["metric"], *options,
+    )  # fmt: skip
+    yield timed(report, model, output)
     if given.get("folder"):
-        again = command(
-            shell("compress", model, "--data", report["data"], "--folder", str(given["folder"]), "--resume"),
-            "Go on from the last step:",
-        )
-        found.append(again)
-    return found
+        words = carried(report, CompressOptions, "data", "resume")
+        yield offer("Go on from the last step:", "compress", model, "--data", report["data"], *words, "--resume")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import sized
 from onnxsurgeon.report.pages.markup import Child
-from onnxsurgeon.report.pages.pieces import command, facts, table
-from onnxsurgeon.report.pages.sections import foot, shell
+from onnxsurgeon.report.pages.offers import following, offer, page_of
+from onnxsurgeon.report.pages.pieces import facts, table
+from onnxsurgeon.report.pages.sections import foot
 from onnxsurgeon.report.pages.template import Page, Section
 
 
@@ -22,12 +23,12 @@ def different(report: Report) -> Page:
     heads = ("node", "change", "operator", "width", "weights", "further")
     shown = table(*heads, rows=rows, caption="Nodes that differ", empty="No node differs.")
     both = report["before"], report["after"]
-    following = command(
-        shell("compare", *both, "--html", "compare.html"), "What it costs, and the graphs side by side:"
+    costs = offer(
+        "What it costs, and the graphs side by side:", "compare", *both, "--html", page_of(both[1], "compare")
     )
     sections = [
         Section("What differs", [facts([*opsets, *ends]), shown]),
-        Section("What next?", [] if report["same"] else [following]),
+        following([] if report["same"] else [costs]),
     ]
     return Page(f"{both[0]} and {both[1]}", [lead], sections, foot=foot(report))
 

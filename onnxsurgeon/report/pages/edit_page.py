@@ -10,8 +10,9 @@ from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import sized
 from onnxsurgeon.report.pages.graph_page import beside_each_other
 from onnxsurgeon.report.pages.markup import Child, Html, joined
-from onnxsurgeon.report.pages.pieces import chip, command, facts, table
-from onnxsurgeon.report.pages.sections import MOODS, assumed, costs, error, foot, latency, shell, stages
+from onnxsurgeon.report.pages.offers import WRITTEN, following, offer, page_of, timed
+from onnxsurgeon.report.pages.pieces import chip, facts, table
+from onnxsurgeon.report.pages.sections import MOODS, assumed, costs, error, foot, latency, stages
 from onnxsurgeon.report.pages.template import Page, Section
 
 
@@ -26,18 +27,17 @@ def edited(report: Report) -> Page:
         f"MACs {units.change(before['macs'], after['macs'])}."
     ]
     status = report["status"]
-    written = status in ("written", "not proven")
     sections = [
         *error(report),
         Section(
             "What happened",
             [
                 costs(report),
-                facts([("original", report["model"]), ("written", report["output"] if written else "nothing")]),
+                facts(_files(report)),
             ],
         ),
         Section("Was it worth it?", [facts(_worth(report)), _steps(report)]),
-        Section("What next?", list(_next(report))),
+        following(_next(report)),
         Section("Nodes that changed", [_changes(report), _widths(report)]),
         *beside_each_other(report),
         *assumed(report),
@@ -46,6 +46,13 @@ def edited(report: Report) -> Page:
     return Page(
         f"Edit of {report['model']}: {report['command']}", lead, sections, status, MOODS.get(status, ""), foot(report)
     )
+
+
+def _files(report: Report) -> Iterator[tuple[str, Child]]:
+    yield "original", report["model"]
+    yield "written", report["output"] if report["status"] in WRITTEN else "nothing"
+    for end in report["ends"]:
+        yield f"{end['kind']} {end['name']}", f"{end['before'] or 'none'} → {end['after'] or 'gone'}"
 
 
 def _worth(report: Report) -> Iterator[tuple[str, Child]]:
@@ -82,18 +89,24 @@ def _next(report: Report) -> Iterator[Child]:
     model, output = report["model"], report["output"]
     if report["status"] == "dry run":
         yield "It was a dry run: without --dry-run the model is proven and written."
+    if report["status"] not in WRITTEN:
         return
-    yield command(shell("bench", model, output), "Whether it is faster here, side by side:")
+    yield timed(report, model, output)
     if (report["proof"] or {}).get("unchanged"):
         return
-    yield command(
-        shell("evaluate", output, "--data", "SAMPLES", "--metric", "cosine", "--against", model),
+    if report["ends"]:
+        yield "Its inputs and outputs are not those of the original, which can't be compared with it or teach it."
+        yield offer("What it takes and gives now:", "inspect", output, "--html", page_of(output, "inspect"))
+        return
+    name = ["--output-name", report["outputs"][0]] if len(report["outputs"]) > 1 else []
+    yield offer(
         "How far the outputs moved on real samples:",
-    )
-    yield command(
-        shell("train", output, "--data", "SAMPLES", "--teacher", model, "--loss", "distill"),
+        "evaluate", output, "--data", "SAMPLES", "--metric", "cosine", "--against", model, *name,
+    )  # fmt: skip
+    yield offer(
         "Train it towards the original, without labels:",
-    )
+        "train", output, "--data", "SAMPLES", "--teacher", model, "--loss", "distill", *name,
+    )  # fmt: skip
 
 
 def _changes(report: Report) -> Child:

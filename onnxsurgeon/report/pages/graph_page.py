@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from onnxsurgeon import units
 from onnxsurgeon.dependency.costs import COSTS
@@ -10,8 +10,9 @@ from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import sized
 from onnxsurgeon.report.pages import charts
 from onnxsurgeon.report.pages.markup import Child
-from onnxsurgeon.report.pages.pieces import command, facts, figure, network, table
-from onnxsurgeon.report.pages.sections import MOODS, assumed, costs, error, foot, frozen, held, latency, shell
+from onnxsurgeon.report.pages.offers import following, offer, page_of, several_cuts, timed
+from onnxsurgeon.report.pages.pieces import facts, figure, network, table
+from onnxsurgeon.report.pages.sections import MOODS, assumed, costs, error, foot, frozen, held, latency
 from onnxsurgeon.report.pages.template import Page, Section
 
 
@@ -36,27 +37,25 @@ def inspected(report: Report) -> Page:
         for kind in ("input", "output")
         for value in report[f"{kind}s"]
     )
-    following = [
-        command(
-            shell("prune", report["model"], "--ratio", "0.2,0.35,0.5", "--html", "runs.html"),
-            "What three cuts would bring:",
-        ),
-        command(
-            shell("sensitivity", report["model"], "--data", "SAMPLES", "--html", "sensitivity.html"),
+    model = str(report["model"])
+    offers = [
+        several_cuts(report, model),
+        offer(
             "Which layers the outputs depend on most:",
+            "sensitivity", model, "--data", "SAMPLES", "--html", page_of(model, "sensitivity"),
         ),
-    ]
+    ]  # fmt: skip
     shown = table("kind", "name", "type", "shape", rows=ends, caption="Inputs and outputs")
     sections = [
         *error(report),
         Section("What is in it", [facts(rows), shown]),
-        Section("What next?", following),
+        following(offers),
         *_graph(report),
         *_layers(report),
         *frozen(report),
         *assumed(report),
     ]
-    return Page(str(report["model"]), [lead], sections, foot=foot(report))
+    return Page(model, [lead], sections, foot=foot(report))
 
 
 def _graph(report: Report) -> list[Section]:
@@ -117,6 +116,7 @@ def compared(report: Report) -> Page:
     sections = [
         *error(report),
         Section("How they differ", [costs(report), *failed, facts([("latency", latency(report))])]),
+        following(_next(report)),
         *beside_each_other(report),
         Section("Weights", [shown]),
     ]
@@ -124,6 +124,15 @@ def compared(report: Report) -> Page:
     return Page(
         title, [f"{said}."], sections, status if status == "failed" else "", MOODS.get(status, ""), foot(report)
     )
+
+
+def _next(report: Report) -> Iterator[Child]:
+    before, after = report["before"]["model"], report["after"]["model"]
+    if report["latency"] is None:
+        yield timed(report, before, after)
+    yield offer("What differs, node by node:", "diff", before, after, "--html", page_of(after, "diff"))
+    gate = "check", after, "--against", before, "--max-growth", "0", "--max-slowdown", "5%"
+    yield offer("A gate for builds, where models may not get larger or slower:", *gate)
 
 
 def beside_each_other(report: Report) -> list[Section]:

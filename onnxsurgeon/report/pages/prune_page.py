@@ -6,12 +6,16 @@ from collections.abc import Iterator
 
 from onnxsurgeon import units
 from onnxsurgeon.dependency.costs import COSTS
+from onnxsurgeon.evaluation.options import EvaluateOptions, SensitivityOptions
+from onnxsurgeon.options.shared import NONE, SYNTHETIC
+from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import sized
 from onnxsurgeon.report.pages import charts
 from onnxsurgeon.report.pages.layer_table import layers
 from onnxsurgeon.report.pages.markup import Child, joined, tag
-from onnxsurgeon.report.pages.pieces import Cell, beside, chip, command, facts, figure, network, table
+from onnxsurgeon.report.pages.offers import WRITTEN, carried, following, offer, offered, page_of, timed
+from onnxsurgeon.report.pages.pieces import Cell, beside, chip, facts, figure, network, table
 from onnxsurgeon.report.pages.sections import (
     MOODS,
     assumed,
@@ -21,7 +25,6 @@ from onnxsurgeon.report.pages.sections import (
     foot,
     frozen,
     latency,
-    shell,
     stages,
 )
 from onnxsurgeon.report.pages.template import Page, Section
@@ -32,7 +35,7 @@ def pruned(report: Report) -> Page:
         *error(report),
         Section("What happened", [costs(report), facts(_files(report))]),
         Section("Was it worth it?", [facts(_worth(report)), *_moved(report)]),
-        Section("What next?", list(_next(report))),
+        following(_next(report)),
         *layers(report),
         *_trials(report),
         *_training(report),
@@ -61,8 +64,7 @@ def _lead(report: Report) -> Iterator[Child]:
 
 def _files(report: Report) -> Iterator[tuple[str, Child]]:
     yield "original", report["model"]
-    written = report["status"] in ("passed", "written", "not proven")
-    yield "written", report["output"] if written else "nothing"
+    yield "written", report["output"] if report["status"] in WRITTEN else "nothing"
 
 
 def _worth(report: Report) -> Iterator[tuple[str, Child]]:
@@ -107,42 +109,31 @@ def _moved(report: Report) -> list[Child]:
 
 def _next(report: Report) -> Iterator[Child]:
     model, output, given = report["model"], report["output"], report.get("requested") or {}
-    verdict = report.get("verdict") or {}
-    data = given.get("data") if given.get("data") not in (None, "synthetic", "none") else None
-    samples = ["--data", str(data)] if data else ["--data", "SAMPLES"]
-    if verdict.get("next"):
-        yield command(verdict["next"], "The accuracy is unknown; this tells more:")
-    written = report["status"] in ("passed", "written", "not proven")
-    if written and report.get("score"):
-        metric = report["score"]["metric"]
-        yield command(
-            shell("evaluate", output, "--data", "TEST_SAMPLES", "--metric", metric),
+    data = given.get("data") if given.get("data") not in (None, SYNTHETIC, NONE) else None
+    samples = "--data", str(data or "SAMPLES")
+    yield offered("The accuracy is unknown; this tells more:", (report.get("verdict") or {}).get("next", ""))
+    if report["status"] in WRITTEN and report.get("score"):
+        options = carried(report, EvaluateOptions, "metric", "samples", "seed")
+        yield offer(
             "The score on samples that took no part in it:",
-        )
-    if written and not report.get("latency"):
-        yield command(shell("bench", model, output), "Whether it is faster here, side by side:")
-    yield command(
-        shell("sensitivity", model, *samples, "--html", "sensitivity.html"),
+            "evaluate", output, "--data", "TEST_SAMPLES", "--metric", report["score"]["metric"], *options,
+        )  # fmt: skip
+    if report["status"] in WRITTEN and not report.get("latency"):
+        yield timed(report, model, output)
+    yield offer(
         "Which layers the outputs depend on most, to leave them out with --exclude:",
-    )
+        "sensitivity", model, *samples, *carried(report, SensitivityOptions, "importance"),
+        "--html", page_of(model, "sensitivity"),
+    )  # fmt: skip
     ratio = given.get("ratio")
     if ratio:
         share = float(str(ratio).rstrip("%")) / (100 if str(ratio).endswith("%") else 1)
         others = ",".join(f"{r:.3g}" for r in (share / 2, share, (1 + share) / 2 if share > 0.5 else share * 1.5))
-        yield command(
-            shell(
-                "prune",
-                model,
-                "--ratio",
-                others,
-                "--cost",
-                str(given.get("cost") or "params"),
-                *samples,
-                "--html",
-                "runs.html",
-            ),
+        yield offer(
             "Smaller and larger cuts beside this one, and what each of them costs:",
-        )
+            "prune", model, "--ratio", others, *samples, *carried(report, PruneOptions, "ratio", "data"),
+            "--html", page_of(model, "runs"),
+        )  # fmt: skip
 
 
 def _trials(report: Report) -> list[Section]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.pages import charts
 from onnxsurgeon.report.pages.markup import Child
-from onnxsurgeon.report.pages.pieces import Cell, beside, command, facts, figure, table
-from onnxsurgeon.report.pages.sections import MOODS, assumed, error, foot, shell, stages
+from onnxsurgeon.report.pages.offers import following, offer, page_of
+from onnxsurgeon.report.pages.pieces import Cell, beside, facts, figure, table
+from onnxsurgeon.report.pages.sections import MOODS, assumed, error, foot, stages
 from onnxsurgeon.report.pages.template import Page, Section
 
 
@@ -32,7 +33,7 @@ def searched(report: Report) -> Page:
         Section("Progress", _progress(report)),
         Section("Was it worth it?", _worth(report), _note(report)),
         Section("Where the best comes from", [_lineage(report["lineage"], metric)] if report["lineage"] else []),
-        Section("What next?", _next(report)),
+        following(_next(report)),
         *assumed({**report, "samples": report["data"]}, [("trained with", report["loss"])]),
         *stages(report),
     ]
@@ -160,15 +161,11 @@ def _changes(notes: Sequence[Report]) -> str:
     return "; ".join(done)
 
 
-def _next(report: Report) -> list[Child]:
+def _next(report: Report) -> Iterator[Child]:
     given, output = report["requested"], report["output"]
-    found: list[Child] = []
     if report["best"] is not None:
-        found += [
-            command(shell("train", output, "--data", report["data"], "--epochs", "10"), "Train the best for longer:"),
-            command(shell("inspect", output, "--html", "best.html"), "Look at it, graph included:"),
-        ]
+        yield offer("Train the best for longer:", "train", output, "--data", report["data"], "--epochs", "10")
+        yield offer("Look at it, graph included:", "inspect", output, "--html", page_of(output, "inspect"))
     if given.get("dir"):
         more = str(2 * len(report["generations"]) or 10)
-        found.append(command(shell("search", "--resume", str(given["dir"]), "--generations", more), "Go on searching:"))
-    return found
+        yield offer("Go on searching:", "search", "--resume", str(given["dir"]), "--generations", more)

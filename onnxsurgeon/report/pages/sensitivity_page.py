@@ -8,7 +8,8 @@ from math import inf
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.pages import charts
 from onnxsurgeon.report.pages.markup import Child
-from onnxsurgeon.report.pages.pieces import Cell, command, facts, figure, table
+from onnxsurgeon.report.pages.offers import following, offered
+from onnxsurgeon.report.pages.pieces import Cell, facts, figure, table
 from onnxsurgeon.report.pages.sections import MOODS, error, foot, stages
 from onnxsurgeon.report.pages.template import Page, Section
 from onnxsurgeon.report.ranking import error_at, percent, ranked
@@ -30,14 +31,13 @@ def sensitive(report: Report) -> Page:
         ("importance", f"{report['importance']}: the least important channels are cut first"),
         ("ran on", report["provider"]),
     ]
-    following = [command(report["next"], _why(report))]
     return Page(
         f"Sensitivity of {report['model']}",
         [said],
         [
             *error(report),
             Section("Which layers matter most", [_ranked(layers, share), _table(report, layers)], _note(share)),
-            Section("What next?", following),
+            following([offered(_why(report), report["next"])]),
             Section("Error by width", [_curves(report)]),
             Section("What was assumed", [facts(rows)]),
             *stages(report),

@@ -49,7 +49,7 @@ class Page:
 
     def html(self) -> str:
         """The file, without external resources: only its own scripts run, whatever the names in a model say."""
-        sections = [section for section in self.sections if section.parts]
+        sections = [section for section in self.sections if any(section.parts)]
         body = joined(
             tag("a", "Skip to the content", href="#content", class_="skip"),
             tag(

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from onnxsurgeon.evaluation.options import EvaluateOptions
+from onnxsurgeon.options.shared import OfData
 from onnxsurgeon.report.json_report import Report
-from onnxsurgeon.report.pages.pieces import command, facts, table
-from onnxsurgeon.report.pages.sections import MOODS, assumed, epochs, error, foot, shell, stages
+from onnxsurgeon.report.pages.markup import Child
+from onnxsurgeon.report.pages.offers import carried, following, offer, several_cuts
+from onnxsurgeon.report.pages.pieces import facts, table
+from onnxsurgeon.report.pages.sections import MOODS, assumed, epochs, error, foot, stages
 from onnxsurgeon.report.pages.template import Page, Section
+from onnxsurgeon.training.options import TrainOptions
 
 
 def trained(report: Report) -> Page:
@@ -25,26 +32,14 @@ def trained(report: Report) -> Page:
         rows=((row["weight"], row["node"]) for row in report["lost"]),
         caption="Weights that no gradient reached",
     )
-    following = [
-        command(
-            shell("evaluate", report["output"], "--data", "TEST_SAMPLES", "--metric", metric),
-            "The score on samples that took no part in the training:",
-        ),
-        command(
-            shell(
-                "prune", report["output"], "--ratio", "0.2,0.35,0.5", "--data", report["data"], "--html", "runs.html"
-            ),
-            "Now smaller, in several steps:",
-        ),
-    ]
     return Page(
         f"Training of {report['model']}",
         [report["verdict"]],
         [
             *error(report),
             Section("What happened", [facts(rows)]),
-            Section("Epochs", epochs(report, metric, report["before"], report["kept"]) if report["epochs"] else []),
-            Section("What next?", following),
+            Section("Was it worth it?", _curves(report), report["verdict"]),
+            following(_next(report)),
             Section("What was not trained", [lost] if report["lost"] else []),
             *assumed({**report, "samples": report["data"]}),
             *stages(report),
@@ -53,6 +48,28 @@ def trained(report: Report) -> Page:
         MOODS.get(status, ""),
         foot(report),
     )
+
+
+def _curves(report: Report) -> list[Child]:
+    return epochs(report, report["metric"], report["before"], report["kept"]) if report["epochs"] else []
+
+
+def _next(report: Report) -> Iterator[Child]:
+    output, metric = report["output"], report["metric"]
+    if report["status"] not in ("written", "interrupted") or not report["trained"]:
+        return
+    if report["epochs"] and report["kept"] == report["epochs"][-1]["number"]:
+        options = carried(report, TrainOptions, "checkpoint", "resume", "collect")
+        why = "The last epoch was the best; further ones may bring more:"
+        yield offer(why, "train", output, "--data", report["data"], *options)
+    if (report.get("requested") or {}).get("teacher") is None:
+        of = carried(report, EvaluateOptions, "metric", "samples", "seed")
+        yield offer(
+            "The score on samples that took no part in the training:",
+            "evaluate", output, "--data", "TEST_SAMPLES", "--metric", metric, *of,
+        )  # fmt: skip
+    of = carried(report, OfData)
+    yield several_cuts(report, output, "--data", report["data"], "--metric", metric, *of)
 
 
 def _short(score: float | None) -> str:
