@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -30,9 +31,9 @@ def prune_all(
     wanted = {task: parsed(report.to_json(dict(requested(task)))) for task in tasks}
     known = {task: row for task in tasks if resume and (row := recorded(task, wanted[task]))}
     rows = {task: {**light(row), "status": "skipped"} for task, row in known.items()}
-    answer.tables = several
-    options, began = [*options, *["--verbose"] * LOG.on], time.perf_counter()
-    left = [assignment_of(task, options, wanted[task], writes=writes) for task in tasks if task not in rows]
+    answer.tables, began = several, time.perf_counter()
+    words = [*options, *["--verbose"] * LOG.on]
+    left = [assignment_of(task, words, wanted[task], writes=writes) for task in tasks if task not in rows]
     with Count(len(tasks), len(rows), verbose=answer.verbose, quiet=answer.quiet) as count:
 
         def work(assigned: Assignment) -> Run:
@@ -49,7 +50,8 @@ def prune_all(
                 futures = {pool.submit(work, assigned): assigned.task for assigned in left}
                 for future in as_completed(futures):
                     task = futures.pop(future)
-                    rows[task], said = future.result()
+                    row, said = future.result()
+                    rows[task] = {"requested": wanted[task], **row}  # that of a failed run has none
                     count.end(str(task), rows[task], said)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -65,15 +67,17 @@ def prune_all(
         rows[task]["latency"] = latency
         if latency is not None:
             report.save({**parsed(task.record.read_text(encoding="utf-8")), "latency": latency}, task.record)
-    bad = [row for row in answer.found["models"] if row["exit_code"]]
-    if not bad:
+    failing = [task for task in tasks if rows[task]["exit_code"]]
+    if not failing:
         answer.give(status="done", exit_code=0)
         return
+    ratio = [f"--ratio={failing[0].ratio}"] * bool(failing[0].ratio)
+    alone = shlex.join(["onnxsurgeon", "prune", str(failing[0].model), *options, *ratio])
     error = SurgeonError(
-        f"{len(bad)} of {len(tasks)} models failed",
-        why="\n".join(f"{row['model']}: {reason(row)}" for row in bad),
-        fix="see the details with onnxsurgeon prune MODEL" + ("; --resume skips what passed" if writes else ""),
+        f"{len(failing)} of {len(tasks)} {'runs' if failing[0].ratio else 'models'} failed",
+        why="\n".join(f"{task}: {reason(rows[task])}" for task in failing),
+        fix=f"see all of it with {alone}" + ("; --resume skips what passed" if writes else ""),
     )
-    error.exit_code = next(code for code in EXIT_CODES if any(row["exit_code"] == code for row in bad))
+    error.exit_code = next(code for code in EXIT_CODES if any(rows[task]["exit_code"] == code for task in failing))
     answer.show()
     raise error

@@ -19,9 +19,9 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from onnxsurgeon.cli import app
-from onnxsurgeon.cli.report import TABLES
 from onnxsurgeon.cli.tasks import Task, tasks
 from onnxsurgeon.errors import UsageError
+from onnxsurgeon.report.tables_of import TABLES
 from onnxsurgeon.surgery.methods import OPERATIONS
 from paths import ROOT
 from report_schema import require_schema
@@ -129,6 +129,16 @@ def test_a_process_without_a_report_is_an_internal_error(folder: Path, monkeypat
     monkeypatch.setattr(sys, "executable", str(stub(folder / "python", "exit 0")))
     row = json.loads(prune("zoo/xor.onnx", *CUT, "--json", code=1).stdout)["models"][0]
     assert row["what"] == "its process ended early, with exit code 0"
+
+
+def test_a_failed_run_is_told_by_its_ratio(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(stub(folder / "python", "exit 0")))
+    given = ("zoo/xor.onnx", "--ratio", "0.2,0.5", "--data", "none")
+    result = prune(*given, "--report", "r.json", "--html", "r.html", "-q", code=1)
+    assert [row["requested"]["ratio"] for row in json.loads(Path("r.json").read_text())["models"]] == [0.2, 0.5]
+    assert "error: 2 of 2 runs failed\n  zoo/xor.onnx at 0.2: its process" in result.stderr
+    assert "fix: see all of it with onnxsurgeon prune zoo/xor.onnx --data=none --ratio=0.2; --resume" in result.stderr
+    assert "xor.onnx, ratio 0.5" in Path("r.html").read_text()
 
 
 def test_a_process_that_refuses_its_options_is_a_row_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,54 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from os.path import commonpath
 from pathlib import Path
 
 from onnxsurgeon import units
 from onnxsurgeon.dependency.costs import COSTS
+from onnxsurgeon.evaluation.options import EvaluateOptions
+from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.pages import charts
-from onnxsurgeon.report.pages.markup import Child, tag
-from onnxsurgeon.report.pages.pieces import Cell, beside, chip, command, figure, table
-from onnxsurgeon.report.pages.plain_page import plain
-from onnxsurgeon.report.pages.sections import MOODS, assumed, foot, shell
+from onnxsurgeon.report.pages.markup import Child, joined, tag
+from onnxsurgeon.report.pages.measures import ERROR, Quality, measured
+from onnxsurgeon.report.pages.offers import WRITTEN, carried, following, offer, page_of, timed
+from onnxsurgeon.report.pages.pieces import Cell, beside, chip, figure, table
+from onnxsurgeon.report.pages.sections import MOODS, assumed, foot, lines
 from onnxsurgeon.report.pages.template import Page, Section
 
 LABELLED = 16  # runs whose points have a label
-Run = tuple[Report, tuple[str, float]]  # with its quality
+OFFERED = 6  # runs for which a command is shown
+DRAWN = 24  # runs whose costs are drawn
 
 
 def runs(report: Report) -> Page:
-    """Of `prune`, several runs; of `bench`, several models."""
-    if report["command"] != "prune":
-        return plain(report)
     rows = report["models"]
     done = [row for row in rows if row["exit_code"] == 0 and "after" in row]
     models = list(dict.fromkeys(row["model"] for row in rows))
     subject = models[0] if len(models) == 1 else f"{len(models):,} models"
     failed = len(rows) - len(done)
     lead = f"{len(done):,} of {len(rows):,} runs are done" + (f", {failed:,} failed." if failed else ".")
-    status, ratios = report["status"], len(models) < len(rows)
+    status, ratios, measure = report["status"], len(models) < len(rows), measured(done)
     sections = [
         Section("What failed", [_failed([row for row in rows if row["exit_code"]])] if failed else []),
-        Section("What each run gave and took", _drawn(done, ratios=ratios), _note(done, ratios=ratios)),
-        Section("Runs", [_table(rows)]),
-        Section("What next?", list(_next(done))),
+        Section("Was it worth it?", _drawn(done, measure, ratios=ratios), _note(measure, ratios=ratios)),
+        Section("Runs", [_table(rows, done, measure)]),
+        following(_next(done, measure)),
         *(assumed({**done[0], "states": {}}) if done and len(models) == 1 else []),
     ]
-    return Page(
-        f"Pruning of {subject}", [lead, *_best(done)], sections, status, MOODS.get(status, "good"), foot(report)
-    )
-
-
-def quality(row: Report) -> tuple[str, float] | None:
-    """How good a run's model is, in words and as a number that is better when higher; None if it is unknown."""
-    score, moved = row.get("score"), (row.get("verdict") or {}).get("moved")
-    if score and score["after"] is not None:
-        better = 1 if score["higher_is_better"] else -1
-        return score["metric"] if better > 0 else f"-{score['metric']}", better * score["after"]
-    if moved and moved["share"] is not None:
-        return "outputs that stay, %", 100 * max(0.0, 1 - moved["share"])
-    return None
+    said = [lead, lines("\n".join(_each(done, measure)))] if len(models) == 1 else [lead]
+    return Page(f"Pruning of {subject}", said, sections, status, MOODS.get(status, "good"), foot(report))
 
 
 def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
@@ -60,73 +50,85 @@ def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 def name(row: Report) -> str:
     ratio = (row.get("requested") or {}).get("ratio")
-    return f"{Path(row['model']).name}, ratio {ratio}" if ratio is not None else Path(row["output"]).name
+    return Path(row["model"]).name + (f", ratio {ratio}" if ratio is not None else "")
 
 
-def _note(done: Sequence[Report], *, ratios: bool) -> str:
-    """What the charts show."""
-    if not any(map(quality, done)):
-        return ""
-    front = (
-        "A dashed line joins the runs that no other one of the model beats: smaller and at least as good."
-        if ratios
-        else ""
-    )
-    worth = "The outputs say little about the accuracy, where no labels were used: a sign, no measure."
-    return " ".join(["A point for each run.", front, "" if all(row.get("score") for row in done) else worth])
+def _note(measure: Quality | None, *, ratios: bool) -> str:
+    """What the charts show, and what the measure is worth."""
+    if measure is None:
+        return "How good the models are is unknown: no outputs were compared."
+    on = f"Measured on {' and '.join(measure.kinds)}, without labels: a sign, no measure of the accuracy."
+    worth = [on] if measure.kinds else []
+    if measure.silent:
+        told = f"How good the runs are can't be told apart: {measure.silent}. What they cost can:"
+        return " ".join([*worth, told])
+    front = "A dashed line joins the runs that no other one of the model beats: smaller and at least as good."
+    return " ".join(["A point for each run.", *[front] * ratios, *worth])
 
 
-def _drawn(done: Sequence[Report], *, ratios: bool) -> list[Child]:
-    """A chart for each cost that all runs know."""
-    known = [(row, found) for row in done if (found := quality(row))]
-    measures = [title for _, (title, _) in known]
-    title = max(measures, key=measures.count, default="")
-    known = [(row, found) for row, found in known if found[0] == title]
-    if len(known) < 2:
-        return []
+def _drawn(done: Sequence[Report], measure: Quality | None, *, ratios: bool) -> list[Child]:
+    """A chart of the measure against each cost that all runs know; what the runs cost, if the measure says nothing."""
+    if measure is None or measure.silent:
+        return [_costs(done)] if done else []
+    known = [done[n] for n in measure.after]
     figures = []
     for word, kind in COSTS.items():
-        if all(_left(row, word) is not None for row, _ in known):
-            rows = [*_points(known, word, ratios=ratios), *(_originals(known) if ratios else [])]
-            titles = (f"{kind.title} left, % of the original", title)
-            tips = ("run", "value", "left", "quality")
+        if all(_left(row, word) is not None for row in known):
+            rows = [*_points(done, measure, word, ratios=ratios), *(_originals(done, measure) if ratios else [])]
+            titles = (f"{kind.title} left, % of the original", measure.axis)
+            tips = ("run", "value", "left", "said")
             spec = charts.front(rows, across="left", up="quality", titles=titles, label="label", tips=tips, of="model")
-            figures.append(figure(spec, f"{title} against {kind.title}."))
+            figures.append(figure(spec, f"{measure.title[:1].upper()}{measure.title[1:]} against {kind.title}."))
     return [beside(*figures)]
 
 
-def _points(known: Sequence[Run], word: str, *, ratios: bool) -> Iterator[Report]:
+def _points(done: Sequence[Report], measure: Quality, word: str, *, ratios: bool) -> Iterator[Report]:
     """A row for each run; `front` says whether no other run of its model beats it."""
-    points = [(_left(row, word) or 0.0, found[1]) for row, found in known]
-    models = [row["model"] for row, _ in known]
-    for (row, _), point, model in zip(known, points, models, strict=True):
-        rivals = [other for other, of in zip(points, models, strict=True) if of == model]
+    points = {n: (_left(done[n], word) or 0.0, measure.better * value) for n, value in measure.after.items()}
+    for n, point in points.items():
+        row = done[n]
+        rivals = [other for m, other in points.items() if done[m]["model"] == row["model"]]
         yield {
             "left": point[0],
-            "quality": point[1],
+            "quality": measure.after[n],
+            "said": measure.written(measure.after[n]),
             "front": on_front(rivals)[rivals.index(point)],
-            "model": model,
+            "model": row["model"],
             "run": name(row),
             "value": COSTS[word].written(_after(row, word) or 0.0),
-            "label": _label(row, ratios=ratios) if len(known) <= LABELLED else "",
+            "label": _label(row, ratios=ratios) if len(points) <= LABELLED else "",
         }
 
 
-def _originals(known: Sequence[Run]) -> list[Report]:
+def _originals(done: Sequence[Report], measure: Quality) -> list[Report]:
     """The original of each model, for comparison: 100 % of each cost."""
-    found = []
-    for row, _ in {row["model"]: (row, quality) for row, quality in known}.values():
-        score = row.get("score")
-        value = score["before"] * (1 if score["higher_is_better"] else -1) if score else 100.0
-        name = f"{Path(row['model']).name}, the original"
-        place = {"left": 100.0, "quality": value, "front": False, "model": row["model"], "run": name}
-        found.append({**place, "value": "all", "label": "original"})
-    return found
+    found = {done[n]["model"]: value for n, value in measure.before.items()}
+    return [
+        {
+            "left": 100.0, "quality": value, "said": measure.written(value), "front": False, "model": model,
+            "run": f"{Path(model).name}, the original", "value": "all", "label": "original",
+        }
+        for model, value in found.items()
+    ]  # fmt: skip
 
 
 def _label(row: Report, *, ratios: bool) -> str:
     ratio = (row.get("requested") or {}).get("ratio")
     return f"{ratio}" if ratios else Path(row["model"]).stem
+
+
+def _costs(done: Sequence[Report]) -> Child:
+    """What is left of each cost, by run."""
+    words = [word for word in COSTS if any(_left(row, word) is not None for row in done)]
+    rows = [
+        {"run": name(row), "left": left, "cost": COSTS[word].title, "value": f"{left:.3g} %"}
+        for row in done[:DRAWN]
+        for word in words
+        if (left := _left(row, word)) is not None
+    ]
+    spec = charts.dots(rows, of="run", value="left", kind="cost", title="what is left, in % of the original")
+    more = f"; {len(done) - DRAWN} more are in the table" if len(done) > DRAWN else ""
+    return figure(spec, f"What is left of each cost, by run{more}.")
 
 
 def _after(row: Report, word: str) -> float | None:
@@ -143,88 +145,100 @@ def _left(row: Report, word: str) -> float | None:
     return float(100 * after / before) if before and after is not None else None
 
 
-def _table(rows: Sequence[Report]) -> Child:
-    words = [word for word in COSTS if any(word in (row.get("before") or ()) for row in rows)]
+def _table(rows: Sequence[Report], done: Sequence[Report], measure: Quality | None) -> Child:
+    """A row for each run: what tells it from the others first, then how good it is, then what it costs."""
+    words = [word for word in COSTS if any(_left(row, word) is not None for row in done)]
+    models, ratios = {row["model"] for row in rows}, {(row.get("requested") or {}).get("ratio") for row in rows}
+    known = {id(row): n for n, row in enumerate(done)}
+    quality = {} if measure is None else measure.after
     cells = []
     for row in rows:
-        known, found = row["exit_code"] == 0 and "after" in row, quality(row) if row["exit_code"] == 0 else None
-        status = row["status"]
+        n = known.get(id(row), -1)
+        good = Cell(measure.written(quality[n]), quality[n]) if measure and n in quality else ""
         cells.append(
             (
-                row["model"],
-                (row.get("requested") or {}).get("ratio"),
-                Cell(chip(status, MOODS.get(status, "")), status),
-                *(_cost(row, word) if known else "" for word in words),
-                Cell(f"{found[1]:.4g}", found[1]) if found else "",
-                (row.get("verdict") or {}).get("brief", ""),
-                _faster(row),
+                *([row["model"]] if len(models) > 1 else []),
+                *([(row.get("requested") or {}).get("ratio")] if len(models) == 1 or len(ratios) > 1 else []),
+                Cell(chip(row["status"], MOODS.get(row["status"], "")), row["status"]),
+                good,
+                *(_cost(row, word) if n >= 0 else "" for word in words),
                 (row.get("seconds") or {}).get("total"),
-                row.get("output", ""),
+                row.get("output", "") if row["status"] in WRITTEN else "",
             )
         )
-    title = next((found[0] for row in rows if row["exit_code"] == 0 and (found := quality(row))), "quality")
     heads = (
-        "model",
-        ">ratio",
+        *(["model"] if len(models) > 1 else []),
+        *([">ratio"] if len(models) == 1 or len(ratios) > 1 else []),
         "status",
+        f">{measure.title if measure else 'quality'}",
         *(f">{COSTS[word].title}" for word in words),
-        f">{title}",
-        "verdict",
-        ">latency",
         ">seconds",
         "written to",
     )
     return table(*heads, rows=cells, caption="Runs; costs are after the cut, with the change")
 
 
-def _faster(row: Report) -> Child | Cell:
-    found = row.get("latency")
-    if not found:
-        return ""
-    ratio = found["models"][1]["relative"]["value"]
-    return Cell(units.change(1.0, ratio), ratio)
-
-
 def _cost(row: Report, word: str) -> Child | Cell:
-    before, after = row["before"].get(word), row["after"].get(word)
-    if before is None or after is None:
+    after, left = _after(row, word), _left(row, word)
+    if after is None or left is None:
         return ""
-    return Cell(f"{COSTS[word].written(after)} ({units.change(before, after)})", after)
+    change = tag("span", units.change(100.0, left), class_="change")
+    return Cell(joined(COSTS[word].written(after), " ", change), after)
 
 
-def _best(done: Sequence[Report]) -> Iterator[Child]:
-    known = [(row, found) for row in done if (found := quality(row))]
-    if len({row["model"] for row in done}) != 1 or len(known) < 2:
+def _each(done: Sequence[Report], measure: Quality | None) -> Iterator[str]:
+    """What each run brought, in a line."""
+    if measure is not None and measure.silent:
+        measure = None
+    known = {n: row for n, row in enumerate(done) if measure is None or n in measure.after}
+    for n, row in sorted(known.items(), key=lambda pair: _left(pair[1], "params") or 0.0, reverse=True)[:OFFERED]:
+        good = f", {measure.title} {measure.written(measure.after[n])}" if measure else ""
+        ratio = (row.get("requested") or {}).get("ratio")
+        yield f"Ratio {ratio}: {units.change(row['before']['params'], row['after']['params'])} parameters{good}."
+
+
+def _next(done: Sequence[Report], measure: Quality | None) -> Iterator[Child]:
+    written = [row for row in done if row["status"] in WRITTEN]
+    if not written:
         return
-    rows = sorted(known, key=lambda pair: float(_left(pair[0], "params") or 0.0), reverse=True)
-    yield (
-        ". ".join(
-            f"Ratio {(row.get('requested') or {}).get('ratio')}: "
-            f"{units.change(row['before']['params'], row['after']['params'])} "
-            f"parameters, {found[0]} {found[1]:.4g}"
-            for row, found in rows
-        )
-        + "."
-    )
+    if measure is None or measure.kinds:
+        yield offer("The accuracy is unknown; labelled samples tell more:", *_again(written, measure))
+    yield "Choose the run whose loss you can accept; each output is proven on its own. What one run did in full:"
+    for row in written[:OFFERED]:
+        output = row["output"]
+        yield offer("", "report", f"{output}.json", "--html", page_of(output, "prune"))
+    if len(written) > OFFERED:
+        yield f"Likewise for the other {len(written) - OFFERED:,}: the report of each is beside its output."
+    first = written[0]
+    if len({row["model"] for row in written}) == 1:
+        yield timed(first, first["model"], *(row["output"] for row in written))
+        if measure is not None and not measure.kinds:
+            options = carried(first, EvaluateOptions, "samples", "seed")
+            yield offer(
+                "The score of one on samples that took no part in it:",
+                "evaluate", first["output"], "--data", "TEST_SAMPLES", *options,
+            )  # fmt: skip
 
 
-def _next(done: Sequence[Report]) -> Iterator[Child]:
-    if not done:
-        return
-    yield tag(
-        "p", "Choose the run whose loss you can accept; each output is proven on its own. What one run did in full:"
-    )
-    record = f"{done[0]['output']}.json"
-    yield command(shell("report", record, "--html", "run.html"))
-    models = list(dict.fromkeys(row["model"] for row in done))
-    if len(models) == 1:
-        yield command(shell("bench", models[0], *(row["output"] for row in done)), "How fast they are, side by side:")
-        if not any(row.get("score") for row in done):
-            yield command(shell("evaluate", done[0]["output"], "--data", "LABELLED_SAMPLES"), "The accuracy of one:")
+def _again(written: Sequence[Report], measure: Quality | None) -> Iterator[str]:
+    """The command of the runs, with labelled samples."""
+    first = written[0]
+    ratios = list(dict.fromkeys(str((row.get("requested") or {}).get("ratio")) for row in written))
+    models = list(dict.fromkeys(row["model"] for row in written))
+    yield from ("prune", *models, "--ratio", ",".join(ratios))
+    metric = "cosine" if measure is None or measure.title == ERROR else "top1"
+    yield from ("--data", "SAMPLES" if metric == "cosine" else "LABELLED_SAMPLES", "--metric", metric)
+    yield from carried(first, PruneOptions, "ratio", "data", "metric")
+    if len(models) > 1:
+        yield from ("--output-dir", commonpath([Path(row["output"]).parent for row in written]) or ".")
+    else:
+        yield from ("-o", first["output"].removesuffix(f"-{ratios[0]}.onnx").removesuffix(".onnx") + ".onnx")
+    yield from ("--overwrite", "--html", page_of(models[0], "runs"))
 
 
 def _failed(rows: Sequence[Report]) -> Child:
     cells = (
-        (row["model"], row["exit_code"], row.get("what", ""), row.get("why", ""), row.get("fix", "")) for row in rows
+        (name(row), row["exit_code"], row.get("what", ""), lines(row.get("why", "")), row.get("fix", ""))
+        for row in rows
     )
-    return table("model", ">exit code", "what", "why", "what to do", rows=cells, caption="Runs that failed")
+    return table("run", ">exit code", "what", "why", "what to do", rows=cells, caption="Runs that failed")

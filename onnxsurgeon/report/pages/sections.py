@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from onnxsurgeon import units
@@ -28,11 +27,6 @@ MEASURES = {
 }
 
 
-def shell(*words: str) -> str:
-    """A command line."""
-    return " ".join(["onnxsurgeon", *map(shlex.quote, words)])
-
-
 def foot(report: Report) -> str:
     seconds = (report.get("seconds") or {}).get("total") if isinstance(report.get("seconds"), dict) else None
     took = f" in {seconds:,.1f} s" if seconds else ""
@@ -43,11 +37,12 @@ def error(report: Report) -> list[Section]:
     """What failed, why, and what to do; nothing if it did not."""
     if "what" not in report:
         return []
-    rows = [("What failed", report["what"]), ("Why", _lines(report["why"])), ("What to do", report["fix"])]
+    rows = [("What failed", report["what"]), ("Why", lines(report["why"])), ("What to do", report["fix"])]
     return [Section("What went wrong", [facts(rows)])]
 
 
-def _lines(text: str) -> Html:
+def lines(text: str) -> Html:
+    """A text whose lines stay lines."""
     return joined(tag("div", line) for line in text.splitlines())
 
 
