@@ -9,6 +9,7 @@ from onnxsurgeon.errors import UsageError
 
 DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 BINARY = {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_SHOWN = re.compile(r"([+-]?[0-9][0-9,]*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*(us|ms|[KMGT](?=B?\b))?")
 _AMOUNT = re.compile(r"([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*([KMGT]I?)?(B)?", re.IGNORECASE)
 
 
@@ -59,6 +60,15 @@ def seconds(number: float) -> str:
         if abs(number) * factor < 999.5:
             return _digits(number * factor, unit)
     return _digits(number, "s")
+
+
+def value(text: str) -> float | None:
+    """The number that a text of this module begins with, in its unit, to sort by; None if there is none."""
+    found = _SHOWN.match(text.replace("~", ""))
+    if found is None:
+        return None
+    factors = {"us": 1e-6, "ms": 1e-3, **DECIMAL}
+    return float(found[1].replace(",", "")) * factors[found[2] or ""]
 
 
 def _digits(number: float, letter: str) -> str:

@@ -4,39 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from onnxsurgeon.cli.answer import Tables
 from onnxsurgeon.cli.options import Given, Spoken, with_options
 from onnxsurgeon.errors import UsageError
-from onnxsurgeon.options.parsing import resolved
 from onnxsurgeon.report import json_report
 
 EXAMPLES = (
     "onnxsurgeon report pruned/model.onnx.json --html model.html",
     "onnxsurgeon report runs/*.json --html runs.html",
 )
-TABLES = {  # by command; those that are not here edit
-    "prune": "report.tables:pruned",
-    "inspect": "report.tables:inspected",
-    "validate": "report.tables:validated",
-    "evaluate": "report.tables:evaluated",
-    "sensitivity": "report.tables:sensitive",
-    "train": "report.training_tables:trained",
-    "compress": "report.training_tables:compressed",
-    "bench": "report.latency_tables:benched",
-    "profile": "report.latency_tables:profiled",
-    "compare": "report.latency_tables:compared",
-    "check": "report.check_texts:tables",
-    "search": "report.searches:searching",
-    "diff": "report.diff_report:tables",
-    "doctor": "report.install_report:tables",
-    "demo": "report.demo_report:tables",
-}
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILE.json...", help="Reports, as --report writes them.", show_default=False)
 ]
@@ -52,9 +32,11 @@ def report(files: Files, given: Given) -> None:
     spoken = given.of(Spoken)
     with spoken.answering("report") as answer:
         answer.save_to(spoken.report_to, *files)
+        from onnxsurgeon.report.tables_of import tables_of
+
         found = [_read(file) for file in files]
         answer.found = found[0] if len(found) == 1 else _together(found, files)
-        answer.tables = _tables(answer.found)
+        answer.tables = tables_of(answer.found)
         try:
             answer.give()
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as problem:
@@ -86,15 +68,3 @@ def _together(found: Sequence[json_report.Report], files: Sequence[Path]) -> jso
             raise UsageError("only reports of prune are shown together", why=why, fix="give one report at a time")
     rows = [row for one in found for row in one.get("models", [one])]
     return {**json_report.head("prune"), "models": rows, "seconds": {}, "status": "done", "exit_code": 0}
-
-
-def _tables(found: json_report.Report) -> Tables:
-    if "models" in found and found["command"] == "prune":
-        place = "report.tables:several"
-    elif found["status"] == "error":
-        return lambda found, verbose: ()
-    else:
-        place = TABLES.get(found["command"], "report.edit_tables:edited")
-    tables = resolved(place)
-    found_tables: Tables = partial(tables, pattern=None) if found["command"] == "inspect" else tables
-    return found_tables

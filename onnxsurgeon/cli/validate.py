@@ -37,7 +37,7 @@ def validate(
         from onnxsurgeon.proof.of_two_files import require_same
         from onnxsurgeon.proof.of_two_files import validate as run
         from onnxsurgeon.report.results import validated
-        from onnxsurgeon.report.tables import validated as tables
+        from onnxsurgeon.report.validation_tables import validated as tables
 
         with Stages(verbose=spoken.verbose, quiet=spoken.quiet) as progress:
             progress("read", original.name)

@@ -19,7 +19,7 @@ PROPERTY = {**DATA, ":": "%3A", ",": "%2C"}  # and in its properties
 MARKDOWN = {mark: f"\\{mark}" for mark in "\\`*_{}[]<>()#+-.!|~$"}
 
 
-def _each(report: Report) -> list[Report]:
+def each(report: Report) -> list[Report]:
     """The reports of the models that one is about."""
     found: list[Report] = report.get("models") or [report]
     return found
@@ -27,7 +27,7 @@ def _each(report: Report) -> list[Report]:
 
 def tables(report: Report, *, verbose: bool) -> list[RenderableType]:
     """A table for each model, and the outcome."""
-    return [part for one in _each(report) for part in (*_table(one), *[""] * ("models" in report))]
+    return [part for one in each(report) for part in (*_table(one), *[""] * ("models" in report))]
 
 
 def _table(report: Report) -> list[RenderableType]:
@@ -45,7 +45,7 @@ def _table(report: Report) -> list[RenderableType]:
 
 def markdown(report: Report) -> str:
     """A section with the table of each model, as the summary of a job shows it."""
-    return "".join(map(_section, _each(report)))
+    return "".join(map(_section, each(report)))
 
 
 def _section(report: Report) -> str:
@@ -60,7 +60,7 @@ def _section(report: Report) -> str:
 
 def github(report: Report) -> str:
     """Workflow commands of GitHub: an error for each gate that does not hold, and a notice for a model if all do."""
-    return "\n".join(map(_annotations, _each(report)))
+    return "\n".join(map(_annotations, each(report)))
 
 
 def _annotations(report: Report) -> str:
@@ -76,7 +76,7 @@ def _annotations(report: Report) -> str:
 def junit(report: Report) -> str:
     """JUnit XML: a suite for each model, a test case for each gate; an error if a model could not be checked."""
     suites = xml.Element("testsuites")
-    counts = [_suite(suites, one) for one in _each(report)]
+    counts = [_suite(suites, one) for one in each(report)]
     suites.attrib |= {"name": SUITE, **{key: str(sum(count[key] for count in counts)) for key in counts[0]}}
     xml.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(suites, encoding="unicode")

@@ -14,7 +14,7 @@ def benched(report: Report, *, verbose: bool) -> list[RenderableType]:
     """A row for each model, and the times of its nodes if they were measured."""
     rows = [
         (row["model"], *map(units.seconds, (row["median"], row["p95"], row["per_sample"])), units.size(row["size"]),
-         _relative(row["relative"]) if number else "")
+         relative(row["relative"]) if number else "")
         for number, row in enumerate(report["models"])
     ]  # fmt: skip
     parts = [table("model", ">median", ">p95", ">per sample", ">file", ">time relative to the first", rows=rows), ""]
@@ -62,7 +62,7 @@ def compared(report: Report, *, verbose: bool) -> list[RenderableType]:
     rows = cost_rows(before, after)
     if latency is not None:
         a, b = (units.seconds(row["median"]) for row in latency["models"])
-        rows.append(("latency", a, b, _relative(latency["models"][1]["relative"])))
+        rows.append(("latency", a, b, relative(latency["models"][1]["relative"])))
     parts = [table("", f">{before['model']}", f">{after['model']}", ">change", rows=rows), ""]
     if report["weights"]:
         cells = (
@@ -80,6 +80,7 @@ def compared(report: Report, *, verbose: bool) -> list[RenderableType]:
     return [*parts, *(plain(f"FAILED  {line}", "bold red") for line in report["failed"])]
 
 
-def _relative(ratio: Report) -> str:
+def relative(ratio: Report) -> str:
+    """The change of the latency, and its interval."""
     low, high = (units.change(1.0, ratio[key]) for key in ("low", "high"))
     return f"{units.change(1.0, ratio['value'])} ({low} to {high})"

@@ -50,13 +50,25 @@ def sized(shape: Sequence[int | str | None] | None) -> str:
     return "-" if shape is None else "x".join("?" if n is None else str(n) for n in shape) or "scalar"
 
 
-def said(word: str, text: str, *, width: int = 7, style: str = "") -> RenderableType:
+@dataclass(frozen=True)
+class Said:
     """A word in bold, and a text beside it in `style`."""
-    line = Table.grid(padding=(0, 1))
-    line.add_column(width=width, style="bold")
-    line.add_column(overflow="fold")
-    line.add_row(plain(word), plain(text, style))
-    return line
+
+    word: str
+    text: str
+    width: int = 7
+    style: str = ""
+
+    def __rich__(self) -> RenderableType:
+        line = Table.grid(padding=(0, 1))
+        line.add_column(width=self.width, style="bold")
+        line.add_column(overflow="fold")
+        line.add_row(plain(self.word), plain(self.text, self.style))
+        return line
+
+
+def said(word: str, text: str, *, width: int = 7, style: str = "") -> RenderableType:
+    return Said(word, text, width, style)
 
 
 def table(
@@ -71,7 +83,19 @@ def table(
     left = 0 if most is None else len(cells) - most
     shown = Columns(columns, cells if left <= 0 else cells[:most])
     more = [plain(f"... and {left:,} more {what} (see them with -v)")] if left > 0 else []
-    return Group(*[plain(title, "bold")] * bool(title), shown, *more)
+    return Titled(title, shown, more)
+
+
+@dataclass(frozen=True)
+class Titled:
+    """A table, its title above, and what is said below it."""
+
+    title: str
+    table: Columns
+    more: Sequence[Text]
+
+    def __rich__(self) -> RenderableType:
+        return Group(*[plain(self.title, "bold")] * bool(self.title), self.table, *self.more)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Reports of prune, inspect, validate, evaluate and sensitivity as tables for a person: what rich prints."""
+"""Reports of prune, inspect, evaluate and sensitivity as tables for a person: what rich prints."""
 
 from __future__ import annotations
 
@@ -96,7 +96,13 @@ def _compensated(layers: list[Report], distilled: Report | None) -> RenderableTy
 def evaluated(report: Report, *, verbose: bool) -> list[RenderableType]:
     """A table with one row: the score."""
     name = report["metric"] + (f" against {report['against']}" if report["against"] else "")
-    row = (report["model"], name, f"{report['score']:.4f}", f"{report['samples']:,}", report["output_name"] or "all")
+    row = (
+        report["model"],
+        name,
+        _score(report["score"]),
+        f"{report['samples']:,}",
+        report["output_name"] or "all",
+    )
     return [table("model", "metric", ">score", ">samples", "output", "ran on", rows=[(*row, report["provider"])])]
 
 
@@ -329,21 +335,5 @@ def sensitive(report: Report, *, verbose: bool) -> list[RenderableType]:
     return [table("layer", "operator", ">width", *(f">{share:.0%}" for share in shares), rows=rows, title=title)]
 
 
-def validated(report: Report, *, verbose: bool) -> list[RenderableType]:
-    """Two models side by side, and the verdict."""
-    only = report["shapes_only"]
-    rows = [
-        (row["name"], sized(row["before"]), sized(row["after"]),
-         *(() if only else (f"{row['error']:.2g}", f"{row['margin']:.2g}")), row["note"])
-        for row in report["outputs"]
-    ]  # fmt: skip
-    parts: list[RenderableType] = [plain(f"{report['original']} and {report['edited']}", "bold")]
-    parts += [said("differs", line) for line in report["differences"]]
-    if rows:
-        sets = f"{report['samples']} set{'s' if report['samples'] > 1 else ''} of inputs on {report['provider']}"
-        ran = sets if only else f"{sets}; atol {report['atol']:g}, rtol {report['rtol']:g}"
-        values = () if only else (">error", ">of tolerance")
-        parts += [table("output", ">original", ">edited", *values, "", rows=rows), said("ran", ran)]
-    word, style = ("PASSED", "bold green") if report["status"] == "passed" else ("FAILED", "bold red")
-    what = ": only names, types and shapes were compared" * only
-    return [*parts, plain(word, style).append_text(plain(f"  {report['edited']}{what}"))]
+def _score(score: float | None) -> str:
+    return "not finite" if score is None else f"{score:.4f}"

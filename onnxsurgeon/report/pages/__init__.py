@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable
 
 from onnxsurgeon.report.json_report import Report, to_json
+from onnxsurgeon.report.pages.bench_page import benched
+from onnxsurgeon.report.pages.check_page import checked
 from onnxsurgeon.report.pages.compress_page import compressed
 from onnxsurgeon.report.pages.diff_page import different
 from onnxsurgeon.report.pages.edit_page import edited
@@ -21,10 +23,20 @@ from onnxsurgeon.report.pages.search_page import searched
 from onnxsurgeon.report.pages.sensitivity_page import sensitive
 from onnxsurgeon.report.pages.template import Page
 from onnxsurgeon.report.pages.train_page import trained
+from onnxsurgeon.report.pages.validate_page import validated
+
+
+def several(report: Report) -> Page:
+    """Of several models, or ratios of one."""
+    return (checked if report["command"] == "check" else runs)(report)
+
 
 # by a key that only such a report has; the first that fits makes the page
 PAGES: dict[str, Callable[[Report], Page]] = {
-    "models": runs,
+    "spread": benched,
+    "gates": checked,
+    "models": several,
+    "differences": validated,
     "solver": pruned,
     "widths": edited,
     "shares": sensitive,

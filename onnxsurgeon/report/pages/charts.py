@@ -12,6 +12,7 @@ Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 FAINT, LINE, INK = "var(--faint)", "var(--line)", "var(--ink)"
 MARK, SECOND, BASE = "var(--mark)", "var(--second)", "var(--base)"
+KINDS = (MARK, SECOND, "var(--good)", "var(--bad)", "var(--warn)")  # colours of kinds
 FONT = "system-ui, sans-serif"
 TEXT = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
 CONFIG: Spec = {
@@ -104,6 +105,38 @@ def bars(rows: Rows, *, value: str, of: str, title: str, label: str, domain: tup
         },
         height=34 * len(rows),
     )
+
+
+def intervals(rows: Rows, *, of: str, value: str, title: str) -> Spec:
+    """A bar for each row, with a text at its end and a line from `low` to `high`."""
+    place = {"y": names(of, axis={"ticks": False, "domain": False})}
+    bar = {**place, "x": x(value, title), "tooltip": told(of, "label", "interval")}
+    return chart(
+        rows,
+        {"mark": {"type": "bar", "height": {"band": 0.62}}, "encoding": bar},
+        {
+            "mark": {"type": "rule", "size": 3, "color": INK},
+            "encoding": {**place, "x": x("low", title), "x2": {"field": "high"}},
+        },
+        {
+            "mark": {"type": "text", "align": "left", "dx": 5},
+            "encoding": {**place, "x": x("high", title), "text": {"field": "label"}},
+        },
+        height=34 * len(rows),
+    )
+
+
+def dots(rows: Rows, *, of: str, value: str, kind: str, title: str) -> Spec:
+    """A line of dots for each name in `of`, coloured by `kind`."""
+    kinds = list(dict.fromkeys(str(row[kind]) for row in rows))
+    place: Spec = {
+        "y": names(of, axis={"ticks": False, "domain": False, "grid": True}),
+        "x": x(value, title, scale={"zero": False, "padding": 12}),
+        "color": {**colours(kind, kinds, KINDS[: len(kinds)]), "type": "nominal"},
+        "shape": {"field": kind, "type": "nominal", "title": None, "scale": {"domain": kinds}},
+    }
+    layer = {"mark": {"type": "point", "size": 80}, "encoding": {**place, "tooltip": told(of, kind, "value")}}
+    return chart(rows, layer, height=24 * len({row[of] for row in rows}) + 20)
 
 
 def lines(

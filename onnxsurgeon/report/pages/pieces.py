@@ -30,9 +30,9 @@ def table(*columns: str, rows: Iterable[Sequence[Any]], caption: str, empty: str
         return tag("p", empty) if empty else Html("")
     heads = [_head(name, [row[number] for row in body]) for number, name in enumerate(columns)]
     lines = [tag("tr", *(_cell(value, name) for value, name in zip(row, columns, strict=True))) for row in body]
-    shown = tag(
-        "table", tag("caption", caption), tag("thead", tag("tr", *heads)), tag("tbody", *lines), class_="sortable"
-    )
+    count = f"{len(body):,} rows" if len(body) >= FILTERED else ""
+    title = tag("caption", ": ".join(filter(None, (caption, count)))) if caption or count else None
+    shown = tag("table", title, tag("thead", tag("tr", *heads)), tag("tbody", *lines), class_="sortable")
     field = (
         tag(
             "p",
@@ -43,9 +43,8 @@ def table(*columns: str, rows: Iterable[Sequence[Any]], caption: str, empty: str
         if len(body) >= FILTERED
         else None
     )
-    return tag(
-        "div", field, tag("div", shown, class_="scroll", tabindex="0", role="region", aria_label=f"table: {caption}")
-    )
+    label = f"table: {caption or columns[0].lstrip('>-')}"
+    return tag("div", field, tag("div", shown, class_="scroll", tabindex="0", role="region", aria_label=label))
 
 
 def _head(name: str, cells: Sequence[Any]) -> Html:
