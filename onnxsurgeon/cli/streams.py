@@ -28,7 +28,8 @@ class SafeStream:
 
     @property
     def problem(self) -> str:
-        return self.lost or self.buffer.lost
+        written: SafeStream | None = vars(self).get("buffer")  # a stream of text alone has none
+        return self.lost or (written.lost if written else "")
 
     def write(self, text: str | bytes) -> int:
         return int(self._despite(self.stream.write, text))

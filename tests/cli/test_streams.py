@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import fcntl
 import os
 import pty
@@ -147,3 +148,9 @@ def test_a_stream_loses_what_nobody_takes_and_remembers_why(place: str, problem:
         stream.buffer.write(b"model")
         stream.buffer.flush()
         assert stream.problem == problem
+
+
+def test_a_stream_of_text_alone_is_one() -> None:
+    stream = module("cli.streams").SafeStream(io.StringIO())
+    stream.write("text")
+    assert not stream.problem
