@@ -73,10 +73,12 @@ def prune_all(
         return
     ratio = [f"--ratio={failing[0].ratio}"] * bool(failing[0].ratio)
     alone = shlex.join(["onnxsurgeon", "prune", str(failing[0].model), *options, *ratio])
+    fixes = {rows[task]["fix"] for task in failing}
+    details = f"see all of it with {alone}" + ("; --resume skips what passed" if writes else "")
     error = SurgeonError(
         f"{len(failing)} of {len(tasks)} {'runs' if failing[0].ratio else 'models'} failed",
         why="\n".join(f"{task}: {reason(rows[task])}" for task in failing),
-        fix=f"see all of it with {alone}" + ("; --resume skips what passed" if writes else ""),
+        fix=(fixes.pop() if len(fixes) == 1 else "") or details,
     )
     error.exit_code = next(code for code in EXIT_CODES if any(rows[task]["exit_code"] == code for task in failing))
     answer.show()

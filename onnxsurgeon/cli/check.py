@@ -51,7 +51,7 @@ def check(models: Models, given: Given) -> None:
     """Check a model against limits, and against another model: exit with 6 if a condition does not hold.
 
     Latency is that of this device. It fails only if its whole 95 % interval is beyond the limit, so that a busy machine
-    alone fails no build. Scores compare with the labels of --data, or if it has none with the outputs of --against.
+    alone fails no build. Scores compare with the labels of --data, or if none fit with the outputs of --against.
     Several models are checked one after another; the exit code is the worst of all, in the order 4, 2, 6.
     """
     spoken = given.of(Spoken)
@@ -102,18 +102,25 @@ def _checked(model: Path, options: CheckOptions, progress: Stages) -> tuple[Repo
 
 def _several(models: Sequence[Path], options: CheckOptions, progress: Stages) -> tuple[Report, SurgeonError | None]:
     """The reports of several models as one, and the worst of their errors; one that fails stops no other."""
-    began, rows, errors = time.perf_counter(), list[Report](), list[SurgeonError]()
+    began, rows, errors = time.perf_counter(), list[Report](), list[tuple[str, SurgeonError]]()
     for model in models:
         try:
             row, error = _checked(model, options, progress)
         except SurgeonError as problem:
             row, error = {**head("check"), "model": str(model), **failure(problem, problem.exit_code)}, problem
         rows.append(row)
-        errors += [] if error is None else [error]
-    worst = min(errors, key=lambda error: WORST.index(error.exit_code), default=None)
-    status = {"status": "passed", "exit_code": 0} if worst is None else {}
-    found = {**head("check"), "models": rows, "seconds": {"total": time.perf_counter() - began}, **status}
-    if worst is None:
-        return found, None
-    what, why = f"{len(errors)} of {len(models)} models fail", "\n".join(error.what for error in errors)
-    return found, type(worst)(what, why=why, fix=worst.fix)
+        errors += [] if error is None else [(str(model), error)]
+    found = {**head("check"), "models": rows, "seconds": {"total": time.perf_counter() - began}}
+    if errors:
+        return found, _together(errors, len(models))
+    return {**found, "status": "passed", "exit_code": 0}, None
+
+
+def _together(errors: Sequence[tuple[str, SurgeonError]], count: int) -> SurgeonError:
+    """The errors of some of `count` models as one, of the kind of the worst. What mends it is said for each model where
+    that differs."""
+    worst = min((error for _, error in errors), key=lambda error: WORST.index(error.exit_code))
+    why = "\n".join(error.what if model in error.what else f"{model}: {error.what}" for model, error in errors)
+    mends = {fix: [model for model, error in errors if error.fix == fix] for fix in (error.fix for _, error in errors)}
+    each = "; ".join(f"{', '.join(models)}: {fix}" for fix, models in mends.items())
+    return type(worst)(f"{len(errors)} of {count} models fail", why=why, fix=worst.fix if len(mends) == 1 else each)

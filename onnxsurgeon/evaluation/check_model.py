@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from onnxsurgeon.errors import GateError
 from onnxsurgeon.evaluation.options import CheckOptions
 from onnxsurgeon.evaluation.score import Score, evaluate
 from onnxsurgeon.latency.bench import Bench, side_by_side
-from onnxsurgeon.latency.gates import Gate, growth, in_time, slowdown, within
+from onnxsurgeon.latency.gates import Gate, growth, in_time, mends, slowdown, within
 from onnxsurgeon.latency.options import Timed
+from onnxsurgeon.metrics.formulas import UnfitTargets
 from onnxsurgeon.model.model import Model, Source, as_model, named, on_disk
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.record import takes
@@ -63,7 +65,7 @@ class Checked(Shown):
         if self.failed:
             raise GateError(
                 f"{self.model} fails {len(self.failed)} of {len(self.gates)} conditions",
-                why="\n".join(gate.said() for gate in self.failed), fix="make the model smaller, or change the limit",
+                why="\n".join(gate.said() for gate in self.failed), fix=mends(self.failed),
             )  # fmt: skip
 
 
@@ -72,7 +74,7 @@ def check(model: Source, options: CheckOptions) -> Checked:
     """The gates of a model: each limit that is given, with what was measured; `passed` says whether all hold.
 
     Latency holds for this device; it fails only if the whole 95 % interval is beyond its limit. Scores compare with
-    labels, or where there are none with the outputs of `against`.
+    labels, or where there are none that fit with the outputs of `against`.
 
     Raises UsageError if there is nothing to check or the data don't fit, ModelError if a model can't be read or run.
     """
@@ -129,12 +131,16 @@ def _scores(model: Model, other: Model | None, options: CheckOptions) -> Iterato
     data = opened_with_states(options.data, model, options, options.device)
     with ExitStack() as stack:
         paths = [stack.enter_context(runnable_file(each)) for each in (model, other) if each is not None]
-        targets = None if data.labelled else paths[-1] if other is not None else None
+        original = None if other is None else paths[-1]
 
         def score(path: Path, metric: str) -> Score:
-            return evaluate(
-                path, data, metric=metric, against=targets, output_name=options.output_name, device=options.device
-            )
+            run = partial(evaluate, path, data, metric=metric, output_name=options.output_name, device=options.device)
+            try:
+                return run(against=None if data.labelled else original)
+            except UnfitTargets:  # like class numbers for a cosine
+                if original is None:
+                    raise
+                return run(against=original)
 
         for metric, (name, bound) in options.bounds.items():
             found = score(paths[0], metric)

@@ -117,8 +117,8 @@ class CheckOptions(Scores, CostLimits, TimedRuns, OfData):
     data: Any = option(None, OF_DATA, panel=DATA, metavar=SPEC, read=data_or_path)
     output_name: str | None = option(None, "The output to score, if the model has several.", panel=DATA, metavar="NAME")
     against: Any = option(
-        None, "The model to compare with, like that of the main branch. Where `data` has no labels, its outputs are the"
-        " targets.", panel=HOLD, metavar="MAIN.onnx",
+        None, "The model to compare with, like that of the main branch. Where `data` has no labels that fit, its"
+        " outputs are the targets.", panel=HOLD, metavar="MAIN.onnx",
         read=lambda value, name: path(value, name) if isinstance(value, str | os.PathLike) else value,
     )  # fmt: skip
     max_growth: float | str | None = option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from onnxsurgeon import units
@@ -10,6 +10,9 @@ from onnxsurgeon.dependency.costs import COSTS, CostKind
 from onnxsurgeon.dependency.measure import Measure
 from onnxsurgeon.latency.timing import Interval, Ratio, Timing
 
+WANTED = {True: "allowed", False: "required"}  # what a limit is, by whether it is an upper one
+FASTER = "make the model faster"
+MENDS = {"score": "train the model or cut less of it", "seconds": FASTER, "share": FASTER}  # by unit; others are sizes
 DIFFERENCES = {"score": "{:+.4g}".format, "share": "{:+.1%}".format}  # by unit; others differ by a share of the limit
 
 
@@ -73,7 +76,13 @@ class Gate:
 
     def said(self) -> str:
         """All of it in a line."""
-        return f"{self.what}: {self.measured}, {self.allowed} is allowed ({self.margin})"
+        return f"{self.what}: {self.measured}, {self.allowed} is {WANTED[self.upper]} ({self.margin})"
+
+
+def mends(failed: Iterable[Gate]) -> str:
+    """What makes gates hold that don't, by what they are about."""
+    ways = dict.fromkeys(MENDS.get(gate.unit, "make the model smaller") for gate in failed)
+    return f"{', '.join(ways)}, or change the limit"
 
 
 def within(name: str, kind: CostKind, word: str, value: float, limit: float) -> Gate:

@@ -65,15 +65,19 @@ def _classes(output: np.ndarray, target: np.ndarray) -> np.ndarray:
     return right
 
 
+class UnfitTargets(UsageError):
+    """What outputs are to be compared with has another shape, like that of class numbers."""
+
+
 def _differences(pairs: Pairs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The pairs in double precision. Raises UsageError if their shapes differ."""
+    """The pairs in double precision. Raises UnfitTargets if their shapes differ."""
     for output, target in pairs:
         if [n for n in output.shape if n > 1] != [n for n in target.shape if n > 1]:
-            raise UsageError(
+            raise UnfitTargets(
                 "the labels don't have the shape of the output",
                 why=f"their shape is {target.shape}, that of the output {output.shape}",
                 fix="give targets of the output's shape as labels, or `against=ORIGINAL`",
-            )
+            )  # fmt: skip
         yield output.astype(np.float64), target.astype(np.float64).reshape(output.shape)
 
 

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as xml
 from rich.console import RenderableType
 
 from onnxsurgeon.errors import printable
+from onnxsurgeon.latency.gates import WANTED
 from onnxsurgeon.report.json_report import Report, to_json
 from onnxsurgeon.report.latency_tables import conditions
 from onnxsurgeon.report.layout import plain, table
@@ -87,7 +88,8 @@ def _suite(suites: xml.Element, report: Report) -> dict[str, int]:
     model, gates = printable(report.get("model", "")), report.get("gates", [])
     broken = 0 if gates else 1
     counts = {"tests": len(gates) + broken, "failures": sum(not gate["passed"] for gate in gates), "errors": broken}
-    suite = xml.SubElement(suites, "testsuite", {"name": SUITE, **{key: str(count) for key, count in counts.items()}})
+    name = model or SUITE
+    suite = xml.SubElement(suites, "testsuite", {"name": name, **{key: str(count) for key, count in counts.items()}})
     for gate in gates:
         case = _case(suite, model, f"{gate['gate']}: {gate['what']}")
         said = {} if gate["passed"] else {"message": printable(_line(gate)), "type": "GateError"}
@@ -123,7 +125,7 @@ def _style(outcome: str) -> str:
 
 
 def _line(gate: Report) -> str:
-    return f"{gate['what']}: {gate['measured']}, {gate['allowed']} is allowed ({gate['margin']})"
+    return f"{gate['what']}: {gate['measured']}, {gate['allowed']} is {WANTED[gate['upper']]} ({gate['margin']})"
 
 
 def _error(report: Report) -> list[str]:

@@ -16,7 +16,7 @@ from onnxsurgeon.report.training_tables import tuned
 
 ROWS = 20  # rows of a table without --verbose
 CAUSES = 5  # rows about frozen parameters without --verbose
-OUTCOMES = {1: "CRASHED", 2: "wrong usage", 3: "infeasible", 4: "refused", 5: "PROOF FAILED"}  # by exit code
+OUTCOMES = {1: "CRASHED", 2: "not run", 3: "infeasible", 4: "refused", 5: "PROOF FAILED"}  # by exit code
 NAMES = {**{word: kind.title for word, kind in COSTS.items()}, "nodes": "nodes"}
 
 

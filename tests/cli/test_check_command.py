@@ -95,6 +95,20 @@ def test_scores_need_to_be_reached(run: Run, data: Path) -> None:
     run(*worse, "--against", "net.onnx", "--max-drop", "1")
     mse = run("check", "small.onnx", "--data", "plain.npz", "--against", "net.onnx", "--max-mse", "1e-9", code=6)
     assert "mse" in mse.stdout, "samples without labels: the other model's outputs are the targets"
+    cosine = run("check", "net.onnx", "--data", "test.npz", "--against", "net.onnx", "--min-cosine", "1", "--json")
+    (score,) = json.loads(cosine.stdout)["scores"]
+    assert score["compared_with"] == "net.onnx", "class numbers are no targets of a cosine"
+    alone = run("check", "net.onnx", "--data", "test.npz", "--min-cosine", "0.9", code=2).stderr
+    assert alone.splitlines()[-1].endswith("or --against ORIGINAL")
+
+
+def test_what_mends_a_failure_fits_it() -> None:
+    gate = module("latency.gates").Gate
+    size, score = gate("max_size", "file", 2, 1, "bytes"), gate("min_top1", "top1", 0.1, 0.99, "score", upper=False)
+    mends = module("latency.gates").mends
+    assert mends([size, size]) == "make the model smaller, or change the limit"
+    assert mends([score]) == "train the model or cut less of it, or change the limit"
+    assert score.said() == "top1: 0.1, at least 0.99 is required (-0.89)"
 
 
 def test_metrics_and_bounds_are_the_same_ones() -> None:
@@ -227,14 +241,17 @@ def test_several_models_are_all_checked(form: str, run: Run, folder: Path) -> No
     (folder / "bad.onnx").write_text("no model")
     call = ("check", "net.onnx", "bad.onnx", "net.onnx", "--max-params", "1K", "--format", form)
     result = run(*call, code=4)
-    assert result.stderr.splitlines()[0] == "error: 3 of 3 models fail"
+    lines = result.stderr.splitlines()
+    assert lines[0] == "error: 3 of 3 models fail"
+    assert re.fullmatch(r"fix: net.onnx, net.onnx: make the model smaller.*; bad.onnx: .+", lines[-1])
     if form == "json":
         report = json.loads(result.stdout)
         require_schema(report)
         assert [row["exit_code"] for row in report["models"]] == [6, 4, 6]
     elif form == "junit":
         root = xml.fromstring(result.stdout)
-        assert (root.attrib["failures"], root.attrib["errors"], len(root)) == ("2", "1", 3)
+        assert (root.attrib["failures"], root.attrib["errors"]) == ("2", "1")
+        assert [suite.attrib["name"] for suite in root] == ["net.onnx", "bad.onnx", "net.onnx"]
     else:
         shown = [
             line

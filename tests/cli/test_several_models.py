@@ -142,7 +142,8 @@ def test_a_failed_run_is_told_by_its_ratio(folder: Path, monkeypatch: pytest.Mon
 
 
 def test_a_process_that_refuses_its_options_is_a_row_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = json.dumps({"exit_code": 2, "status": "error", "what": "--ratio is 3", "why": "wanted: less", "fix": ""})
+    report = {"exit_code": 2, "status": "error", "what": "--ratio is 3", "why": "wanted: less", "fix": "cut less"}
+    said = json.dumps(report)
     monkeypatch.setattr(sys, "executable", str(stub(folder / "python", f"echo '{said}'; exit 2")))
     result = prune("zoo/*.onnx", *CUT, "--json", code=2)
     rows = json.loads(result.stdout)["models"]
@@ -150,6 +151,7 @@ def test_a_process_that_refuses_its_options_is_a_row_too(folder: Path, monkeypat
         ("zoo/plain.onnx", "out/plain.onnx"), ("zoo/xor.onnx", "out/xor.onnx"),
     ]  # fmt: skip
     assert "zoo/xor.onnx: --ratio is 3; wanted: less" in result.stderr
+    assert result.stderr.splitlines()[-1] == "fix: cut less", "what mends all of them, like a broken install"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -171,7 +171,7 @@ def test_several_models_have_a_row_each(monkeypatch: pytest.MonkeyPatch) -> None
     ]
     lines = shown(tables.several({"models": rows}, verbose=False), monkeypatch).splitlines()[-3:]
     assert lines[0].split() == "a.onnx written -30.0 % -24.4 % -30.0 % 1.0e-07 top1 -0.01 1.2".split()
-    assert lines[2].split() == "[b]/x.onnx wrong usage - - - - - 0.1".split()
+    assert lines[2].split() == "[b]/x.onnx not run - - - - - 0.1".split()
     assert tables.reason(rows[2]) == "not found; first"
 
 
