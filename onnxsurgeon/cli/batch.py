@@ -14,7 +14,7 @@ from onnxsurgeon.cli.batch_crews import assignment as assignment_of
 from onnxsurgeon.cli.log import LOG
 from onnxsurgeon.cli.progress import Count
 from onnxsurgeon.cli.tasks import Task, recorded
-from onnxsurgeon.errors import SurgeonError
+from onnxsurgeon.errors import SurgeonError, UsageError
 from onnxsurgeon.report import json_report as report
 
 
@@ -73,7 +73,7 @@ def prune_all(
         return
     ratio = [f"--ratio={failing[0].ratio}"] * bool(failing[0].ratio)
     alone = shlex.join(["onnxsurgeon", "prune", str(failing[0].model), *options, *ratio])
-    fixes = {rows[task]["fix"] for task in failing}
+    fixes = {rows[task]["fix"] if rows[task]["exit_code"] == UsageError.exit_code else "" for task in failing}
     details = f"see all of it with {alone}" + ("; --resume skips what passed" if writes else "")
     error = SurgeonError(
         f"{len(failing)} of {len(tasks)} {'runs' if failing[0].ratio else 'models'} failed",
