@@ -24,7 +24,9 @@ from onnxsurgeon.report.edit_tables import edited, outcomes, outputs
 from onnxsurgeon.report.json_report import Report, failure, head
 from onnxsurgeon.report.layout import as_text
 from onnxsurgeon.report.pages import PAGES, page
+from onnxsurgeon.report.pages.charts import spaced
 from onnxsurgeon.report.pages.measures import ERROR, TOP_CLASS, measured
+from onnxsurgeon.report.pages.pieces import table
 from onnxsurgeon.report.pages.runs_page import on_front
 from onnxsurgeon.report.ranking import ranked, ranking
 from onnxsurgeon.report.tables_of import tables_of
@@ -295,6 +297,21 @@ def test_layers_are_ranked_and_those_that_stand_out_are_left_alone() -> None:
 def test_the_front_holds_what_no_other_run_beats() -> None:
     points = [(50.0, 0.9), (60.0, 0.9), (40.0, 0.8), (45.0, 0.7), (90.0, 0.95), (50.0, 0.9)]
     assert on_front(points) == [True, False, True, False, True, True]
+
+
+def test_labels_lie_on_no_other_label() -> None:
+    rows = [{"x": x, "y": y, "name": "0.35"} for x, y in ((50, 0.5), (51, 0.5), (51, 0.9), (90, 0.5))]
+    assert [row["name"] for row in spaced(rows, across="x", up="y", label="name")] == ["0.35", "", "0.35", "0.35"]
+
+
+def test_a_column_without_content_is_left_out() -> None:
+    shown = table("node", ">width", "further", rows=[("a", 0, ""), ("b", None, None)], caption="Nodes")
+    assert [e[2] for e in Elements(shown).found if e[0] == "th"] == [["node"], ["width"]]
+
+
+def test_what_was_not_measured_is_said_where_it_can_be(folder: Path) -> None:
+    said = {name: (folder / f"{name}.html").read_text() for name in ("unknown", "resize", "compare")}
+    assert ["peak memory: not measured" in text for text in said.values()] == [True, False, False]
 
 
 def test_an_error_alone_makes_a_page() -> None:

@@ -12,6 +12,8 @@ Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 FAINT, LINE, INK = "var(--faint)", "var(--line)", "var(--ink)"
 MARK, SECOND, BASE = "var(--mark)", "var(--second)", "var(--base)"
+FADED: Spec = {"condition": {"param": "pointed", "value": 1}, "value": 0.15}  # unless it is pointed at
+LETTER, ROW = 0.026, 0.07  # of a label: width of a letter and height, as shares of a small chart
 KINDS = (MARK, SECOND, "var(--good)", "var(--bad)", "var(--warn)")  # colours of kinds
 FONT = "system-ui, sans-serif"
 TEXT = {"labelFont": FONT, "titleFont": FONT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
@@ -153,22 +155,53 @@ def lines(
     colour: Spec | None = None,
     whole: bool = False,
     start: bool = False,
+    of: str = "",
 ) -> Spec:
     """Values over a number, as a line with points. titles: of x and y. mark: a field that is true at the points to
-    stress. whole: whether x only has whole numbers. log: whether y is logarithmic. start: whether x begins at 0."""
+    stress. whole: whether x only has whole numbers. log: whether y is logarithmic. start: whether x begins at 0.
+    of: the field that tells several lines apart; the field `name` is written at their points."""
     scale: Spec = {"type": "log"} if log else {"zero": zero}
     ticks: Spec = {"axis": {"tickMinStep": 1, "format": "d", "grid": False}} if whole else {"axis": {"grid": False}}
     place: Spec = {"x": x(over, titles[0], scale={"zero": start}, **ticks), "y": x(value, titles[1], scale=scale)}
     place |= {} if colour is None else {"color": colour}
+    place |= {"detail": {"field": of}, "opacity": FADED} if of else {}
     line: Spec = {"type": "line", **({"interpolate": "step-after"} if step else {})}
     layers: list[Spec] = [
         {"mark": line, "encoding": place},
         {"mark": {"type": "point", "size": 36}, "encoding": {**place, "tooltip": told(*(tips or (over, value)))}},
     ]
+    if of:
+        layers += _told_apart(place, line, of)
     if mark:
         stressed: Spec = {"type": "point", "size": 190, "filled": False, "strokeWidth": 2, "color": SECOND}
         layers.append({"transform": [{"filter": f"datum.{mark}"}], "mark": stressed, "encoding": place})
     return chart(rows, *layers)
+
+
+def _told_apart(place: Spec, line: Spec, of: str) -> list[Spec]:
+    """Names, and wide lines that nobody sees but that are easy to point at: the others fade."""
+    pointed = {"type": "point", "fields": [of], "on": "pointerover", "clear": "pointerout"}
+    wide = {"mark": {**line, "strokeWidth": 14, "opacity": 0}, "params": [{"name": "pointed", "select": pointed}]}
+    name = {"type": "text", "align": "right", "dy": -8, "limit": 180}
+    still = {key: value for key, value in place.items() if key != "opacity"}
+    return [
+        {"mark": name, "encoding": {**place, "color": {"value": INK}, "text": {"field": "name"}}},
+        {**wide, "encoding": {**still, "tooltip": told(of)}},
+    ]
+
+
+def spaced(rows: Rows, *, across: str, up: str, label: str) -> list[dict[str, Any]]:
+    """The rows, without labels that would lie on one of a row before."""
+    spans = [(max(values) - min(values)) or 1.0 for values in ([row[key] for row in rows] for key in (across, up))]
+    placed: list[tuple[float, float, int]] = []
+    found = []
+    for row in rows:
+        a, b, width = row[across] / spans[0], row[up] / spans[1], len(str(row[label]))
+        free = all(abs(a - c) > LETTER * (width + w) / 2 or abs(b - d) > ROW for c, d, w in placed)
+        if free and width:
+            placed.append((a, b, width))
+        found.append({**row, label: row[label] if free else ""})
+    return found
 
 
 def front(
@@ -183,7 +216,7 @@ def front(
     on = {"filter": "datum.front"}
     parts = {"detail": {"field": of}} if of else {}
     return chart(
-        rows,
+        spaced(sorted(rows, key=lambda row: not row["front"]), across=across, up=up, label=label),
         {
             "transform": [on],
             "mark": {"type": "line", "interpolate": "linear", "strokeDash": [4, 3]},

@@ -95,7 +95,7 @@ def _next(report: Report) -> Iterator[Child]:
     if (report["proof"] or {}).get("unchanged"):
         return
     if report["ends"]:
-        yield "Its inputs and outputs are not those of the original, which can't be compared with it or teach it."
+        yield "Its inputs or outputs are not those of the original: the two can't be compared, nor one teach the other."
         yield offer("What it takes and gives now:", "inspect", output, "--html", page_of(output, "inspect"))
         return
     name = ["--output-name", report["outputs"][0]] if len(report["outputs"]) > 1 else []

@@ -5,6 +5,7 @@
   const FOLDED = 40; // nodes from which chains are folded at first
   const MOST = 4000; // boxes that are laid out at most
   const LEGEND = [["free", "all channels may be cut"], ["part", "some are frozen"], ["frozen", "all are frozen"], ["plain", "no channels"]];
+  const STATES = [["cut", "changed"], ["new", "new"], ["gone", "gone"]];
 
   const make = (name, attributes = {}, ...children) => {
     const drawn = ["svg", "g", "rect", "text", "path", "title", "marker", "defs"].includes(name);
@@ -61,7 +62,7 @@
     if (node.shape) parts.push(`shape ${node.shape.map((n) => n ?? "?").join("x") || "scalar"}`);
     if (node.params) parts.push(`${node.params.toLocaleString("en")} parameters`);
     if (node.why) parts.push(`frozen: ${node.why}`);
-    if (node.state) parts.push({ cut: "changed", new: "new", gone: "only here" }[node.state]);
+    if (node.state) parts.push(new Map(STATES).get(node.state));
     return parts.join("; ");
   };
 
@@ -122,12 +123,13 @@
     const given = JSON.parse(figure.querySelector("script").textContent);
     const fold = make("input", { type: "checkbox" });
     fold.checked = given.some((graph) => graph.nodes.length > FOLDED);
-    const find = make("input", { type: "search", placeholder: "part of a name, then Enter" });
-    const buttons = [["+", "Zoom in"], ["−", "Zoom out"], ["Fit", "Show all of it"], ["Top", "Back to the start"]].map(([text, label]) =>
+    const find = make("input", { type: "search", placeholder: "part of a name", title: "Enter goes to the next one" });
+    const buttons = [["+", "Zoom in"], ["−", "Zoom out"], ["Fit", "Fit all of it in"], ["Top", "Top: back to the start"]].map(([text, label]) =>
       make("button", { type: "button", "aria-label": label, title: label }, text));
     const tools = make("div", { class: "tools" }, ...buttons, make("label", {}, fold, " fold chains"), make("label", {}, "Find ", find),
       make("span", { class: "note" }, "Drag moves, Ctrl + wheel zooms; with the keyboard: arrows, +, -, 0."));
-    const legend = make("div", { class: "legend" }, ...LEGEND.map(([name, text]) => make("span", {}, make("i", { class: name }), text)));
+    const states = new Set(given.flatMap((graph) => graph.nodes.map((node) => node.state)));
+    const legend = make("div", { class: "legend" }, ...[...LEGEND, ...STATES.filter(([name]) => states.has(name))].map(([name, text]) => make("span", {}, make("i", { class: name }), text)));
     const chosen = make("p", { class: "chosen", "aria-live": "polite" }, "Choose a node to see more of it.");
     const windows = make("div", { class: "networks" });
     figure.append(tools, legend, windows, chosen);

@@ -10,7 +10,7 @@ from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.pages.charts import Spec
 from onnxsurgeon.report.pages.markup import Child, Html, data, joined, tag
 
-WIDEST = 24  # characters of a name that stay on a line
+WIDEST = 20  # characters of a name that stay on a line
 FILTERED = 8  # rows from which a table has a field to filter
 
 
@@ -24,10 +24,13 @@ class Cell:
 
 def table(*columns: str, rows: Iterable[Sequence[Any]], caption: str, empty: str = "") -> Html:
     """A table that sorts by a click on a heading. columns: a > in front aligns numbers to the right; a - in front
-    takes the column out of the sorting. empty: said instead of a table without rows."""
+    takes the column out of the sorting. A column without content is left out. empty: said instead of a table without
+    rows."""
     body = [list(row) for row in rows]
     if not body:
         return tag("p", empty) if empty else Html("")
+    used = [number for number in range(len(columns)) if any(row[number] not in ("", None, []) for row in body)]
+    columns, body = tuple(columns[number] for number in used), [[row[number] for number in used] for row in body]
     heads = [_head(name, [row[number] for row in body]) for number, name in enumerate(columns)]
     lines = [tag("tr", *(_cell(value, name) for value, name in zip(row, columns, strict=True))) for row in body]
     count = f"{len(body):,} rows" if len(body) >= FILTERED else ""
@@ -48,16 +51,16 @@ def table(*columns: str, rows: Iterable[Sequence[Any]], caption: str, empty: str
 
 
 def _head(name: str, cells: Sequence[Any]) -> Html:
-    """A heading; a column of names is wide enough that only long ones break."""
+    """A heading; a column of words is wide enough that only long ones break."""
     number, fixed = name.startswith(">"), name.startswith("-")
-    longest = max((len(word) for cell in cells if isinstance(cell, str) for word in cell.split()), default=0)
+    longest = max((len(cell) for cell in cells if type(cell) is str), default=0)
     return tag(
         "th",
         name.lstrip(">-"),
         scope="col",
         class_="number" if number else None,
         data_sort_method="none" if fixed else "number" if number else None,
-        style=None if number or not longest else f"min-width:{min(longest, WIDEST) + 2}ch",
+        style=None if number or not longest else f"min-width:{0.9 * min(longest, WIDEST) + 1:.3g}ch",
     )
 
 

@@ -213,10 +213,10 @@ def _next(done: Sequence[Report], measure: Quality | None) -> Iterator[Child]:
     if len({row["model"] for row in written}) == 1:
         yield timed(first, first["model"], *(row["output"] for row in written))
         if measure is not None and not measure.kinds:
-            options = carried(first, EvaluateOptions, "samples", "seed")
+            options = carried(first, EvaluateOptions, "metric", "samples", "seed")
             yield offer(
                 "The score of one on samples that took no part in it:",
-                "evaluate", first["output"], "--data", "TEST_SAMPLES", *options,
+                "evaluate", first["output"], "--data", "TEST_SAMPLES", "--metric", first["score"]["metric"], *options,
             )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, log10
 
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.pages import charts
@@ -38,7 +38,7 @@ def sensitive(report: Report) -> Page:
             *error(report),
             Section("Which layers matter most", [_ranked(layers, share), _table(report, layers)], _note(share)),
             following([offered(_why(report), report["next"])]),
-            Section("Error by width", [_curves(report)]),
+            Section("Error by width", [_curves(report, layers)]),
             Section("What was assumed", [facts(rows)]),
             *stages(report),
         ],
@@ -95,15 +95,15 @@ def _table(report: Report, layers: Sequence[Report]) -> Child:
         (
             rank,
             layer["nodes"][0],
-            ", ".join(layer["nodes"][1:]),
-            layer["operator"],
-            layer["units"],
             "yes" if layer["nodes"][0] in stands_out else "",
             *(_point(layer, share) for share in shares),
+            layer["operator"],
+            layer["units"],
+            ", ".join(layer["nodes"][1:]),
         )
         for rank, layer in enumerate(layers, 1)
     )
-    heads = (">#", "layer", "tied to", "operator", ">width", "stands out", *(f">at {share:.0%}" for share in shares))
+    heads = (">#", "layer", "stands out", *(f">at {share:.0%}" for share in shares), "operator", ">width", "tied to")
     return table(*heads, rows=rows, caption="Change of the outputs by the width that one layer has left")
 
 
@@ -115,7 +115,7 @@ def _point(layer: Report, share: float) -> Child | Cell:
     return Cell("∞", 1e300) if error is None else Cell(percent(error), error)
 
 
-def _curves(report: Report) -> Child:
+def _curves(report: Report, layers: Sequence[Report]) -> Child:
     """The error over the width, for all layers in one chart; those that stand out have a colour."""
     special = set(report["sensitive"])
     rows = [
@@ -123,23 +123,28 @@ def _curves(report: Report) -> Child:
             "layer": layer["nodes"][0],
             "left": 100 * point["units"] / layer["units"],
             "error": max(point["error"], 1e-6) * 100,
+            "change": percent(point["error"]),
             "kind": "stands out" if layer["nodes"][0] in special else "others",
+            "height": log10(max(point["error"], 1e-6)),
+            "name": layer["nodes"][0] if point is max(layer["points"], key=lambda point: point["units"]) else "",
         }
-        for layer in report["layers"]
+        for layer in layers
         for point in layer["points"]
         if point["error"] is not None
     ]
     kinds = (("stands out", charts.SECOND), ("others", charts.MARK))
     colour = charts.colours("kind", *zip(*kinds, strict=True)) if special else None
     spec = charts.lines(
-        rows,
+        charts.spaced(rows, across="left", up="height", label="name"),
         over="left",
         value="error",
         titles=("width that is left, %", "change of the outputs, %"),
         colour=colour,
         log=True,
-        tips=("layer", "left", "error"),
+        tips=("layer", "left", "change"),
+        of="layer",
     )
-    for layer in spec["layer"]:
-        layer["encoding"] = {**layer["encoding"], "detail": {"field": "layer"}}
-    return figure(spec, "A line for each layer: how the outputs change as it alone gets narrower (logarithmic).")
+    said = (
+        "A line for each layer: how the outputs change as it alone gets narrower (logarithmic). Point at one to see it."
+    )
+    return figure(spec, said)
