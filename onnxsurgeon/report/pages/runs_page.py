@@ -209,30 +209,36 @@ def _next(done: Sequence[Report], measure: Quality | None) -> Iterator[Child]:
         yield offer("", "report", f"{output}.json", "--html", page_of(output, "prune"))
     if len(written) > OFFERED:
         yield f"Likewise for the other {len(written) - OFFERED:,}: the report of each is beside its output."
-    first = written[0]
-    if len({row["model"] for row in written}) == 1:
-        yield timed(first, first["model"], *(row["output"] for row in written))
-        if measure is not None and not measure.kinds:
-            options = carried(first, EvaluateOptions, "metric", "samples", "seed")
-            yield offer(
-                "The score of one on samples that took no part in it:",
-                "evaluate", first["output"], "--data", "TEST_SAMPLES", "--metric", first["score"]["metric"], *options,
-            )  # fmt: skip
+    if len({row["model"] for row in written}) > 1:
+        return
+    yield timed(written[0], written[0]["model"], *(row["output"] for row in written))
+    for row in [row for row in written if row.get("score")][:1]:
+        options = carried(row, EvaluateOptions, "metric", "samples", "seed")
+        yield offer(
+            "The score of one on samples that took no part in it:",
+            "evaluate", row["output"], "--data", "TEST_SAMPLES", "--metric", row["score"]["metric"], *options,
+        )  # fmt: skip
 
 
 def _again(written: Sequence[Report], measure: Quality | None) -> Iterator[str]:
     """The command of the runs, with labelled samples."""
     first = written[0]
-    ratios = list(dict.fromkeys(str((row.get("requested") or {}).get("ratio")) for row in written))
+    asked = [(row.get("requested") or {}).get("ratio") for row in written]
+    ratios = list(dict.fromkeys(str(ratio) for ratio in asked if ratio is not None))
     models = list(dict.fromkeys(row["model"] for row in written))
-    yield from ("prune", *models, "--ratio", ",".join(ratios))
+    yield from ("prune", *models, *(["--ratio", ",".join(ratios)] if ratios else []))
     metric = "cosine" if measure is None or measure.title == ERROR else "top1"
     yield from ("--data", "SAMPLES" if metric == "cosine" else "LABELLED_SAMPLES", "--metric", metric)
     yield from carried(first, PruneOptions, "ratio", "data", "metric")
     if len(models) > 1:
-        yield from ("--output-dir", commonpath([Path(row["output"]).parent for row in written]) or ".")
+        folders = [Path(row["output"]).parent for row in written]
+        yield from (
+            "--output-dir",
+            commonpath([f for f in folders if f.is_absolute() == folders[0].is_absolute()]) or ".",
+        )
     else:
-        yield from ("-o", first["output"].removesuffix(f"-{ratios[0]}.onnx").removesuffix(".onnx") + ".onnx")
+        base = first["output"].removesuffix(".onnx").removesuffix(f"-{asked[0]}")
+        yield from ("-o", f"{base}.onnx")
     yield from ("--overwrite", "--html", page_of(models[0], "runs"))
 
 
