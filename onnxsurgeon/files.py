@@ -130,15 +130,15 @@ def require_whole(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], size:
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE)
 
 
-def require_no_address(path: str | os.PathLike[str], name: str = "") -> None:
-    """Raises UsageError if `path` is an address like https://host/model.onnx. name: what gave it."""
+def require_no_address(path: str | os.PathLike[str]) -> None:
+    """Raises UsageError if `path` is an address like https://host/model.onnx."""
     found = _ADDRESS.fullmatch(os.fspath(path)) if isinstance(path, str | os.PathLike) else None
     if found is not None and not os.path.lexists(path):
         address = f"{found[1]}://{found[2]}"
-        fetched = f"curl -LO {address}" if found[1].lower().startswith("http") else f"copy {address} to a file"
+        web = found[1].lower().startswith("http")
         raise UsageError(
-            f"{name + ' ' if name else ''}{address} is an address, not a file", why="nothing is fetched from elsewhere",
-            fix=f"download it first, like {fetched}",
+            f"{address} is an address, not a file", why="nothing is fetched from elsewhere",
+            fix=f"download it first, like curl -LO {address}" if web else "copy it to a file first",
         )  # fmt: skip
 
 

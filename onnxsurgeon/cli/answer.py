@@ -159,12 +159,17 @@ def answering(answer: Answer) -> Iterator[Answer]:
         if _was_interrupted(problem):
             _interrupt(answer)
         interrupts.ignore()
-        if answer.verbose:
-            print(*map(printable, traceback.format_exc().splitlines()), sep="\n", file=sys.stderr)
-        LOG.say(traceback.format_exc())
-        error = explained(problem)
-        answer.fail(error, error.exit_code)
-        raise SystemExit(error.exit_code) from problem
+        raise SystemExit(failed(answer, problem)) from problem
+
+
+def failed(answer: Answer, problem: Exception) -> int:
+    """Answers with what went wrong; the exit code."""
+    if answer.verbose:
+        print(*map(printable, traceback.format_exc().splitlines()), sep="\n", file=sys.stderr)
+    LOG.say(traceback.format_exc())
+    error = explained(problem)
+    answer.fail(error, error.exit_code)
+    return error.exit_code
 
 
 def _interrupt(answer: Answer) -> NoReturn:
@@ -183,6 +188,14 @@ def _was_interrupted(problem: BaseException | None) -> bool:
     return False
 
 
+def _at_home() -> bool:
+    """Whether the current folder still exists."""
+    try:
+        return bool(Path.cwd())
+    except FileNotFoundError:
+        return False
+
+
 def explained(problem: Exception) -> SurgeonError:
     """`problem` as an error with what, why and fix."""
     if isinstance(problem, SurgeonError):
@@ -195,6 +208,8 @@ def explained(problem: Exception) -> SurgeonError:
         return UsageError(
             f"{problem.strerror}{where}", fix="make room, or choose another folder (proofs write to TMPDIR)"
         )
+    if isinstance(problem, FileNotFoundError) and not _at_home():
+        return UsageError("the current folder is gone", why="it was removed or moved", fix="go to another one")
     if broken := blamed(problem):
         return broken
     return SurgeonError(

@@ -23,7 +23,7 @@ COMPARE_EXAMPLES = (
     "onnxsurgeon compare main.onnx new.onnx --fail-if-larger --fail-if-slower 5%",
 )
 DIFF_EXAMPLES = ("onnxsurgeon diff model.onnx edited.onnx", "onnxsurgeon diff main.onnx new.onnx --json")
-Models = Annotated[list[Path], typer.Argument(metavar="MODEL...", help="The .onnx files.", show_default=False)]
+Models = Annotated[list[Path], typer.Argument(metavar="MODEL", help="The .onnx files.", show_default=False)]
 
 Before = Annotated[Path, typer.Argument(metavar="BEFORE", help="The first .onnx file.", show_default=False)]
 After = Annotated[Path, typer.Argument(metavar="AFTER", help="The second .onnx file.", show_default=False)]

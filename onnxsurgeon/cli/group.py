@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from onnxsurgeon.cli import interrupts
-from onnxsurgeon.cli.answer import EARLY, Answer
+from onnxsurgeon.cli.answer import EARLY, Answer, failed
 from onnxsurgeon.cli.log import LOG
 from onnxsurgeon.cli.pipes import DASH, piped
 from onnxsurgeon.cli.suggest import COMMANDS, OPTIONS, misplaced, nearest
@@ -183,15 +183,16 @@ class Group(TyperGroup):
             code = super().main(args, prog_name or "onnxsurgeon", standalone_mode=False)
             if code == interrupts.INTERRUPTED:  # what typer makes of an interrupt outside of our commands
                 raise KeyboardInterrupt
-        except (SurgeonError, typer.TyperException) as problem:  # options that don't parse
-            answer = self._early(args)
-            error = problem if isinstance(problem, SurgeonError) else _unparsed(problem, args, answer.command)
-            code = error.exit_code
-            answer.fail(error, code)
         except (KeyboardInterrupt, typer.Abort):
             interrupts.ignore()
             code = interrupts.INTERRUPTED
             self._early(args).fail(SurgeonError("interrupted", why=interrupts.left_behind()), code)
+        except Exception as problem:  # noqa: BLE001 - all that is wrong before a command begins
+            answer, error = self._early(args), problem
+            if isinstance(problem, typer.TyperException):
+                error = _unparsed(problem, args, answer.command)
+            answer.verbose = error is problem and not {"-v", "--verbose"}.isdisjoint(args)
+            code = failed(answer, error)
         interrupts.ignore()
         sys.exit(code if isinstance(code, int) else 0)
 

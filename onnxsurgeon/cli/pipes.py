@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onnxsurgeon.errors import UsageError
+from onnxsurgeon.errors import ModelError, UsageError
 from onnxsurgeon.files import drafts, require_no_address
 
 DASH = "-"
 MODELS = ("model", "models", "before", "after", "original", "edited", "other", "against", "teacher")  # parameters
-PLACES = (*MODELS, "output", "data", "val")  # that may be paths of files
+# that may be paths, as texts
+PLACES = (*MODELS, "output", "output_dir", "data", "val", "report_to", "page_to", "summary")
 
 
 @dataclass
@@ -52,9 +53,10 @@ def piped(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     Raises UsageError where a pipe can't be used like that, or a path is an address.
     """
-    for name in PLACES:
-        for value in _several(values.get(name)):
-            require_no_address(value, name)
+    for name, given in values.items():
+        for value in _several(given):
+            if name in PLACES or isinstance(value, Path):
+                require_no_address(value)
     dashes = [name for name in MODELS for value in _several(values.get(name)) if str(value) == DASH]
     writes = "output" in values and (str(values["output"]) == DASH or (values["output"] is None and bool(dashes)))
     if not dashes and not writes:
@@ -116,6 +118,8 @@ def _received(path: Path) -> Path:
         )
     with path.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
+        if not file.tell():
+            raise ModelError("stdin was empty", why="what was piped in wrote nothing", fix="see why it failed")
     return path
 
 

@@ -18,7 +18,7 @@ EXAMPLES = (
     "onnxsurgeon report runs/*.json --html runs.html",
 )
 Files = Annotated[
-    list[Path], typer.Argument(metavar="FILE.json...", help="Reports, as --report writes them.", show_default=False)
+    list[Path], typer.Argument(metavar="FILE.json", help="Reports, as --report writes them.", show_default=False)
 ]
 
 

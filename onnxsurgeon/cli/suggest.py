@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 # our word: the words of other tools
 OPTIONS = {
@@ -117,8 +117,20 @@ def nearest(word: str, known: Iterable[str], others: Mapping[str, str]) -> str:
         if name.split()[0] in known:
             meant = {dashes + other: name for other in words.split()} | meant
     started = [name for name in known if name.startswith(word) and len(word.strip("-")) > 1]
-    close = [word] if word in meant else started[:1] or get_close_matches(word, meant, 1, 0.75)
+    close = [other for other in get_close_matches(word, meant, 3, 0.75) if _near(word, other)]
+    close = [word] if word in meant else started[:1] or close
     return meant[close[0]] if close else ""
+
+
+def _near(word: str, other: str) -> bool:
+    """Whether each part of two words that are spelled alike is near: many options begin with the same part."""
+    from difflib import SequenceMatcher
+
+    parts = list(zip_longest(word.strip("-").split("-"), other.strip("-").split("-"), fillvalue=""))
+    if not all(all(pair) for pair in parts):
+        parts = [(word.replace("-", ""), other.replace("-", ""))]
+    least = 0.5 if len(parts) > 1 else 0.75
+    return all(a[0] == b[0] and SequenceMatcher(None, a, b).ratio() >= least for a, b in parts)
 
 
 def misplaced(arguments: Sequence[str], known: Iterable[str]) -> tuple[str, str, str] | None:

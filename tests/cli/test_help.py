@@ -109,7 +109,7 @@ def test_the_word_that_was_meant_is_named(args: tuple[str, ...], meant: str, run
     assert f"fix: write {meant}; or see onnxsurgeon " in run(*args, code=2).stderr
 
 
-@pytest.mark.parametrize("word", ["--xyzzy", "xyzzy", "-x"])
+@pytest.mark.parametrize("word", ["--xyzzy", "xyzzy", "-x", "--max-bogus", "--race", "--no-roof"])
 def test_what_is_near_nothing_is_met_without_a_guess(word: str, run: Run) -> None:
     assert run(word, code=2).stderr.endswith("fix: see onnxsurgeon --help\n")
 

@@ -64,10 +64,19 @@ def test_what_a_pipe_can_not_do(args: tuple[str, ...], code: int, word: str, fol
     assert result.stderr.splitlines()[-1].startswith("fix: ")
 
 
+@pytest.mark.parametrize("command", ["inspect", "fuse"])
+def test_an_empty_pipe_is_no_broken_model(command: str, folder: Path) -> None:
+    assert pipe(b"", command, "-", "-q", code=4).stderr.splitlines()[0] == "error: stdin was empty"
+
+
 @pytest.mark.parametrize(
     "args",
     [
         ("inspect", "https://example.org/a/model.onnx"),
+        ("report", "https://example.org/r.json"),
+        ("edit", "net.onnx", "https://example.org/recipe.yaml"),
+        ("diff", "net.onnx", "s3://bucket/main.onnx"),
+        ("check", "net.onnx", "--max-params", "1M", "--report", "https://example.org/r.json"),
         ("prune", "http://example.org/model.onnx", "--ratio", "0.3"),
         ("evaluate", "net.onnx", "--data", "https://example.org/data.npz"),
         ("check", "net.onnx", "--against", "s3://bucket/main.onnx", "--max-growth", "1%"),
@@ -77,5 +86,5 @@ def test_what_a_pipe_can_not_do(args: tuple[str, ...], code: int, word: str, fol
 def test_an_address_is_refused_with_a_word(args: tuple[str, ...], folder: Path) -> None:
     said = pipe(b"", *args, code=2).stderr
     address = next(word for word in args if "://" in word)
-    assert f"{address} is an address, not a file" in said
-    assert said.splitlines()[-1].startswith("fix: download it first")
+    assert said.startswith(f"error: {address} is an address, not a file\n")
+    assert said.splitlines()[-1].startswith("fix: download it first" if "http" in address else "fix: copy it")

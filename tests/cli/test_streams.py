@@ -124,6 +124,15 @@ def test_a_log_holds_tracebacks(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "error: internal error" in text
 
 
+def test_a_folder_that_is_gone_is_no_internal_error(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "gone").mkdir()
+    monkeypatch.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    said = run("prune", "net.onnx", "--ratio", "30%", code=2).stderr
+    assert said.splitlines()[0] == "error: the current folder is gone"
+    monkeypatch.chdir(folder)
+
+
 def test_a_log_never_replaces_another_file(run: Run) -> None:
     for target in ("net.onnx", "none/run.log", "."):
         assert "fix: " in run("inspect", "net.onnx", "--log-file", target, code=2).stderr
