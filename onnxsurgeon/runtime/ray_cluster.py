@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from onnxsurgeon.errors import UsageError
@@ -39,7 +41,22 @@ def connected(workers: int, address: str | None = None) -> Iterator[Any]:
                 fix=install_hint("ray") if bare else "start one with `ray start --head`, and give its address",
             ) from None  # fmt: skip
     try:
-        yield ray
+        with redirect_stdout(_WithoutRay(sys.stdout)):
+            yield ray
     finally:
         if own:
             ray.shutdown()
+
+
+class _WithoutRay:
+    """A stream without what threads of Ray print there, whatever its logging is set to: that a worker died."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        ours = not threading.current_thread().name.startswith("ray_")
+        return int(self.stream.write(text)) if ours else len(text)

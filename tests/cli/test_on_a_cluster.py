@@ -72,6 +72,8 @@ def test_nothing_is_lost_and_nothing_done_twice(cluster: str, tmp_path: Path) ->
         os.kill(workers(tmp_path)[0], signal.SIGKILL)
         awaited(tmp_path, 2, tmp_path)
         driver.kill()
+        assert driver.stdout is not None
+        assert driver.stdout.read() == ""  # where the report goes: Ray says there that a worker died
     kept = records(tmp_path)
     assert done.items() <= kept.items()
     with started(tmp_path, cluster, "--resume", "--overwrite") as again:
