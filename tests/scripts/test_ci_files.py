@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -171,14 +172,24 @@ def commands(target: str, folder: Path) -> list[str]:
 def test_the_script_over_a_zoo(shell: Path) -> None:
     (shell / "models/deep").mkdir(parents=True)
     shutil.move(shell / "plain.onnx", shell / "models/deep/plain.onnx")
+    (shell / "models/bad.onnx").write_text("no model")
     given = environment(PATH=f"{shell / 'bin'}:{os.environ['PATH']}")
-    call = ["bash", str(ROOT / "docs/prune-zoo.sh"), "models", "out", "--ratio", "20%", "--data", "none"]
+    call = ["bash", str(ROOT / "docs/prune-zoo.sh"), "models", "out", "-q", "--data", "none"]
     done = subprocess.run(call, capture_output=True, text=True, env=given, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 4, done.stdout + done.stderr
     assert {path.name for path in (shell / "out").iterdir()} == {
-        "plain.onnx", "plain.onnx.json", "plain.onnx.xml", "summary.md",
+        "plain.onnx", "plain.onnx.json", "plain.onnx.xml", "bad.onnx.xml", "summary.md", "summary.json",
     }  # fmt: skip
-    assert "passed" in (shell / "out/summary.md").read_text()
+    assert json.loads((shell / "out/plain.onnx.json").read_text())["requested"]["ratio"] == 0.3
+    suites = {path.name: ElementTree.parse(path).getroot()[0] for path in (shell / "out").glob("*.xml")}
+    assert {name: suite.attrib["errors"] for name, suite in suites.items()} == {
+        "plain.onnx.xml": "0",
+        "bad.onnx.xml": "1",
+    }
+    summary = (shell / "out/summary.md").read_text()
+    assert "passed" in summary
+    assert "### onnxsurgeon prune: models/bad.onnx\n\nmodels/bad.onnx is not an ONNX model" in summary
     none = subprocess.run(["bash", str(ROOT / "docs/prune-zoo.sh")], capture_output=True, text=True, check=False)
     assert none.returncode == 2
     assert "MODELS OUTPUT" in none.stdout
+    assert none.stdout.endswith("else of check.\n")
