@@ -74,8 +74,9 @@ def packages() -> list[Installed]:
 
     Raises ImportError if `packaging` is missing, by which versions are read.
     """
-    own, found = _specifiers(_requirements(PACKAGE)), everything()
-    return [package for package in found if package.name in own or package.version is None]
+    own = _specifiers(_requirements(PACKAGE))
+    missing = (package for package in everything() if package.version is None and package.name not in own)
+    return [*(_installed(name, wanted) for name, wanted in own.items()), *missing]
 
 
 def everything() -> list[Installed]:
