@@ -19,7 +19,7 @@ from onnxsurgeon.cli.pipes import PIPES
 from onnxsurgeon.errors import GateError, ProofError, SurgeonError, UsageError, printable
 from onnxsurgeon.files import WRITTEN
 from onnxsurgeon.install import blamed
-from onnxsurgeon.options.record import spelled
+from onnxsurgeon.options.record import Options, spelled
 from onnxsurgeon.report import json_report as report
 
 SHOWS = (
@@ -58,10 +58,11 @@ class Tables(Protocol):
 class Answer:
     """The answer of a command.
 
-    found: the report so far. page_wanted: where a page is asked for; page: where it may be written. tables: make its
-    tables, which go to stdout if that is a terminal or the command is one of `SHOWS`, else to stderr. form: makes the
-    text that goes to stdout in their place; that of JSON with `json`. appends: a file, and what makes the text that is
-    added to it. complete: whether `found` is all that there is to show, even where the answer is an error.
+    found: the report so far. requested: the options, where `found` lacks them. page_wanted: where a page is asked for;
+    page: where it may be written. tables: make its tables, which go to stdout if that is a terminal or the command
+    is one of `SHOWS`, else to stderr. form: makes the text that goes to stdout in their place; that of JSON with
+    `json`. appends: a file, and what makes the text that is added to it. complete: whether `found` is all that there is
+    to show, even where the answer is an error.
     """
 
     command: str
@@ -72,6 +73,7 @@ class Answer:
     page_wanted: Path | None = None
     page: Path | None = None
     found: report.Report = field(default_factory=dict)
+    requested: Options | None = None
     tables: Tables = lambda found, verbose: ()
     began: float = field(default_factory=time.perf_counter)
     form: Callable[[report.Report], str] | None = None
@@ -95,10 +97,13 @@ class Answer:
 
     def give(self, **rest: Any) -> None:
         """Completes the report with `rest`, saves it if wanted, and prints it as JSON or tables."""
-        self.found = PIPES.shown({**self.found, **rest})
+        self.found = PIPES.shown({**self.found, **self._asked(), **rest})
         self._save()
         self._say()
         self.show()
+
+    def _asked(self) -> report.Report:
+        return {} if self.requested is None or "requested" in self.found else {"requested": self.requested.report()}
 
     def _save(self) -> None:
         if self.file is not None:
@@ -112,7 +117,8 @@ class Answer:
         """Prints the error to stderr, and adds it to the report."""
         self.file = self.file or EARLY.report
         error.what, error.why, error.fix = map(PIPES.shown, (error.what, error.why, error.fix))
-        self.found = PIPES.shown({**report.head(self.command), **self.found, **report.failure(error, code)})
+        found = {**report.head(self.command), **self.found, **self._asked()}
+        self.found = PIPES.shown({**found, **report.failure(error, code)})
         with suppress(UsageError):  # the error itself matters more
             self._save()
         with suppress(UsageError):

@@ -37,7 +37,7 @@ def bench(models: Models, given: Given) -> None:
     """
     spoken = given.of(Spoken)
     with spoken.answering("bench") as answer:
-        options = given.of(BenchOptions)
+        options = answer.requested = given.of(BenchOptions)
         answer.save_to(spoken.report_to, *models)
         from onnxsurgeon.cli.progress import Stages
         from onnxsurgeon.latency.bench import bench as run
@@ -95,7 +95,7 @@ def compare(before: Before, after: After, given: Given) -> None:
     """
     spoken = given.of(Spoken)
     with spoken.answering("compare") as answer:
-        options = given.of(CompareOptions)
+        options = answer.requested = given.of(CompareOptions)
         answer.save_to(spoken.report_to, before, after)
         from onnxsurgeon.cli.progress import Stages
         from onnxsurgeon.latency.compare import compare as run

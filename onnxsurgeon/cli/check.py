@@ -61,6 +61,7 @@ def check(models: Models, given: Given) -> None:
             raise UsageError("--json and --format exclude each other", fix="give one of them")
         answer.form = answer.form or resolved("report.check_texts:FORMATS")[form.form]
         models, options = [file for model in models for file in matches(model)], given.of(CheckOptions)
+        answer.requested = options
         files = [*models, *(Path(str(file)) for file in (options.data, options.against) if file is not None)]
         if form.summary is not None:
             check_report(form.summary, *files, option="--summary", begins="")

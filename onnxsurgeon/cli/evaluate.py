@@ -23,7 +23,7 @@ def evaluate(model: ModelPath, data: DataPath, given: Given) -> None:
     """
     spoken = given.of(Spoken)
     with spoken.answering("evaluate", model) as answer:
-        options = given.of(EvaluateOptions)
+        options = answer.requested = given.of(EvaluateOptions)
         answer.save_to(spoken.report_to, model, Path(data), *([options.against] if options.against else []))
         from onnxsurgeon.cli.progress import Bar, Stages
         from onnxsurgeon.evaluation.score import evaluate as run

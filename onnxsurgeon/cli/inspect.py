@@ -25,6 +25,7 @@ def inspect(model: ModelPath, given: Given) -> None:
     spoken = given.of(Spoken)
     with spoken.answering("inspect", model) as answer:
         options, why = given.of(InspectOptions), given.of(Why).why
+        answer.requested = options
         answer.save_to(spoken.report_to, model)
         from onnxsurgeon.cli.progress import Stages
         from onnxsurgeon.inspection import inspect as run

@@ -22,7 +22,7 @@ def sensitivity(model: ModelPath, data: DataPath, given: Given) -> None:
     """
     spoken = given.of(Spoken)
     with spoken.answering("sensitivity", model) as answer:
-        options = given.of(SensitivityOptions)
+        options = answer.requested = given.of(SensitivityOptions)
         answer.save_to(spoken.report_to, model, Path(data))
         from onnxsurgeon.cli.progress import Bar, Stages
         from onnxsurgeon.evaluation.sensitivity import sensitivity as run

@@ -31,7 +31,7 @@ def validate(
     """
     spoken = given.of(Spoken)
     with spoken.answering("validate") as answer:
-        options = given.of(ValidateOptions)
+        options = answer.requested = given.of(ValidateOptions)
         answer.save_to(spoken.report_to, original, edited)
         from onnxsurgeon.cli.progress import Stages
         from onnxsurgeon.proof.of_two_files import require_same

@@ -24,8 +24,9 @@ _share = share("a share above 0 and up to 1", lambda x: 0 < x <= 1)
 @dataclass(frozen=True, kw_only=True)
 class Steps(Options):
     progress: Callable[..., None] | None = option(
-        None, "Called with (steps done, steps in total); `sensitivity` adds the next layer.", panel=DATA, in_shell=False
-    )
+        None, "Called with (steps done, steps in total); `sensitivity` adds the next layer.", panel=DATA,
+        in_shell=False, reported=False,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 Values are exact, and in the unit that stands beside them; `measured`, `allowed` and `margin` say the same in words.
 
-    check        model against data costs gates latency scores
+    check        model against data costs gates latency scores requested
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Times are in seconds.
 
-    bench        models conditions spread busy
+    bench        models conditions spread busy requested
     profile      model output seconds error kernels tables conditions
-    compare      before after latency weights graphs failed
+    compare      before after latency weights graphs failed requested
 """
 
 from __future__ import annotations

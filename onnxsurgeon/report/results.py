@@ -7,10 +7,10 @@ counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
                  rotated distillation fine_tuning solver graph curves frozen free score cost_of_run proof verdict
                  latency seconds; `ratio` is the share that is gone, of each cost
     inspect      model params macs size nodes ir_version opsets producer inputs outputs states operators unknown free
-                 weights frozen layers graph
-    validate     original edited differences outputs atol rtol provider samples shapes_only
-    evaluate     model data metric higher_is_better score samples output_name against provider
-    sensitivity  model data importance shares samples provider layers ranked_by sensitive next
+                 weights frozen layers graph requested
+    validate     original edited differences outputs atol rtol provider samples shapes_only requested
+    evaluate     model data metric higher_is_better score samples output_name against provider requested
+    sensitivity  model data importance shares samples provider layers ranked_by sensitive next requested
     train        model data output requested metric higher_is_better before after judged_on epochs kept stopped trained
                  lost batch provider difference verdict seconds
     compress     model data output requested metric before judged_on steps best stopped verdict seconds

@@ -198,6 +198,18 @@ def test_what_is_offered_can_work(folder: Path) -> None:
             assert {"--data", "--samples"} <= set(words)
 
 
+def test_options_of_a_run_go_along(folder: Path) -> None:
+    asked = {"input_shape": {"input": [1, 1, 8, 8]}, "preprocess": "unit", "samples": 16, "threads": 2}
+    for name, command in (("sensitivity", "prune"), ("inspect", "prune"), ("bench", "bench"), ("validate", "bench")):
+        given = report(folder, name)
+        assert set(given["requested"]) & set(asked)
+        lines = commands(page({**given, "requested": {**given["requested"], **asked}}))
+        line = next(line for line in lines if line.startswith(f"onnxsurgeon {command}"))
+        assert "--input-shape input:1,1,8,8" in line
+        assert ("--preprocess unit" in line) == (name == "sensitivity")
+        assert ("--threads 2" in line) == (name == "bench")
+
+
 def test_runs_are_compared_by_what_tells_them_apart(folder: Path) -> None:
     rows = report(folder, "runs")["models"]
     moved = [{**row, "score": None} for row in rows]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from onnxsurgeon import units
+from onnxsurgeon.latency.options import BenchOptions
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.latency_tables import relative
 from onnxsurgeon.report.pages import charts
 from onnxsurgeon.report.pages.markup import Child
-from onnxsurgeon.report.pages.offers import following, offer, page_of, several_cuts
+from onnxsurgeon.report.pages.offers import carried, following, offer, page_of, several_cuts
 from onnxsurgeon.report.pages.pieces import figure
 from onnxsurgeon.report.pages.plain_page import plain
 from onnxsurgeon.report.pages.template import Page, Section
@@ -54,7 +55,8 @@ def _next(report: Report) -> Iterator[Child]:
     models = [row["model"] for row in report["models"]]
     first, last = models[0], models[-1]
     if not any(row["nodes"] for row in report["models"]):
-        yield offer("Which nodes take the time:", "bench", *models, "--layers", "--html", page_of(last, "layers"))
+        words = *models, *carried(report, BenchOptions), "--layers", "--html", page_of(last, "layers")
+        yield offer("Which nodes take the time:", "bench", *words)
     if len(models) > 1:
         why = "What else the two differ in, their graphs side by side:"
         yield offer(why, "compare", first, last, "--html", page_of(last, "compare"))

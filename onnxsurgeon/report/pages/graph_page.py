@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from onnxsurgeon import units
 from onnxsurgeon.dependency.costs import COSTS
+from onnxsurgeon.options.shared import InputShape
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import sized
 from onnxsurgeon.report.pages import charts
 from onnxsurgeon.report.pages.markup import Child
-from onnxsurgeon.report.pages.offers import following, offer, page_of, several_cuts, timed
+from onnxsurgeon.report.pages.offers import carried, following, offer, page_of, several_cuts, timed
 from onnxsurgeon.report.pages.pieces import facts, figure, network, table
 from onnxsurgeon.report.pages.sections import MOODS, assumed, costs, error, foot, frozen, held, latency
 from onnxsurgeon.report.pages.template import Page, Section
@@ -42,7 +43,8 @@ def inspected(report: Report) -> Page:
         several_cuts(report, model),
         offer(
             "Which layers the outputs depend on most:",
-            "sensitivity", model, "--data", "SAMPLES", "--html", page_of(model, "sensitivity"),
+            "sensitivity", model, "--data", "SAMPLES", *carried(report, InputShape),
+            "--html", page_of(model, "sensitivity"),
         ),
     ]  # fmt: skip
     shown = table("kind", "name", "type", "shape", rows=ends, caption="Inputs and outputs")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from math import inf, log10
 
+from onnxsurgeon.options.shared import OfData
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.pages import charts
 from onnxsurgeon.report.pages.markup import Child
-from onnxsurgeon.report.pages.offers import following, offered
+from onnxsurgeon.report.pages.offers import carried, following, offer
 from onnxsurgeon.report.pages.pieces import Cell, facts, figure, table
 from onnxsurgeon.report.pages.sections import MOODS, error, foot, stages
 from onnxsurgeon.report.pages.template import Page, Section
@@ -26,6 +28,7 @@ def sensitive(report: Report) -> Page:
         f"Cut to {share:.0%} of its "
         f"width, {names[0]} changes the outputs most: {_said(error_at(layers[0], share))} of their norm."
     )
+    options = carried(report, OfData, "samples", "seed", "batch")
     rows = [
         ("data", report["data"]),
         ("importance", f"{report['importance']}: the least important channels are cut first"),
@@ -37,7 +40,7 @@ def sensitive(report: Report) -> Page:
         [
             *error(report),
             Section("Which layers matter most", [_ranked(layers, share), _table(report, layers)], _note(share)),
-            following([offered(_why(report), report["next"])]),
+            following([offer(_why(report), *shlex.split(report["next"])[1:], *options)]),
             Section("Error by width", [_curves(report, layers)]),
             Section("What was assumed", [facts(rows)]),
             *stages(report),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from onnxsurgeon.options.shared import InputShape
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.pages.markup import Child
-from onnxsurgeon.report.pages.offers import following, offer, page_of, timed
+from onnxsurgeon.report.pages.offers import carried, following, offer, page_of, timed
 from onnxsurgeon.report.pages.plain_page import plain
 from onnxsurgeon.report.pages.template import Page
 
@@ -25,9 +26,10 @@ def _next(report: Report) -> Iterator[Child]:
     rows = report["outputs"]
     if not report["differences"] and all(row["before"] == row["after"] for row in rows):
         why = "If the values may differ, as after pruning: whether names, types and shapes are the same"
-        yield offer(f"{why}:", "validate", original, edited, "--shapes-only")
+        yield offer(f"{why}:", "validate", original, edited, "--shapes-only", *carried(report, InputShape))
         name = ["--output-name", rows[0]["name"]] if len(rows) > 1 else []
         yield offer(
             "How far the outputs are apart on real samples:",
             "evaluate", edited, "--data", "SAMPLES", "--metric", "cosine", "--against", original, *name,
+            *carried(report, InputShape),
         )  # fmt: skip
