@@ -56,7 +56,9 @@ MAKERS = {"Node", "add", "emit", "node", "_node", "_before"}  # make a node: wha
 WORDS = {"search/default_spaces.py", "search/layer_spaces.py", "surgery/blocks.py", "surgery/parameters.py"}
 SETTERS = ("attribute", "set_attribute", "Attr")  # their first argument names an attribute of a node
 # names of attributes that are also keys of reports or words of options
-ENGLISH = set("activation axes bias dtype high low mean momentum seed shape size type upper value weights zeros".split())
+ENGLISH = set(
+    "activation axes bias dtype high low mean momentum seed shape size type upper value weights zeros".split()
+)
 CHANGES = {"replace_input_with", "replace_all_uses_with", "register_initializer", "resize_inputs", "prepend", "Node"}
 CONNECTIONS = {"inputs", "outputs", "initializers", "attributes"}
 MUTATIONS = {"add", "append", "clear", "extend", "insert", "pop", "remove", "update"}
