@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from os.path import commonpath
 from pathlib import Path
 
 from onnxsurgeon import units
@@ -201,17 +200,23 @@ def _next(done: Sequence[Report], measure: Quality | None) -> Iterator[Child]:
     written = [row for row in done if row["status"] in WRITTEN]
     if not written:
         return
-    if measure is None or measure.kinds:
+    first, one = written[0], len({row["model"] for row in written}) == 1
+    if one and (measure is None or measure.kinds):
         yield offer("The accuracy is unknown; labelled samples tell more:", *_again(written, measure))
+    elif measure is None or measure.kinds:
+        yield offer(
+            "The accuracy is unknown. How far the outputs of one moved on samples of its own; likewise for the others:",
+            "evaluate", first["output"], "--data", "SAMPLES", "--metric", "cosine", "--against", first["model"],
+        )  # fmt: skip
     yield "Choose the run whose loss you can accept; each output is proven on its own. What one run did in full:"
     for row in written[:OFFERED]:
         output = row["output"]
         yield offer("", "report", f"{output}.json", "--html", page_of(output, "prune"))
     if len(written) > OFFERED:
         yield f"Likewise for the other {len(written) - OFFERED:,}: the report of each is beside its output."
-    if len({row["model"] for row in written}) > 1:
+    if not one:
         return
-    yield timed(written[0], written[0]["model"], *(row["output"] for row in written))
+    yield timed(first, first["model"], *(row["output"] for row in written))
     for row in [row for row in written if row.get("score")][:1]:
         options = carried(row, EvaluateOptions, "metric", "samples", "seed")
         yield offer(
@@ -221,25 +226,16 @@ def _next(done: Sequence[Report], measure: Quality | None) -> Iterator[Child]:
 
 
 def _again(written: Sequence[Report], measure: Quality | None) -> Iterator[str]:
-    """The command of the runs, with labelled samples."""
+    """The command of the runs of one model, with labelled samples."""
     first = written[0]
     asked = [(row.get("requested") or {}).get("ratio") for row in written]
     ratios = list(dict.fromkeys(str(ratio) for ratio in asked if ratio is not None))
-    models = list(dict.fromkeys(row["model"] for row in written))
-    yield from ("prune", *models, *(["--ratio", ",".join(ratios)] if ratios else []))
+    yield from ("prune", first["model"], *(["--ratio", ",".join(ratios)] if ratios else []))
     metric = "cosine" if measure is None or measure.title == ERROR else "top1"
     yield from ("--data", "SAMPLES" if metric == "cosine" else "LABELLED_SAMPLES", "--metric", metric)
     yield from carried(first, PruneOptions, "ratio", "data", "metric")
-    if len(models) > 1:
-        folders = [Path(row["output"]).parent for row in written]
-        yield from (
-            "--output-dir",
-            commonpath([f for f in folders if f.is_absolute() == folders[0].is_absolute()]) or ".",
-        )
-    else:
-        base = first["output"].removesuffix(".onnx").removesuffix(f"-{asked[0]}")
-        yield from ("-o", f"{base}.onnx")
-    yield from ("--overwrite", "--html", page_of(models[0], "runs"))
+    base = first["output"].removesuffix(".onnx").removesuffix(f"-{asked[0]}")
+    yield from ("-o", f"{base}.onnx", "--overwrite", "--html", page_of(first["model"], "runs"))
 
 
 def _failed(rows: Sequence[Report]) -> Child:
