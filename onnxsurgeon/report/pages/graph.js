@@ -202,7 +202,7 @@
           place.append(make("p", {}, `The graph has ${graph.nodes.length.toLocaleString("en")} nodes, too many to lay out in a browser; the tables have them.`));
           continue;
         }
-        const frame = make("div", { class: "window", tabindex: "0", role: "group", "aria-label": `${graph.title || "the graph"}: arrows move, + and - zoom, 0 shows all` }, made.svg);
+        const frame = make("div", { class: "window", tabindex: "0", role: "application", "aria-label": `${graph.title || "the graph"}: arrows move, + and - zoom, 0 shows all` }, made.svg);
         place.append(frame);
         if (made.left) place.append(make("p", { class: "note" }, `${made.left.toLocaleString("en")} nodes that only compute constants are left out.`));
         framed.push({ ...made, frame, title: graph.title });
