@@ -94,7 +94,10 @@ def test_what_is_not_a_whole_file_is_refused(kind: str, use: str, run: Run, fold
     KINDS[kind](folder / "x.npz")
     np.savez(folder / "good.npz", np.zeros((2, 3, 16, 16), np.float32))
     result = run(
-        *USES[use], code=2 if use == "recipe" or (kind == "loop" and use != "stats") or (use, kind) in NOT_THERE else 4
+        *USES[use],
+        code=2
+        if use == "recipe" or (kind == "loop" and use not in ("stats", "model")) or (use, kind) in NOT_THERE
+        else 4,
     )
     assert "x.npz" in result.stderr
 
