@@ -93,12 +93,8 @@ def test_what_is_not_a_whole_file_is_refused(kind: str, use: str, run: Run, fold
         pytest.skip("samples are mapped: only what is used is read, and its numbers are checked")
     KINDS[kind](folder / "x.npz")
     np.savez(folder / "good.npz", np.zeros((2, 3, 16, 16), np.float32))
-    result = run(
-        *USES[use],
-        code=2
-        if use == "recipe" or (kind == "loop" and use not in ("stats", "model")) or (use, kind) in NOT_THERE
-        else 4,
-    )
+    mistaken = use == "recipe" or (kind == "loop" and use in ("scores", "data")) or (use, kind) in NOT_THERE
+    result = run(*USES[use], code=2 if mistaken else 4)
     assert "x.npz" in result.stderr
 
 
