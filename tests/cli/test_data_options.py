@@ -36,9 +36,8 @@ def test_evaluate_tells_the_score(digits: Path, run: Run) -> None:
 
 @pytest.mark.slow
 def test_max_drop_ends_with_a_model_that_keeps_it(digits: Path, run: Run) -> None:
-    found = json.loads(
-        run("prune", "net.onnx", "--max-drop", "0.1", "--data", "test.npz", "--effort", "fast", "--json").stdout
-    )
+    args = ("prune", "net.onnx", "--max-drop", "0.1", "--data", "test.npz", "--importance", "wanda", "--json")
+    found = json.loads(run(*args).stdout)
     score = found["score"]
     assert found["status"] == "passed"
     assert score["drop"] <= 0.1
@@ -63,10 +62,9 @@ def test_where_no_model_is_good_enough_the_exit_code_is_3(digits: Path, run: Run
         "def strict(batches):\n    calls.append(1)\n    list(batches)\n    return -len(calls)\n"
     )
     args = ("prune", "net.onnx", "--max-drop", "0", "--data", "test.npz", "--metric", "strict:strict")
-    args += ("--effort", "fast")
-    result = run(*args, code=3)
+    result = run(*args, "--importance", "wanda", "--samples", "64", "--json", code=3)
     assert "no smaller model was found" in result.stderr
-    assert json.loads(run(*args, "--json", code=3).stdout)["exit_code"] == 3
+    assert json.loads(result.stdout)["exit_code"] == 3
 
 
 def test_sensitivity_shows_layers_and_draws_them(digits: Path, run: Run) -> None:
@@ -159,7 +157,7 @@ def test_wrong_usage_is_exit_2(args: tuple[str, ...], words: str, digits: Path, 
 def test_several_models_may_each_be_searched(digits: Path, run: Run) -> None:
     shutil.copy(digits / "net.onnx", digits / "other.onnx")
     args = ("prune", "net.onnx", "other.onnx", "--output-dir", "out", "--max-drop", "0.1", "--data", "test.npz")
-    args += ("--effort", "fast")
+    args += ("--importance", "wanda", "--compensate", "linear", "--samples", "256")
     found = json.loads(run(*args, "--json").stdout)
     assert [row["score"]["drop"] <= 0.1 for row in found["models"]] == [True, True]
     again = json.loads(run(*args, "--json", "--resume").stdout)

@@ -208,7 +208,8 @@ def _next(done: Sequence[Report], measure: Quality | None) -> Iterator[Child]:
             "The accuracy is unknown. How far the outputs of one moved on samples of its own; likewise for the others:",
             "evaluate", first["output"], "--data", "SAMPLES", "--metric", "cosine", "--against", first["model"],
         )  # fmt: skip
-    yield "Choose the run whose loss you can accept; each output is proven on its own. What one run did in full:"
+    proven = "" if any(row["status"] == "not proven" for row in written) else "; each output is proven on its own"
+    yield f"Choose the run whose loss you can accept{proven}. What one run did in full:"
     for row in written[:OFFERED]:
         output = row["output"]
         yield offer("", "report", f"{output}.json", "--html", page_of(output, "prune"))
