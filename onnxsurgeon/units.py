@@ -8,6 +8,7 @@ import re
 from onnxsurgeon.errors import UsageError
 
 DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 BINARY = {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _SHOWN = re.compile(r"([+-]?[0-9][0-9,]*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*(us|ms|[KMGT](?=B?\b))?")
 _AMOUNT = re.compile(r"([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*([KMGT]I?)?(B)?", re.IGNORECASE)
@@ -51,15 +52,18 @@ def parse_seconds(text: str, *, option: str) -> float:
         raise UsageError(
             f"{option} can't read {text!r} as a time", fix="write it with its unit, like 8ms, 0.2s or 500us"
         )
-    return float(found[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[found[2]]
+    return float(found[1]) * TIMES[found[2]]
 
 
 def seconds(number: float) -> str:
     """A time to three digits: 85.2 us, 8.14 ms, 1.20 s."""
-    for factor, unit in ((1e6, "us"), (1e3, "ms")):
-        if abs(number) * factor < 999.5:
-            return _digits(number * factor, unit)
-    return _digits(number, "s")
+    factor, unit = scale(number)
+    return _digits(number * factor, unit)
+
+
+def scale(number: float) -> tuple[float, str]:
+    """What a time in seconds is multiplied by, and the unit that it then has: it needs at most three digits."""
+    return next(((by, unit) for by, unit in ((1e6, "us"), (1e3, "ms")) if abs(number) * by < 999.5), (1.0, "s"))
 
 
 def value(text: str) -> float | None:
@@ -67,8 +71,7 @@ def value(text: str) -> float | None:
     found = _SHOWN.match(text.replace("~", ""))
     if found is None:
         return None
-    factors = {"us": 1e-6, "ms": 1e-3, **DECIMAL}
-    return float(found[1].replace(",", "")) * factors[found[2] or ""]
+    return float(found[1].replace(",", "")) * {**TIMES, **DECIMAL}[found[2] or ""]
 
 
 def _digits(number: float, letter: str) -> str:

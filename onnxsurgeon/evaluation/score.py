@@ -17,7 +17,7 @@ from onnxsurgeon.data.functions import explain_errors, import_function
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.evaluation.options import EvaluateOptions
 from onnxsurgeon.metrics import metric as known
-from onnxsurgeon.metrics.formulas import Pairs
+from onnxsurgeon.metrics.formulas import Pairs, alike
 from onnxsurgeon.model.model import Source, load, named
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.parsing import is_own, resolved
@@ -137,7 +137,7 @@ def _pairs(runs: Iterator[Run], name: str, classes: int | None) -> Pairs:
         said = _part(name, outputs[name], batch)
         wanted = batch.labels if right is None else _part(name, right[name], batch)
         assert wanted is not None
-        if right is not None and [n for n in wanted.shape if n > 1] != [n for n in said.shape if n > 1]:
+        if right is not None and not alike(said, wanted):
             raise UsageError(
                 f"the outputs {name} of the two models can't be compared",
                 why=f"their shapes are {said.shape} and {wanted.shape}",

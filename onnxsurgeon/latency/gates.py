@@ -10,7 +10,6 @@ from onnxsurgeon.dependency.costs import COSTS, CostKind
 from onnxsurgeon.dependency.measure import Measure
 from onnxsurgeon.latency.timing import Interval, Ratio, Timing
 
-WANTED = {True: "allowed", False: "required"}  # what a limit is, by whether it is an upper one
 FASTER = "make the model faster"
 MENDS = {"score": "train the model or cut less of it", "seconds": FASTER, "share": FASTER}  # by unit; others are sizes
 DIFFERENCES = {"score": "{:+.4g}".format, "share": "{:+.1%}".format}  # by unit; others differ by a share of the limit
@@ -76,7 +75,12 @@ class Gate:
 
     def said(self) -> str:
         """All of it in a line."""
-        return f"{self.what}: {self.measured}, {self.allowed} is {WANTED[self.upper]} ({self.margin})"
+        return in_line(self.what, self.measured, self.allowed, self.margin, upper=self.upper)
+
+
+def in_line(what: str, measured: str, allowed: str, margin: str, *, upper: bool) -> str:
+    """What was measured and what is allowed, or required, in a line."""
+    return f"{what}: {measured}, {allowed} is {'allowed' if upper else 'required'} ({margin})"
 
 
 def mends(failed: Iterable[Gate]) -> str:

@@ -69,10 +69,15 @@ class UnfitTargets(UsageError):
     """What outputs are to be compared with has another shape, like that of class numbers."""
 
 
+def alike(output: np.ndarray, target: np.ndarray) -> bool:
+    """Whether two arrays have the same shape, axes of length 1 apart."""
+    return [n for n in output.shape if n > 1] == [n for n in target.shape if n > 1]
+
+
 def _differences(pairs: Pairs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The pairs in double precision. Raises UnfitTargets if their shapes differ."""
     for output, target in pairs:
-        if [n for n in output.shape if n > 1] != [n for n in target.shape if n > 1]:
+        if not alike(output, target):
             raise UnfitTargets(
                 "the labels don't have the shape of the output",
                 why=f"their shape is {target.shape}, that of the output {output.shape}",

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as xml
 from rich.console import RenderableType
 
 from onnxsurgeon.errors import printable
-from onnxsurgeon.latency.gates import WANTED
+from onnxsurgeon.latency.gates import in_line
 from onnxsurgeon.report.json_report import Report, to_json
 from onnxsurgeon.report.latency_tables import conditions
 from onnxsurgeon.report.layout import plain, table
@@ -125,7 +125,7 @@ def _style(outcome: str) -> str:
 
 
 def _line(gate: Report) -> str:
-    return f"{gate['what']}: {gate['measured']}, {gate['allowed']} is {WANTED[gate['upper']]} ({gate['margin']})"
+    return in_line(gate["what"], gate["measured"], gate["allowed"], gate["margin"], upper=gate["upper"])
 
 
 def _error(report: Report) -> list[str]:

@@ -15,8 +15,6 @@ from onnxsurgeon.report.pages.pieces import figure
 from onnxsurgeon.report.pages.plain_page import plain
 from onnxsurgeon.report.pages.template import Page, Section
 
-SCALES = ((1e-3, 1e6, "us"), (1.0, 1e3, "ms"))  # below so many seconds, a factor and its unit
-
 
 def benched(report: Report) -> Page:
     """Of one model or several; the first is what the others are compared with."""
@@ -37,8 +35,7 @@ def _lead(models: Sequence[Report]) -> Iterator[str]:
 
 def _drawn(models: Sequence[Report]) -> Child:
     """The median of each model, and its interval."""
-    longest = max(row["interval"][1] for row in models)
-    factor, unit = next(((factor, unit) for limit, factor, unit in SCALES if longest < limit), (1.0, "s"))
+    factor, unit = units.scale(max(row["interval"][1] for row in models))
     rows = [
         {
             "model": row["model"], "median": factor * row["median"], "low": factor * row["interval"][0],

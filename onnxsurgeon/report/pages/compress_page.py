@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onnxsurgeon.dependency.costs import COSTS
-from onnxsurgeon.evaluation.options import EvaluateOptions
 from onnxsurgeon.pruning.compression_options import CompressOptions
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.pages import charts
 from onnxsurgeon.report.pages.markup import Child
-from onnxsurgeon.report.pages.offers import carried, following, offer, timed
+from onnxsurgeon.report.pages.offers import carried, following, judged, offer, timed
 from onnxsurgeon.report.pages.pieces import Cell, beside, facts, figure, table
 from onnxsurgeon.report.pages.sections import MOODS, assumed, error, foot, stages
 from onnxsurgeon.report.pages.template import Page, Section
@@ -115,11 +114,7 @@ def _next(report: Report, best: Report | None) -> Iterator[Child]:
             *carried(report, CompressOptions, "data", "ratio", "steps", "folder"),
         )  # fmt: skip
         return
-    options = carried(report, EvaluateOptions, "metric", "samples", "seed")
-    yield offer(
-        "The score on samples that took no part in it:",
-        "evaluate", output, "--data", "TEST_SAMPLES", "--metric", report["metric"], *options,
-    )  # fmt: skip
+    yield judged(report, output, report["metric"])
     yield timed(report, model, output)
     if given.get("folder"):
         words = carried(report, CompressOptions, "data", "resume")

@@ -8,6 +8,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
+from onnxsurgeon.evaluation.options import EvaluateOptions
 from onnxsurgeon.options.record import Options, option_of
 from onnxsurgeon.options.shared import InputShape
 from onnxsurgeon.report.json_report import Report
@@ -53,6 +54,14 @@ def several_cuts(report: Report, model: str, *options: str) -> Html:
 def timed(report: Report, *models: str) -> Html:
     """The command that measures latencies."""
     return offer("Whether it is faster here, side by side:", "bench", *models, *carried(report, InputShape))
+
+
+def judged(
+    report: Report, output: str, metric: str, why: str = "The score on samples that took no part in it:"
+) -> Html:
+    """The command that scores a result on samples of its own."""
+    options = carried(report, EvaluateOptions, "metric", "samples", "seed")
+    return offer(why, "evaluate", output, "--data", "TEST_SAMPLES", "--metric", metric, *options)
 
 
 def carried(report: Report, record: type[Options], *left: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from onnxsurgeon import units
 from onnxsurgeon.dependency.costs import COSTS
-from onnxsurgeon.evaluation.options import EvaluateOptions, SensitivityOptions
+from onnxsurgeon.evaluation.options import SensitivityOptions
 from onnxsurgeon.options.shared import NONE, SYNTHETIC
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.report.json_report import Report
@@ -14,7 +14,7 @@ from onnxsurgeon.report.layout import sized
 from onnxsurgeon.report.pages import charts
 from onnxsurgeon.report.pages.layer_table import layers
 from onnxsurgeon.report.pages.markup import Child, joined, tag
-from onnxsurgeon.report.pages.offers import WRITTEN, carried, following, offer, offered, page_of, timed
+from onnxsurgeon.report.pages.offers import WRITTEN, carried, following, judged, offer, offered, page_of, timed
 from onnxsurgeon.report.pages.pieces import Cell, beside, chip, facts, figure, network, table
 from onnxsurgeon.report.pages.sections import (
     MOODS,
@@ -113,11 +113,7 @@ def _next(report: Report) -> Iterator[Child]:
     samples = "--data", str(data or "SAMPLES")
     yield offered("The accuracy is unknown; this tells more:", (report.get("verdict") or {}).get("next", ""))
     if report["status"] in WRITTEN and report.get("score"):
-        options = carried(report, EvaluateOptions, "metric", "samples", "seed")
-        yield offer(
-            "The score on samples that took no part in it:",
-            "evaluate", output, "--data", "TEST_SAMPLES", "--metric", report["score"]["metric"], *options,
-        )  # fmt: skip
+        yield judged(report, output, report["score"]["metric"])
     if report["status"] in WRITTEN and not report.get("latency"):
         yield timed(report, model, output)
     yield offer(

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from onnxsurgeon import units
 from onnxsurgeon.dependency.costs import COSTS
-from onnxsurgeon.evaluation.options import EvaluateOptions
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.pages import charts
 from onnxsurgeon.report.pages.markup import Child, joined, tag
 from onnxsurgeon.report.pages.measures import ERROR, Quality, measured
-from onnxsurgeon.report.pages.offers import WRITTEN, carried, following, offer, page_of, timed
+from onnxsurgeon.report.pages.offers import WRITTEN, carried, following, judged, offer, page_of, timed
 from onnxsurgeon.report.pages.pieces import Cell, beside, chip, figure, table
 from onnxsurgeon.report.pages.sections import MOODS, assumed, foot, lines
 from onnxsurgeon.report.pages.template import Page, Section
@@ -48,8 +47,14 @@ def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 
 def name(row: Report) -> str:
-    ratio = (row.get("requested") or {}).get("ratio")
+    ratio = _ratio(row)
     return Path(row["model"]).name + (f", ratio {ratio}" if ratio is not None else "")
+
+
+def _ratio(row: Report) -> float | str | None:
+    """The ratio that was asked for, if one was."""
+    found: float | str | None = (row.get("requested") or {}).get("ratio")
+    return found
 
 
 def _note(measure: Quality | None, *, ratios: bool) -> str:
@@ -112,8 +117,7 @@ def _originals(done: Sequence[Report], measure: Quality) -> list[Report]:
 
 
 def _label(row: Report, *, ratios: bool) -> str:
-    ratio = (row.get("requested") or {}).get("ratio")
-    return f"{ratio}" if ratios else Path(row["model"]).stem
+    return f"{_ratio(row)}" if ratios else Path(row["model"]).stem
 
 
 def _costs(done: Sequence[Report]) -> Child:
@@ -147,7 +151,7 @@ def _left(row: Report, word: str) -> float | None:
 def _table(rows: Sequence[Report], done: Sequence[Report], measure: Quality | None) -> Child:
     """A row for each run: what tells it from the others first, then how good it is, then what it costs."""
     words = [word for word in COSTS if any(_left(row, word) is not None for row in done)]
-    models, ratios = {row["model"] for row in rows}, {(row.get("requested") or {}).get("ratio") for row in rows}
+    models, ratios = {row["model"] for row in rows}, {_ratio(row) for row in rows}
     known = {id(row): n for n, row in enumerate(done)}
     quality = {} if measure is None else measure.after
     cells = []
@@ -157,7 +161,7 @@ def _table(rows: Sequence[Report], done: Sequence[Report], measure: Quality | No
         cells.append(
             (
                 *([row["model"]] if len(models) > 1 else []),
-                *([(row.get("requested") or {}).get("ratio")] if len(models) == 1 or len(ratios) > 1 else []),
+                *([_ratio(row)] if len(models) == 1 or len(ratios) > 1 else []),
                 Cell(chip(row["status"], MOODS.get(row["status"], "")), row["status"]),
                 good,
                 *(_cost(row, word) if n >= 0 else "" for word in words),
@@ -192,8 +196,7 @@ def _each(done: Sequence[Report], measure: Quality | None) -> Iterator[str]:
     known = {n: row for n, row in enumerate(done) if measure is None or n in measure.after}
     for n, row in sorted(known.items(), key=lambda pair: _left(pair[1], "params") or 0.0, reverse=True)[:OFFERED]:
         good = f", {measure.title} {measure.written(measure.after[n])}" if measure else ""
-        ratio = (row.get("requested") or {}).get("ratio")
-        yield f"Ratio {ratio}: {units.change(row['before']['params'], row['after']['params'])} parameters{good}."
+        yield f"Ratio {_ratio(row)}: {units.change(row['before']['params'], row['after']['params'])} parameters{good}."
 
 
 def _next(done: Sequence[Report], measure: Quality | None) -> Iterator[Child]:
@@ -201,9 +204,10 @@ def _next(done: Sequence[Report], measure: Quality | None) -> Iterator[Child]:
     if not written:
         return
     first, one = written[0], len({row["model"] for row in written}) == 1
-    if one and (measure is None or measure.kinds):
+    unknown = measure is None or bool(measure.kinds)
+    if unknown and one:
         yield offer("The accuracy is unknown; labelled samples tell more:", *_again(written, measure))
-    elif measure is None or measure.kinds:
+    elif unknown:
         yield offer(
             "The accuracy is unknown. How far the outputs of one moved on samples of its own; likewise for the others:",
             "evaluate", first["output"], "--data", "SAMPLES", "--metric", "cosine", "--against", first["model"],
@@ -219,17 +223,14 @@ def _next(done: Sequence[Report], measure: Quality | None) -> Iterator[Child]:
         return
     yield timed(first, first["model"], *(row["output"] for row in written))
     for row in [row for row in written if row.get("score")][:1]:
-        options = carried(row, EvaluateOptions, "metric", "samples", "seed")
-        yield offer(
-            "The score of one on samples that took no part in it:",
-            "evaluate", row["output"], "--data", "TEST_SAMPLES", "--metric", row["score"]["metric"], *options,
-        )  # fmt: skip
+        why = "The score of one on samples that took no part in it:"
+        yield judged(row, row["output"], row["score"]["metric"], why)
 
 
 def _again(written: Sequence[Report], measure: Quality | None) -> Iterator[str]:
     """The command of the runs of one model, with labelled samples."""
     first = written[0]
-    asked = [(row.get("requested") or {}).get("ratio") for row in written]
+    asked = [_ratio(row) for row in written]
     ratios = list(dict.fromkeys(str(ratio) for ratio in asked if ratio is not None))
     yield from ("prune", first["model"], *(["--ratio", ",".join(ratios)] if ratios else []))
     metric = "cosine" if measure is None or measure.title == ERROR else "top1"

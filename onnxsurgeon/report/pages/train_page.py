@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onnxsurgeon.evaluation.options import EvaluateOptions
 from onnxsurgeon.options.shared import OfData
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.pages.markup import Child
-from onnxsurgeon.report.pages.offers import carried, following, offer, several_cuts
+from onnxsurgeon.report.pages.offers import carried, following, judged, offer, several_cuts
 from onnxsurgeon.report.pages.pieces import facts, table
 from onnxsurgeon.report.pages.sections import MOODS, assumed, epochs, error, foot, stages
 from onnxsurgeon.report.pages.template import Page, Section
@@ -63,13 +62,8 @@ def _next(report: Report) -> Iterator[Child]:
         why = "The last epoch was the best; further ones may bring more:"
         yield offer(why, "train", output, "--data", report["data"], *options)
     if (report.get("requested") or {}).get("teacher") is None:
-        of = carried(report, EvaluateOptions, "metric", "samples", "seed")
-        yield offer(
-            "The score on samples that took no part in the training:",
-            "evaluate", output, "--data", "TEST_SAMPLES", "--metric", metric, *of,
-        )  # fmt: skip
-    of = carried(report, OfData)
-    yield several_cuts(report, output, "--data", report["data"], "--metric", metric, *of)
+        yield judged(report, output, metric, "The score on samples that took no part in the training:")
+    yield several_cuts(report, output, "--data", report["data"], "--metric", metric, *carried(report, OfData))
 
 
 def _short(score: float | None) -> str:
