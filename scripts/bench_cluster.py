@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -53,16 +54,24 @@ def ended(process: subprocess.Popen[str], count: int) -> None:
     assert len(rows) == count
 
 
-def workers() -> list[int]:
-    """The processes of the cluster that prune at this moment."""
+def workers(mark: str) -> list[int]:
+    """The processes that prune at this moment on the cluster that began with this value of `MARK`."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            ours = MARK.encode() in (place / "environ").read_bytes()
-            if ours and b"ray::attempt" in (place / "cmdline").read_bytes():
-                found.append(int(place.name))
+            if b"ray::attempt" in (place / "cmdline").read_bytes():
+                found += [int(place.name)] * (f"{MARK}={mark}".encode() in (place / "environ").read_bytes())
         except OSError:
             continue
+    return found
+
+
+def two_nodes() -> Any:
+    """A new cluster of two nodes of one core each."""
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    found.add_node(num_cpus=1)
     return found
 
 
@@ -70,8 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=200)
     count = parser.parse_args().models
-    os.environ[MARK] = "1"
-    from ray.cluster_utils import Cluster
+    os.environ[MARK] = "bench"
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -80,11 +88,10 @@ def main() -> None:
         ended(started(folder, "local", "--jobs", "2"), count)
         local = time.perf_counter() - began
         print(f"local, 2 jobs      {local:7.1f} s", flush=True)
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        cluster.add_node(num_cpus=1)
+        cluster = two_nodes()
         began = time.perf_counter()
         process = started(folder, "ray", "--executor", "ray", "--address", cluster.address)
-        while len(list((folder / "ray").glob("*.onnx.json"))) < count // 2 or not (busy := workers()):
+        while len(list((folder / "ray").glob("*.onnx.json"))) < count // 2 or not (busy := workers("bench")):
             time.sleep(0.05)
         os.kill(busy[0], signal.SIGKILL)
         ended(process, count)

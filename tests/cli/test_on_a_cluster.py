@@ -14,24 +14,21 @@ from pathlib import Path
 import onnx
 import pytest
 
+from bench_cluster import MARK, two_nodes, workers
 from commands import environment
 from paths import FIXTURES
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
-MARK = "ONNXSURGEON_TEST_CLUSTER"
 NAMES = ("plain", "residual", "se", "xor", "grouped")
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a cluster of two nodes of one core each."""
-    from ray.cluster_utils import Cluster
-
     monkeypatch.setenv(MARK, str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    found.add_node(num_cpus=1)
+    found = two_nodes()
     yield found.address
     found.shutdown()
 
@@ -43,25 +40,13 @@ def started(folder: Path, address: str, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True)
 
 
-def workers(mark: Path) -> list[int]:
-    """The processes of this cluster that prune at this moment."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"ray::attempt" in (place / "cmdline").read_bytes():
-                found += [int(place.name)] * (f"{MARK}={mark}".encode() in (place / "environ").read_bytes())
-        except OSError:
-            continue
-    return found
-
-
 def records(folder: Path) -> dict[str, int]:
     return {file.name: file.stat().st_mtime_ns for file in (folder / "out").glob("*.onnx.json")}
 
 
 def awaited(folder: Path, count: int, mark: Path) -> None:
     end = time.monotonic() + 120
-    while (len(records(folder)) < count or not workers(mark)) and time.monotonic() < end:
+    while (len(records(folder)) < count or not workers(str(mark))) and time.monotonic() < end:
         time.sleep(0.02)
 
 
@@ -69,7 +54,7 @@ def test_nothing_is_lost_and_nothing_done_twice(cluster: str, tmp_path: Path) ->
     with started(tmp_path, cluster) as driver:
         awaited(tmp_path, 1, tmp_path)
         done = records(tmp_path)
-        os.kill(workers(tmp_path)[0], signal.SIGKILL)
+        os.kill(workers(str(tmp_path))[0], signal.SIGKILL)
         awaited(tmp_path, 2, tmp_path)
         driver.kill()
         assert driver.stdout is not None
