@@ -159,6 +159,6 @@ def inspect(model: Source, options: InspectOptions) -> Inspection:
     built = spaces(labels, np.zeros(labels.relations.count), overhead=overhead(model))
     whole = measure(model, built)
     lengths = built.problem.lengths(least(built.problem))
-    left = {cost.name: cost.evaluate(lengths) for cost in built.problem.costs}
+    left = built.problem.evaluate(lengths)
     most = {name: max(0.0, 1 - value / whole.of(name)) if whole.of(name) else 0.0 for name, value in left.items()}
     return Inspection(model, labels, whole, tuple(frozen(labels)), len(built.problem.sizes), len(built.roots), most)

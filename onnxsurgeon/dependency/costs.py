@@ -22,8 +22,9 @@ class CostKind:
     """A cost. title: in tables. written: how a number is shown.
 
     terms: `module:function` that takes the axis lengths of a graph (`dependency.spaces.Lengths`) and yields products of
-    them, (coefficient, factors), whose sum is the cost. moments: `module:function` that takes labels and yields such
-    sums, of which the largest is the cost. Without both, the cost is measured on a device.
+    them, (coefficient, factors), whose sum is the cost. buffers: `module:function` that takes labels and yields
+    products that count from one moment to another; the cost is the largest sum at one. Without both, the cost is
+    measured on a device.
     measure: `module:function` that takes a model and what its terms come to, and returns the cost. rest:
     `module:function` of a model, for what no term is about. reads: reads a limit.
     """
@@ -31,7 +32,7 @@ class CostKind:
     title: str
     measure: str
     terms: str = ""
-    moments: str = ""
+    buffers: str = ""
     rest: str = ""
     written: Callable[[float], str] = units.count
     reads: Callable[[Any, str], Any] = _COUNT
@@ -39,7 +40,7 @@ class CostKind:
     @property
     def timed(self) -> bool:
         """Whether it is measured on a device."""
-        return not self.terms and not self.moments
+        return not self.terms and not self.buffers
 
 
 def _limit(help: str, kind: CostKind, metavar: str = "N") -> Any:
@@ -87,7 +88,7 @@ class CostLimits(Options):
     max_memory: float | str | None = _limit(
         "Largest memory of activations per sample, like 64MB, at the moment when it is most.",
         CostKind(
-            "peak memory", "dependency.measure:as_estimated", moments="dependency.live_memory:moments",
+            "peak memory", "dependency.measure:as_estimated", buffers="dependency.live_memory:buffers",
             written=units.size, reads=amount(of_bytes=True),
         ),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The memory that activations take while a model runs, as sums of products of axis lengths.
+"""The memory that activations take while a model runs, as products of axis lengths that count for a while.
 
 Nodes run in the order of the graph, as in onnxruntime. A value is in memory from the node that makes it to the last one
 that reads it. Inputs belong to the caller, constants to the model. A node that maps elements, adds, or normalises with
@@ -8,6 +8,7 @@ stored statistics writes over an input that nothing else needs; one that only ch
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
 
 import onnx_ir as ir
@@ -17,31 +18,44 @@ from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.ops.registry import Factors
 
-Terms = list[tuple[float, Factors]]  # (coefficient, axes whose lengths multiply it)
+
+@dataclass(frozen=True)
+class Buffer:
+    """Memory that is in use from one node to another, both by their place in the graph.
+
+    value: the first one in it. coefficient, factors: its bytes per sample, a product of axis lengths.
+    """
+
+    value: ir.Value
+    first: int
+    last: int
+    coefficient: float
+    factors: Factors
 
 
-def moments(labels: Labels) -> Iterator[Terms]:
-    """The bytes of activations that are in memory together, per sample, at each node at which that may be the most."""
-    sets = list(dict.fromkeys(_together(labels)))
-    for index, held in enumerate(sets):
-        if not any(held < other for other in sets[max(0, index - 1) : index + 2]):
-            yield [_bytes(labels, value) for value in sorted(held, key=lambda value: value.name or "")]
+def buffers(labels: Labels) -> Iterator[Buffer]:
+    """Memory that the activations of a labelled graph take."""
+    batch = max((n for (_, axis), n in labels.sizes[0].items() if axis == 0), default=1)
+    for value, (first, last) in _used(labels).items():
+        yield Buffer(value, first, last, *_bytes(labels, value, batch))
 
 
-def _together(labels: Labels) -> Iterator[frozenset[ir.Value]]:
-    """The buffers that are in memory at each node, each by the value that is first in it."""
+def _used(labels: Labels) -> dict[ir.Value, tuple[int, int]]:
+    """The first and the last node at which each buffer is in use, by the value that is first in it."""
     nodes = list(labels.model.graph)
     last = {value: place for place, node in enumerate(nodes) for value in _read(node)}
     last |= {value: len(nodes) for value in labels.model.graph.outputs}
     buffer: dict[ir.Value, ir.Value] = {}
+    since: dict[ir.Value, int] = {}
     until: dict[ir.Value, int] = {}
     for place, node in enumerate(nodes):
         made = _reused(labels, node, place, buffer, until)
         for value in node.outputs:
             if labels.facts[0].get(value, UNKNOWN).shape is not None and constant(value) is None:
                 buffer[value] = made if made is not None else value
+                since.setdefault(buffer[value], place)
                 until[buffer[value]] = max(until.get(buffer[value], place), last.get(value, place))
-        yield frozenset(held for held, end in until.items() if end >= place)
+    return {value: (first, until[value]) for value, first in since.items()}
 
 
 def _read(node: ir.Node) -> Iterator[ir.Value]:
@@ -73,13 +87,12 @@ def _reused(
     return None
 
 
-def _bytes(labels: Labels, value: ir.Value) -> tuple[float, Factors]:
+def _bytes(labels: Labels, value: ir.Value, batch: int) -> tuple[float, Factors]:
     fact = labels.facts[0][value]
     shape, size = fact.shape or (), ir.DataType(fact.dtype).itemsize if fact.dtype else 4
     axes = labels.axes.get(value) or (None,) * len(shape)
     producer = value.producer()
     call = labels.calls.get(producer) if producer is not None else None
     tensor = call.outputs[value.index() or 0] if call is not None else None
-    batch = max((n for (_, axis), n in labels.sizes[0].items() if axis == 0), default=1)
     share = 1.0 / batch if tensor is not None and any(tensor.dynamic) else 1.0
     return float(size) * share, list(zip(shape, axes, strict=True))

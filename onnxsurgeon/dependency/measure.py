@@ -28,8 +28,8 @@ Terms = Iterator[tuple[float, Factors]]
 @dataclass(frozen=True)
 class Measure:
     """costs: by word, which are attributes, too: `params` (elements of weights), `macs` (per sample), `size` (bytes on
-    disk), and where they were asked for `memory` (bytes of activations per sample, when they are most) and `latency`
-    (seconds of a run). nodes: those of subgraphs included."""
+    disk), `memory` (bytes of activations per sample, when they are most), and where it was asked for `latency` (seconds
+    of a run). nodes: those of subgraphs included."""
 
     costs: Mapping[str, float]
     nodes: int

@@ -6,7 +6,7 @@ and a sort by importance says which ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import gcd
 
@@ -17,11 +17,12 @@ import onnx_ir as ir
 from onnxsurgeon.arrays import FloatArray, Ids, IntArray, Mask
 from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.dependency.labels import Labels, Weight
+from onnxsurgeon.dependency.live_memory import Buffer
 from onnxsurgeon.errors import ModelError
 from onnxsurgeon.neurons.relations import Axis
 from onnxsurgeon.ops.registry import Factors
 from onnxsurgeon.options.parsing import resolved
-from onnxsurgeon.solver.problem import Cost, CostTable, Problem
+from onnxsurgeon.solver.problem import Cost, CostTable, Peak, Problem
 
 Terms = dict[tuple[int, ...], float]  # axes -> coefficient
 # Axes, the lengths of each that were measured, and the cost at each combination of them
@@ -131,12 +132,12 @@ def spaces(
     measured: Mapping[str, Iterable[Measured]] = {},
     less: float | None = None,
 ) -> Spaces:
-    """The selection problem of a labelled graph with costs `params`, `macs` and `size`, without budgets.
+    """The selection problem of a labelled graph with all costs that the graph tells, without budgets.
 
     scores: importance per neuron, shape (neurons,). round_to: widths become multiples of it. min_keep: least share of
     each axis that stays. pinned: neurons that must stay, shape (neurons,). overhead: by cost, what no term is about.
-    wanted: costs that are asked for: those of many moments are left out otherwise. measured: by cost, the tables of
-    further costs; widths are then those that the tables know.
+    wanted: costs that may be bounded; a peak that is not among them is only evaluated. measured: by cost, the tables
+    of further costs; widths are then those that the tables know.
     judge: gives the order and importance table of a space, instead of sums of scores. progress: called with (spaces
     judged, spaces in all). less: the quantile of a space's scores that is subtracted from them.
     """
@@ -148,6 +149,7 @@ def spaces(
         for axes in table:
             for axis in axes:
                 lengths.index(axis)
+    peaks = tuple(_peaks(lengths, [word for word in COSTS if word not in wanted]))
     every = np.concatenate(lengths.units or [np.empty(0, np.int64)])
     axis_of = np.repeat(np.arange(len(lengths.units)), [len(u) for u in lengths.units])
     count = np.concatenate(lengths.counts or [np.empty(0, np.int64)])
@@ -184,6 +186,7 @@ def spaces(
         np.array(lengths.constant, np.int64),
         np.maximum(1, np.ceil(min_keep * full - 1e-9).astype(np.int64)),
         costs,
+        peaks,
     )
     return Spaces(problem, roots[order], starts, frozen, lengths)
 
@@ -248,9 +251,8 @@ def _costs(
     lengths.number_weights()  # before the axes of outputs
     products = {word: resolved(kind.terms)(lengths) for word, kind in COSTS.items() if kind.terms}
     found = [_cost(word, products[word], lengths, overhead.get(word, 0.0)) for word in products]
-    for word, kind in COSTS.items():
-        if kind.moments and word in wanted:
-            found += [_cost(word, terms, lengths, 0.0) for terms in resolved(kind.moments)(lengths.labels)]
+    for peak in _peaks(lengths, wanted):
+        found += [Cost(peak.name, peak.coefficient[m], peak.axes[m], 0.0, np.inf) for m in peak.moments()]
     return *found, *(_looked_up(word, measured[word], lengths, overhead.get(word, 0.0)) for word in measured)
 
 
@@ -275,6 +277,30 @@ def _cost(name: str, products: Iterable[tuple[float, Factors]], lengths: Lengths
     terms: Terms = {}
     for coefficient, factors in products:
         fixed += lengths.add(terms, coefficient, factors)
-    degree = max((len(key) for key in terms), default=1)
-    axes = np.array([key + (-1,) * (degree - len(key)) for key in terms], np.int64).reshape(len(terms), degree)
-    return Cost(name, np.array(list(terms.values()), np.float64), axes, fixed, np.inf)
+    return Cost(name, np.array(list(terms.values()), np.float64), _padded(list(terms)), fixed, np.inf)
+
+
+def _peaks(lengths: Lengths, words: Iterable[str]) -> Iterator[Peak]:
+    """The costs among `words` that are peaks."""
+    for word in words:
+        if COSTS[word].buffers:
+            yield _peak(word, resolved(COSTS[word].buffers)(lengths.labels), lengths)
+
+
+def _peak(name: str, buffers: Iterable[Buffer], lengths: Lengths) -> Peak:
+    coefficients, axes, moments = list[float](), list[tuple[int, ...]](), list[tuple[int, int]]()
+    for buffer in buffers:
+        terms: Terms = {}
+        fixed = lengths.add(terms, buffer.coefficient, buffer.factors)
+        key, coefficient = next(iter(terms.items()), ((), fixed))
+        coefficients.append(coefficient)
+        axes.append(key)
+        moments.append((buffer.first, buffer.last))
+    first, last = np.array(moments, np.int64).reshape(-1, 2).T
+    return Peak(name, np.array(coefficients, np.float64), _padded(axes), first, last)
+
+
+def _padded(keys: Sequence[tuple[int, ...]]) -> IntArray:
+    """Tuples of axes as the rows of an array, shape (len(keys), longest), with -1 behind."""
+    degree = max(map(len, keys), default=1)
+    return np.array([key + (-1,) * (degree - len(key)) for key in keys], np.int64).reshape(len(keys), degree)

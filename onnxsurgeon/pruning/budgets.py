@@ -50,7 +50,7 @@ def bounds_of(before: Measure, options: Budgets) -> dict[str, Bound]:
         start, cost = before.of(options.cost), options.cost
         upper = min((1 - options.share) * start, bounds[cost].upper if cost in bounds else float("inf"))
         noise = NOISE if COSTS[cost].timed else 0.0
-        lower = 0.0 if COSTS[cost].moments or not options.share else max(0.0, upper - SLACK * start)
+        lower = 0.0 if COSTS[cost].buffers or not options.share else max(0.0, upper - SLACK * start)
         bounds[cost] = Bound(cost, upper, lower, noise)
     return bounds
 

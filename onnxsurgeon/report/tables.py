@@ -138,7 +138,8 @@ def several(report: Report, *, verbose: bool) -> list[RenderableType]:
     """A row for each of several models, or ratios of one."""
     models = [row["model"] for row in report["models"]]
     styles = {"passed": "green", "written": "", "skipped": "dim"}  # other outcomes without an error are yellow
-    measured = [m for m in COSTS if COSTS[m].terms or any(m in row.get("before", ()) for row in report["models"])]
+    given = [row["requested"] for row in report["models"] if "requested" in row]
+    measured = [m for m in COSTS if COSTS[m].terms or any(g["cost"] == m or g[f"max_{m}"] is not None for g in given)]
     rows = []
     for row in report["models"]:
         known, proof = row["exit_code"] == 0, row.get("proof")
@@ -257,6 +258,7 @@ def _facts(report: Report) -> list[RenderableType]:
         "parameters": f"{units.count(report['params'])} ({report['params']:,})",
         "MACs": f"{units.count(report['macs'])} per sample",
         "file": units.size(report["size"]),
+        "memory": f"{units.size(report['memory'])} of activations per sample, when they are most",
         "nodes": f"{report['nodes']:,}: {operators}",
     }
     return [said(word, text, width=10) for word, text in facts.items()]

@@ -54,9 +54,8 @@ class Cost:
 
     def evaluate(self, lengths: IntArray) -> float:
         """The cost at `lengths`, shape (axes,)."""
-        padded = np.append(lengths, 1).astype(np.float64)
         looked_up = sum(float(table.at(lengths)) for table in self.tables)
-        return float(self.fixed + np.dot(self.coefficient, padded[self.axes].prod(axis=1)) + looked_up)
+        return float(self.fixed + _products(self.coefficient, self.axes, lengths).sum() + looked_up)
 
     @property
     def bounded(self) -> bool:
@@ -65,8 +64,50 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Peak:
+    """The largest sum of terms that count at one moment, which nothing bounds. Moments are numbered from 0."""
+
+    name: str
+    coefficient: FloatArray  # shape (terms,)
+    axes: IntArray  # shape (terms, degree), as of `Cost`
+    first: IntArray  # shape (terms,): the first and the last moment at which each term counts
+    last: IntArray
+
+    def evaluate(self, lengths: IntArray) -> float:
+        """The peak at `lengths`, shape (axes,)."""
+        terms = _products(self.coefficient, self.axes, lengths)
+        change = np.zeros(int(self.last.max(initial=0)) + 2)
+        np.add.at(change, self.first, terms)
+        np.subtract.at(change, self.last + 1, terms)
+        return float(change.cumsum().max())
+
+    def moments(self) -> list[IntArray]:
+        """The terms that count together, of each moment at which more do than before and after it."""
+        begin, end = np.argsort(self.first, kind="stable"), np.argsort(self.last, kind="stable")
+        upto = np.searchsorted(self.first[begin], self.last, side="right")
+        found, held, begun = list[IntArray](), dict[int, None](), 0
+        for term in end.tolist():
+            if begun < upto[term]:
+                held |= dict.fromkeys(begin[begun : upto[term]].tolist())
+                begun = upto[term]
+                found.append(np.array(sorted(held), np.int64))
+            del held[term]
+        return found
+
+
+def _products(coefficient: FloatArray, axes: IntArray, lengths: IntArray) -> FloatArray:
+    """Each coefficient times the product of its axes' lengths, shape (terms,)."""
+    padded = np.append(lengths, 1).astype(np.float64)
+    found: FloatArray = coefficient * padded[axes].prod(axis=1)
+    return found
+
+
+@dataclass(frozen=True)
 class Problem:
-    """The problem that the module's docstring states. `tables` and `sizes` have one entry per space."""
+    """The problem that the module's docstring states. `tables` and `sizes` have one entry per space.
+
+    peaks: what else is known of a selection, beside its costs.
+    """
 
     tables: tuple[FloatArray, ...]  # tables[s][n]: importance of the n best units of s, shape (units + 1,)
     sizes: tuple[IntArray, ...]  # sizes[s]: the allowed counts, ascending, at least one
@@ -76,6 +117,7 @@ class Problem:
     constant: IntArray  # shape (axes,): neurons of each axis that always stay
     minimum: IntArray  # shape (axes,): the least allowed length of each axis
     costs: tuple[Cost, ...]
+    peaks: tuple[Peak, ...] = ()
 
     def lengths(self, counts: IntArray) -> IntArray:
         """Axis lengths, shape (axes,), if `counts` units stay, shape (spaces,)."""
@@ -84,9 +126,10 @@ class Problem:
         return lengths
 
     def evaluate(self, lengths: IntArray) -> dict[str, float]:
-        """The costs at `lengths`, shape (axes,), by name; of those with one name, the largest."""
+        """The costs and peaks at `lengths`, shape (axes,), by name; of those with one name, the largest."""
         found: dict[str, float] = {}
-        for cost in self.costs:
+        every: tuple[Cost | Peak, ...] = (*self.costs, *self.peaks)
+        for cost in every:
             found[cost.name] = max(cost.evaluate(lengths), found.get(cost.name, -np.inf))
         return found
 

@@ -169,7 +169,7 @@ class Network(AllOperations, Model):
         return self.in_file and not self.steps
 
     def measure(self) -> Measure:
-        """Its number of parameters, MACs per sample, bytes on disk and number of nodes."""
+        """Its number of parameters, MACs per sample, bytes on disk, memory of activations and number of nodes."""
         labels = label(self.ir)
         return measure(self, spaces(labels, np.zeros(labels.relations.count)))
 

@@ -45,7 +45,7 @@ def test_json_is_one_object_with_the_documented_keys(run: Run) -> None:
     assert json.loads(Path("r.json").read_text()) == found
     assert found["status"] == "written"
     assert found["exit_code"] == 0
-    assert set(found["before"]) == set(found["after"]) == {"params", "macs", "size", "nodes"}
+    assert set(found["before"]) == set(found["after"]) == {"params", "macs", "size", "memory", "nodes"}
     assert found["after"]["size"] == Path("net.pruned.onnx").stat().st_size
     assert found["before"]["size"] == Path("net.onnx").stat().st_size
     assert found["requested"]["ratio"] == 0.3

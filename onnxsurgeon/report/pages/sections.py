@@ -21,7 +21,6 @@ MOODS = {
     "unchanged": "warn",
 }
 MEASURES = {
-    "memory": "not measured; --max-memory with a limit measures it",
     "latency": "not measured; the command bench measures it",
     "score": "not measured; --data with labels and --metric measure it",
 }
@@ -97,11 +96,8 @@ def _compared(report: Report) -> Iterator[tuple[str, float, float, Callable[[flo
 
 
 def _absent(report: Report) -> Iterator[tuple[str, str]]:
-    for word in ("memory", "latency"):
-        known = word in report["before"] or (word == "latency" and report.get("latency"))
-        can = word == "latency" or f"max_{word}" in (report.get("requested") or {})
-        if can and not known:
-            yield COSTS[word].title, word
+    if "latency" not in report["before"] and not report.get("latency"):
+        yield COSTS["latency"].title, "latency"
     if "score" in report and report["score"] is None:
         yield "accuracy", "score"
 
