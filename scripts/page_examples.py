@@ -194,8 +194,8 @@ OF_THE_MACHINE = (
     (re.compile(r"\d+(\.\d+)? s\b"), "TIME"),
     (re.compile(r"\bon (CPU|CUDA)\b"), "on DEVICE"),
     (
-        re.compile(r"(?<=proof) +error \S+ against the reference, \S+ of what"),
-        " error X against the reference, X of what",
+        re.compile(r"(?<=proof) +error \S+ against the reference, \S+ of the tolerance"),
+        " error X against the reference, X of the tolerance",
     ),
     (re.compile(r"\d(\.\d+)?e-\d\d\b"), "TINY"),
     (re.compile(r"[─-]{3,}"), "RULE"),
