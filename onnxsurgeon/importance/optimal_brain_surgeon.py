@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxsurgeon.arrays import FloatArray, IntArray
+from onnxsurgeon.arrays import Array, FloatArray, IntArray, Mask
 from onnxsurgeon.calibration.linear_layers import Consumer
 from onnxsurgeon.calibration.statistics import Moments
 from onnxsurgeon.dependency.labels import Labels
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 RIDGE = 1e-2  # relative to the mean variance of a feature
 LARGE = 512  # with more features, several units are eliminated at a time
 STEPS = 48  # 1/48 of the remaining units at a time
+GONE = 0.1  # of the features: when more are eliminated, the matrices shrink
+ROWS = 128  # of a matrix that are updated at a time, so that they stay in the cache
 
 
 @dataclass
@@ -39,7 +41,8 @@ class ConsumerGroup:
 
     inverse: H, shape (features, features). weights: W, shape (features, outputs). place: the index of each unit of the
     space in this group, -1 if it has no features here. features: those of each unit, shape (units here, m). own: 0 if
-    an output is dropped together with the unit, shape (units here, outputs).
+    an output is dropped together with the unit, shape (units here, outputs). gone: which features are eliminated, but
+    still in the matrices.
     """
 
     inverse: FloatArray
@@ -48,16 +51,19 @@ class ConsumerGroup:
     features: IntArray
     own: FloatArray
     scale: float
+    gone: Mask
 
     def errors(self, left: IntArray) -> FloatArray:
         """The error that dropping each unit in `left` would add, shape (left,)."""
         here = self.place[left]
         present = here[here >= 0]
         at = self.features[present]
-        weights = self.weights[at]
-        solved = np.linalg.solve(self.inverse[at[:, :, None], at[:, None, :]], weights)
+        weights, own = self.weights[at], self.own[present]
+        if not own.all():
+            weights *= own[:, None, :]
+        inverse = np.linalg.inv(self.inverse[at[:, :, None], at[:, None, :]])
         result = np.zeros(len(left))
-        result[here >= 0] = ((weights * solved).sum(axis=1) * self.own[present]).sum(axis=1) * self.scale
+        result[here >= 0] = (inverse * (weights @ weights.transpose(0, 2, 1))).sum(axis=(1, 2)) * self.scale
         return result
 
     def drop(self, units: IntArray) -> float:
@@ -70,10 +76,27 @@ class ConsumerGroup:
         outputs, columns = self.weights.shape[1], self.inverse[:, at]
         solved = np.linalg.solve(self.inverse[np.ix_(at, at)], np.hstack([self.weights[at], columns.T]))
         added = float((self.weights[at] * solved[:, :outputs]).sum()) * self.scale
-        self.weights -= columns @ solved[:, :outputs]
-        self.inverse -= columns @ solved[:, outputs:]
+        _subtract(self.weights, columns, solved[:, :outputs])
+        _subtract(self.inverse, columns, solved[:, outputs:])
         self.weights[at] = 0
+        self.gone[at] = True
+        if self.gone.sum() > GONE * len(self.gone):
+            self._shrink()
         return added
+
+    def _shrink(self) -> None:
+        """Take what is eliminated out of the matrices."""
+        stays = np.flatnonzero(~self.gone)
+        index = np.full(len(self.gone), -1)
+        index[stays] = np.arange(len(stays))
+        self.inverse, self.weights = self.inverse[np.ix_(stays, stays)], self.weights[stays]
+        self.features, self.gone = index[self.features], np.zeros(len(stays), np.bool_)
+
+
+def _subtract(whole: FloatArray, left: FloatArray, right: Array) -> None:
+    """whole -= left @ right"""
+    for start in range(0, len(whole), ROWS):
+        whole[start : start + ROWS] -= left[start : start + ROWS] @ right
 
 
 def reconstruction(evidence: Evidence, word: str) -> tuple[FloatArray, Judge]:
@@ -151,4 +174,5 @@ def _part(
     own[place[output[here]], here] = 0
     ridge = RIDGE * np.trace(covariance) / len(covariance) + 1e-12
     inverse = np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
-    return ConsumerGroup(inverse, matrix.copy(), place, where.reshape(len(units), -1), own, scale)
+    gone = np.zeros(len(inverse), np.bool_)
+    return ConsumerGroup(inverse, matrix.copy(), place, where.reshape(len(units), -1), own, scale, gone)
