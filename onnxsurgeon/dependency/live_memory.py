@@ -89,10 +89,10 @@ def _reused(
 
 def _bytes(labels: Labels, value: ir.Value, batch: int) -> tuple[float, Factors]:
     fact = labels.facts[0][value]
-    shape, size = fact.shape or (), ir.DataType(fact.dtype).itemsize if fact.dtype else 4
+    shape = fact.shape or ()
     axes = labels.axes.get(value) or (None,) * len(shape)
     producer = value.producer()
     call = labels.calls.get(producer) if producer is not None else None
     tensor = call.outputs[value.index() or 0] if call is not None else None
     share = 1.0 / batch if tensor is not None and any(tensor.dynamic) else 1.0
-    return float(size) * share, list(zip(shape, axes, strict=True))
+    return fact.element * share, list(zip(shape, axes, strict=True))

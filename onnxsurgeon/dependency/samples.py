@@ -4,9 +4,6 @@ little memory."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
-
-import onnx_ir as ir
 
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.dependency.dynamic_dims import Samples, samples
@@ -59,5 +56,4 @@ def known_at(evaluator: Evaluator, sizes: Samples, *, lenient: bool) -> KnownMod
 
 def largest(facts: Facts) -> float:
     """Bytes of the largest tensor that a node makes."""
-    made = (f for v, f in facts.items() if f.shape is not None and f.dtype and v.producer() is not None)
-    return max((prod(f.shape or ()) * ir.DataType(f.dtype).itemsize for f in made), default=0)
+    return max((f.nbytes for v, f in facts.items() if f.dtype and v.producer() is not None), default=0)

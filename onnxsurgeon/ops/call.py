@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Ids, Mask, Shape
 from onnxsurgeon.errors import InfeasibleError
@@ -16,6 +18,7 @@ from onnxsurgeon.neurons.relations import Axes, Axis, Relations
 from onnxsurgeon.neurons.signature import Operand
 from onnxsurgeon.ops.size_arrays import Sizes
 
+TEXT = 32  # bytes of a text in onnxruntime
 Changes = dict[str | int, Any]  # attribute name or input index -> its new value (None: remove the attribute)
 
 
@@ -44,6 +47,17 @@ class Fact:
     shape: Shape | None = None
     value: Array | None = None
     derived: bool = False
+
+    @property
+    def element(self) -> float:
+        """Bytes of an element: of one of float32 where the type is unknown, of a text without what is in it."""
+        dtype = ir.DataType(self.dtype or ir.DataType.FLOAT)
+        return TEXT if dtype == ir.DataType.STRING else dtype.itemsize
+
+    @property
+    def nbytes(self) -> float:
+        """Bytes of the whole; 0 where the shape is unknown."""
+        return 0.0 if self.shape is None else prod(self.shape) * self.element
 
 
 @dataclass(frozen=True)

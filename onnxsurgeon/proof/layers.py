@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -269,6 +268,6 @@ def _points(labels: Labels, *, dense: bool, thin: bool) -> list[str]:
         for value in node.outputs if chosen and node.graph is labels.model.graph and call.results else ():
             fact = labels.facts[0].get(value)
             if value.name and value in labels.axes and fact is not None and fact.shape and fact.dtype in FLOATS:
-                found[value.name] = prod(fact.shape) * ir.DataType(fact.dtype).itemsize
+                found[value.name] = fact.nbytes
     step = -(-sum(found.values()) // MOST_BYTES) if thin and not dense else 1
     return list(found)[:: max(1, int(step))]

@@ -6,8 +6,8 @@ counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
     prune        model output before after ratio requested changes interface states assumed notes compensation samples
                  rotated distillation fine_tuning solver graph curves frozen free score cost_of_run proof verdict
                  latency seconds; `ratio` is the share that is gone, of each cost
-    inspect      model params macs size memory nodes ir_version opsets producer inputs outputs states operators unknown free
-                 weights frozen layers graph requested
+    inspect      model params macs size memory nodes ir_version opsets producer inputs outputs states operators unknown
+                 free weights frozen layers graph requested
     validate     original edited differences outputs atol rtol provider samples shapes_only requested
     evaluate     model data metric higher_is_better score samples output_name against provider requested
     sensitivity  model data importance shares samples provider layers ranked_by sensitive next requested

@@ -93,7 +93,7 @@ def _array(known: KnownModel, node: ir.Node) -> Array | None:
     chain = chain_of(known, node) if array is None else None
     if chain is not None and not any(inner not in known.computable for inner in chain):
         room, fact = SMALL + sum(t.nbytes for t in spent(chain)), known.evaluator.fact(node.outputs[0], known.facts[0])
-        fits = fact.shape is not None and int(np.prod(fact.shape)) * ir.DataType(fact.dtype).itemsize <= room
+        fits = fact.shape is not None and fact.nbytes <= room
         quantised = any((known_as := operator_of(n)) and (known_as.zeros or known_as.zero_points) for n in chain)
         array = evaluated(known, chain) if fits and not quantised else None
     return None if array is None or array.dtype.kind not in "fiub" else array

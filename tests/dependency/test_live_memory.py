@@ -7,13 +7,14 @@ from math import prod
 
 import numpy as np
 import pytest
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import onnxsurgeon as osg
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.dependency.live_memory import Buffer, buffers
 from onnxsurgeon.dependency.spaces import Spaces, spaces
 from onnxsurgeon.model.model import as_model
+from onnxsurgeon.ops.call import TEXT
 from paths import FIXTURES
 
 FLOAT = 4
@@ -77,6 +78,15 @@ def test_what_is_alive_together_counts_once_and_per_sample(batch: int | str) -> 
 def test_a_view_is_no_copy_and_ends_with_its_last_reader() -> None:
     held = [sorted(buffer.value.name or "" for buffer in one) for one in together(label(as_model(network()).ir))]
     assert held == [["a"], ["a"], ["a", "b"], ["a", "b"], ["b", "c"], ["c"], ["c"]]
+
+
+def test_texts_take_memory_too() -> None:
+    model = network()
+    model.graph.node.append(helper.make_node("Identity", ["words"], ["same"]))
+    for of, name in ((model.graph.input, "words"), (model.graph.output, "same")):
+        of.append(helper.make_tensor_value_info(name, TensorProto.STRING, [1, 5]))
+    made = next(buffer for buffer in buffers(label(as_model(model).ir)) if buffer.value.name == "same")
+    assert total([made]) == 5 * TEXT
 
 
 @pytest.mark.parametrize("name", ["residual", "digits", "concat", "attention", "se", "shuffle"])

@@ -31,7 +31,7 @@ def find(known: KnownModel, node: ir.Node) -> list[ir.Node] | None:
         return None
     if not any(_mixes(inner) for inner in chain) or all(chain_of(known, use.node) for use in value.uses()):
         return None  # it is taken where the whole computation ends
-    if prod(fact.shape) * ir.DataType(fact.dtype).itemsize > sum(t.nbytes for t in spent(chain)):
+    if fact.nbytes > sum(t.nbytes for t in spent(chain)):
         return None
     return chain
 
