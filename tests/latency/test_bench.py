@@ -34,6 +34,17 @@ def matmuls(path: Path, width: int, layers: int = 4) -> Path:
     return path
 
 
+def test_a_model_with_texts_is_cut_and_timed(tmp_path: Path) -> None:
+    model = load(matmuls(tmp_path / "plain.onnx", 16))
+    model.graph.node.append(helper.make_node("Identity", ["words"], ["same"]))
+    for of, name in ((model.graph.input, "words"), (model.graph.output, "same")):
+        of.append(helper.make_tensor_value_info(name, TensorProto.STRING, ["n", 5]))
+    save(model, tmp_path / "texts.onnx")
+    osg.prune(tmp_path / "texts.onnx", data="none", ratio=0.2).save(tmp_path / "cut.onnx")
+    found = osg.bench([tmp_path / "texts.onnx", tmp_path / "cut.onnx"], **QUICK)
+    assert all(row.timing.median > 0 for row in found.models)
+
+
 def test_models_are_timed_side_by_side(tmp_path: Path) -> None:
     large, small = matmuls(tmp_path / "large.onnx", 768), matmuls(tmp_path / "small.onnx", 64)
     found = osg.bench([large, small], batch=8, time_limit=0.3)
