@@ -23,8 +23,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(folder: Path) -> Run:
-    """Runs a command and checks what holds for all: no traceback, the input stays, and a failure changes no file."""
+def models() -> tuple[str, ...]:
+    """The files of the folder that no command may change."""
+    return ("net.onnx",)
+
+
+@pytest.fixture
+def run(folder: Path, models: tuple[str, ...]) -> Run:
+    """Runs a command and checks what holds for all: no traceback, models stay, and a failure changes no file."""
 
     def runs(*args: str, code: int = 0) -> Result:
         before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
@@ -32,7 +38,7 @@ def run(folder: Path) -> Run:
         assert result.exit_code == code, result.output
         assert "Traceback" not in result.stderr
         after = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-        assert after[folder / "net.onnx"] == before[folder / "net.onnx"]
+        assert all(after[folder / name] == before[folder / name] for name in models)
         assert not [path for path in folder.iterdir() if path.name.startswith(".onnxsurgeon")]
         if code:
             reports = (".json", ".html")
