@@ -22,7 +22,14 @@ def ints(*values: Any, dtype: Any = np.int64) -> Array:
 
 
 def below(limit: int, shape: Sequence[int], dtype: Any = np.int64) -> Array:
-    return RNG.integers(0, limit, shape).astype(dtype)
+    found = RNG.integers(0, limit, shape).astype(dtype)
+    return seven_bits(found) if dtype == np.int8 and limit > 128 else found
+
+
+def seven_bits(weights: Array) -> Array:
+    """Signed bytes, halved. Some processors add two products of an unsigned and a signed byte in 16 bits, which
+    saturates: what two neurons give together then depends on which ones stay."""
+    return weights.astype(np.int8) // np.int8(2)
 
 
 def floats(*values: float) -> Array:
@@ -404,7 +411,7 @@ def quantised() -> Iterator[Case]:
         a,
         scale,
         byte,
-        b.astype(np.int8),
+        seven_bits(b),
         scales,
         np.zeros(5, np.int8),
         np.float32(1.5),

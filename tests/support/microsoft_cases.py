@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from onnx import helper
 
-from law_cases import RNG, below, case, floats, ints
+from law_cases import RNG, below, case, floats, ints, seven_bits
 from onnxsurgeon.ops.registry import MICROSOFT
 from operator_case import Array, Case
 
@@ -201,7 +201,7 @@ def dynamic() -> Iterator[Case]:
     yield own("DynamicQuantizeMatMul", (2, 3, 4), b, scales, points, (5,))
     yield own("DynamicQuantizeMatMul", (3, 4), b, np.float32(0.02), BYTE)
     yield own("MatMulIntegerToFloat", a, b, SCALE, scales, BYTE, points, (5,))
-    yield own("MatMulIntegerToFloat", a, b.astype(np.int8), SCALE, SCALE, BYTE)
+    yield own("MatMulIntegerToFloat", a, seven_bits(b), SCALE, SCALE, BYTE)
     s, n, i, h = 5, 3, 4, 6
     for directions, direction in ((1, "forward"), (2, "bidirectional")):
         matrices = [below(256, (directions, rows, 4 * h), np.int8) for rows in (i, h)]
