@@ -96,8 +96,8 @@ def _compared(report: Report) -> Iterator[tuple[str, float, float, Callable[[flo
 
 
 def _absent(report: Report) -> Iterator[tuple[str, str]]:
-    if "latency" not in report["before"] and not report.get("latency"):
-        yield COSTS["latency"].title, "latency"
+    """What a report of costs may lack: its title, and the key of what measures it."""
+    yield COSTS["latency"].title, "latency"
     if "score" in report and report["score"] is None:
         yield "accuracy", "score"
 
