@@ -44,6 +44,8 @@ class Session:
         Raises ModelError if onnxruntime refuses the model, UsageError if `device` is cuda and CUDA is not available.
         """
         options = ort.SessionOptions()
+        # Threads of a session wait for its next run in a loop, long after the last: they take cores from all others.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if lean:
             options.enable_cpu_mem_arena = options.enable_mem_pattern = False
             options.add_session_config_entry("session.disable_prepacking", "1")
