@@ -171,22 +171,16 @@ def node_times(path: Path, feed: Arrays, options: Timed) -> tuple[NodeTime, ...]
 class Runs:
     """What onnxruntime's profiler says of the runs of a model: seconds in each run.
 
-    nodes, operators: by the name of a node as onnxruntime runs it. between: of a run, without its nodes.
+    nodes, operators: by the name of a node as onnxruntime runs it.
     """
 
     nodes: Mapping[str, Sequence[float]]
     operators: Mapping[str, str]
-    between: Sequence[float]
     provider: str
 
     def quiet(self, name: str) -> float:
         """The time of a node that nothing else on the machine slows: other work makes times longer, never shorter."""
         return quiet(self.nodes[name])
-
-    @property
-    def whole(self) -> float:
-        """The latency that nothing else on the machine slows, of its parts: these are short enough to run in peace."""
-        return quiet(self.between) + sum(map(self.quiet, self.nodes))
 
 
 def quiet(seconds: Sequence[float]) -> float:
@@ -222,15 +216,11 @@ def _events(session: Session) -> list[dict[str, Any]]:
 
 
 def _runs(events: list[dict[str, Any]], provider: str) -> Runs:
-    nodes, operators, between, inside = defaultdict[str, list[float]](list), dict[str, str](), list[float](), 0.0
+    nodes, operators = defaultdict[str, list[float]](list), dict[str, str]()
     for event in events:
         name = str(event.get("name", ""))
         if event.get("cat") == "Node" and name.endswith("_kernel_time"):
-            node, taken = name.removesuffix("_kernel_time"), event["dur"] * 1e-6
-            nodes[node].append(taken)
+            node = name.removesuffix("_kernel_time")
+            nodes[node].append(event["dur"] * 1e-6)
             operators[node] = str(event["args"].get("op_name", ""))
-            inside += taken
-        elif name == "model_run":
-            between.append(max(event["dur"] * 1e-6 - inside, 0.0))
-            inside = 0.0
-    return Runs({n: t[1:] or t for n, t in nodes.items()}, operators, between[1:] or between, provider)  # warm
+    return Runs({n: t[1:] or t for n, t in nodes.items()}, operators, provider)  # warm

@@ -33,6 +33,8 @@ def timed_alone(model: ir.Model, feed: Arrays, kernels: Iterable[Kernel], option
         for kernel in kernels
     }
     whole = {name: nodes for name, nodes in groups.items() if nodes}
+    if not whole:
+        return {}
     values = [value for nodes in whole.values() for value in _read(nodes)]
     known = Segment(model, values, options.device).run(feed)
     found = dict[str, float]()

@@ -34,7 +34,7 @@ from onnxsurgeon.options.shared import Counted
 
 CHECKS = 6  # runs at least, by which the sum of tables is corrected to the latency of the whole model
 HELD = 4  # one run of so many is left out of the tables that say how well they predict
-SECONDS = 0.3  # for the runs at some widths
+SECONDS = 0.4  # for the runs at some widths, and of the whole model beside them
 SMALL = 0.002  # of the latency: kernels that take less need not be measured at all lengths
 LARGE = 0.005  # of the latency: kernels that take more are measured at more lengths where they are not smooth
 ROUGH = 0.1  # a change in time beyond that of the lengths, relative, from which lengths in between are measured, too
@@ -76,7 +76,10 @@ def profile_of(labels: Labels, options: ProfileOptions) -> Profile:
 
 
 class Runner:
-    """Runs the model at widths. whole: what the run of the whole model took."""
+    """Runs the model at widths. whole: what the run of the whole model took.
+
+    The whole model runs beside every cut one: the speed of a machine changes from second to second.
+    """
 
     def __init__(self, labels: Labels, options: ProfileOptions, folder: Path) -> None:
         """Runs the whole model. Raises ModelError if it can't run. folder: for files, which is empty."""
@@ -86,7 +89,8 @@ class Runner:
         self.feed: Arrays = inputs_for(labels, options)
         self.most: IntArray = np.diff(self.built.starts)
         first = {kernel.kind: kernel.name for kernel in reversed(self.kernels.all())}
-        self.whole = self.run(self.keep(self.most), list(first.values()))
+        self._beside = self._written("whole", self.keep(self.most), ())
+        self.whole = self._timed(replace(self._beside, wanted=first.values()))[0]
 
     @property
     def conditions(self) -> Conditions:
@@ -97,11 +101,17 @@ class Runner:
 
     def run(self, keep: Mask, wanted: Collection[str]) -> KernelTimes:
         """The times of the kernels of the model cut to the neurons in a mask, at least of the wanted ones."""
-        path, graph = self._folder / "model.onnx", by_output(cut(self.labels, keep))
+        before, after = self._timed(self._beside, self._written("model", keep, wanted))
+        return after.beside(before, self.whole)
+
+    def _written(self, name: str, keep: Mask, wanted: Collection[str]) -> Timeable:
+        path, graph = self._folder / f"{name}.onnx", by_output(cut(self.labels, keep))
         write(graph, path, overwrite=True)
-        one = Timeable(graph, path, taken(self.feed, positions(self.labels, keep)))
+        return Timeable(graph, path, taken(self.feed, positions(self.labels, keep)), wanted)
+
+    def _timed(self, *models: Timeable) -> list[KernelTimes]:
         seconds = min(SECONDS, self.options.time_limit / EFFORTS[self.options.effort].runs)
-        return kernel_times([one], self.kernels, self.options, seconds=seconds, wanted=wanted)[0]
+        return kernel_times(models, self.kernels, self.options, seconds=seconds)
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,10 @@ class _Making:
         }
         self.rng = np.random.default_rng(self.runner.options.seed)
         self.widths = Widths(self.runner.built, list(self.kernels.values()))
-        self._record(self.runner.keep(self.runner.most), self.runner.whole)
+        keep = self.runner.keep(self.runner.most)
+        lengths, timed = self._lengths(keep), [k for k in self.kernels.values() if whole.times.get(k.name, 0.0) > 0]
+        self.known.adjust([(k.kind, lengths[k.name], whole.times[k.name]) for k in timed])
+        self._record(keep, whole)
         # Kernels of one kind share a time where only one of them was run.
         times, total = whole.times, max(whole.seconds, 1e-12)
         by_kind = {k.kind: times[k.name] for k in self.kernels.values() if k.name in times}

@@ -2,7 +2,8 @@
 
 A file per kind lies in the user's cache folder ($XDG_CACHE_HOME/onnxsurgeon/latency): its lengths, and the seconds that
 were measured at these. The name of a file is a hash of the kind and of what times hold for: processor, provider,
-threads, batch and the version of onnxruntime.
+threads, batch and the version of onnxruntime. A machine is faster in one minute than in the next: what was measured in
+another run counts relative to what both have measured.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from onnxsurgeon.files import draft_of
@@ -46,12 +48,28 @@ class MeasuredTimes:
         self._fresh = fresh
         self._points: dict[str, dict[Lengths, list[float]]] = {}
         self._new: set[str] = set()
+        self._pace: dict[str, float] = {}  # what kernels of a kind take now, relative to what they took
+        self._usual = 1.0
 
     def of(self, kind: str) -> Points:
         """What was measured of a kind."""
         if kind not in self._points:
-            self._points[kind] = {} if self._fresh else self._read(kind)
+            self._points[kind] = {} if self._fresh else _multiplied(self._read(kind), self._pace.get(kind, self._usual))
         return self._points[kind]
+
+    def adjust(self, now: Iterable[tuple[str, Lengths, float]]) -> None:
+        """Multiplies what was measured before, so that it agrees with what is measured now.
+
+        now: kinds, lengths, and seconds. Kinds that are not among them, or were not measured before at these lengths,
+        change like the others.
+        """
+        ratios: dict[str, list[float]] = {}
+        for kind, lengths, seconds in now:
+            if before := self.of(kind).get(lengths):
+                ratios.setdefault(kind, []).append(seconds / median(before))
+        self._pace = {kind: median(found) for kind, found in ratios.items()}
+        self._usual = median(self._pace.values()) if self._pace else 1.0
+        self._points.clear()
 
     def add(self, kind: str, lengths: Lengths, seconds: float) -> None:
         self.of(kind)
@@ -65,7 +83,8 @@ class MeasuredTimes:
         with suppress(OSError):
             place().mkdir(parents=True, exist_ok=True)
             for kind in self._new:
-                rows = [[list(lengths), times] for lengths, times in self._points[kind].items()]
+                points = _multiplied(self._points[kind], 1 / self._pace.get(kind, self._usual))
+                rows = [[list(lengths), times] for lengths, times in points.items()]
                 path = self._path(kind)
                 draft = draft_of(path)
                 draft.write_text(json.dumps({"kind": kind, "scope": self._scope, "times": rows}), encoding="utf-8")
@@ -83,6 +102,10 @@ class MeasuredTimes:
             return dict(_checked(found["times"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or a broken one: measured again
             return {}
+
+
+def _multiplied(points: Points, by: float) -> dict[Lengths, list[float]]:
+    return {lengths: [seconds * by for seconds in times] for lengths, times in points.items()}
 
 
 def _checked(rows: Any) -> Iterable[tuple[Lengths, list[float]]]:

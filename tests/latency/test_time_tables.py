@@ -82,3 +82,22 @@ def test_a_cache_that_cannot_be_written_is_none(tmp_path: Path, monkeypatch: pyt
     times.add("conv", (8,), 1e-3)
     times.save()
     assert times.of("conv") == {(8,): [1e-3]}
+
+
+def test_what_was_measured_on_a_slower_day_counts_relative_to_what_both_runs_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    slow = MeasuredTimes(HERE)
+    for kind, lengths, seconds in (("conv", (8,), 2e-3), ("conv", (4,), 1.2e-3), ("pool", (8,), 4e-3)):
+        slow.add(kind, lengths, seconds)
+    slow.save()
+    fast = MeasuredTimes(HERE)
+    fast.adjust([("conv", (8,), 1e-3), ("relu", (8,), 1e-5)])
+    assert fast.of("conv") == {(8,): [1e-3], (4,): [0.6e-3]}
+    assert fast.of("pool") == {(8,): [2e-3]}  # as the others
+    fast.add("conv", (2,), 0.3e-3)
+    fast.save()
+    again = MeasuredTimes(HERE).of("conv")
+    assert again[(2,)] == pytest.approx([0.6e-3])
+    assert again[(8,)] == pytest.approx([2e-3])
