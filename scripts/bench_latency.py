@@ -40,7 +40,7 @@ NETWORKS = {
 }
 RATIOS = (0.3, 0.5)
 OTHERS = ("macs", "params")  # costs by which the same network is pruned until it is as fast
-TRIES, CLOSE = 6, 0.01  # bisections of their ratio; latencies that count as the same, relative to the original's
+TRIES, CLOSE = 7, 0.03  # bisections of their ratio; latencies that are near enough to interpolate
 SECONDS = 4.0  # for the runs of both models
 MARKS = "<!-- bench -->", "<!-- /bench -->"
 Row = dict[str, Any]
@@ -99,8 +99,10 @@ def compared(model: Path, ratio: float, options: argparse.Namespace) -> Row:
 
 
 def as_fast(model: Path, latency: float, cost: str, options: argparse.Namespace) -> Row:
-    """What a network keeps that is pruned by a cost until it is as fast; the nearest that is at least as fast."""
-    low, high, best = 0.0, 0.98, None
+    """What a network keeps that is pruned by a cost until it is as fast: between the nearest slower and faster one."""
+    low, high = 0.0, 0.98
+    slower: Row = {"latency": 1.0, "importance": 1.0, "channels": 1.0, "macs": 1.0, "params": 1.0}
+    faster: Row | None = None
     for _ in range(TRIES):
         middle = (low + high) / 2
         try:
@@ -108,14 +110,17 @@ def as_fast(model: Path, latency: float, cost: str, options: argparse.Namespace)
         except osg.InfeasibleError:
             high = middle
             continue
-        found = relative(model, result, options)
-        if found <= latency + CLOSE:
-            best, high = {**kept(result), "latency": found}, middle
+        found = {**kept(result), "latency": relative(model, result, options)}
+        if found["latency"] <= latency:
+            faster, high = found, middle
         else:
-            low = middle
-        if abs(found - latency) <= CLOSE:
+            slower, low = found, middle
+        if faster is not None and slower["latency"] - faster["latency"] <= CLOSE:
             break
-    return best or {"importance": None, "channels": None, "latency": None}
+    if faster is None:
+        return {"latency": None, "importance": None, "channels": None}
+    share = (latency - faster["latency"]) / max(slower["latency"] - faster["latency"], 1e-9)
+    return {what: value + min(max(share, 0.0), 1.0) * (slower[what] - value) for what, value in faster.items()}
 
 
 def kept(result: osg.Result) -> Row:

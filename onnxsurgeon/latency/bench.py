@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from onnxsurgeon import units
-from onnxsurgeon.arrays import Arrays, Shape
+from onnxsurgeon.arrays import Arrays, FloatArray, Shape
 from onnxsurgeon.dependency.labels import Labels, label
 from onnxsurgeon.files import drafts
 from onnxsurgeon.latency.options import BenchOptions, Timed
-from onnxsurgeon.latency.timing import BUSY, Ratio, Timing, in_turn, joined, ratio
+from onnxsurgeon.latency.timing import BUSY, WARM_UP, Ratio, Timing, in_turn, joined, ratio
 from onnxsurgeon.model.model import Source, as_model, named, on_disk
 from onnxsurgeon.notebook import Shown
 from onnxsurgeon.options.record import takes
@@ -27,8 +27,7 @@ from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session, trim, version
 
 LARGE = 2**28  # bytes of models that may be in memory together
-PROFILED = 8, 100  # least and largest number of runs for the times of nodes
-QUIET = 0.05  # the quantile of times that other work on the machine has not slowed
+PROFILED = 100  # the largest number of runs for the times of nodes
 
 
 @dataclass(frozen=True)
@@ -162,8 +161,8 @@ def conditions_of(provider: str, feed: Arrays, options: Timed) -> Conditions:
 
 def node_times(path: Path, feed: Arrays, options: Timed) -> tuple[NodeTime, ...]:
     """The time of each node as onnxruntime runs it, the slowest first, by its own profiler."""
-    found = profiled([path], [feed], options, seconds=options.time_limit / 4)[0]
-    nodes = [NodeTime(name, found.operators[name], float(np.median(taken))) for name, taken in found.nodes.items()]
+    ((found,), _) = profiled([path], [feed], options, seconds=options.time_limit / 4)
+    nodes = [NodeTime(name, found.operators[name], found.median(name)) for name in found.nodes]
     return tuple(sorted(nodes, key=lambda row: -row.seconds))
 
 
@@ -178,32 +177,28 @@ class Runs:
     operators: Mapping[str, str]
     provider: str
 
-    def quiet(self, name: str) -> float:
-        """The time of a node that nothing else on the machine slows: other work makes times longer, never shorter."""
-        return quiet(self.nodes[name])
+    def median(self, name: str, pace: FloatArray | None = None) -> float:
+        """The median time of a node. pace: what the times of each run are multiplied with, shape (runs,)."""
+        taken = np.array(self.nodes[name])
+        return float(np.median(taken * pace if pace is not None and len(pace) == len(taken) else taken))
 
 
-def quiet(seconds: Sequence[float]) -> float:
-    """The time that nothing else on the machine slowed."""
-    return float(np.quantile(seconds, QUIET)) if len(seconds) else 0.0
+def profiled(
+    paths: Sequence[Path], feeds: Sequence[Arrays], options: Timed, *, seconds: float,
+    beside: Sequence[Callable[[], object]] = (),
+) -> tuple[list[Runs], list[Timing]]:  # fmt: skip
+    """What onnxruntime's profiler says of model files, and the timings of what takes turns with them.
 
-
-def profiled(paths: Sequence[Path], feeds: Sequence[Arrays], options: Timed, *, seconds: float) -> list[Runs]:
-    """What onnxruntime's profiler says of model files, which take turns.
-
-    seconds: for all runs; the number of turns is within `PROFILED`.
+    seconds: for all runs; the number of turns is at most `PROFILED`.
     """
     with drafts() as folder:
         sessions = [
             Session(path, options.device, threads=options.threads, profile=str(Path(folder) / f"profile{number}"))
             for number, path in enumerate(paths)
         ]
-        began, turns = time.perf_counter(), 0
-        while turns < PROFILED[0] or (turns < PROFILED[1] and time.perf_counter() - began < seconds):
-            for session, feed in zip(sessions, feeds, strict=True):
-                session.run(feed)
-            turns += 1
-        return [_runs(_events(session), session.provider) for session in sessions]
+        runs = [partial(session.run, feed) for session, feed in zip(sessions, feeds, strict=True)]
+        timings = in_turn([*beside, *runs], seconds=seconds, most=PROFILED)
+        return [_runs(_events(session), session.provider) for session in sessions], timings[: len(beside)]
 
 
 def _events(session: Session) -> list[dict[str, Any]]:
@@ -223,4 +218,4 @@ def _runs(events: list[dict[str, Any]], provider: str) -> Runs:
             node = name.removesuffix("_kernel_time")
             nodes[node].append(event["dur"] * 1e-6)
             operators[node] = str(event["args"].get("op_name", ""))
-    return Runs({n: t[1:] or t for n, t in nodes.items()}, operators, provider)  # warm
+    return Runs({n: t[WARM_UP:] or t for n, t in nodes.items()}, operators, provider)

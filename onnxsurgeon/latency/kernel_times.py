@@ -6,20 +6,20 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import Arrays
+from onnxsurgeon.arrays import Arrays, FloatArray
 from onnxsurgeon.latency.bench import Runs, profiled
 from onnxsurgeon.latency.kernels import Kernel, Kernels
 from onnxsurgeon.latency.kernels_alone import timed_alone
 from onnxsurgeon.latency.options import Timed
-from onnxsurgeon.latency.timing import in_turn
 from onnxsurgeon.runtime.session import Session
 
 
 @dataclass(frozen=True)
 class KernelTimes:
-    """seconds: of the whole model, the median. times: of each kernel, by its name.
+    """seconds: of the whole model. times: of each kernel, by its name.
 
     added: by name, operators that onnxruntime made, such as changes of layout: they count to the kernel before them.
     """
@@ -30,19 +30,9 @@ class KernelTimes:
     provider: str
     added: dict[str, str] = field(default_factory=dict)
 
-    def scaled(self, by: float, kernels: float | None = None) -> KernelTimes:
-        """All times multiplied; those of kernels by another number, if there is one."""
-        factor = by if kernels is None else kernels
-        return replace(self, seconds=self.seconds * by, times={name: t * factor for name, t in self.times.items()})
-
-    def beside(self, then: KernelTimes, now: KernelTimes) -> KernelTimes:
-        """These times as they would be if another model, which ran beside this one, took `now` instead of `then`.
-
-        Its kernels were timed before or after its whole runs: the speed of the machine may have changed between.
-        """
-        both = then.times.keys() & now.times.keys()
-        before, after = (sum(one.times[name] for name in both) for one in (then, now))
-        return self.scaled(now.seconds / then.seconds, after / before if before > 0 else None)
+    def scaled(self, by: float) -> KernelTimes:
+        """All times multiplied."""
+        return replace(self, seconds=self.seconds * by, times={name: t * by for name, t in self.times.items()})
 
 
 @dataclass(frozen=True)
@@ -58,25 +48,28 @@ class Timeable:
 def kernel_times(models: Sequence[Timeable], kernels: Kernels, options: Timed, *, seconds: float) -> list[KernelTimes]:
     """What the kernels of models take; the models take turns.
 
+    A machine may be half as fast in the next second: what runs in a turn counts relative to the first model in it.
     The profiler of onnxruntime times all kernels of each model within it. Where it can't, as on CUDA, those that are
     wanted run alone. kernels: of the model that all were cut from. seconds: for the runs of all models.
     """
-    runs = profiled([one.path for one in models], [one.feed for one in models], options, seconds=seconds / 2)
-    known = all(one.nodes and one.provider == "CPU" for one in runs)
     sessions = [Session(one.path, options.device, threads=options.threads) for one in models]
-    bound = [session.bound(one.feed) for session, one in zip(sessions, models, strict=True)]
-    timings = in_turn(bound, seconds=seconds / 2)  # without the profiler, which makes runs longer
-    if known:
-        return [_by_kernel(one, kernels, timing.median) for one, timing in zip(runs, timings, strict=True)]
+    feeds = [one.feed for one in models]
+    bound = [session.bound(feed) for session, feed in zip(sessions, feeds, strict=True)]
+    # The profiler makes runs longer: whole models are timed without it, at the same time.
+    runs, timings = profiled([one.path for one in models], feeds, options, seconds=seconds, beside=bound)
+    pace = timings[0].median / np.array(timings[0].seconds)
+    whole = [float(np.median(timing.seconds * pace)) for timing in timings]
+    if all(one.nodes and one.provider == "CPU" for one in runs):
+        return [_by_kernel(one, kernels, seconds, pace) for one, seconds in zip(runs, whole, strict=True)]
     everything = tuple(kernels.all())
     chosen = [[k for k in everything if one.wanted is None or k.name in one.wanted] for one in models]
     return [
-        KernelTimes(t.median, timed_alone(one.graph, one.feed, some, options), everything, session.provider)
-        for t, one, some, session in zip(timings, models, chosen, sessions, strict=True)
+        KernelTimes(seconds, timed_alone(one.graph, one.feed, some, options), everything, session.provider)
+        for seconds, one, some, session in zip(whole, models, chosen, sessions, strict=True)
     ]
 
 
-def _by_kernel(runs: Runs, kernels: Kernels, whole: float) -> KernelTimes:
+def _by_kernel(runs: Runs, kernels: Kernels, whole: float, pace: FloatArray) -> KernelTimes:
     times, added, found = dict[str, float](), dict[str, str](), dict[str, Kernel]()
     before: Kernel | None = None
     for name in runs.nodes:  # in the order in which they ran
@@ -86,5 +79,5 @@ def _by_kernel(runs: Runs, kernels: Kernels, whole: float) -> KernelTimes:
         elif before is not None:
             added[before.name] = added.get(before.name, "") + f"+{runs.operators[name]}"
         if before is not None:
-            times[before.name] = times.get(before.name, 0.0) + runs.quiet(name)
+            times[before.name] = times.get(before.name, 0.0) + runs.median(name, pace)
     return KernelTimes(whole, times, tuple(found.values()), runs.provider, added)

@@ -9,18 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.errors import ModelError
-from onnxsurgeon.latency.bench import quiet
 from onnxsurgeon.latency.kernels import Kernel
 from onnxsurgeon.latency.options import Timed
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.runtime.partial_runs import Segment, piece, reads
 from onnxsurgeon.runtime.session import Session
 
+QUIET = 0.05  # the quantile of times that other work on the machine has not slowed
 COPIES = 8  # of a kernel in one run, so that what a run itself takes counts little
 WARM_UP, LEAST, MOST, SECONDS = 2, 5, 50, 0.05  # runs that don't count; those that do; seconds for these
 
@@ -72,7 +73,7 @@ def _seconds(model: ir.Model, nodes: Sequence[ir.Node], known: Arrays, options: 
         taken.append(time.perf_counter() - start)
         if turn >= WARM_UP + LEAST and time.perf_counter() - began > SECONDS:
             break
-    return quiet(taken[WARM_UP:]) / COPIES
+    return float(np.quantile(taken[WARM_UP:], QUIET)) / COPIES
 
 
 def _copied(proto: onnx.ModelProto, shared: set[str]) -> onnx.ModelProto:

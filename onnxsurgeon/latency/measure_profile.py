@@ -102,7 +102,7 @@ class Runner:
     def run(self, keep: Mask, wanted: Collection[str]) -> KernelTimes:
         """The times of the kernels of the model cut to the neurons in a mask, at least of the wanted ones."""
         before, after = self._timed(self._beside, self._written("model", keep, wanted))
-        return after.beside(before, self.whole)
+        return after.scaled(self.whole.seconds / before.seconds)
 
     def _written(self, name: str, keep: Mask, wanted: Collection[str]) -> Timeable:
         path, graph = self._folder / f"{name}.onnx", by_output(cut(self.labels, keep))
@@ -193,15 +193,15 @@ class _Making:
                 table = tables[table_name(kernel.kind)]
                 self.widths.refine(kernel, [rough > ROUGH for rough in roughness(table)], table.lengths)
 
-    def _tables(self, runs: list[_Measured], *, alone: bool = False) -> dict[str, TimeTable]:
-        """The tables of all kinds. alone: made of these runs only, without what else is known."""
+    def _tables(self, runs: list[_Measured], *, alone: bool = False, fine: bool = False) -> dict[str, TimeTable]:
+        """The tables of all kinds. alone: made of these runs only. fine: at more lengths than are measured."""
         tables = {}
         for kernel in self.kernels.values():
             name = table_name(kernel.kind)
             if name not in tables:
                 points = self._points(kernel.kind, runs) if alone else self.known.of(kernel.kind)
                 operator = "+".join(node.op_type for node in kernel.nodes)
-                tables[name] = tabulated(operator, points, self.widths.grid(kernel.kind))
+                tables[name] = tabulated(operator, points, self.widths.grid(kernel.kind, fine=fine))
         return tables
 
     def _points(self, kind: str, runs: list[_Measured]) -> Points:
@@ -216,18 +216,21 @@ class _Making:
     def _correction(self, tables: dict[str, TimeTable], runs: list[_Measured]) -> tuple[float, float]:
         """(fixed, scale): what makes sums of tables the latencies of whole runs; exact for the whole model.
 
-        fixed: less than nothing where the profiler adds more to each kernel than a run takes beside them.
+        Whole runs are set beside the sums of the kernels in them, which ran at the same time. fixed: less than nothing
+        where the profiler adds more to each kernel than a run takes beside them.
         """
-        sums = np.array([self._sum(tables, run) for run in runs])
+        sums = np.array([self._sum(tables, run, measured=True) for run in runs])
         totals = np.array([run.times.seconds for run in runs])
         table = np.stack([np.ones(len(sums)), sums], axis=1) / totals[:, None]
         scale = float(np.linalg.lstsq(table, np.ones(len(sums)), rcond=None)[0][1])
         if scale <= 0:  # noise
             scale = float(totals[0] / max(sums[0], 1e-12))
-        return float(totals[0] - scale * sums[0]), scale
+        return float(totals[0] - scale * self._sum(tables, runs[0])), scale
 
-    def _sum(self, tables: dict[str, TimeTable], run: _Measured) -> float:
-        return sum(tables[table_name(k.kind)].at(run.lengths[k.name]) for k in self.kernels.values())
+    def _sum(self, tables: dict[str, TimeTable], run: _Measured, *, measured: bool = False) -> float:
+        """The sum of the kernels of a run by the tables; where they were measured in it, by that if it is asked for."""
+        known = run.times.times if measured else {}
+        return sum(known.get(k.name, tables[table_name(k.kind)].at(run.lengths[k.name])) for k in self.kernels.values())
 
     def profile(self) -> Profile:
         held = self.runs[HELD::HELD]
@@ -235,7 +238,7 @@ class _Making:
         trial = self._tables(others, alone=True)
         fixed, scale = self._correction(trial, others)
         errors = [abs((fixed + scale * self._sum(trial, run)) / run.times.seconds - 1) for run in held or self.runs]
-        tables = self._tables(self.runs)
+        tables = self._tables(self.runs, fine=True)
         fixed, scale = self._correction(tables, self.runs)
         return Profile(
             self.runner.whole.seconds, fixed, float(np.median(errors)),

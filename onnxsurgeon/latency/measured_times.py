@@ -48,27 +48,19 @@ class MeasuredTimes:
         self._fresh = fresh
         self._points: dict[str, dict[Lengths, list[float]]] = {}
         self._new: set[str] = set()
-        self._pace: dict[str, float] = {}  # what kernels of a kind take now, relative to what they took
-        self._usual = 1.0
+        self._pace = 1.0  # what kernels take now, relative to what they took
 
     def of(self, kind: str) -> Points:
         """What was measured of a kind."""
         if kind not in self._points:
-            self._points[kind] = {} if self._fresh else _multiplied(self._read(kind), self._pace.get(kind, self._usual))
+            self._points[kind] = {} if self._fresh else _multiplied(self._read(kind), self._pace)
         return self._points[kind]
 
     def adjust(self, now: Iterable[tuple[str, Lengths, float]]) -> None:
-        """Multiplies what was measured before, so that it agrees with what is measured now.
-
-        now: kinds, lengths, and seconds. Kinds that are not among them, or were not measured before at these lengths,
-        change like the others.
-        """
-        ratios: dict[str, list[float]] = {}
-        for kind, lengths, seconds in now:
-            if before := self.of(kind).get(lengths):
-                ratios.setdefault(kind, []).append(seconds / median(before))
-        self._pace = {kind: median(found) for kind, found in ratios.items()}
-        self._usual = median(self._pace.values()) if self._pace else 1.0
+        """Multiplies what was measured before, so that it agrees with what is measured now: kinds, lengths, seconds."""
+        before = [(self.of(kind).get(lengths), seconds) for kind, lengths, seconds in now]
+        ratios = [seconds / median(known) for known, seconds in before if known]
+        self._pace = median(ratios) if ratios else 1.0
         self._points.clear()
 
     def add(self, kind: str, lengths: Lengths, seconds: float) -> None:
@@ -83,7 +75,7 @@ class MeasuredTimes:
         with suppress(OSError):
             place().mkdir(parents=True, exist_ok=True)
             for kind in self._new:
-                points = _multiplied(self._points[kind], 1 / self._pace.get(kind, self._usual))
+                points = _multiplied(self._points[kind], 1 / self._pace)
                 rows = [[list(lengths), times] for lengths, times in points.items()]
                 path = self._path(kind)
                 draft = draft_of(path)

@@ -1,9 +1,12 @@
-"""Which widths to measure: multiples of powers of two, and where times are not smooth, more of them."""
+"""Which widths to measure: multiples of powers of two, and where times are not smooth, more of them.
+
+Tables have more of them than were measured, at multiples of the blocks in which devices work.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import gcd
+from math import lcm
 
 import numpy as np
 
@@ -12,15 +15,16 @@ from onnxsurgeon.dependency.spaces import Spaces
 from onnxsurgeon.latency.kernels import Kernel
 from onnxsurgeon.latency.time_tables import Lengths, Points
 
-FEWEST, MOST = 8, 16  # lengths of an axis: at first, and when refined
+FEWEST, MOST = 8, 16  # lengths of an axis that are measured: at first, and when refined
+FINE, BLOCK = 16, 8  # lengths of an axis of a table at least, if it is long enough; what those in between divide by
 
 
-def levels(length: int, unit: int = 1) -> IntArray:
-    """Up to twice `FEWEST` lengths up to `length`: multiples of a power of two and of `unit`, and `length` itself."""
+def levels(length: int, unit: int = 1, fewest: int = FEWEST) -> IntArray:
+    """Up to twice `fewest` lengths up to `length`: multiples of a power of two and of `unit`, and `length` itself."""
     step = 1
-    while length // (2 * step) >= FEWEST:
+    while length // (2 * step) >= fewest:
         step *= 2
-    step = step * unit // gcd(step, unit)
+    step = lcm(step, unit)
     return np.union1d(np.arange(step, length, step), [length]).astype(np.int64)
 
 
@@ -40,22 +44,25 @@ class Widths:
         for kernel in kernels:
             self._kinds.setdefault(kernel.kind, []).append(kernel)
 
-    def grid(self, kind: str) -> list[Lengths]:
-        """The lengths of a table: per axis, all those of the kernels that share it."""
+    def grid(self, kind: str, *, fine: bool = False) -> list[Lengths]:
+        """The lengths of a table: per axis, all those of the kernels that share it. fine: more than are measured."""
         found: list[set[int]] = [set() for _ in self._kinds[kind][0].axes]
         for kernel in self._kinds[kind]:
             for which in range(len(kernel.axes)):
-                found[which] |= set(self._lengths(kernel, which).tolist())
+                found[which] |= set(self._lengths(kernel, which, fine=fine).tolist())
         return [tuple(sorted(one)) for one in found]
 
-    def _lengths(self, kernel: Kernel, which: int) -> IntArray:
+    def _lengths(self, kernel: Kernel, which: int, *, fine: bool = False) -> IntArray:
         axis = self._axes[kernel.name, which]
         space = self._space(axis)
         if space is None:
             return levels(len(kernel.axes[which]))
         problem = self._built.problem
-        weight = problem.multiplicity[problem.axis == axis][0]
-        found: IntArray = problem.constant[axis] + weight * self.counts[space]
+        weight, counts = int(problem.multiplicity[problem.axis == axis][0]), self.counts[space]
+        if fine:
+            most, unit = int(self._most[space]), int(self._units[space])
+            counts = np.union1d(counts, levels(most * unit, lcm(unit, BLOCK), FINE) // unit).astype(np.int64)
+        found: IntArray = problem.constant[axis] + weight * counts
         return found
 
     def _space(self, axis: int) -> int | None:

@@ -70,18 +70,20 @@ def joined(parts: Sequence[Sequence[Timing]]) -> list[Timing]:
     return [Timing(tuple(s for part, n in zip(own, counts, strict=True) for s in part.seconds[:n])) for own in parts]
 
 
-def in_turn(runs: Sequence[Callable[[], object]], *, seconds: float, enough: bool = False) -> list[Timing]:
+def in_turn(
+    runs: Sequence[Callable[[], object]], *, seconds: float, enough: bool = False, most: int = MOST
+) -> list[Timing]:
     """The timings of `runs`, which take turns, every second time in reverse.
 
-    seconds: for all runs together, warm-up included; each has at least `LEAST` timed runs. enough: end early where the
-    medians are known.
+    seconds: for all runs together, warm-up included; each has at least `LEAST` timed runs, and at most `most`. enough:
+    end early where the medians are known.
     """
     began, found = time.perf_counter(), [list[float]() for _ in runs]
     for _ in range(WARM_UP):
         for run in runs:
             run()
     turn = 0
-    while turn < LEAST or (turn < MOST and time.perf_counter() - began < seconds):
+    while turn < LEAST or (turn < most and time.perf_counter() - began < seconds):
         order = list(enumerate(runs))
         for index, run in reversed(order) if turn % 2 else order:
             start = time.perf_counter()

@@ -15,6 +15,7 @@ from onnxsurgeon.latency.bench import Runs, inputs_for
 from onnxsurgeon.latency.kernels import Kernels
 from onnxsurgeon.latency.kernels_alone import COPIES, _copied, timed_alone
 from onnxsurgeon.latency.options import Timed
+from onnxsurgeon.latency.timing import Timing
 from onnxsurgeon.model.model import as_model
 from onnxsurgeon.runtime.partial_runs import piece
 from onnxsurgeon.runtime.session import Session
@@ -55,8 +56,9 @@ def test_copies_compute_the_same_side_by_side() -> None:
 def test_a_profile_needs_no_profiler(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = kernel_times.profiled
 
-    def silent(*given: Any, **more: Any) -> list[Runs]:
-        return [replace(runs, nodes={}) for runs in measured(*given, **more)]
+    def silent(*given: Any, **more: Any) -> tuple[list[Runs], list[Timing]]:
+        found, timings = measured(*given, **more)
+        return [replace(runs, nodes={}) for runs in found], timings
 
     monkeypatch.setattr("onnxsurgeon.latency.kernel_times.profiled", silent)
     found = osg.profile(FIXTURES / "residual.onnx", effort="fast", time_limit=3.0, fresh=True, device="cpu")

@@ -95,7 +95,7 @@ def test_what_was_measured_on_a_slower_day_counts_relative_to_what_both_runs_hav
     fast = MeasuredTimes(HERE)
     fast.adjust([("conv", (8,), 1e-3), ("relu", (8,), 1e-5)])
     assert fast.of("conv") == {(8,): [1e-3], (4,): [0.6e-3]}
-    assert fast.of("pool") == {(8,): [2e-3]}  # as the others
+    assert fast.of("pool") == {(8,): [2e-3]}
     fast.add("conv", (2,), 0.3e-3)
     fast.save()
     again = MeasuredTimes(HERE).of("conv")
