@@ -216,16 +216,12 @@ class _Making:
     def _correction(self, tables: dict[str, TimeTable], runs: list[_Measured]) -> tuple[float, float]:
         """(fixed, scale): what makes sums of tables the latencies of whole runs; exact for the whole model.
 
-        Whole runs are set beside the sums of the kernels in them, which ran at the same time. fixed: less than nothing
-        where the profiler adds more to each kernel than a run takes beside them.
+        fixed: the median of what whole runs took beyond the kernels in them, which ran at the same time. It is less
+        than nothing where the profiler adds more to each kernel than a run takes beside them.
         """
-        sums = np.array([self._sum(tables, run, measured=True) for run in runs])
-        totals = np.array([run.times.seconds for run in runs])
-        table = np.stack([np.ones(len(sums)), sums], axis=1) / totals[:, None]
-        scale = float(np.linalg.lstsq(table, np.ones(len(sums)), rcond=None)[0][1])
-        if scale <= 0:  # noise
-            scale = float(totals[0] / max(sums[0], 1e-12))
-        return float(totals[0] - scale * self._sum(tables, runs[0])), scale
+        whole = runs[0].times.seconds
+        fixed = float(np.median([run.times.seconds - self._sum(tables, run, measured=True) for run in runs]))
+        return fixed, (whole - fixed) / max(self._sum(tables, runs[0]), 1e-12)
 
     def _sum(self, tables: dict[str, TimeTable], run: _Measured, *, measured: bool = False) -> float:
         """The sum of the kernels of a run by the tables; where they were measured in it, by that if it is asked for."""
