@@ -197,6 +197,8 @@ def publish(page: Path, rows: list[Row]) -> None:
     text = page.read_text(encoding="utf-8")
     for name, made in (("bench", table), ("scores", scores), ("half", halves)):
         begin, end = (mark.format(name) for mark in MARK)
+        if begin not in text:
+            continue
         head, _, rest = text.partition(begin)
         _, _, tail = rest.partition(end)
         text = f"{head}{begin}\n{made(rows)}{end}{tail}"
@@ -238,7 +240,7 @@ def scores(rows: list[Row]) -> str:
 
 
 def halves(rows: list[Row]) -> str:
-    lines = ["| network | times as fast | if all products took half as long | time in products |", "|---" * 4 + "|"]
+    lines = ["| network | times as fast | if only products took half as long | time in products |", "|---" * 4 + "|"]
     for row in rows:
         if row["asked"] == HALF:
             limit = 1 / (1 - row["products"] / 2)
