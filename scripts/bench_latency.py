@@ -25,12 +25,8 @@ import numpy as np
 
 import onnxsurgeon as osg
 from onnxsurgeon.dependency.labels import label
-from onnxsurgeon.latency.bench import inputs_for
 from onnxsurgeon.latency.kernels import Kernels
-from onnxsurgeon.latency.options import Timed
-from onnxsurgeon.latency.timing import in_turn, ratio
 from onnxsurgeon.model.model import as_model
-from onnxsurgeon.runtime.session import Session
 
 NETWORKS = {
     "ResNet-50": "skeletons/tv_resnet50_script.onnx",
@@ -66,7 +62,7 @@ def main() -> None:
     parser.add_argument("--only", default="*", help="glob over the names of networks")
     parser.add_argument("--ratio", type=float, action="append", help="instead of 0.3 and 0.5")
     parser.add_argument("--none", action="store_true", help="run nothing")
-    parser.add_argument("--markdown", type=Path, help="write the table here, between its <!-- bench --> marks")
+    parser.add_argument("--markdown", type=Path, help="write the tables here, between their marks")
     options = parser.parse_args()
     rows: dict[str, Row] = json.loads(options.rows.read_text()) if options.rows.exists() else {}
     os.environ["ZOO"] = str(options.zoo / "real")
@@ -182,10 +178,8 @@ class Bench:
 
     def relative(self, pruned: Path) -> float:
         """The latency of a pruned model relative to the original's, which takes turns with it: the median of pairs."""
-        how = Timed(threads=self.threads, device=self.device)
-        feed = inputs_for(label(as_model(self.model).ir), how)
-        runs = [Session(path, how.device, threads=how.threads).bound(feed) for path in (self.model, pruned)]
-        return ratio(*in_turn(runs, seconds=SECONDS)).value
+        found = osg.bench([self.model, pruned], threads=self.threads, device=self.device, time_limit=SECONDS)
+        return found.ratios[1].value
 
     def top1(self, model: Path) -> float:
         """The accuracy on the other half of the samples."""

@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 import onnxsurgeon as osg
+from bench_latency import copied
 from onnxsurgeon import units
 from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.latency.bench import inputs_for
@@ -48,12 +49,7 @@ def main() -> None:
     print("|---|---|---|---|")
     for name in fnmatch.filter(NETWORKS, options.only):
         with tempfile.TemporaryDirectory() as folder:
-            model = Path(folder) / "model.onnx"
-            source = options.zoo / name
-            if "skeletons" in name:
-                subprocess.run([sys.executable, str(options.zoo / "fill.py"), str(source), str(model)], check=True)
-            else:
-                model.write_bytes(source.read_bytes())
+            model = copied(options.zoo / name, Path(folder))
             predicted = osg.inspect(model).whole.of("memory")
             again = [sys.executable, __file__, str(options.zoo), "--run", str(model)]
             measured = json.loads(subprocess.run(again, check=True, capture_output=True, text=True).stdout)

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -22,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import onnxsurgeon as osg
+from bench_latency import copied
 from onnxsurgeon.solver.problem import Problem
 from onnxsurgeon.solver.solve import solve
 from onnxsurgeon.solver.tabled import solve_tabled
@@ -56,8 +55,7 @@ def main() -> None:
 def problem_of(skeleton: Path, options: argparse.Namespace) -> Problem:
     """The problem of a share of a cost, without a lower bound: neither way has to come near to it."""
     with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "model.onnx"
-        subprocess.run([sys.executable, str(skeleton.parents[1] / "fill.py"), str(skeleton), str(model)], check=True)
+        model = copied(skeleton, Path(folder))
         result = osg.prune(model, ratio=options.ratio, cost=options.cost, data="none")
         problem = result.spaces.problem
         return replace(problem, costs=tuple(replace(cost, lower=-np.inf) for cost in problem.costs))

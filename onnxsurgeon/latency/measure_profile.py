@@ -26,7 +26,7 @@ from onnxsurgeon.latency.measured_times import MeasuredTimes, table_name
 from onnxsurgeon.latency.measured_widths import Widths
 from onnxsurgeon.latency.options import EFFORTS, ProfileOptions
 from onnxsurgeon.latency.profile import Profile
-from onnxsurgeon.latency.time_tables import Lengths, Points, TimeTable, covered, roughness, tabulated
+from onnxsurgeon.latency.time_tables import Lengths, TimeTable, covered, roughness, tabulated
 from onnxsurgeon.model.model import Source, as_model
 from onnxsurgeon.model.write import write
 from onnxsurgeon.options.record import takes
@@ -141,9 +141,9 @@ class _Making:
         self.rng = np.random.default_rng(self.runner.options.seed)
         self.widths = Widths(self.runner.built, list(self.kernels.values()))
         keep = self.runner.keep(self.runner.most)
-        lengths, timed = self._lengths(keep), [k for k in self.kernels.values() if whole.times.get(k.name, 0.0) > 0]
-        self.known.adjust([(k.kind, lengths[k.name], whole.times[k.name]) for k in timed])
-        self._record(keep, whole)
+        first = _Measured(self._lengths(keep), whole)
+        self.known.adjust(self._timed(first))
+        self._record(first)
         # Kernels of one kind share a time where only one of them was run.
         times, total = whole.times, max(whole.seconds, 1e-12)
         by_kind = {k.kind: times[k.name] for k in self.kernels.values() if k.name in times}
@@ -157,17 +157,20 @@ class _Making:
             for kernel in self.kernels.values()
             if lengths[kernel.name] not in self.known.of(kernel.kind)
         }
-        self._record(keep, self.runner.run(keep, list(new.values())))
+        self._record(_Measured(lengths, self.runner.run(keep, list(new.values()))))
 
     def _lengths(self, keep: Mask) -> dict[str, Lengths]:
         return {k.name: tuple(int(keep[axis].sum()) for axis in k.axes) for k in self.kernels.values()}
 
-    def _record(self, keep: Mask, times: KernelTimes) -> None:
-        lengths = self._lengths(keep)
-        self.runs.append(_Measured(lengths, times))
-        for kernel in self.kernels.values():
-            if (seconds := times.times.get(kernel.name, 0.0)) > 0:
-                self.known.add(kernel.kind, lengths[kernel.name], seconds)
+    def _record(self, run: _Measured) -> None:
+        self.runs.append(run)
+        for kind, lengths, seconds in self._timed(run):
+            self.known.add(kind, lengths, seconds)
+
+    def _timed(self, run: _Measured) -> list[tuple[str, Lengths, float]]:
+        """The kinds, lengths and seconds of the kernels that were timed in a run."""
+        times = run.times.times
+        return [(k.kind, run.lengths[k.name], times[k.name]) for k in self.kernels.values() if times.get(k.name, 0) > 0]
 
     def next(self) -> IntArray:
         """Counts that measure what the tables of slow kernels lack most."""
@@ -195,22 +198,21 @@ class _Making:
 
     def _tables(self, runs: list[_Measured], *, alone: bool = False, fine: bool = False) -> dict[str, TimeTable]:
         """The tables of all kinds. alone: made of these runs only. fine: at more lengths than are measured."""
-        tables = {}
+        tables, own = {}, self._points(runs) if alone else {}
         for kernel in self.kernels.values():
             name = table_name(kernel.kind)
             if name not in tables:
-                points = self._points(kernel.kind, runs) if alone else self.known.of(kernel.kind)
+                points = own.get(kernel.kind, {}) if alone else self.known.of(kernel.kind)
                 operator = "+".join(node.op_type for node in kernel.nodes)
                 tables[name] = tabulated(operator, points, self.widths.grid(kernel.kind, fine=fine))
         return tables
 
-    def _points(self, kind: str, runs: list[_Measured]) -> Points:
-        points: dict[Lengths, list[float]] = {}
-        for kernel in self.kernels.values():
-            if kernel.kind == kind:
-                for run in runs:
-                    if (seconds := run.times.times.get(kernel.name, 0.0)) > 0:
-                        points.setdefault(run.lengths[kernel.name], []).append(seconds)
+    def _points(self, runs: list[_Measured]) -> dict[str, dict[Lengths, list[float]]]:
+        """What some runs measured, by kind."""
+        points: dict[str, dict[Lengths, list[float]]] = {}
+        for run in runs:
+            for kind, lengths, seconds in self._timed(run):
+                points.setdefault(kind, {}).setdefault(lengths, []).append(seconds)
         return points
 
     def _correction(self, tables: dict[str, TimeTable], runs: list[_Measured]) -> tuple[float, float]:

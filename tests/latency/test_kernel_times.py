@@ -13,7 +13,6 @@ from onnxsurgeon.latency import kernel_times
 from onnxsurgeon.latency.bench import Runs, inputs_for
 from onnxsurgeon.latency.kernel_times import Timeable
 from onnxsurgeon.latency.kernels import Kernels
-from onnxsurgeon.latency.measured_widths import levels
 from onnxsurgeon.latency.options import Timed
 from onnxsurgeon.latency.timing import Timing
 from onnxsurgeon.model.model import as_model
@@ -39,13 +38,3 @@ def test_a_machine_that_changes_its_speed_changes_no_ratio(monkeypatch: pytest.M
     before, after = kernel_times.kernel_times([one, one], kernels, Timed(), seconds=0.0)
     assert after.seconds == pytest.approx(before.seconds / 2)
     assert after.times[name] == pytest.approx(before.seconds / 20)
-
-
-@pytest.mark.parametrize(("length", "unit"), [(512, 1), (96, 1), (100, 1), (12, 4), (7, 1), (1, 1)])
-def test_lengths_are_multiples_and_the_whole(length: int, unit: int) -> None:
-    few, more = levels(length, unit), levels(length, unit, 16)
-    assert few[-1] == more[-1] == length
-    assert len(few) <= 16
-    assert len(more) <= 32
-    assert set(few.tolist()) <= set(more.tolist())
-    assert all(n % unit == 0 for n in more[:-1].tolist())

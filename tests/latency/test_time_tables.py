@@ -10,6 +10,7 @@ import pytest
 
 from onnxsurgeon.latency.bench import Conditions
 from onnxsurgeon.latency.measured_times import MeasuredTimes, place
+from onnxsurgeon.latency.measured_widths import levels
 from onnxsurgeon.latency.time_tables import TimeTable, covered, roughness, tabulated
 
 HERE = Conditions("CPU", 2, 1, "1.0")
@@ -101,3 +102,13 @@ def test_what_was_measured_on_a_slower_day_counts_relative_to_what_both_runs_hav
     again = MeasuredTimes(HERE).of("conv")
     assert again[(2,)] == pytest.approx([0.6e-3])
     assert again[(8,)] == pytest.approx([2e-3])
+
+
+@pytest.mark.parametrize(("length", "unit"), [(512, 1), (96, 1), (100, 1), (12, 4), (7, 1), (1, 1)])
+def test_lengths_are_multiples_and_the_whole(length: int, unit: int) -> None:
+    few, more = levels(length, unit), levels(length, unit, 16)
+    assert few[-1] == more[-1] == length
+    assert len(few) <= 16
+    assert len(more) <= 32
+    assert set(few.tolist()) <= set(more.tolist())
+    assert all(n % unit == 0 for n in more[:-1].tolist())

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 
 from onnxsurgeon.runtime.session import Session
-
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+from paths import FIXTURES
 
 
 def test_threads_of_a_session_rest_between_its_runs() -> None:
