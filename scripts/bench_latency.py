@@ -47,7 +47,7 @@ HALF = "half of the MACs"
 RATIOS = (0.3, 0.5)
 OTHERS = ("macs", "params")  # costs by which the same network is pruned until it is as fast
 TRIES, CLOSE = 7, 0.03  # bisections of their ratio; latencies that are near enough to interpolate
-SECONDS = 4.0  # for the runs of both models
+SECONDS, QUICK = 20.0, 6.0  # for the runs of both models; in a bisection
 SAMPLES = 512
 MARK = "<!-- {} -->", "<!-- /{} -->"
 Row = dict[str, Any]
@@ -144,7 +144,7 @@ class Bench:
         for _ in range(TRIES):
             middle = (low + high) / 2
             try:
-                found = self.kept(self.pruned(ratio=middle, cost=cost, round_to=8))
+                found = self.kept(self.pruned(ratio=middle, cost=cost, round_to=8), QUICK)
             except osg.InfeasibleError:
                 high = middle
                 continue
@@ -160,7 +160,7 @@ class Bench:
         share = (latency - faster["latency"]) / max(slower["latency"] - faster["latency"], 1e-9)
         return {what: value + min(max(share, 0.0), 1.0) * (slower[what] - value) for what, value in faster.items()}
 
-    def kept(self, result: osg.Result) -> Row:
+    def kept(self, result: osg.Result, seconds: float = SECONDS) -> Row:
         """The shares of importance, channels, MACs, parameters and latency that stay; and the accuracy."""
         problem = result.spaces.problem
         most = np.array([len(table) - 1 for table in problem.tables])
@@ -172,13 +172,13 @@ class Bench:
                 "channels": float(result.counts.sum() / most.sum()),
                 "macs": result.after.macs / result.before.macs,
                 "params": result.after.params / result.before.params,
-                "latency": self.relative(path),
+                "latency": self.relative(path, seconds),
                 **({"top1": self.top1(path)} if self.data else {}),
             }
 
-    def relative(self, pruned: Path) -> float:
+    def relative(self, pruned: Path, seconds: float) -> float:
         """The latency of a pruned model relative to the original's, which takes turns with it: the median of pairs."""
-        found = osg.bench([self.model, pruned], threads=self.threads, device=self.device, time_limit=SECONDS)
+        found = osg.bench([self.model, pruned], threads=self.threads, device=self.device, time_limit=seconds)
         return found.ratios[1].value
 
     def top1(self, model: Path) -> float:

@@ -47,7 +47,7 @@ def beside(
         return nothing
     paths = [model, *written]
     try:
-        found = latencies(side_by_side(paths, options, names=list(map(str, paths)), enough=True))
+        found = latencies(side_by_side(paths, options, names=list(map(str, paths)), until_known=0.0))
     except ModelError:  # the proof has said more about it, or the user wanted none
         return nothing
     first, *others = found["models"]

@@ -27,7 +27,7 @@ from onnxsurgeon.runtime.random_inputs import random_inputs
 from onnxsurgeon.runtime.session import Session, trim, version
 
 LARGE = 2**28  # bytes of models that may be in memory together
-PROFILED = 100  # the largest number of runs for the times of nodes
+PROFILED = 300  # the largest number of runs for the times of nodes
 
 
 @dataclass(frozen=True)
@@ -111,18 +111,23 @@ def bench(models: Source | Sequence[Source], options: BenchOptions) -> Bench:
 
 
 def side_by_side(
-    paths: Sequence[Path], options: Timed, *, names: Sequence[str], layers: bool = False, enough: bool = False
+    paths: Sequence[Path],
+    options: Timed,
+    *,
+    names: Sequence[str],
+    layers: bool = False,
+    until_known: float | None = None,
 ) -> Bench:
     """The latencies of model files, each on random inputs of its own; else as `measured`."""
     feeds = [inputs_for(label(as_model(path).ir, shapes=options.shapes), options) for path in paths]
-    return measured(paths, feeds, options, names=names, layers=layers, enough=enough)
+    return measured(paths, feeds, options, names=names, layers=layers, until_known=until_known)
 
 
 def measured(
     paths: Sequence[Path], feeds: Sequence[Arrays], options: Timed, *, names: Sequence[str], layers: bool = False,
-    enough: bool = False,
+    until_known: float | None = None,
 ) -> Bench:  # fmt: skip
-    """The latencies of model files on given inputs. enough: stop early where the medians are known.
+    """The latencies of model files on given inputs. until_known: as in `in_turn`.
 
     Models take turns, run by run; those that are `LARGE` together, which only one at a time may be in memory, by halves
     of their runs: the first model, the second, the second and the first.
@@ -131,12 +136,12 @@ def measured(
         order = [*range(len(paths)), *reversed(range(len(paths)))]
         halves = [list[Timing]() for _ in paths]
         for index in order:
-            timings, provider = _timed([paths[index]], [feeds[index]], options, 1 / len(order), enough=enough)
+            timings, provider = _timed([paths[index]], [feeds[index]], options, 1 / len(order), until_known=until_known)
             halves[index] += timings
             trim()
         timings = joined(halves)
     else:
-        timings, provider = _timed(paths, feeds, options, 1.0, enough=enough)
+        timings, provider = _timed(paths, feeds, options, 1.0, until_known=until_known)
     rows = []
     for path, feed, timing, name in zip(paths, feeds, timings, names, strict=True):
         nodes = node_times(path, feed, options) if layers else ()
@@ -145,12 +150,12 @@ def measured(
 
 
 def _timed(
-    paths: Sequence[Path], feeds: Sequence[Arrays], options: Timed, share: float, *, enough: bool
+    paths: Sequence[Path], feeds: Sequence[Arrays], options: Timed, share: float, *, until_known: float | None
 ) -> tuple[list[Timing], str]:
     """The timings of models that take turns, and the provider. share: of the time for all."""
     sessions = [Session(path, options.device, threads=options.threads) for path in paths]
     runs: list[Callable[[], object]] = [s.bound(feed) for s, feed in zip(sessions, feeds, strict=True)]
-    return in_turn(runs, seconds=share * options.time_limit, enough=enough), sessions[0].provider
+    return in_turn(runs, seconds=share * options.time_limit, until_known=until_known), sessions[0].provider
 
 
 def conditions_of(provider: str, feed: Arrays, options: Timed) -> Conditions:
@@ -185,11 +190,11 @@ class Runs:
 
 def profiled(
     paths: Sequence[Path], feeds: Sequence[Arrays], options: Timed, *, seconds: float,
-    beside: Sequence[Callable[[], object]] = (),
+    beside: Sequence[Callable[[], object]] = (), until_known: float | None = None,
 ) -> tuple[list[Runs], list[Timing]]:  # fmt: skip
     """What onnxruntime's profiler says of model files, and the timings of what takes turns with them.
 
-    seconds: for all runs; the number of turns is at most `PROFILED`.
+    seconds, until_known: as in `in_turn`; the number of turns is at most `PROFILED`.
     """
     with drafts() as folder:
         sessions = [
@@ -197,7 +202,7 @@ def profiled(
             for number, path in enumerate(paths)
         ]
         runs = [partial(session.run, feed) for session, feed in zip(sessions, feeds, strict=True)]
-        timings = in_turn([*beside, *runs], seconds=seconds, most=PROFILED)
+        timings = in_turn([*beside, *runs], seconds=seconds, until_known=until_known, most=PROFILED)
         return [_runs(_events(session), session.provider) for session in sessions], timings[: len(beside)]
 
 

@@ -15,7 +15,7 @@ from onnxsurgeon.dependency.labels import Labels
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.files import drafts
 from onnxsurgeon.latency.bench import inputs_for
-from onnxsurgeon.latency.kernel_times import KernelTimes, Timeable, kernel_times
+from onnxsurgeon.latency.kernel_times import KernelTimes, Reference, Timeable, kernel_times
 from onnxsurgeon.latency.kernels import Kernels, by_output
 from onnxsurgeon.latency.measure_profile import profile_of
 from onnxsurgeon.latency.options import ProfileOptions
@@ -26,7 +26,7 @@ from onnxsurgeon.model.model import Model, on_disk
 from onnxsurgeon.model.write import write
 from onnxsurgeon.runtime.session import Session, version
 
-SECONDS = 3.0  # to measure a cut model beside the original
+SECONDS, MOST = 3.0, 20.0  # to measure a cut model beside the original; more than the first where it isn't known then
 NOISE = 0.03  # the share by which a measured latency may miss its prediction: the machine's noise
 
 
@@ -48,13 +48,15 @@ class DeviceAtHand:
         """The times of a cut model, as they would be while the profile was made: it runs beside the original."""
         feed, kernels = inputs_for(self.labels, self.options), Kernels(self.labels)
         with drafts() as folder:
-            models = []
+            models = list[Timeable]()
             for name, graph, stays in (("before", self.labels.original, np.ones_like(keep)), ("after", cut, keep)):
                 path, one = Path(folder) / f"{name}.onnx", by_output(copied(graph))
                 write(one, path)
                 models.append(Timeable(one, path, taken(feed, positions(self.labels, stays))))
-            before, after = kernel_times(models, kernels, self.options, seconds=SECONDS)
-        return after.scaled(self.profile.seconds / before.seconds)
+            reference = Reference(models[0], self.options, self.profile.seconds)
+            return kernel_times(
+                models[1], kernels, self.options, seconds=MOST, until_known=SECONDS, reference=reference
+            )
 
     def corrected(self, keep: Mask, found: KernelTimes) -> DeviceAtHand:
         """The device with tables that predict what was measured of the neurons in a mask, and around that."""

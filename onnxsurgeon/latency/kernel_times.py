@@ -1,9 +1,9 @@
-"""The times of the kernels of models, by the first node of each."""
+"""The times of the kernels of a model, by the first node of each."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,6 @@ class KernelTimes:
     provider: str
     added: dict[str, str] = field(default_factory=dict)
 
-    def scaled(self, by: float) -> KernelTimes:
-        """All times multiplied."""
-        return replace(self, seconds=self.seconds * by, times={name: t * by for name, t in self.times.items()})
-
 
 @dataclass(frozen=True)
 class Timeable:
@@ -45,28 +41,39 @@ class Timeable:
     wanted: Collection[str] | None = None
 
 
-def kernel_times(models: Sequence[Timeable], kernels: Kernels, options: Timed, *, seconds: float) -> list[KernelTimes]:
-    """What the kernels of models take; the models take turns.
+class Reference:
+    """A model that takes turns with others, whose times count relative to it. seconds: what a run of it counts as."""
 
-    A machine may be half as fast in the next second: what runs in a turn counts relative to the first model in it.
-    The profiler of onnxruntime times all kernels of each model within it. Where it can't, as on CUDA, those that are
-    wanted run alone. kernels: of the model that all were cut from. seconds: for the runs of all models.
+    def __init__(self, model: Timeable, options: Timed, seconds: float) -> None:
+        self.run = Session(model.path, options.device, threads=options.threads).bound(model.feed)
+        self.seconds = seconds
+
+
+def kernel_times(
+    model: Timeable, kernels: Kernels, options: Timed, *, seconds: float, reference: Reference | None = None,
+    until_known: float | None = None,
+) -> KernelTimes:  # fmt: skip
+    """What the kernels of a model take.
+
+    A machine may be half as fast in the next second: what runs in a turn counts relative to the first run in it, that
+    of the reference if there is one. The profiler of onnxruntime times all kernels within the model. Where it can't, as
+    on CUDA, those that are wanted run alone. kernels: of the model that it was cut from. seconds, until_known: as in
+    `in_turn`, for all runs.
     """
-    sessions = [Session(one.path, options.device, threads=options.threads) for one in models]
-    feeds = [one.feed for one in models]
-    bound = [session.bound(feed) for session, feed in zip(sessions, feeds, strict=True)]
-    # The profiler makes runs longer: whole models are timed without it, at the same time.
-    runs, timings = profiled([one.path for one in models], feeds, options, seconds=seconds, beside=bound)
-    pace = timings[0].median / np.array(timings[0].seconds)
-    whole = [float(np.median(timing.seconds * pace)) for timing in timings]
-    if all(one.nodes and one.provider == "CPU" for one in runs):
-        return [_by_kernel(one, kernels, seconds, pace) for one, seconds in zip(runs, whole, strict=True)]
+    session = Session(model.path, options.device, threads=options.threads)
+    # The profiler makes runs longer: the whole model is timed without it, at the same time.
+    beside = [*([reference.run] if reference else []), session.bound(model.feed)]
+    (runs,), timings = profiled(
+        [model.path], [model.feed], options, seconds=seconds, beside=beside, until_known=until_known
+    )
+    standard = reference.seconds if reference else timings[0].median
+    pace = standard / np.array(timings[0].seconds)
+    whole = float(np.median(timings[-1].seconds * pace))
+    if runs.nodes and runs.provider == "CPU":
+        return _by_kernel(runs, kernels, whole, pace)
     everything = tuple(kernels.all())
-    chosen = [[k for k in everything if one.wanted is None or k.name in one.wanted] for one in models]
-    return [
-        KernelTimes(seconds, timed_alone(one.graph, one.feed, some, options), everything, session.provider)
-        for seconds, one, some, session in zip(whole, models, chosen, sessions, strict=True)
-    ]
+    chosen = [k for k in everything if model.wanted is None or k.name in model.wanted]
+    return KernelTimes(whole, timed_alone(model.graph, model.feed, chosen, options), everything, session.provider)
 
 
 def _by_kernel(runs: Runs, kernels: Kernels, whole: float, pace: FloatArray) -> KernelTimes:

@@ -20,7 +20,7 @@ from onnxsurgeon.dependency.spaces import spaces
 from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.files import drafts
 from onnxsurgeon.latency.bench import Conditions, conditions_of, inputs_for
-from onnxsurgeon.latency.kernel_times import KernelTimes, Timeable, kernel_times
+from onnxsurgeon.latency.kernel_times import KernelTimes, Reference, Timeable, kernel_times
 from onnxsurgeon.latency.kernels import Kernels, by_output
 from onnxsurgeon.latency.measured_times import MeasuredTimes, table_name
 from onnxsurgeon.latency.measured_widths import Widths
@@ -89,8 +89,9 @@ class Runner:
         self.feed: Arrays = inputs_for(labels, options)
         self.most: IntArray = np.diff(self.built.starts)
         first = {kernel.kind: kernel.name for kernel in reversed(self.kernels.all())}
-        self._beside = self._written("whole", self.keep(self.most), ())
-        self.whole = self._timed(replace(self._beside, wanted=first.values()))[0]
+        model = self._written("whole", self.keep(self.most), first.values())
+        self.whole = self._timed(model)
+        self._reference = Reference(model, options, self.whole.seconds)
 
     @property
     def conditions(self) -> Conditions:
@@ -101,17 +102,16 @@ class Runner:
 
     def run(self, keep: Mask, wanted: Collection[str]) -> KernelTimes:
         """The times of the kernels of the model cut to the neurons in a mask, at least of the wanted ones."""
-        before, after = self._timed(self._beside, self._written("model", keep, wanted))
-        return after.scaled(self.whole.seconds / before.seconds)
+        return self._timed(self._written("model", keep, wanted), self._reference)
 
     def _written(self, name: str, keep: Mask, wanted: Collection[str]) -> Timeable:
         path, graph = self._folder / f"{name}.onnx", by_output(cut(self.labels, keep))
         write(graph, path, overwrite=True)
         return Timeable(graph, path, taken(self.feed, positions(self.labels, keep)), wanted)
 
-    def _timed(self, *models: Timeable) -> list[KernelTimes]:
+    def _timed(self, model: Timeable, reference: Reference | None = None) -> KernelTimes:
         seconds = min(SECONDS, self.options.time_limit / EFFORTS[self.options.effort].runs)
-        return kernel_times(models, self.kernels, self.options, seconds=seconds)
+        return kernel_times(model, self.kernels, self.options, seconds=seconds, reference=reference)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from math import ceil, floor, sqrt
 import numpy as np
 
 WARM_UP, LEAST, MOST = 2, 5, 1000  # untimed runs of each callable; the fewest and the most timed ones
-ENOUGH = 0.01  # a spread below which `enough` ends the runs
+KNOWN = 0.01  # the relative error of a time from which it counts as known
+STRETCHES = 8  # parts of the runs whose medians say how well a time is known
 BUSY = 0.05  # half the width of a confidence interval, relative to the median, from which a machine counts as busy
 Interval = tuple[float, float]
 
@@ -71,12 +72,12 @@ def joined(parts: Sequence[Sequence[Timing]]) -> list[Timing]:
 
 
 def in_turn(
-    runs: Sequence[Callable[[], object]], *, seconds: float, enough: bool = False, most: int = MOST
+    runs: Sequence[Callable[[], object]], *, seconds: float, until_known: float | None = None, most: int = MOST
 ) -> list[Timing]:
     """The timings of `runs`, which take turns, every second time in reverse.
 
-    seconds: for all runs together, warm-up included; each has at least `LEAST` timed runs, and at most `most`. enough:
-    end early where the medians are known.
+    seconds: for all runs together, warm-up included; each has at least `LEAST` timed runs, and at most `most`.
+    until_known: seconds after which it ends as soon as the times are `known`.
     """
     began, found = time.perf_counter(), [list[float]() for _ in runs]
     for _ in range(WARM_UP):
@@ -90,6 +91,23 @@ def in_turn(
             run()
             found[index].append(time.perf_counter() - start)
         turn += 1
-        if enough and turn % 16 == 0 and all(Timing(tuple(times)).spread < ENOUGH for times in found):
+        if until_known is None or turn % STRETCHES or time.perf_counter() - began < until_known:
+            continue
+        if known(found):
             break
     return [Timing(tuple(times)) for times in found]
+
+
+def known(times: Sequence[Sequence[float]]) -> bool:
+    """Whether times that were taken in turn are known, relative to the first of each turn if there are several.
+
+    A machine may be slow for seconds, and not alike for all callables. So runs in a row say less than as many that are
+    far apart: the runs are split into stretches, and the standard error is that of the medians of these.
+    """
+    taken = np.array(times)
+    if taken.shape[1] < 2 * STRETCHES:
+        return False
+    relative = taken[1:] / taken[0] if len(taken) > 1 else taken
+    medians = np.array([np.median(part, axis=1) for part in np.array_split(relative, STRETCHES, axis=1)])
+    error = medians.std(axis=0, ddof=1) / sqrt(STRETCHES)
+    return bool((error < KNOWN * medians.mean(axis=0)).all())

@@ -11,7 +11,7 @@ import pytest
 from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.latency import kernel_times
 from onnxsurgeon.latency.bench import Runs, inputs_for
-from onnxsurgeon.latency.kernel_times import Timeable
+from onnxsurgeon.latency.kernel_times import Reference, Timeable
 from onnxsurgeon.latency.kernels import Kernels
 from onnxsurgeon.latency.options import Timed
 from onnxsurgeon.latency.timing import Timing
@@ -35,6 +35,6 @@ def test_a_machine_that_changes_its_speed_changes_no_ratio(monkeypatch: pytest.M
     kernels = Kernels(labels)
     name = next(iter(kernels.nodes))
     monkeypatch.setattr(kernels, "find", lambda _: kernels._kernel((kernels.nodes[name],)))
-    before, after = kernel_times.kernel_times([one, one], kernels, Timed(), seconds=0.0)
-    assert after.seconds == pytest.approx(before.seconds / 2)
-    assert after.times[name] == pytest.approx(before.seconds / 20)
+    found = kernel_times.kernel_times(one, kernels, Timed(), seconds=0.0, reference=Reference(one, Timed(), 10.0))
+    assert found.seconds == pytest.approx(5.0)
+    assert found.times[name] == pytest.approx(0.5)
