@@ -6,7 +6,7 @@ computed again in the backward pass, and differentiated by the rules of its node
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
@@ -104,7 +104,7 @@ def _through(call: GradientCall, body: Body) -> dict[int, str]:
     emit.made = {}  # all that the body needs is emitted in it
     names = [emit.copy(name) if name and name in call.inputs[:k] else name for k, name in enumerate(call.inputs)]
     made = body(replace(call, inputs=names))
-    entries = _entries((detached(proto) for proto in emit.nodes[begun:]), set(names))
+    entries = _entries((detached(proto) for proto in emit.nodes[begun:]), set(names), emit.whole)
     emit.made = {**outer, **emit.made}
     if made is None or any(call.gradients[len(made) :]):
         return {}
@@ -117,13 +117,13 @@ def _through(call: GradientCall, body: Body) -> dict[int, str]:
     return {k: emit.sum(p) if p else emit.filled(emit.shapes[names[k]], 0.0) for k, p in reached.items()}
 
 
-def _entries(nodes: Iterable[ir.Node], varied: set[str]) -> list[Entry]:
-    """The nodes that depend on `varied`."""
+def _entries(nodes: Iterable[ir.Node], varied: set[str], ending: Collection[str]) -> list[Entry]:
+    """The nodes that depend on `varied`, but for what depends on it only through `ending`."""
     entries = []
     for node in nodes:
         inputs = [value.name or "" for value in node.inputs if value is not None and value.name in varied]
         if inputs:
-            outputs = [value.name or "" for value in node.outputs]
+            outputs = [name for value in node.outputs if (name := value.name or "") not in ending]
             varied.update(outputs)
             entries.append(Entry(node, inputs, outputs))
     return entries

@@ -16,6 +16,7 @@ from onnxsurgeon.ops.convolution_gradients import CONV_GRADIENTS, TRANSPOSED_GRA
 from onnxsurgeon.ops.linear import LinearForm
 from onnxsurgeon.ops.registry import MICROSOFT, Factors, Macs, Operator, Resize, add
 from onnxsurgeon.ops.rescaling import CONVOLVED, TRANSPOSED
+from onnxsurgeon.ops.sampling_gradients import deformed_conv
 from onnxsurgeon.ops.shape_inference import Attributes, Infer, ShapeRule, Shapes
 from onnxsurgeon.ops.signatures import counted, everything, read, signature
 from onnxsurgeon.ops.windows import Convolution, Window, places, window
@@ -211,7 +212,7 @@ def deformable(call: Call) -> Sequence[Axes | None]:
     return read(call, "n (g i) *, (g o) i *, n *, (g o), n * -> n (g o) *", g=call.group)
 
 
-add("DeformConv", CONV, rule=deformable)
+add("DeformConv", CONV, rule=deformable, gradient=composed(deformed_conv))
 
 
 CAUSAL = Operator(signature("n c _, c _ _, c, n c _ -> n c _, n c _"))

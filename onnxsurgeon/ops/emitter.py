@@ -27,6 +27,7 @@ class Emitter:
     All is computed in one type, `dtype`. types: of values that hold floats; those of others are cast where they are
     read. floats: the names of these values.
     made: what was emitted, so that it is not emitted again. kept: what rules keep for the other inputs of a node.
+    whole: the names of integers that were made of floats.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Emitter:
         self.floats = set(types or ())
         self.types = {name: np.dtype(found) for name, found in (types or {}).items() if found != self.dtype}
         self.nodes, self.constants = list[onnx.NodeProto](), dict[str, Array]()
-        self.made, self.kept = dict[Any, str](), dict[Any, Any]()
+        self.made, self.kept, self.whole = dict[Any, str](), dict[Any, Any](), set[str]()
 
     def __call__(self, operator: str, *inputs: str | float, shape: Shape | None = None, **attributes: Any) -> str:
         """The name of the result of `operator`. shape: by default that of its inputs, broadcast."""
@@ -187,8 +188,10 @@ class Emitter:
         return self.several("Split", value, self.constant(np.array(lengths, np.int64)), shapes=shapes, axis=axis)
 
     def integers(self, value: str) -> str:
-        """As int64."""
-        return self("Cast", value, to=onnx.TensorProto.INT64)
+        """As int64; no gradient passes."""
+        found = self("Cast", value, to=onnx.TensorProto.INT64)
+        self.whole.add(found)
+        return found
 
     def padded(self, value: str, axis: int, before: int, after: int, number: float = 0.0) -> str:
         return self.widened(value, {axis: (before, after)}, number)

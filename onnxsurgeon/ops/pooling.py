@@ -12,9 +12,11 @@ import numpy as np
 from onnxsurgeon.arrays import Shape
 from onnxsurgeon.neurons.relations import Axes
 from onnxsurgeon.ops.call import Call
+from onnxsurgeon.ops.composition import composed
 from onnxsurgeon.ops.gradient import GradientCall
 from onnxsurgeon.ops.reduction import mean_of, no_zero, signs, to_extremes
 from onnxsurgeon.ops.registry import MICROSOFT, Operator, add
+from onnxsurgeon.ops.sampling_gradients import grid_sample
 from onnxsurgeon.ops.shape_inference import Attributes, ShapeRule, Shapes
 from onnxsurgeon.ops.signatures import read, signature
 from onnxsurgeon.ops.windows import needed, padded, places, positions, taps_of, unslid, untapped, window_of
@@ -127,8 +129,8 @@ add("QLinearGlobalAveragePool", QUANTISED, shape=ShapeRule(pooled_away), domain=
 
 SAMPLED = Operator(signature("n c *, n * -> n c *"), silence="none")
 
-add("GridSample", SAMPLED)
-add("GridSample", SAMPLED, stands_for=("GridSample", 16), domain=MICROSOFT)
+add("GridSample", SAMPLED, gradient=composed(grid_sample))
+add("GridSample", SAMPLED, gradient=composed(grid_sample), stands_for=("GridSample", 16), domain=MICROSOFT)
 add("RoiAlign", signature("_ c *, r _, r -> r c *"), silence="none")
 add("MaxRoiPool", signature("_ c *, r _ -> r c *"), silence="none")
 

@@ -18,6 +18,7 @@ from onnxsurgeon.ops.nodes import is_constant, operator_of
 from onnxsurgeon.ops.training_form import TrainingForm, TrainingState
 from onnxsurgeon.options.shared import Device
 from onnxsurgeon.runtime.partial_runs import nodes_for, reads, serialise
+from onnxsurgeon.training.live_branches import with_live_branches
 from onnxsurgeon.training.seen_values import seen_values
 
 FREE_CONSTANTS = 4  # the IR version since which an initializer need not be an input
@@ -36,20 +37,23 @@ class Tape:
         self, model: ir.Model, ends: Collection[ir.Value], weights: Collection[str], feed: Arrays, *,
         device: Device = "cpu", trains: Collection[ir.Node] = (),
     ) -> None:  # fmt: skip
-        self.model, (self.nodes, fed) = model, nodes_for(model, ends)
+        self.model = model = with_live_branches(model, ends, feed, weights, device)
+        wanted = {value.name for value in ends}
+        self.nodes, fed = nodes_for(model, [v for node in model.graph for v in node.outputs if v.name in wanted])
         self.version = model.opset_imports[""]
         self.feed = {value.name or "": feed[value.name or ""] for value in fed}
         seen = seen_values(model, self.nodes, self.feed, weights, device)
         self.constants, self._static, self._floats = seen.constants, seen.static, set(seen.floats)
         double = {seen.floats.get(name) for name in weights} == {np.dtype(np.float64)}
         self.emit = Emitter(self.version, seen.shapes, seen.floats, np.float64 if double else np.float32)
+        working = {node.outputs[0].name for node in trains}
         self._varied, self._entries = set(weights), list[Entry]()
         self.state, self.uses = TrainingState(), dict[tuple[str, int], str]()
         for node in self.nodes:
             if is_constant(node) and (node.outputs[0].name or "") in self._varied:
                 continue
             operator = operator_of(node)
-            form = operator.training if operator is not None and node in trains else None
+            form = operator.training if operator is not None and node.outputs[0].name in working else None
             if form is None:
                 self.emit.nodes.append(ir.serde.serialize_node(node))
             else:

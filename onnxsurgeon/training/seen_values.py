@@ -39,7 +39,7 @@ def seen_values(
     """All about the values that `nodes` read and compute from `feed`. weights: names of constants that vary."""
     constants = _constants(nodes)
     static = {name: array for name, array in constants.items() if name not in weights}
-    fixed = _static(nodes, static)
+    fixed = static_names(nodes, static)
     inferred = _inferred(model, nodes, feed)
     values = [value for node in nodes for value in node.outputs if value.name]
     wanted = [value for value in values if value.name in fixed or value.name not in inferred]
@@ -60,7 +60,7 @@ def _constants(nodes: Sequence[ir.Node]) -> Arrays:
     return {value.name or "": tensor.numpy() for value in read if (tensor := constant(value)) is not None}
 
 
-def _static(nodes: Sequence[ir.Node], constants: Collection[str]) -> set[str]:
+def static_names(nodes: Sequence[ir.Node], constants: Collection[str]) -> set[str]:
     """The names of computed values that depend only on constants and sizes."""
     known, found = set(constants), set[str]()
     for node in nodes:

@@ -22,7 +22,7 @@ WITHOUT_A_RULE = {
     "how much it returns depends on data": "Compress Unique",
     "it is a learner of another kind": "Binarizer Imputer Normalizer Scaler",
     "onnxruntime has no kernel for it": "CumProd ParametricSoftplus ScaledTanh SwiGLU",
-    "it samples at positions that are computed": "DeformConv GridSample MaxRoiPool MaxUnpool RoiAlign",
+    "it samples at positions that are computed": "MaxRoiPool MaxUnpool RoiAlign",
     "it holds what was seen before, and serves to go on from it": """
         CausalConvWithState GroupQueryAttention LinearAttention TensorScatter
     """,

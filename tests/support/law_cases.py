@@ -106,7 +106,13 @@ def convolutions() -> Iterator[Case]:
         yield case(operator, (2, 5, 3, 3))
         yield case(operator, (2, 5, 3))
     yield case("GridSample", (2, 5, 4, 4), (2, 3, 3, 2))
-    yield case("GridSample", (2, 5, 4, 4), (2, 3, 3, 2), mode="nearest", padding_mode="border")
+    yield case("GridSample", (2, 5, 4, 3), (2, 3, 3, 2), opset=16, mode="bicubic")
+    for mode in ("linear", "nearest", "cubic"):
+        for padding in ("zeros", "border", "reflection"):
+            for corners in (0, 1):
+                options = {"mode": mode, "padding_mode": padding, "align_corners": corners}
+                yield case("GridSample", (2, 5, 4, 3), (2, 3, 3, 2), opset=20, **options)
+    yield case("GridSample", (2, 5, 4, 3, 2), (2, 2, 3, 2, 3), opset=20)
     yield case(
         "RoiAlign",
         (2, 5, 6, 6),

@@ -1,0 +1,90 @@
+"""A model with the live branch in place of each If whose condition depends on nothing but constants and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import onnx_ir as ir
+
+from onnxsurgeon.arrays import Arrays
+from onnxsurgeon.model.editor import copied
+from onnxsurgeon.ops.call import Fact
+from onnxsurgeon.ops.nodes import constant, operator_of
+from onnxsurgeon.options.shared import Device
+from onnxsurgeon.runtime.partial_runs import nodes_for, serialise
+from onnxsurgeon.runtime.session import Session
+from onnxsurgeon.training.seen_values import static_names
+
+
+def with_live_branches(
+    model: ir.Model, ends: Collection[ir.Value], feed: Arrays, varied: Collection[str], device: Device
+) -> ir.Model:
+    """The model itself, or a copy in which values have the same names.
+
+    Only what computes `ends` counts. feed: inputs, of which all but the shapes is ignored. varied: the names of
+    constants that are none.
+    """
+    names, found = {value.name for value in ends}, model
+    while True:
+        nodes, _ = nodes_for(found, [value for node in found.graph for value in node.outputs if value.name in names])
+        live = _live(found, nodes, feed, varied, device)
+        if not live:
+            return found
+        if found is model:
+            found = copied(model)
+        choices = {node.outputs[0].name: node for node in found.graph if node.outputs}
+        for name, branch in live.items():
+            _inline(found.graph, choices[name], branch)
+
+
+def _live(
+    model: ir.Model, nodes: list[ir.Node], feed: Arrays, varied: Collection[str], device: Device
+) -> dict[str | None, str]:
+    """By the name of its first output, the attribute with the live branch of each node for which it is known."""
+    known = [(node, operator_of(node)) for node in nodes]
+    choosers = [(n, o.flow.live) for n, o in known if o is not None and o.flow is not None and o.flow.live is not None]
+    if not choosers:
+        return {}
+    held = {v: t for node in nodes for v in node.inputs if v is not None and (t := constant(v)) is not None}
+    arrays = {value.name: tensor.numpy() for value, tensor in held.items() if value.name not in varied}
+    fixed = static_names(nodes, [name for name in arrays if name])
+    wanted = list(dict.fromkeys(n.inputs[0] for n, _ in choosers if n.inputs[0] is not None))
+    computed = [value for value in wanted if value.name in fixed]
+    if computed:
+        needed, fed = nodes_for(model, computed)
+        given = {value.name or "": feed[value.name or ""] for value in fed}
+        arrays |= Session(serialise(model, needed, given, computed), device, optimise=False).run(given)
+    found = dict[str | None, str]()
+    for node, live in choosers:
+        array = arrays.get(node.inputs[0].name if node.inputs[0] is not None else None)
+        branch = None if array is None else live([Fact(value=array)])
+        if branch is not None:
+            found[node.outputs[0].name] = branch
+    return found
+
+
+def _inline(graph: ir.Graph, node: ir.Node, branch: str) -> None:
+    """Puts a branch of a node in its place. Its values have names of their own, since branches may share some."""
+    body, first = node.attributes[branch].as_graph(), node.outputs[0].name
+    inner, results = list(body), list(body.outputs)
+    held = list(body.initializers.values())
+    body.outputs.clear()
+    body.initializers.clear()
+    body.remove(inner)
+    for value in (*held, *(value for moved in inner for value in moved.outputs)):
+        value.name = f"{first}/{value.name}"
+    for value in held:
+        graph.register_initializer(value)
+    for moved in inner:
+        moved.name = f"{first}/{moved.name}" if moved.name else None
+    graph.insert_before(node, inner)
+    for old, result in zip(node.outputs, results, strict=True):
+        new = ir.node("Identity", [result]).outputs[0]
+        new.type, new.shape = old.type, old.shape
+        made = new.producer()
+        assert made is not None
+        graph.insert_before(node, made)
+        name, old.name = old.name, None
+        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+        new.name = name
+    graph.remove(node, safe=True)
