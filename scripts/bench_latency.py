@@ -103,7 +103,7 @@ class Bench:
         data = f"zoo_data:{self.data}_calibration" if self.data else "none"
         return osg.prune(
             self.model, data=data, samples=SAMPLES if self.data else None, device=self.device, threads=self.threads,
-            **budget,
+            stats=self.model.with_suffix(".npz") if self.data else None, **budget,
         )  # fmt: skip
 
     def compared(self, ratio: float) -> Row:
