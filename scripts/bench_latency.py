@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 import onnxsurgeon as osg
 from onnxsurgeon.dependency.labels import label
-from onnxsurgeon.latency.kernels import Kernels
+from onnxsurgeon.latency.kernels import Kernels, by_output
+from onnxsurgeon.model.editor import copied as copied_graph
 from onnxsurgeon.model.model import as_model
 
 NETWORKS = {
@@ -126,8 +128,9 @@ class Bench:
     def halved(self) -> Row:
         """How fast half of the MACs is; and the share of the time that products take, which alone follows the MACs."""
         result = self.pruned(ratio=0.5, cost="macs", round_to=8)
-        (row,) = osg.bench(self.model, layers=True, threads=self.threads, device=self.device).models
         labels = label(as_model(self.model).ir)
+        graph = by_output(copied_graph(labels.model))  # nodes may have no names
+        (row,) = osg.bench(ir.to_proto(graph), layers=True, threads=self.threads, device=self.device).models
         kernels, inside, total = Kernels(labels), 0.0, 0.0
         for node in row.nodes:
             kernel = kernels.find(node.name)
@@ -228,7 +231,7 @@ def scores(rows: list[Row]) -> str:
     ]
     for row in rows:
         if "refused" in row and row["name"] in LABELLED:
-            lines.append(f"| {row['name']} | | -{row['asked']:.0%} | {row['refused']} |" + " |" * 4)
+            lines.append(f"| {row['name'].removesuffix(', trained')} | | -{row['asked']:.0%} | {row['refused']} |" + " |" * 4)
         if "top1" in row:
             found = [share(row[f"by_{cost}"][what]) for what in ("top1", "importance") for cost in ("latency", "macs")]
             start = f"{row['name'].removesuffix(', trained')} | {share(row['top1'])} | -{row['asked']:.0%}"
