@@ -231,7 +231,9 @@ def scores(rows: list[Row]) -> str:
     ]
     for row in rows:
         if "refused" in row and row["name"] in LABELLED:
-            lines.append(f"| {row['name'].removesuffix(', trained')} | | -{row['asked']:.0%} | {row['refused']} |" + " |" * 4)
+            lines.append(
+                f"| {row['name'].removesuffix(', trained')} | | -{row['asked']:.0%} | {row['refused']} |" + " |" * 4
+            )
         if "top1" in row:
             found = [share(row[f"by_{cost}"][what]) for what in ("top1", "importance") for cost in ("latency", "macs")]
             start = f"{row['name'].removesuffix(', trained')} | {share(row['top1'])} | -{row['asked']:.0%}"

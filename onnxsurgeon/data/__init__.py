@@ -195,11 +195,15 @@ def _step(expected: Expected, samples: int | None, batch: int | None) -> int:
         if value is not None and value < 1:
             raise UsageError(f"`{name}` is {value}", why="it must be at least 1", fix="use a larger number")
     if expected.size is not None and batch not in (None, expected.size):
-        raise UsageError(
-            f"`batch` is {batch}, but the model takes {expected.size} samples", why="its batch size is static",
-            fix="leave `batch` out",
-        )  # fmt: skip
+        raise static_batch(batch, expected.size)
     return expected.size or batch or STEP
+
+
+def static_batch(batch: int | None, stated: int) -> UsageError:
+    return UsageError(
+        f"`batch` is {batch}, but the model takes {stated} samples", why="its batch size is static",
+        fix="leave `batch` out",
+    )  # fmt: skip
 
 
 def missing(spec: str) -> UsageError:

@@ -165,4 +165,4 @@ def _bases(call: GradientCall, axis: int) -> Array:
     step, apart = (int((options.get(name) or ones)[axis]) for name in ("strides", "dilations"))
     pad = int((options.get("pads") or [0] * len(kernel))[axis])
     inside = np.indices(kernel)[axis].reshape(-1, 1) * apart
-    return (np.indices(result)[axis].reshape(1, -1) * step - pad + inside).astype(float)
+    return np.asarray(np.indices(result)[axis].reshape(1, -1) * step - pad + inside, float)

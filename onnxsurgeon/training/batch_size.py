@@ -1,18 +1,23 @@
-"""How many samples a batch may have, by the memory that it trains in."""
+"""How many samples a batch may have: by the memory that it trains in, and by what the model takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays
-from onnxsurgeon.errors import InfeasibleError
+from onnxsurgeon.errors import InfeasibleError, ModelError
 from onnxsurgeon.ops.nodes import constant
-from onnxsurgeon.runtime.partial_runs import nodes_for, reads, serialise
+from onnxsurgeon.options.shared import Device
+from onnxsurgeon.runtime.partial_runs import Segment, nodes_for, reads, serialise
 from onnxsurgeon.runtime.session import Session
+from onnxsurgeon.training.targets import wide
+from onnxsurgeon.training.training_set import TrainingSet
 from onnxsurgeon.units import size as size_text
 
+ALIKE = 1e-3  # how far outputs may differ, relative to the largest
 COPIES = 6  # of the weights: two of them and of two moments each, which runs read and write
 
 
@@ -37,3 +42,22 @@ def fitting(model: ir.Model, ends: Sequence[ir.Value], one: Arrays, memory: floa
             fix="allow more, or freeze some weights",
         )  # fmt: skip
     return int(min(most, 1 << (count.bit_length() - 1)))
+
+
+def takes_any_batch(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value], device: Device) -> bool:
+    """Whether a model that states a batch size computes `ends` alike for more samples at once, tried on two batches.
+
+    Many exporters state a batch size of 1, and write nothing else that needs it.
+    """
+    stated = samples.data.expected.size
+    if stated is None:
+        return True
+    rows = np.resize(np.arange(len(samples)), 2 * stated)
+    segment = Segment(model, ends, device)
+    try:
+        parts = [segment.run(wide(samples.take(part)[0]), stated) for part in (rows[:stated], rows[stated:])]
+        whole = segment.run(wide(samples.take(rows)[0]), 2 * stated)
+    except ModelError:
+        return False
+    pairs = [(np.concatenate([part[v.name or ""] for part in parts]), whole[v.name or ""]) for v in ends]
+    return all(a.shape == b.shape and np.allclose(a, b, ALIKE, ALIKE * float(np.abs(a).max())) for a, b in pairs)

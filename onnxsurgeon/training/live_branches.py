@@ -46,8 +46,8 @@ def _live(
     if not choosers:
         return {}
     held = {v: t for node in nodes for v in node.inputs if v is not None and (t := constant(v)) is not None}
-    arrays = {value.name: tensor.numpy() for value, tensor in held.items() if value.name not in varied}
-    fixed = static_names(nodes, [name for name in arrays if name])
+    arrays: Arrays = {v.name: tensor.numpy() for v, tensor in held.items() if v.name and v.name not in varied}
+    fixed = static_names(nodes, arrays)
     wanted = list(dict.fromkeys(n.inputs[0] for n, _ in choosers if n.inputs[0] is not None))
     computed = [value for value in wanted if value.name in fixed]
     if computed:
@@ -56,7 +56,7 @@ def _live(
         arrays |= Session(serialise(model, needed, given, computed), device, optimise=False).run(given)
     found = dict[str | None, str]()
     for node, live in choosers:
-        array = arrays.get(node.inputs[0].name if node.inputs[0] is not None else None)
+        array = arrays.get(node.inputs[0].name or "") if node.inputs[0] is not None else None
         branch = None if array is None else live([Fact(value=array)])
         if branch is not None:
             found[node.outputs[0].name] = branch

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Arrays, IntArray
-from onnxsurgeon.data import Data, opened
+from onnxsurgeon.data import STEP, Data, inputs_of, opened, static_batch
+from onnxsurgeon.data.model_inputs import Expected
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import copied
 from onnxsurgeon.model.model import Model, as_model
 from onnxsurgeon.model.widening import widen
 from onnxsurgeon.options.parsing import is_own
 from onnxsurgeon.runtime.partial_runs import Segment, nodes_for
-from onnxsurgeon.training.batch_size import fitting
+from onnxsurgeon.training.batch_size import fitting, takes_any_batch
 from onnxsurgeon.training.ends import logits, loss_values
 from onnxsurgeon.training.judging import Judge
 from onnxsurgeon.training.options import TrainOptions
@@ -85,7 +86,9 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     widen(model, ir.DataType.FLOAT16)
     ends, shown, names = _ends(model, options)
     one = wide(samples.take(np.arange(1))[0])
-    size = _size(samples, model, ends, one, options)
+    stated = samples.data.expected.size
+    free = stated is None or takes_any_batch(samples, model, ends, options.device)
+    size = _size(samples, model, ends, one, options) if free else _stated(samples, options)
     rows = np.resize(np.arange(len(samples)), size)
     feed, labels = samples.take(rows)
     feed = wide(feed)
@@ -108,13 +111,16 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     )  # fmt: skip
     example = Part(feed, targets.of(feed, labels, size), np.full(size, 1 / size, np.float32))
     trainer = Trainer(recipe, example)
-    judge = _judge(samples.data if val is None else val, shown, targets, options, held_out=val is not None)
+    judged = samples.data if val is None else val
+    judged = replace(judged, step=size) if free and stated else judged
+    judge = _judge(judged, shown, targets, options, held_out=val is not None)
     return TrainingTask(trainer, samples, targets, size, judge, val is not None, unfolded, casts)
 
 
 def _opened(given: Any, source: Model, options: TrainOptions) -> Data:
     if isinstance(given, str | os.PathLike | Data):
-        return opened(given, source.ir, options)
+        stated = Expected(inputs_of(source.ir, options.shapes)).size
+        return opened(given, source.ir, options if stated is None else replace(options, batch=None))
     return of_batches(given, source, samples=options.samples, batch=options.batch, seed=options.seed)
 
 
@@ -143,10 +149,19 @@ def _ends(model: ir.Model, options: TrainOptions) -> tuple[list[ir.Value], list[
 
 
 def _size(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value], one: Arrays, options: TrainOptions) -> int:
-    fixed = samples.data.expected.size
-    if options.memory is not None and fixed is None:
+    if options.memory is not None:
         return fitting(model, ends, one, float(options.memory), min(LARGEST, len(samples)))
-    return fixed or min(samples.data.step, len(samples))
+    own = samples.data.step if samples.data.expected.size is None else options.batch or STEP
+    return min(own, len(samples))
+
+
+def _stated(samples: TrainingSet, options: TrainOptions) -> int:
+    """The batch size that the model states."""
+    stated = samples.data.expected.size
+    assert stated is not None
+    if options.batch not in (None, stated):
+        raise static_batch(options.batch, stated)
+    return stated
 
 
 def _targets(

@@ -379,3 +379,26 @@ def test_an_interrupt_waits_until_a_step_is_whole() -> None:
         step()
     assert done
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def stating(size: int, *, mixing: bool) -> onnx.ModelProto:
+    """A network that states a batch size. mixing: it also subtracts the mean of the batch."""
+    net = Net("stating", (size, 2), width=2)
+    x = net.gemm("input", "fc1", 8)
+    if mixing:
+        x = net.add("Sub", "centred", x, net.add("ReduceMean", "mean", x, axes=[0]))
+    return net.finish(net.gemm(net.add("Relu", "relu", x), "fc2", 1), (size, 1)).model()
+
+
+@pytest.mark.parametrize("stated", [1, 2])
+def test_a_batch_size_that_is_only_stated_is_no_limit(stated: int, tmp_path: Path) -> None:
+    np.savez(tmp_path / "xor.npz", input=np.tile(X, (4, 1)), labels=np.tile(Y, (4, 1)))
+    free, bound = stating(stated, mixing=False), stating(stated, mixing=True)
+    found = osg.train(free, tmp_path / "xor.npz", epochs=200, batch=8, **XOR)
+    assert found.batch == 8
+    assert found.after < found.before / 2
+    assert [d.dim_value for d in ir.to_proto(found.ir).graph.input[0].type.tensor_type.shape.dim] == [stated, 2]
+    assert osg.train(free, tmp_path / "xor.npz", epochs=1, **XOR).batch == 16
+    assert osg.train(bound, tmp_path / "xor.npz", epochs=1, **XOR).batch == stated
+    with pytest.raises(osg.UsageError, match="batch size is static"):
+        osg.train(bound, tmp_path / "xor.npz", epochs=1, batch=8, **XOR)
