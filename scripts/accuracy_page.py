@@ -33,7 +33,7 @@ of top-1 accuracy lost.
 TRAINED = """## Top-1 points lost after training
 
 The CIFAR-10 networks, cut as above, then trained for three epochs on 50,000 pictures with labels (AdamW, a rate of
-0.001 that falls along a cosine, batches of 128, pictures mirrored and shifted); what Torch-Pruning left by PyTorch, in
+0.001 that falls along a cosine, batches of 32, half of the pictures mirrored); what Torch-Pruning left by PyTorch, in
 the same way. **taylor** is `prune --importance taylor --compensate sequential`. Less than nothing is a gain. By
 `scripts/bench_accuracy.py --train`.
 """

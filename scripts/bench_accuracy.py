@@ -56,7 +56,7 @@ MODELS = (
 LARGE = MODELS[-2:]  # images of 224x224
 OURS = ("output-error+sequential", "reconstruction+sequential")
 TUNED = "+tuned"
-EPOCHS, RATE, BATCH, AUGMENT, WARM_UP = 3, 1e-3, 128, ("flip", "shift"), 0.1  # of training; epochs of warm-up
+EPOCHS, RATE, BATCH, AUGMENT, WARM_UP = 3, 1e-3, 32, ("flip",), 0.1  # of training; epochs of warm-up
 CRITERIA = ("tp:l1", "tp:l2", "tp:lamp", "tp:l2-global", "tp:lamp-global")
 Row = dict[str, Any]
 
