@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import onnx
@@ -70,20 +72,41 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-def imports(path: Path, *, top: bool = False) -> set[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def walked(path: Path) -> tuple[ast.AST, ...]:
+    """All nodes of a file."""
+    return tuple(ast.walk(parsed(path)))
+
+
+@cache
+def imports(path: Path, *, top: bool = False) -> frozenset[str]:
     """Dotted names that a file imports; `top`: at module level and not only for types."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = set()
-    for node in tree.body if top else ast.walk(tree):
+    found = set[str]()
+    for node in parsed(path).body if top else walked(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
-def own(names: set[str]) -> set[str]:
+@cache
+def operator_names() -> frozenset[str]:
+    return frozenset({schema.name for schema in onnx.defs.get_all_schemas()} | {name for _, name in OPERATORS})
+
+
+@cache
+def attribute_names() -> frozenset[str]:
+    return frozenset(name for schema in onnx.defs.get_all_schemas() for name in schema.attributes)
+
+
+def own(names: Iterable[str]) -> set[str]:
     """The rooms among imported names."""
     parts = [name.split(".") for name in names if name.startswith("onnxsurgeon.")]
     return {part[1] for part in parts if part[1] in ORDER}
@@ -140,8 +163,7 @@ def test_a_name_means_one_thing() -> None:
     """No two modules and no two classes share a name; a command's module is called as what it runs, and a room's
     options are always `options`."""
     modules = Counter(path.stem for path in FILES if path.stem not in ("__init__", "options") and room(path) != "cli")
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in FILES]
-    classes = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    classes = Counter(node.name for path in FILES for node in parsed(path).body if isinstance(node, ast.ClassDef))
     for counted in (modules, classes):
         assert [name for name, count in counted.items() if count > 1] == []
 
@@ -155,26 +177,24 @@ def test_only_ops_tells_operators_apart(path: Path) -> None:
     """No other module knows one by its name; it may make a node of it."""
     if room(path) == "ops" or path.relative_to(PACKAGE).as_posix() in WORDS:
         return
-    known = {schema.name for schema in onnx.defs.get_all_schemas()} | {name for _, name in OPERATORS}
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    known = operator_names()
+    calls = [node for node in walked(path) if isinstance(node, ast.Call)]
     made = {id(a) for c in calls if {getattr(c.func, key, None) for key in ("id", "attr")} & MAKERS for a in c.args}
-    named = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value in known]
+    named = [node for node in walked(path) if isinstance(node, ast.Constant) and node.value in known]
     assert not [(node.lineno, node.value) for node in named if id(node) not in made]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_ops_names_attributes(path: Path) -> None:
     """Others ask an operator's record what its attributes mean, and let `ops.making` write those of new nodes."""
-    known = {name for schema in onnx.defs.get_all_schemas() for name in schema.attributes}
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    known = attribute_names()
+    calls = [node for node in walked(path) if isinstance(node, ast.Call)]
     written = {
         id(call.args[0])
         for call in calls
         if call.args and any(getattr(call.func, key, "").startswith(SETTERS) for key in ("id", "attr"))
     }
-    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value in known]
+    texts = [node for node in walked(path) if isinstance(node, ast.Constant) and node.value in known]
     named = [(node.lineno, node.value) for node in texts if id(node) in written or node.value not in ENGLISH]
     assert room(path) in ("model", "ops") or path.parent.name == "pages" or not named  # those of HTML and charts
 
@@ -182,13 +202,12 @@ def test_only_ops_names_attributes(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_the_editor_changes_graphs(path: Path) -> None:
     """Only `model/editor.py` connects nodes, makes them, and adds inputs, outputs and weights."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     changes = []
-    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+    for call in (node for node in walked(path) if isinstance(node, ast.Call)):
         does, of = getattr(call.func, "attr", ""), getattr(getattr(call.func, "value", None), "attr", "")
         if does in CHANGES or (of in CONNECTIONS and does in MUTATIONS):
             changes.append(call.lineno)
-    for node in ast.walk(tree):
+    for node in walked(path):
         for target in node.targets if isinstance(node, ast.Assign) else ():
             held = getattr(target, "value", None)
             if getattr(target, "attr", "") == "const_value" or getattr(held, "attr", "") in CONNECTIONS:
@@ -199,8 +218,7 @@ def test_only_the_editor_changes_graphs(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_ops_knows_what_an_input_is(path: Path) -> None:
     """All that others may take for granted is that the first one holds the data: they ask the operator's record."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    places = [n for n in ast.walk(tree) if isinstance(n, ast.Subscript) and getattr(n.value, "attr", "") == "inputs"]
+    places = [n for n in walked(path) if isinstance(n, ast.Subscript) and getattr(n.value, "attr", "") == "inputs"]
     known = [n.lineno for n in places if isinstance(n.slice, ast.Constant) and n.slice.value != 0]
     assert room(path) == "ops" or not known
 

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.model.editor import copied
+from onnxsurgeon.model.bodies import put_in_place
 from onnxsurgeon.ops.call import Fact
 from onnxsurgeon.ops.nodes import constant, operator_of
 from onnxsurgeon.options.shared import Device
@@ -34,7 +35,7 @@ def with_live_branches(
             found = copied(model)
         choices = {node.outputs[0].name: node for node in found.graph if node.outputs}
         for name, branch in live.items():
-            _inline(found.graph, choices[name], branch)
+            put_in_place(found.graph, choices[name], branch)
 
 
 def _live(
@@ -61,30 +62,3 @@ def _live(
         if branch is not None:
             found[node.outputs[0].name] = branch
     return found
-
-
-def _inline(graph: ir.Graph, node: ir.Node, branch: str) -> None:
-    """Puts a branch of a node in its place. Its values have names of their own, since branches may share some."""
-    body, first = node.attributes[branch].as_graph(), node.outputs[0].name
-    inner, results = list(body), list(body.outputs)
-    held = list(body.initializers.values())
-    body.outputs.clear()
-    body.initializers.clear()
-    body.remove(inner)
-    for value in (*held, *(value for moved in inner for value in moved.outputs)):
-        value.name = f"{first}/{value.name}"
-    for value in held:
-        graph.register_initializer(value)
-    for moved in inner:
-        moved.name = f"{first}/{moved.name}" if moved.name else None
-    graph.insert_before(node, inner)
-    for old, result in zip(node.outputs, results, strict=True):
-        new = ir.node("Identity", [result]).outputs[0]
-        new.type, new.shape = old.type, old.shape
-        made = new.producer()
-        assert made is not None
-        graph.insert_before(node, made)
-        name, old.name = old.name, None
-        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-        new.name = name
-    graph.remove(node, safe=True)
