@@ -7,8 +7,8 @@ from collections.abc import Collection
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays
-from onnxsurgeon.model.editor import copied
 from onnxsurgeon.model.bodies import put_in_place
+from onnxsurgeon.model.editor import copied
 from onnxsurgeon.ops.call import Fact
 from onnxsurgeon.ops.nodes import constant, operator_of
 from onnxsurgeon.options.shared import Device
