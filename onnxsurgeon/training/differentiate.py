@@ -17,7 +17,7 @@ from onnxsurgeon.ops.gradient import GradientCall
 from onnxsurgeon.ops.nodes import is_constant, operator_of
 from onnxsurgeon.ops.training_form import TrainingForm, TrainingState
 from onnxsurgeon.options.shared import Device
-from onnxsurgeon.runtime.partial_runs import nodes_for, reads, serialise
+from onnxsurgeon.runtime.partial_runs import reads, serialise
 from onnxsurgeon.training.live_branches import with_live_branches
 from onnxsurgeon.training.seen_values import seen_values
 
@@ -37,9 +37,8 @@ class Tape:
         self, model: ir.Model, ends: Collection[ir.Value], weights: Collection[str], feed: Arrays, *,
         device: Device = "cpu", trains: Collection[ir.Node] = (),
     ) -> None:  # fmt: skip
-        self.model = model = with_live_branches(model, ends, feed, weights, device)
-        wanted = {value.name for value in ends}
-        self.nodes, fed = nodes_for(model, [v for node in model.graph for v in node.outputs if v.name in wanted])
+        model, self.nodes, fed = with_live_branches(model, ends, feed, weights, device)
+        self.model = model
         self.version = model.opset_imports[""]
         self.feed = {value.name or "": feed[value.name or ""] for value in fed}
         seen = seen_values(model, self.nodes, self.feed, weights, device)

@@ -19,23 +19,24 @@ from onnxsurgeon.training.seen_values import static_names
 
 def with_live_branches(
     model: ir.Model, ends: Collection[ir.Value], feed: Arrays, varied: Collection[str], device: Device
-) -> ir.Model:
-    """The model itself, or a copy in which values have the same names.
+) -> tuple[ir.Model, list[ir.Node], list[ir.Value]]:
+    """(model, nodes, fed): the model itself, or a copy in which values have the same names; the nodes that compute
+    `ends` in it, and the inputs that they use.
 
-    Only what computes `ends` counts. feed: inputs, of which all but the shapes is ignored. varied: the names of
-    constants that are none.
+    feed: inputs, of which all but the shapes is ignored. varied: the names of constants that are none.
     """
     names, found = {value.name for value in ends}, model
     while True:
-        nodes, _ = nodes_for(found, [value for node in found.graph for value in node.outputs if value.name in names])
+        nodes, fed = nodes_for(found, ends)
         live = _live(found, nodes, feed, varied, device)
         if not live:
-            return found
+            return found, nodes, fed
         if found is model:
             found = copied(model)
         choices = {node.outputs[0].name: node for node in found.graph if node.outputs}
         for name, branch in live.items():
             put_in_place(found.graph, choices[name], branch)
+        ends = [value for node in found.graph for value in node.outputs if value.name in names]
 
 
 def _live(

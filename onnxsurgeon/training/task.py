@@ -86,8 +86,7 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     widen(model, ir.DataType.FLOAT16)
     ends, shown, names = _ends(model, options)
     one = wide(samples.take(np.arange(1))[0])
-    stated = samples.data.expected.size
-    free = stated is None or takes_any_batch(samples, model, ends, options.device)
+    free = takes_any_batch(samples, model, ends, options.device)
     size = _size(samples, model, ends, one, options) if free else _stated(samples, options)
     rows = np.resize(np.arange(len(samples)), size)
     feed, labels = samples.take(rows)
@@ -112,7 +111,7 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     example = Part(feed, targets.of(feed, labels, size), np.full(size, 1 / size, np.float32))
     trainer = Trainer(recipe, example)
     judged = samples.data if val is None else val
-    judged = replace(judged, step=size) if free and stated else judged
+    judged = replace(judged, step=size) if free and judged.expected.size is not None else judged
     judge = _judge(judged, shown, targets, options, held_out=val is not None)
     return TrainingTask(trainer, samples, targets, size, judge, val is not None, unfolded, casts)
 
@@ -151,8 +150,8 @@ def _ends(model: ir.Model, options: TrainOptions) -> tuple[list[ir.Value], list[
 def _size(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value], one: Arrays, options: TrainOptions) -> int:
     if options.memory is not None:
         return fitting(model, ends, one, float(options.memory), min(LARGEST, len(samples)))
-    own = samples.data.step if samples.data.expected.size is None else options.batch or STEP
-    return min(own, len(samples))
+    step = samples.data.step  # that of the model, if nobody asked for another
+    return min(options.batch or STEP if step == samples.data.expected.size else step, len(samples))
 
 
 def _stated(samples: TrainingSet, options: TrainOptions) -> int:
