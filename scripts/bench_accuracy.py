@@ -35,6 +35,7 @@ import numpy as np
 
 import onnxsurgeon as osg
 import zoo_data
+from accuracy_page import TUNED, page
 from onnxsurgeon.data import Data, inputs_of, open_data
 from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.dependency.spaces import spaces
@@ -43,6 +44,7 @@ from onnxsurgeon.evaluation.score import evaluate
 from onnxsurgeon.importance.from_weights import scores
 from onnxsurgeon.model.write import write
 from onnxsurgeon.training import augmentations
+from onnxsurgeon.training.schedules import rate
 
 ROOT = Path(__file__).resolve().parent.parent
 RATIOS = (0.2, 0.35, 0.5, 0.65)
@@ -55,7 +57,6 @@ MODELS = (
 )  # fmt: skip
 LARGE = MODELS[-2:]  # images of 224x224
 OURS = ("output-error+sequential", "reconstruction+sequential")
-TUNED = "+tuned"
 EPOCHS, RATE, BATCH, AUGMENT, WARM_UP = 3, 1e-3, 32, ("flip",), 0.1  # of training; epochs of warm-up
 CRITERIA = ("tp:l1", "tp:l2", "tp:lamp", "tp:l2-global", "tp:lamp-global")
 Row = dict[str, Any]
@@ -197,11 +198,9 @@ def tune(module: Any, bench: Bench) -> None:
         (name,) = set(archive.files) - {"labels"}
         images, labels = archive[name], archive["labels"].astype(np.int64)
     rng, steps = np.random.default_rng(0), EPOCHS * -(-len(images) // BATCH)
-    warm = WARM_UP * steps / EPOCHS
+    warm = round(WARM_UP * steps / EPOCHS)
     optimiser = torch.optim.AdamW(module.parameters(), lr=RATE, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min(1.0, (step + 1) / warm) * 0.5 * (1 + np.cos(np.pi * step / steps))
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate("cosine", 1.0, step, steps, warm))
     chosen, widths = augmentations.read(AUGMENT, "augment"), {name: 3 if images.shape[1] == 3 else 2}
     module.train()
     for _ in range(EPOCHS):
@@ -263,8 +262,6 @@ def main() -> None:
     os.environ["ZOO"] = str(options.zoo.resolve())
     rows: list[Row] = json.loads(options.results.read_text()) if options.results.exists() else []
     if options.write:
-        from accuracy_page import page
-
         options.write.write_text(page(rows, MODELS, RESIDUAL), encoding="utf-8")
         return
     with tempfile.TemporaryDirectory() as folder:
