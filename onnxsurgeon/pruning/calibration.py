@@ -65,11 +65,13 @@ def calibrated(
 
 
 def _rotate(found: Evidence, options: PruneOptions, relabel: Callable[[ir.Model], Labels]) -> None:
-    """Rotates the streams if wanted. Raises UsageError if the statistics belong to other rotations."""
+    """Rotates the streams if wanted: not before a training unless asked, because rotation merges normalisations into
+    weights, and training is less stable without them. Raises UsageError if the statistics belong to other rotations."""
     known = found.statistics
     wanted = options.rotate
     if wanted is None:
-        wanted = bool(known.rotations) if known.moments else options.compensation.runs_samples
+        alone = options.compensation.runs_samples and options.fine_tune is None
+        wanted = bool(known.rotations) if known.moments else alone
     chosen = streams(found.labels) if wanted else []
     if known.moments and known.rotations.keys() != {stream.key for stream in chosen}:
         raise UsageError(

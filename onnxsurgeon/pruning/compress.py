@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from onnxsurgeon.options.shared import SaveOptions
 from onnxsurgeon.proof.saving import pending
 from onnxsurgeon.pruning.compression_options import CompressOptions
 from onnxsurgeon.pruning.compression_state import CompressionState, CompressionStep, CutModel, begun
-from onnxsurgeon.pruning.fine_tuning import taught
+from onnxsurgeon.pruning.fine_tuning import samples_of_cuts, taught
 from onnxsurgeon.pruning.prune import prune
 from onnxsurgeon.pruning.ratio_search import ROUNDING, Examiner
 from onnxsurgeon.runtime.carried_states import opened_with_states
@@ -131,21 +131,14 @@ class _Compression:
         before = self.source if last is None else load(state.model(last.number))
         left = {} if last is None else last.left
         ratio = 1 - options.left(number) / left.get(options.cost, 1.0)
-        found = prune(before, **options.of_cut(ratio, self._few()).given())
+        few = samples_of_cuts(self.source, options)
+        found = prune(before, **options.of_cut(ratio, few).given())
         found.save(state.cut_model(number), overwrite=True, device=options.device, seed=options.seed)
         state.checkpoint(number).unlink(missing_ok=True)  # of a cut that was lost
         words = [word for word in COSTS if word in found.before.costs and found.before.of(word)]
         shares = {word: left.get(word, 1.0) * found.after.of(word) / found.before.of(word) for word in words}
         costs = {word: found.after.of(word) for word in words}
         return state.saved(cut=CutModel(number, shares, costs))
-
-    def _few(self) -> Data:
-        """The samples that choose a cut."""
-        options, given = self.options, self.options.data
-        if isinstance(given, Data):
-            return given
-        few = min(options.cut_samples, options.samples or options.cut_samples)
-        return _opened(given, self.source, replace(options, samples=few))
 
 
 def _opened(given: Any, source: Model, options: CompressOptions) -> Data:

@@ -42,10 +42,6 @@ class CompressOptions(OnDevice, Solving, LeftAlone, Tuning, Reduction):
         None, "Held-out samples, as `data`: they choose the epoch of each step, and judge it.", panel=DATA,
         metavar=SPEC, read=data_or_path, reported=False,
     )  # fmt: skip
-    cut_samples: int = option(
-        512, "Samples of `data` that choose what each cut removes; all are trained on.", panel=DATA, metavar="N",
-        read=at_least(1),
-    )  # fmt: skip
     fine_tune: int = option(
         2, "Epochs of training after each cut: on class numbers among `data`, else on what the original says.",
         panel=DATA, metavar="EPOCHS", read=at_least(1),
@@ -81,8 +77,9 @@ class CompressOptions(OnDevice, Solving, LeftAlone, Tuning, Reduction):
         return float((1 - ratio) ** done) if self.spacing == "geometric" else 1 - ratio * done
 
     def of_cut(self, ratio: float, data: Any) -> PruneOptions:
-        """The options of one cut, by `ratio` of what is left. States keep their shapes: a step fits the same data."""
+        """The options of one cut, by `ratio` of what is left. States keep their shapes: a step fits the same data.
+        Nothing is rotated unless asked: it is trained next."""
         own, known = self.given(), {of.name for of in fields(PruneOptions)}
         found = {name: value for name, value in own.items() if name in known}
         changed = {"ratio": ratio, "data": data, "max_drop": None, "metric": None, "fine_tune": None, "lr": None}
-        return PruneOptions(**{**found, **changed, "keep_interface": True})
+        return PruneOptions(**{**found, **changed, "rotate": bool(self.rotate), "keep_interface": True})

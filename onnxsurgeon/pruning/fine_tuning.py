@@ -12,10 +12,17 @@ from onnxsurgeon.model.model import Model
 from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.pruning.options import PruneOptions, Tuning
 from onnxsurgeon.pruning.result import Result
+from onnxsurgeon.runtime.carried_states import opened_with_states
 from onnxsurgeon.training.train import INTERRUPTED, train
 from onnxsurgeon.training.trained import Trained
 
 SHARE = 0.1  # of the steps of the first epoch in which the learning rate rises
+
+
+def samples_of_cuts(model: Model, options: Tuning) -> Data:
+    """The samples of `data` that choose and fit a cut, where all are trained on."""
+    few = min(options.cut_samples, options.samples or options.cut_samples)
+    return opened_with_states(options.data, model, replace(options, samples=few), options.device)
 
 
 def fine_tuned(result: Result, data: object, options: PruneOptions) -> Result:
@@ -49,7 +56,7 @@ def taught(model: Model, data: Data, options: Tuning, teacher: Model, *, epochs:
     return train(
         model, data, loss="cross-entropy" if learned else "distill", teacher=None if learned else teacher,
         epochs=epochs, lr=options.lr, warmup=SHARE, output_name=options.output_name, device=options.device,
-        seed=options.seed, progress=said, augment=("flip", "shift") if options.mirror else (), **more,
+        seed=options.seed, progress=said, augment=("flip",) if options.mirror else (), only_better=True, **more,
     )  # fmt: skip
 
 

@@ -130,7 +130,7 @@ class Fitting(OfGradients, OfData):
     )  # fmt: skip
     rotate: bool | None = option(
         None, "In linear streams (residual bottlenecks), cut components instead of channels.", panel=DATA, kind=bool,
-        declared="--rotate/--no-rotate", shown="with sequential or distillation",
+        declared="--rotate/--no-rotate", shown="with sequential or distillation, but not before `fine_tune`",
     )  # fmt: skip
     mirror: bool = option(
         False, "`data` holds images: also fit to mirrored copies; distillation also shifts them.", panel=DATA
@@ -144,6 +144,11 @@ class Fitting(OfGradients, OfData):
 @dataclass(frozen=True, kw_only=True)
 class Tuning(Progress, RunsOn, Fitting, Scoring):
     """What says how a cut model is trained."""
+
+    cut_samples: int = option(
+        512, "Samples of `data` that choose and fit a cut, where all are trained on.", panel=DATA, metavar="N",
+        read=at_least(1),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ from onnxsurgeon.options.record import takes
 from onnxsurgeon.options.shared import SYNTHETIC, Counted
 from onnxsurgeon.pruning.budgets import Bound, bounds_of, exactly, solved, with_bounds
 from onnxsurgeon.pruning.calibration import calibrated, compensated, reserve, statistics_of, weighed
-from onnxsurgeon.pruning.fine_tuning import fine_tuned
+from onnxsurgeon.pruning.fine_tuning import fine_tuned, samples_of_cuts
 from onnxsurgeon.pruning.options import PruneOptions
 from onnxsurgeon.pruning.ratio_search import Examiner, search
 from onnxsurgeon.pruning.result import Result, Scored
@@ -61,10 +61,12 @@ def prune(model: Source, options: PruneOptions) -> Result:
     if isinstance(data, str | os.PathLike) and options.has_real_data:
         options.announce("data", str(data))
         data = opened_with_states(data, model, options, options.device)
-    job = Job(model, options, None if isinstance(data, str | os.PathLike) else data)
+    given = None if isinstance(data, str | os.PathLike) else data
+    few = samples_of_cuts(model, options) if options.fine_tune is not None and isinstance(given, Data) else given
+    job = Job(model, options, few, given)
     with metered():
         result, clock = _scored(job, options), _Clock()
-        result = compared(result, job.data, options)
+        result = compared(result, job.given or job.data, options)
         clock("compare")
         return clock.added_to(result, job.data)
 
@@ -73,9 +75,9 @@ def _scored(job: Job, options: PruneOptions) -> Result:
     """The pruned model, with its scores if a metric is given."""
     if options.metric is None:
         return job.result(options)
-    if not isinstance(job.data, Data):
+    if not isinstance(job.given, Data):
         raise UsageError("`metric` can't read these `data`", fix="give `data` as a path, or open it with open_data")
-    examiner = Examiner(job.model, job.data, options.metric, options.output_name, options.device)
+    examiner = Examiner(job.model, job.given, options.metric, options.output_name, options.device)
     if options.max_drop is not None:
         return search(lambda ratio: job.result(options.at(ratio)), examiner, options)
     options.announce("score", job.model.path.name)
@@ -88,12 +90,14 @@ def _scored(job: Job, options: PruneOptions) -> Result:
 class Job:
     """A model to prune, perhaps several times: the statistics of its data are collected once.
 
-    data: as they are given; then, synthetic ones if these are wanted and the model runs on them.
+    data: what chooses and fits the cut; synthetic ones if these are wanted and the model runs on them. given: what
+    scores and trains it.
     """
 
     model: Model
     options: PruneOptions
     data: Samples | None
+    given: Samples | None = None
     statistics: Statistics = field(init=False)
     device: DeviceAtHand | None = field(init=False, default=None)
 
@@ -179,7 +183,7 @@ class Job:
             notes=(*evidence.notes, *(device.notes if device is not None else ())),
             samples=self.data,
         )  # fmt: skip
-        found = fine_tuned(found, self.data, options)
+        found = fine_tuned(found, self.given, options)
         clock("tune")
         return clock.added_to(found, self.data)
 

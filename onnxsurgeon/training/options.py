@@ -110,6 +110,10 @@ class Running(OfGradients):
         None, f"The score of an epoch: {', '.join(metrics.METRICS)}.", panel=DATA, metavar="WORD",
         words=lambda: metrics.METRICS, read=word_in(metrics.METRICS), shown="by `loss`",
     )  # fmt: skip
+    only_better: bool = option(
+        False, "Without `val`: write the weights as they were, if the trained ones score worse on `data` itself.",
+        panel=DATA,
+    )  # fmt: skip
     output_name: str | None = option(None, "The output to train, if the model has several.", panel=DATA, metavar="NAME")
     memory: float | str | None = option(
         None, "Choose the largest `batch` that trains within this memory, like 2GB.", panel=DATA, metavar="SIZE",

@@ -155,9 +155,9 @@ class _Training:
         options.announce("train", str(epoch))
 
     def _keep(self, score: float | None, number: int) -> None:
-        """Keeps the weights as those of epoch `number`, if they are the best on held-out samples, or there are none."""
+        """Keeps the weights as those of epoch `number`: if they are the best so far, or the last ones count."""
         better = score is not None and (score >= self.top if self.task.judge.higher else score <= self.top)
-        if better or not self.task.held_out:
+        if better or not self._chooses:
             self.best, self.kept = self.trainer.weights(), number
             self.top = self.top if score is None else score
 
@@ -165,6 +165,11 @@ class _Training:
         options = self.options
         warmup = round(options.warmup * self.steps)
         return rate(options.schedule, options.rate, step, options.epochs * self.steps, warmup)
+
+    @property
+    def _chooses(self) -> bool:
+        """Whether the best weights count, not the last ones."""
+        return self.task.held_out or self.options.only_better
 
     @property
     def _scores(self) -> bool:
@@ -199,10 +204,11 @@ class _Training:
         task, options = self.task, self.options
         if self.collection is not None and options.collect is not None:
             self.collection.save(Path(options.collect))
-        if self.at and (self.stopped == INTERRUPTED or not task.held_out):  # within an epoch
+        unscored = self._chooses and not task.held_out and 0 < len(self.done) < options.epochs
+        if (self.at and (self.stopped == INTERRUPTED or not task.held_out)) or unscored:  # within an epoch, or early
             score = task.judge.score(self.trainer.predict)
             if score != self.top or not task.held_out:
-                self._keep(score, len(self.done) + 1)
+                self._keep(score, len(self.done) + (self.at > 0))
         after = task.judge.score(lambda feed: self.trainer.predict(feed, self.best))
         result = copied(source.ir)
         put(result, task.folded(self.best))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -14,10 +13,11 @@ import onnx
 import pytest
 
 from commands import PRUNE, environment
+from examples import examples
 from paths import FIXTURES
 
 COMMAND = (*PRUNE, "-o", "out.onnx", "--overwrite", "--save-as-external-data", "--no-proof")
-KILLS = 300 if os.environ.get("ALL_KILLS") else 12
+KILLS = examples(few=6, many=300)
 AT_A_RENAME = """
 import os, signal, sys
 from pathlib import Path
@@ -116,7 +116,9 @@ def test_any_moment(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("left", "number"),
-    [(left, number) for left in range(8) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)][::2],
+    [(left, number) for left in range(8) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)][
+        :: examples(few=4, many=1)
+    ],
 )
 def test_between_renames(left: int, number: int, folder: Path) -> None:
     stopped(folder, number, [sys.executable, "-c", AT_A_RENAME, str(left), str(int(number)), *COMMAND], None)

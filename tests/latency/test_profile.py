@@ -13,9 +13,11 @@ from onnx import helper, load, numpy_helper
 
 import onnxsurgeon as osg
 from onnxsurgeon.dependency.labels import label
+from onnxsurgeon.latency import device
 from onnxsurgeon.latency.bench import Conditions
 from onnxsurgeon.latency.kernels import Kernels
 from onnxsurgeon.latency.measure_profile import CHECKS
+from onnxsurgeon.latency.options import EFFORTS
 from onnxsurgeon.latency.profile import load_profile
 from onnxsurgeon.latency.time_tables import TimeTable, nested
 from onnxsurgeon.model.model import as_model
@@ -24,6 +26,14 @@ from paths import FIXTURES
 HERE = Conditions("CPU", 2, 1, "1.0")
 RESIDUAL = FIXTURES / "residual.onnx"
 QUICK = {"time_limit": 0.3, "effort": "fast"}
+
+
+@pytest.fixture(autouse=True)
+def _measured_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured need not be known well here."""
+    monkeypatch.setattr(device, "SECONDS", 0.2)
+    monkeypatch.setattr(device, "MOST", 0.4)
+    monkeypatch.setitem(EFFORTS, "default", EFFORTS["fast"])
 
 
 @pytest.mark.parametrize("name", ["residual", "digits", "depthwise", "grouped", "concat", "flatten"])

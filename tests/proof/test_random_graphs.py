@@ -20,6 +20,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxsurgeon as osg
+from examples import examples
 from onnxsurgeon.arrays import Mask
 from onnxsurgeon.dependency.facts import constant
 from onnxsurgeon.dependency.labels import Labels, label
@@ -800,7 +801,7 @@ def attempt(seed: int, folder: Path, size: int = 14) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", range(0, 60, 12))
+@pytest.mark.parametrize("start", range(0, examples(few=36, many=240), 12))
 def test_any_cut_of_a_random_graph_is_right(start: int, tmp_path: Path) -> None:
     cuts = [attempt(seed, tmp_path, 10) for seed in range(start, start + 12)]
     assert sum(c >= 0 for c in cuts) >= 8  # the graphs are mostly valid

@@ -35,6 +35,19 @@ def test_a_cut_model_that_was_trained_is_better(labelled: bool, tmp_path: Path) 
     assert [n.op_type for n in onnx.load(tmp_path / "out.onnx").graph.node] == [n.op_type for n in found.bare.graph]
 
 
+def test_training_that_harms_a_cut_is_undone_and_few_samples_choose_it() -> None:
+    options = {"ratio": 0.3, "data": FIXTURES / "digits_train.npz", "effort": "fast", "device": "cpu"}
+    found = osg.prune(DIGITS, fine_tune=1, lr=0.9, cut_samples=64, **options)
+    alone = osg.prune(DIGITS, samples=64, rotate=False, **options)
+    assert found.tuned is not None
+    assert found.tuned.kept == 0
+    assert "1347" in found.tuned.judged_on
+    assert found.samples is not None
+    assert len(found.samples) == 64
+    weights = [[v.const_value.numpy() for v in result.ir.graph.initializers.values()] for result in (found, alone)]
+    assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+
+
 def test_fine_tuning_needs_data() -> None:
     with pytest.raises(osg.UsageError, match="`fine_tune` needs samples"):
         osg.prune(DIGITS, ratio=0.5, fine_tune=1)

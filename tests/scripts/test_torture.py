@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from examples import examples
 from paths import MODELS
 from torture import torture
 
-EDITS = 20
+EDITS = examples(few=8, many=20)
 pytestmark = pytest.mark.slow
 
 

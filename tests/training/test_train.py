@@ -106,6 +106,21 @@ def test_the_best_epoch_on_held_out_samples_is_kept() -> None:
     assert osg.evaluate(found.model, _written(held), device="cpu").value == pytest.approx(found.after)
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_weights_that_score_worse_on_their_own_samples_are_not_kept(ended: bool) -> None:  # noqa: FBT001  of pytest
+    seen, _ = split()
+    bad: dict[str, Any] = {"epochs": 2, "lr": 0.5, "schedule": "constant", "on_epoch": lambda _: not ended, **DIGITS}
+    last, found = (osg.train(FIXTURES / "digits.onnx", seen, only_better=only, **bad) for only in (False, True))
+    assert last.after < last.before
+    assert last.kept == len(last.epochs) == (1 if ended else 2)
+    assert (found.kept, found.after) == (0, found.before)
+    before = weights(osg.load(FIXTURES / "digits.onnx").ir)
+    assert all(np.array_equal(array, before[name]) for name, array in weights(found.ir).items())
+    assert "nothing was better than the start" in found.verdict
+    better = osg.train(FIXTURES / "digits.onnx", seen, only_better=True, epochs=1, lr=1e-4, **DIGITS)
+    assert (better.kept, better.after >= better.before) == (1, True)
+
+
 def _written(batches: list[Any]) -> Any:
     from onnxsurgeon.training.training_set import of_batches
 
