@@ -2,20 +2,16 @@
 """Prunes trained models without training, and scores them on samples that no method has seen.
 
     scripts/bench_accuracy.py ZOO/real [--models NAME ...] [--ratios 0.35 ...] [--methods WORD ...] [--results FILE]
-                              [--stats FOLDER]
-                              [--data synthetic|none] [--train CIFAR]
+                              [--stats FOLDER] [--data synthetic|none]
     scripts/bench_accuracy.py ZOO/real --write docs/accuracy.md
 
 A method is IMPORTANCE+COMPENSATION (see `onnxsurgeon prune`), optionally with +mirror, or +channels for --no-rotate;
 `uniform` (L2 norm, the same share of every space, no compensation); or `tp:CRITERION` (Torch-Pruning through
 onnx2torch, which needs the extra `accuracy`). Half of each labelled set is for calibration, at most 512 samples without
 their labels; the other half is for scoring.
-With +tuned behind a method, what is left is trained for three epochs on the CIFAR-10 training pictures with labels,
-train.npz in the folder CIFAR (`images`, uint8 of shape (N, 32, 32, 3), and `labels`): by `train`, or behind
-Torch-Pruning by PyTorch, with the same optimiser, batches and augmentation.
 With --data synthetic, methods fit to synthetic samples instead, and with --data none to none: their rows have
 +synthetic or +none. Rows in FILE and statistics in FOLDER are reused; --write makes the page from FILE, by
-default docs/accuracy.json.
+default docs/accuracy.json, and from docs/fine-tuning.json, the rows of scripts/bench_fine_tuning.py.
 """
 
 from __future__ import annotations
@@ -27,15 +23,13 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import onnxsurgeon as osg
-import zoo_data
-from accuracy_page import TUNED, page
+from accuracy_page import page
 from onnxsurgeon.data import Data, inputs_of, open_data
 from onnxsurgeon.dependency.labels import label
 from onnxsurgeon.dependency.spaces import spaces
@@ -43,8 +37,6 @@ from onnxsurgeon.edit.apply import cut
 from onnxsurgeon.evaluation.score import evaluate
 from onnxsurgeon.importance.from_weights import scores
 from onnxsurgeon.model.write import write
-from onnxsurgeon.training import augmentations
-from onnxsurgeon.training.schedules import rate
 
 ROOT = Path(__file__).resolve().parent.parent
 RATIOS = (0.2, 0.35, 0.5, 0.65)
@@ -57,16 +49,16 @@ MODELS = (
 )  # fmt: skip
 LARGE = MODELS[-2:]  # images of 224x224
 OURS = ("output-error+sequential", "reconstruction+sequential")
-EPOCHS, RATE, BATCH, AUGMENT, WARM_UP = 3, 1e-3, 32, ("flip",), 0.1  # of training; epochs of warm-up
+FINE_TUNING = ROOT / "docs" / "fine-tuning.json"
 CRITERIA = ("tp:l1", "tp:l2", "tp:lamp", "tp:l2-global", "tp:lamp-global")
 Row = dict[str, Any]
 
 
 class Bench:
-    """One model, its two halves of the data, and a folder for outputs. train: the folder of the training pictures."""
+    """One model, its two halves of the data, and a folder for outputs."""
 
-    def __init__(self, name: str, zoo: Path, folder: Path, stats: Path, train: Path | None = None) -> None:
-        self.train, self.name, self.folder, self.stats = train, name, folder, stats / f"{name}.stats.npz"
+    def __init__(self, name: str, zoo: Path, folder: Path, stats: Path) -> None:
+        self.name, self.folder, self.stats = name, folder, stats / f"{name}.stats.npz"
         self.path = ROOT / "fixtures" / "digits.onnx" if name == "digits" else zoo / "models" / f"{name}.onnx"
         self.model = osg.load(self.path)
         self.calibration, self.score = self._half("calibration"), self._half("score")
@@ -86,41 +78,19 @@ class Bench:
 
     def run(self, method: str, ratio: float) -> Row:
         began, passes = time.perf_counter(), 0.0
-        base, tuned = method.removesuffix(TUNED), method.endswith(TUNED)
         if method == "original":
             left, top1 = 1.0, self.top1(self.path)
         elif method.startswith("tp:"):
-            left, model = torch_pruning(self, base.removeprefix("tp:"), ratio)
-            if tuned:
-                tune(model, self)
+            left, model = torch_pruning(self, method.removeprefix("tp:"), ratio)
             top1 = torch_top1(model, self.score)
         else:
-            left, graph, passes = self._uniform(ratio) if base == "uniform" else self._pruned(base, ratio)
+            left, graph, passes = self._uniform(ratio) if method == "uniform" else self._pruned(method, ratio)
             path = self.folder / "pruned.onnx"
             write(graph, path, overwrite=True)
-            if tuned:
-                found = osg.train(
-                    path, self.pictures, epochs=EPOCHS, lr=RATE, batch=BATCH, augment=AUGMENT, warmup=WARM_UP,
-                    device="cpu",
-                )  # fmt: skip
-                path = self.folder / "tuned.onnx"
-                found.save(path, overwrite=True)
             top1 = self.top1(path)
         seconds = time.perf_counter() - began
         row = {"model": self.name, "method": method, "ratio": ratio, "left": left, "top1": top1, "seconds": seconds}
         return {**row, "passes": passes}
-
-    @cached_property
-    def pictures(self) -> Path:
-        """The training pictures as the network takes them."""
-        assert self.train is not None
-        with np.load(self.train / "train.npz") as archive:
-            images, labels = archive["images"], archive["labels"]
-        preprocess, path = zoo_data.THINGS[self.name], self.folder / f"{self.name}_train.npz"
-        parts = [preprocess(images[start : start + 1000].astype(np.float32)) for start in range(0, len(images), 1000)]
-        name = self.score.expected.inputs[0].name
-        np.savez(path, **{name: np.concatenate(parts).astype(np.float32), "labels": labels})
-        return path
 
     def _pruned(self, method: str, ratio: float) -> tuple[float, Any, float]:
         """The remaining share of MACs, the pruned model, and the passes over the samples that it took."""
@@ -190,33 +160,6 @@ def torch_pruning(bench: Bench, criterion: str, ratio: float) -> tuple[float, An
     return pruned(high)
 
 
-def tune(module: Any, bench: Bench) -> None:
-    """Trains a module of PyTorch as `train` does."""
-    import torch
-
-    with np.load(bench.pictures) as archive:
-        (name,) = set(archive.files) - {"labels"}
-        images, labels = archive[name], archive["labels"].astype(np.int64)
-    rng, steps = np.random.default_rng(0), EPOCHS * -(-len(images) // BATCH)
-    warm = round(WARM_UP * steps / EPOCHS)
-    optimiser = torch.optim.AdamW(module.parameters(), lr=RATE, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate("cosine", 1.0, step, steps, warm))
-    chosen, widths = augmentations.read(AUGMENT, "augment"), {name: 3 if images.shape[1] == 3 else 2}
-    module.train()
-    for _ in range(EPOCHS):
-        order = rng.permutation(len(images))
-        for start in range(0, len(images), BATCH):
-            part = order[start : start + BATCH]
-            feed, _ = augmentations.augmented({name: images[part]}, {}, chosen, widths, rng)
-            scores = module(torch.from_numpy(feed[name]))
-            loss = torch.nn.functional.cross_entropy(scores.reshape(len(part), -1), torch.from_numpy(labels[part]))
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-    module.eval()
-
-
 def torch_top1(module: Any, data: Data) -> float:
     import torch
 
@@ -252,7 +195,6 @@ def main() -> None:
     parser.add_argument("--ratios", nargs="+", type=float, default=RATIOS)
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "accuracy.json")
     parser.add_argument("--stats", type=Path)
-    parser.add_argument("--train", type=Path, help="the folder of the CIFAR-10 training pictures, for +tuned")
     parser.add_argument("--write", type=Path)
     parser.add_argument("--data", choices=["synthetic", "none"])
     options = parser.parse_args()
@@ -262,7 +204,8 @@ def main() -> None:
     os.environ["ZOO"] = str(options.zoo.resolve())
     rows: list[Row] = json.loads(options.results.read_text()) if options.results.exists() else []
     if options.write:
-        options.write.write_text(page(rows, MODELS, RESIDUAL), encoding="utf-8")
+        tuned = json.loads(FINE_TUNING.read_text())
+        options.write.write_text(page(rows, tuned, MODELS, RESIDUAL), encoding="utf-8")
         return
     with tempfile.TemporaryDirectory() as folder:
         for name in options.models:
@@ -270,7 +213,7 @@ def main() -> None:
 
             def bench(name: str = name, made: list[Bench] = made) -> Bench:
                 if not made:
-                    made.append(Bench(name, options.zoo, Path(folder), options.stats or Path(folder), options.train))
+                    made.append(Bench(name, options.zoo, Path(folder), options.stats or Path(folder)))
                 return made[0]
 
             own = [row for row in rows if row["model"] == name]
