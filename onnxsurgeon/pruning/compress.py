@@ -29,6 +29,7 @@ from onnxsurgeon.pruning.fine_tuning import samples_of_cuts, taught
 from onnxsurgeon.pruning.prune import prune
 from onnxsurgeon.pruning.ratio_search import ROUNDING, Examiner
 from onnxsurgeon.runtime.carried_states import opened_with_states
+from onnxsurgeon.training.batch_size import reading
 from onnxsurgeon.training.train import INTERRUPTED
 
 IGNORED = "folder every resume progress device threads".split()  # what may change when a run goes on
@@ -131,7 +132,7 @@ class _Compression:
         before = self.source if last is None else load(state.model(last.number))
         left = {} if last is None else last.left
         ratio = 1 - options.left(number) / left.get(options.cost, 1.0)
-        few = samples_of_cuts(self.source, options)
+        few = samples_of_cuts(options.data, self.source, options)
         found = prune(before, **options.of_cut(ratio, few).given())
         found.save(state.cut_model(number), overwrite=True, device=options.device, seed=options.seed)
         state.checkpoint(number).unlink(missing_ok=True)  # of a cut that was lost
@@ -143,7 +144,7 @@ class _Compression:
 
 def _opened(given: Any, source: Model, options: CompressOptions) -> Data:
     if isinstance(given, str | os.PathLike):
-        return opened_with_states(given, source, options, options.device)
+        return opened_with_states(given, source, reading(options, source.ir), options.device)
     if not isinstance(given, Data):
         raise UsageError("`data` can't be read", fix="give `data` as a path, or open it with open_data")
     return given

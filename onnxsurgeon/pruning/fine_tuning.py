@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -13,16 +14,17 @@ from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.pruning.options import PruneOptions, Tuning
 from onnxsurgeon.pruning.result import Result
 from onnxsurgeon.runtime.carried_states import opened_with_states
+from onnxsurgeon.training.batch_size import reading
 from onnxsurgeon.training.train import INTERRUPTED, train
 from onnxsurgeon.training.trained import Trained
 
 SHARE = 0.1  # of the steps of the first epoch in which the learning rate rises
 
 
-def samples_of_cuts(model: Model, options: Tuning) -> Data:
-    """The samples of `data` that choose and fit a cut, where all are trained on."""
+def samples_of_cuts(given: str | os.PathLike[str] | Data, model: Model, options: Tuning) -> Data:
+    """The samples that choose and fit a cut, where all of a path are trained on."""
     few = min(options.cut_samples, options.samples or options.cut_samples)
-    return opened_with_states(options.data, model, replace(options, samples=few), options.device)
+    return opened_with_states(given, model, reading(replace(options, samples=few), model.ir), options.device)
 
 
 def fine_tuned(result: Result, data: object, options: PruneOptions) -> Result:
@@ -55,8 +57,9 @@ def taught(model: Model, data: Data, options: Tuning, teacher: Model, *, epochs:
     learned = _has_classes(data) and (options.metric is None or metric(options.metric).targets == "classes")
     return train(
         model, data, loss="cross-entropy" if learned else "distill", teacher=None if learned else teacher,
-        epochs=epochs, lr=options.lr, warmup=SHARE, output_name=options.output_name, device=options.device,
-        seed=options.seed, progress=said, augment=("flip",) if options.mirror else (), only_better=True, **more,
+        epochs=epochs, batch=options.batch, lr=options.lr, warmup=SHARE, output_name=options.output_name,
+        device=options.device, seed=options.seed, progress=said, augment=("flip",) if options.mirror else (),
+        only_better=True, **more,
     )  # fmt: skip
 
 

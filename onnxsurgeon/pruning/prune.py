@@ -40,6 +40,7 @@ from onnxsurgeon.runtime.carried_states import opened_with_states
 from onnxsurgeon.runtime.meter import meter, metered
 from onnxsurgeon.runtime.session import require_typed
 from onnxsurgeon.solver.solve import Solution
+from onnxsurgeon.training.batch_size import reading
 
 CORRECTIONS = 3  # of measured tables: solved, cut, measured, and solved again
 ROUNDS = 8  # of solving, until the written model keeps the budgets
@@ -60,10 +61,12 @@ def prune(model: Source, options: PruneOptions) -> Result:
     require_typed(model)
     if isinstance(data, str | os.PathLike) and options.has_real_data:
         options.announce("data", str(data))
-        data = opened_with_states(data, model, options, options.device)
+        read = options if options.fine_tune is None else reading(options, model.ir)
+        data = opened_with_states(data, model, read, options.device)
     given = None if isinstance(data, str | os.PathLike) else data
-    few = samples_of_cuts(model, options) if options.fine_tune is not None and isinstance(given, Data) else given
-    job = Job(model, options, few, given)
+    job = Job(model, options, given, given)
+    if options.fine_tune is not None and isinstance(options.data, str | os.PathLike):
+        job.data = samples_of_cuts(options.data, model, options)
     with metered():
         result, clock = _scored(job, options), _Clock()
         result = compared(result, job.given or job.data, options)

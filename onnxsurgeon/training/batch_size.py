@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays
+from onnxsurgeon.data import inputs_of
+from onnxsurgeon.data.model_inputs import Expected
 from onnxsurgeon.errors import InfeasibleError, ModelError
 from onnxsurgeon.ops.nodes import constant
-from onnxsurgeon.options.shared import Device
+from onnxsurgeon.options.shared import Device, OfData
 from onnxsurgeon.runtime.partial_runs import Segment, nodes_for, reads, serialise
 from onnxsurgeon.runtime.session import Session
 from onnxsurgeon.training.targets import wide
@@ -42,6 +45,13 @@ def fitting(model: ir.Model, ends: Sequence[ir.Value], one: Arrays, memory: floa
             fix="allow more, or freeze some weights",
         )  # fmt: skip
     return int(min(most, 1 << (count.bit_length() - 1)))
+
+
+def reading(options: OfData, model: ir.Model) -> OfData:
+    """The options for reading samples that are trained on: a file that states a batch size is read by it, whatever
+    `batch` trains."""
+    stated = Expected(inputs_of(model, options.shapes)).size
+    return options if stated is None else replace(options, batch=None)
 
 
 def takes_any_batch(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value], device: Device) -> bool:

@@ -11,15 +11,14 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Arrays, IntArray
-from onnxsurgeon.data import STEP, Data, inputs_of, opened, static_batch
-from onnxsurgeon.data.model_inputs import Expected
+from onnxsurgeon.data import STEP, Data, opened, static_batch
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import copied
 from onnxsurgeon.model.model import Model, as_model
 from onnxsurgeon.model.widening import widen
 from onnxsurgeon.options.parsing import is_own
 from onnxsurgeon.runtime.partial_runs import Segment, nodes_for
-from onnxsurgeon.training.batch_size import fitting, takes_any_batch
+from onnxsurgeon.training.batch_size import fitting, reading, takes_any_batch
 from onnxsurgeon.training.ends import logits, loss_values
 from onnxsurgeon.training.judging import Judge
 from onnxsurgeon.training.options import TrainOptions
@@ -118,8 +117,7 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
 
 def _opened(given: Any, source: Model, options: TrainOptions) -> Data:
     if isinstance(given, str | os.PathLike | Data):
-        stated = Expected(inputs_of(source.ir, options.shapes)).size
-        return opened(given, source.ir, options if stated is None else replace(options, batch=None))
+        return opened(given, source.ir, reading(options, source.ir))
     return of_batches(given, source, samples=options.samples, batch=options.batch, seed=options.seed)
 
 

@@ -48,6 +48,17 @@ def test_training_that_harms_a_cut_is_undone_and_few_samples_choose_it() -> None
     assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
 
 
+def test_a_file_that_states_a_batch_of_one_is_tuned_in_batches(tmp_path: Path) -> None:
+    model = onnx.load(DIGITS)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    options = {"ratio": 0.3, "data": FIXTURES / "digits_train.npz", "effort": "fast", "device": "cpu"}
+    found = osg.prune(model, fine_tune=1, batch=64, samples=64, **options)
+    assert found.tuned is not None
+    assert found.tuned.batch == 64
+    with pytest.raises(osg.UsageError, match="batch size is static"):
+        osg.prune(model, batch=64, **options)
+
+
 def test_fine_tuning_needs_data() -> None:
     with pytest.raises(osg.UsageError, match="`fine_tune` needs samples"):
         osg.prune(DIGITS, ratio=0.5, fine_tune=1)
