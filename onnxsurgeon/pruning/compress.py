@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,16 +98,18 @@ class _Compression:
         return next(later, None)
 
     def _step(self, number: int, last: CompressionStep | None) -> None:
+        """Cuts, if that is not done, trains and scores. A step that is not good enough is not over while it may be
+        trained again."""
         began, options, state = time.perf_counter(), self.options, self.state
         options.announce("step", f"{number} of {options.steps}")
         if state.cut is None or state.cut.number != number:
             state = self.state = self._cut(number, last)
         cut = state.cut
         assert cut is not None
+        files = [state.cut_model(number, cut.trainings), state.checkpoint(number, cut.trainings)]
         trained = taught(
-            load(state.cut_model(number)), self.data, options, teacher=self.source, epochs=options.fine_tune,
-            checkpoint=state.checkpoint(number), resume=True, every=options.every,
-            val=self.val if self.val is not self.data else None,
+            load(files[0]), self.data, options, teacher=self.source, epochs=options.fine_tune, checkpoint=files[1],
+            resume=True, every=options.every, val=self.val if self.val is not self.data else None,
         )  # fmt: skip
         if trained.stopped == INTERRUPTED:
             raise KeyboardInterrupt
@@ -117,13 +119,20 @@ class _Compression:
         assert state.before is not None
         drop = (state.before - score.value) * (1 if score.higher else -1)
         passed = options.max_drop is None or drop <= float(options.max_drop) + ROUNDING
-        step = CompressionStep(
-            number, 1 - cut.left[options.cost], cut.left, cut.costs, score.value, drop, passed, len(trained.epochs),
-            trained.kept, trained.stopped, time.perf_counter() - began,
+        cut = replace(
+            cut, epochs=cut.epochs + len(trained.epochs), seconds=cut.seconds + time.perf_counter() - began,
+            trainings=cut.trainings + 1,
         )  # fmt: skip
-        self.state = state.saved(steps=(*state.steps, step), cut=None)
-        cut_model = state.cut_model(number)
-        for path in (cut_model, cut_model.with_name(f"{cut_model.name}.data"), state.checkpoint(number)):
+        if not passed and trained.kept and not trained.stopped and cut.trainings <= options.patience:
+            trained.save(state.cut_model(number, cut.trainings), overwrite=True)
+            self.state = state.saved(cut=cut)
+        else:
+            step = CompressionStep(
+                number, 1 - cut.left[options.cost], cut.left, cut.costs, score.value, drop, passed, cut.epochs,
+                trained.kept, trained.stopped, cut.seconds,
+            )  # fmt: skip
+            self.state = state.saved(steps=(*state.steps, step), cut=None)
+        for path in (*files, files[0].with_name(f"{files[0].name}.data")):
             path.unlink(missing_ok=True)
 
     def _cut(self, number: int, last: CompressionStep | None) -> CompressionState:

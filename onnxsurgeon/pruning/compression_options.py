@@ -12,7 +12,6 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.options.parsing import at_least, data_or_path, path, positive_or_zero, word_of
 from onnxsurgeon.options.record import DATA, OUTPUT, REMOVE, option
 from onnxsurgeon.options.shared import OF_DATA, SPEC
-from onnxsurgeon.pruning.efforts import EFFORTS
 from onnxsurgeon.pruning.options import DROP, LeftAlone, OnDevice, PruneOptions, Solving, Tuning
 
 Spacing = Literal["geometric", "linear"]
@@ -33,10 +32,6 @@ class CompressOptions(OnDevice, Solving, LeftAlone, Tuning, Reduction):
         "geometric", "Each step takes the same share of what is left (geometric), or the same amount (linear).",
         panel=REMOVE, words=lambda: get_args(Spacing), read=word_of(lambda: get_args(Spacing)),
     )  # fmt: skip
-    effort: str = option(
-        "fast", "How much work each cut is worth, where `importance` and `compensate` are not given.", panel=REMOVE,
-        words=lambda: EFFORTS, read=word_of(lambda: EFFORTS),
-    )  # fmt: skip
     data: Any = option(None, OF_DATA, panel=DATA, metavar=SPEC, read=data_or_path)
     val: Any = option(
         None, "Held-out samples, as `data`: they choose the epoch of each step, and judge it.", panel=DATA,
@@ -45,6 +40,10 @@ class CompressOptions(OnDevice, Solving, LeftAlone, Tuning, Reduction):
     fine_tune: int = option(
         2, "Epochs of training after each cut: on class numbers among `data`, else on what the original says.",
         panel=DATA, metavar="EPOCHS", read=at_least(1),
+    )  # fmt: skip
+    patience: int = option(
+        1, "How often a step that is not good enough is trained again, for as many epochs.", panel=DATA, metavar="N",
+        read=at_least(0),
     )  # fmt: skip
     folder: str | os.PathLike[str] | None = option(
         None, "Keep the model of each step here, and what is needed to go on.", panel=OUTPUT, metavar="DIR", read=path

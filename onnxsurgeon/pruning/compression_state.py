@@ -20,11 +20,15 @@ FILE = "state.json"
 
 @dataclass(frozen=True)
 class CutModel:
-    """A cut whose model is written. left: shares of the original's costs, by cost. costs: its costs."""
+    """A cut whose model is written. left: shares of the original's costs, by cost. costs: its costs. trainings: how
+    many it had so far, with their epochs and seconds in all."""
 
     number: int
     left: Mapping[str, float]
     costs: Mapping[str, float]
+    trainings: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,12 @@ class CompressionState:
         """The file with the model of a step."""
         return self.folder / f"step-{number}.onnx"
 
-    def cut_model(self, number: int) -> Path:
-        return self.folder / f"step-{number}.cut.onnx"
+    def cut_model(self, number: int, training: int = 0) -> Path:
+        """The file with the model of a step before one of its trainings."""
+        return self.folder / f"step-{number}.cut-{training}.onnx"
 
-    def checkpoint(self, number: int) -> Path:
-        return self.folder / f"step-{number}.npz"
+    def checkpoint(self, number: int, training: int = 0) -> Path:
+        return self.folder / f"step-{number}.cut-{training}.npz"
 
     def saved(self, **changes: Any) -> CompressionState:
         """The state with these changes, once it is written."""

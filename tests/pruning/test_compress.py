@@ -83,13 +83,30 @@ def test_the_smallest_that_is_good_enough_is_written(files: tuple[Path, Path], t
         none.save(tmp_path / "none.onnx")
 
 
+PATIENT: dict[str, Any] = {**ASKED, "ratio": 0.9, "max_drop": 0.02, "patience": 3, "fine_tune": 1, "lr": 0.01}
+
+
+def test_a_step_that_is_not_good_enough_is_trained_again(files: tuple[Path, Path]) -> None:
+    model, data = files
+    once, often = (osg.compress(model, data=data, **{**PATIENT, "patience": patience}) for patience in (0, 3))
+    assert [step.epochs for step in once.steps] == [1] * len(once.steps)
+    assert max(step.epochs for step in often.steps if step.passed) > 1
+    assert max(step.epochs for step in often.steps) <= 4
+    assert once.best is not None
+    assert often.best is not None
+    assert often.best.number > once.best.number
+
+
 @pytest.mark.slow
-def test_a_run_that_was_killed_ends_as_one_that_was_not(files: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [ASKED, PATIENT], ids=["steps", "patience"])
+def test_a_run_that_was_killed_ends_as_one_that_was_not(
+    asked: dict[str, Any], files: tuple[Path, Path], tmp_path: Path
+) -> None:
     model, data = files
     said: list[tuple[str, str]] = []
-    whole = osg.compress(model, data=data, progress=lambda *words: said.append(words), **ASKED)
+    whole = osg.compress(model, data=data, progress=lambda *words: said.append(words), **asked)
     whole.save(tmp_path / "whole.onnx")
-    kills = np.random.default_rng(2).choice(len(said), 8, replace=False)
+    kills = np.random.default_rng(2).choice(len(said), 6, replace=False)
     for number in sorted(kills.tolist()):
         left, folder = [number], tmp_path / f"killed {number}"
 
@@ -98,10 +115,10 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(files: tuple[Path, Path]
             if left[0] < 0:
                 raise KilledError
 
-        asked = {**ASKED, "folder": folder, "every": 0.0}
+        kept = {**asked, "folder": folder, "every": 0.0}
         with pytest.raises(KilledError):
-            osg.compress(model, data=data, progress=kill, **asked)
-        again = osg.compress(model, data=data, resume=True, **asked)
+            osg.compress(model, data=data, progress=kill, **kept)
+        again = osg.compress(model, data=data, resume=True, **kept)
         again.save(tmp_path / f"{number}.onnx")
         assert weights(tmp_path / f"{number}.onnx") == weights(tmp_path / "whole.onnx"), said[number]
         assert [step.score for step in again.steps] == [step.score for step in whole.steps]
@@ -157,7 +174,7 @@ def test_a_process_that_was_killed_goes_on(tmp_path: Path) -> None:
     whole = subprocess.run([*command, "-o", str(tmp_path / "whole.onnx")], cwd=ROOT, capture_output=True, check=True)
     goes_on = [*command, "--folder", str(tmp_path / "steps"), "--resume", "-o", str(tmp_path / "killed.onnx")]
     with subprocess.Popen(goes_on, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while not (tmp_path / "steps" / "step-1.npz").exists():
+        while not (tmp_path / "steps" / "step-1.cut-0.npz").exists():
             time.sleep(0.01)
             assert process.poll() is None
         os.kill(process.pid, signal.SIGKILL)
