@@ -144,12 +144,12 @@ def _steps(task: TrainingTask, share: Share, rows: IntArray, options: TrainOptio
     """Trains on these samples; the mean loss. Raises NotFiniteError, or SurgeonError when it takes too long."""
     lessons = share.lessons
     widths, losses, began = image_inputs(task.samples.data.expected.inputs), list[float](), time.monotonic()
-    steps = ceil(len(rows) / task.size)
-    for start in range(0, len(rows), task.size):
+    steps = ceil(len(rows) / task.stride)
+    for start in range(0, len(rows), task.stride):
         if lessons.seconds is not None and time.monotonic() - began > lessons.seconds:
             raise SurgeonError(f"it took more than {lessons.seconds:g} s", why=f"{start} of {len(rows)} samples")
         rng = np.random.default_rng([lessons.seed, share.generation, start])
-        chosen = rows[start : start + task.size]
+        chosen = rows[start : start + task.stride]
         parts = list(parts_of(task, chosen, rows, options.augment, widths, rng))
         at = rate(options.schedule, options.rate, len(losses), steps, steps // WARM_UP)
         losses.append(task.trainer.step(parts, at, rng).loss)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Array, Arrays, IntArray
-from onnxsurgeon.data import STEP, Data, opened, static_batch
+from onnxsurgeon.data import STEP, Data, opened
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import copied
 from onnxsurgeon.model.model import Model, as_model
@@ -36,16 +37,23 @@ LARGEST = 256  # batch that is chosen by memory
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """size: samples in a batch. judge: scores the model. held_out: whether on samples that it isn't trained on."""
+    """size: samples in a batch. parts: batches whose gradients make one step. judge: scores the model. held_out:
+    whether on samples that it isn't trained on."""
 
     trainer: Trainer
     samples: TrainingSet
     targets: TrainingTargets
     size: int
+    parts: int
     judge: Judge
     held_out: bool
     unfolded: Sequence[Unfolded]
     casts: Mapping[str, Any]
+
+    @property
+    def stride(self) -> int:
+        """Samples of a step."""
+        return self.size * self.parts
 
     def batch(self, rows: IntArray) -> tuple[Arrays, Arrays]:
         """Inputs and targets of these samples, as the training takes them."""
@@ -86,7 +94,13 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     ends, shown, names = _ends(model, options)
     one = wide(samples.take(np.arange(1))[0])
     free = takes_any_batch(samples, model, ends, options.device)
-    size = _size(samples, model, ends, one, options) if free else _stated(samples, options)
+    if options.memory is not None and free:
+        size = fitting(model, ends, one, float(options.memory), min(LARGEST, len(samples)))
+    else:
+        size = min(_wanted(samples, options), len(samples))
+    parts, stated = options.accumulate, samples.data.expected.size
+    if not free and stated is not None:  # gradients of as many samples make a step, a batch after the other
+        size, parts = stated, parts * ceil(size / stated)
     rows = np.resize(np.arange(len(samples)), size)
     feed, labels = samples.take(rows)
     feed = wide(feed)
@@ -104,7 +118,7 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     recipe = Recipe(
         model, ends, chosen.weights, _loss(options, settings, targets), options.how, options.settings, shown=shown,
         trains=chosen.trains, decays=decays if options.weight_decay else {}, clip=options.clip,
-        average=None if options.ema is None else float(options.ema), parts=options.accumulate, device=options.device,
+        average=None if options.ema is None else float(options.ema), parts=parts, device=options.device,
         threads=options.threads, watch=watch,
     )  # fmt: skip
     example = Part(feed, targets.of(feed, labels, size), np.full(size, 1 / size, np.float32))
@@ -112,7 +126,7 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     judged = samples.data if val is None else val
     judged = replace(judged, step=size) if free and judged.expected.size is not None else judged
     judge = _judge(judged, shown, targets, options, held_out=val is not None)
-    return TrainingTask(trainer, samples, targets, size, judge, val is not None, unfolded, casts)
+    return TrainingTask(trainer, samples, targets, size, parts, judge, val is not None, unfolded, casts)
 
 
 def _opened(given: Any, source: Model, options: TrainOptions) -> Data:
@@ -145,20 +159,10 @@ def _ends(model: ir.Model, options: TrainOptions) -> tuple[list[ir.Value], list[
     return [logits(shown[0]) if options.record.logits else shown[0]], shown, []
 
 
-def _size(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value], one: Arrays, options: TrainOptions) -> int:
-    if options.memory is not None:
-        return fitting(model, ends, one, float(options.memory), min(LARGEST, len(samples)))
-    step = samples.data.step  # that of the model, if nobody asked for another
-    return min(options.batch or STEP if step == samples.data.expected.size else step, len(samples))
-
-
-def _stated(samples: TrainingSet, options: TrainOptions) -> int:
-    """The batch size that the model states."""
-    stated = samples.data.expected.size
-    assert stated is not None
-    if options.batch not in (None, stated):
-        raise static_batch(options.batch, stated)
-    return stated
+def _wanted(samples: TrainingSet, options: TrainOptions) -> int:
+    """Samples in a batch: those of the data, unless it is the file that states them."""
+    step = samples.data.step
+    return options.batch or STEP if step == samples.data.expected.size else step
 
 
 def _targets(

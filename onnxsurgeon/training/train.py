@@ -63,8 +63,7 @@ class _Training:
     def __init__(self, task: TrainingTask, options: TrainOptions, collection: Collection | None) -> None:
         self.collection = collection
         self.task, self.options, self.trainer = task, options, task.trainer
-        self.size, self.count = task.size, len(task.samples)
-        self.stride = self.size * options.accumulate
+        self.size, self.stride, self.count = task.size, task.stride, len(task.samples)
         self.steps = ceil(self.count / self.stride)  # of an epoch
         self.done, self.at, self.lost = list[Epoch](), 0, 0.0
         self.seconds, self.kept, self.stopped = 0.0, 0, INTERRUPTED
@@ -92,7 +91,7 @@ class _Training:
     @property
     def request(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to go on."""
-        asked = {**self.options.report(), "batch": self.size, "samples of data": self.count}
+        asked = {**self.options.report(), "batch": self.stride, "samples of data": self.count}
         ignored = ("checkpoint", "every", "resume", "progress", "device", "threads", "memory")
         found = {name: value for name, value in asked.items() if name not in ignored}
         start = self.trainer.initial
@@ -217,8 +216,8 @@ class _Training:
         names = tuple(self.trainer.layout.shapes)
         return Trained(
             source, result, options, tuple(self.done), self.kept, task.judge.metric, task.judge.higher, self.before,
-            after, task.judge.where, self.stopped, names, self.trainer.lost, self.size, self.trainer.provider,
-            (task.narrow(feed), expected), seconds,
+            after, task.judge.where, self.stopped, names, self.trainer.lost, self.stride // options.accumulate,
+            self.trainer.provider, (task.narrow(feed), expected), seconds,
         )  # fmt: skip
 
 

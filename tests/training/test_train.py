@@ -408,12 +408,24 @@ def stating(size: int, *, mixing: bool) -> onnx.ModelProto:
 @pytest.mark.parametrize("stated", [1, 2])
 def test_a_batch_size_that_is_only_stated_is_no_limit(stated: int, tmp_path: Path) -> None:
     np.savez(tmp_path / "xor.npz", input=np.tile(X, (4, 1)), labels=np.tile(Y, (4, 1)))
-    free, bound = stating(stated, mixing=False), stating(stated, mixing=True)
+    free = stating(stated, mixing=False)
     found = osg.train(free, tmp_path / "xor.npz", epochs=200, batch=8, **XOR)
     assert found.batch == 8
     assert found.after < found.before / 2
     assert [d.dim_value for d in ir.to_proto(found.ir).graph.input[0].type.tensor_type.shape.dim] == [stated, 2]
     assert osg.train(free, tmp_path / "xor.npz", epochs=1, **XOR).batch == 16
-    assert osg.train(bound, tmp_path / "xor.npz", epochs=1, **XOR).batch == stated
-    with pytest.raises(osg.UsageError, match="batch size is static"):
-        osg.train(bound, tmp_path / "xor.npz", epochs=1, batch=8, **XOR)
+
+
+def test_a_batch_size_that_is_a_limit_is_added_up(tmp_path: Path) -> None:
+    """Gradients of four batches of two make a step on eight samples; in other batches the network would compute others,
+    so it is compared with accumulation that was asked for."""
+    np.savez(tmp_path / "xor.npz", input=np.tile(X, (4, 1)), labels=np.tile(Y, (4, 1)))
+    bound, free = stating(2, mixing=True), stating(2, mixing=True)
+    free.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    free.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    found = osg.train(bound, tmp_path / "xor.npz", epochs=3, batch=8, **XOR)
+    asked = osg.train(free, tmp_path / "xor.npz", epochs=3, batch=2, accumulate=4, **XOR)
+    assert (found.batch, asked.batch) == (8, 2)
+    for name, array in weights(found.ir).items():
+        assert weights(asked.ir)[name] == pytest.approx(array, abs=1e-6)
+    assert osg.train(bound, tmp_path / "xor.npz", epochs=1, **XOR).batch == 16
