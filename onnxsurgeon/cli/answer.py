@@ -162,7 +162,7 @@ def answering(answer: Answer) -> Iterator[Answer]:
     except KeyboardInterrupt:
         _interrupt(answer)
     except Exception as problem:
-        if _was_interrupted(problem):
+        if _was_interrupted(problem) or (interrupts.raised() and not isinstance(problem, SurgeonError)):
             _interrupt(answer)
         interrupts.ignore()
         raise SystemExit(failed(answer, problem)) from problem

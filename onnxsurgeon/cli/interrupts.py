@@ -15,6 +15,7 @@ from onnxsurgeon.files import INTERRUPTS, WRITTEN
 INTERRUPTED = 130  # the exit code
 IMPORTS, SOON = "<frozen importlib._bootstrap>", 0.005  # code that imports; seconds until an interrupt comes again
 _caught: list[int] = []  # the signals that stop the work of this process
+_raised: list[int] = []  # those that did
 
 
 def catch() -> None:
@@ -36,7 +37,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
             signal.setitimer(signal.ITIMER_REAL, SOON)
             return
         place = place.f_back
+    _raised.append(number)
     raise KeyboardInterrupt
+
+
+def raised() -> bool:
+    """Whether a KeyboardInterrupt was raised: some native code makes another error of it, and does not say so."""
+    return bool(_raised)
 
 
 def _again(problem: Any) -> None:
