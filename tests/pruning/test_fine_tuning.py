@@ -48,7 +48,7 @@ def test_training_that_harms_a_cut_is_undone_and_few_samples_choose_it() -> None
     assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
 
 
-def test_a_file_that_states_a_batch_of_one_is_tuned_in_batches(tmp_path: Path) -> None:
+def test_a_file_that_states_a_batch_of_one_is_tuned_in_batches() -> None:
     model = onnx.load(DIGITS)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     options = {"ratio": 0.3, "data": FIXTURES / "digits_train.npz", "effort": "fast", "device": "cpu"}
