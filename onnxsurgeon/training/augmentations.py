@@ -36,6 +36,32 @@ def _shift(pictures: np.ndarray, rng: np.random.Generator, share: float) -> np.n
     return windows[np.arange(len(pictures)), :, tops, lefts]
 
 
+def _crop(pictures: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    """A window of at least this share of each side, resized to the whole (Szegedy et al. 2014)."""
+    import numpy as np
+
+    for axis in (2, 3):
+        whole = pictures.shape[axis]
+        size = whole * rng.uniform(share, 1, (len(pictures), 1))
+        start = rng.uniform(0, 1, size.shape) * (whole - size)
+        pictures = _read_at(pictures, start + (np.arange(whole) + 0.5) * size / whole - 0.5, axis)
+    return pictures
+
+
+def _read_at(pictures: np.ndarray, places: np.ndarray, axis: int) -> np.ndarray:
+    """Each picture's values at these places of an axis, shape (samples, length), linearly interpolated."""
+    import numpy as np
+
+    shape = [len(pictures), 1, 1, 1]
+    shape[axis] = places.shape[1]
+    places = places.clip(0, pictures.shape[axis] - 1)
+    near = np.floor(places).astype(np.int64).reshape(shape)
+    far = np.minimum(near + 1, pictures.shape[axis] - 1)
+    part = (places.reshape(shape) - near).astype(pictures.dtype)
+    first, second = (np.take_along_axis(pictures, at, axis) for at in (near, far))
+    return first + (second - first) * part  # type: ignore[no-any-return]  # pictures
+
+
 def _colour(pictures: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
     """Each picture's contrast and brightness, relative to its own deviation."""
     shape = (len(pictures), 1, 1, 1)
@@ -68,6 +94,7 @@ class Augmentation:
 AUGMENTATIONS: Mapping[str, Augmentation] = {
     "flip": Augmentation("mirrors this share of the pictures", 0.5, _flip),
     "shift": Augmentation("shifts by up to this share of the sides", 0.125, _shift),
+    "crop": Augmentation("enlarges a window of at least this share of each side", 0.6, _crop),
     "colour": Augmentation("changes contrast and brightness by up to this share", 0.2, _colour),
     "cutout": Augmentation("blanks a square of this share of the sides", 0.4, _cutout),
     "mixup": Augmentation("mixes pairs of samples, and their labels, by Beta(a, a)", 0.2, None),
@@ -129,10 +156,16 @@ def _mixed(feed: Arrays, targets: Arrays, strength: float, rng: np.random.Genera
     return {name: mixed(a) for name, a in feed.items()}, {name: mixed(a) for name, a in targets.items()}
 
 
-def require_pictures(chosen: Sequence[tuple[str, float]], widths: Mapping[str, int], inputs: str) -> None:
-    """Raises UsageError if an augmentation needs pictures and no input holds any."""
+def require_fit(chosen: Sequence[tuple[str, float]], widths: Mapping[str, int], inputs: str, size: int) -> None:
+    """Raises UsageError if an augmentation needs pictures and no input holds any, or mixes batches of one sample."""
     for word, _ in chosen:
-        if AUGMENTATIONS[word].change is not None and not widths:
+        mixes = AUGMENTATIONS[word].change is None
+        if mixes and size == 1:
+            raise UsageError(
+                f"`augment={word}` needs batches of several samples", why="a batch holds one sample",
+                fix="leave it out, or give a larger `batch`, if the file doesn't state one",
+            )  # fmt: skip
+        if not mixes and not widths:
             raise UsageError(
                 f"`augment={word}` needs images", why=inputs,
                 fix="leave it out: no input is [?, 1, 3 or 4 colours, height, width] or [?, height, width, colours]",

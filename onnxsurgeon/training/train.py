@@ -21,7 +21,7 @@ from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.options.record import takes
 from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.training import checkpoints
-from onnxsurgeon.training.augmentations import require_pictures
+from onnxsurgeon.training.augmentations import require_fit
 from onnxsurgeon.training.collecting import Collection
 from onnxsurgeon.training.options import TrainOptions
 from onnxsurgeon.training.padded_batches import parts_of
@@ -69,7 +69,8 @@ class _Training:
         self.seconds, self.kept, self.stopped = 0.0, 0, INTERRUPTED
         self.last_saved = time.monotonic()
         self.widths = image_inputs(task.samples.data.expected.inputs)
-        require_pictures(options.augment, self.widths, "; ".join(map(str, task.samples.data.expected.inputs)))
+        inputs = "; ".join(map(str, task.samples.data.expected.inputs))
+        require_fit(options.augment, self.widths, inputs, self.size)
 
     def begin(self) -> None:
         """Scores the start, or goes on from a checkpoint."""
