@@ -12,7 +12,8 @@ from onnxsurgeon.arrays import Arrays
 from onnxsurgeon.data import inputs_of
 from onnxsurgeon.data.model_inputs import Expected
 from onnxsurgeon.errors import InfeasibleError, ModelError
-from onnxsurgeon.ops.nodes import constant
+from onnxsurgeon.model.editor import Editor, set_input
+from onnxsurgeon.ops.nodes import constant, operator_of
 from onnxsurgeon.options.shared import Device, OfData
 from onnxsurgeon.runtime.partial_runs import Segment, nodes_for, reads, serialise
 from onnxsurgeon.runtime.session import Session
@@ -54,20 +55,45 @@ def reading(options: OfData, model: ir.Model) -> OfData:
     return options if stated is None else replace(options, batch=None)
 
 
-def takes_any_batch(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value], device: Device) -> bool:
-    """Whether a model that states a batch size computes `ends` alike for more samples at once, tried on two batches.
+def infer_batches(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value], device: Device) -> None:
+    """Lets the batch be inferred wherever a constant shape begins with the one that the model states, in place.
+
+    What it computes for that batch stays the same.
+    """
+    stated, fixed = Expected(inputs_of(model)).size, dict[ir.Node, int]()
+    for node in nodes_for(model, ends)[0]:
+        operator = operator_of(node)
+        index = None if operator is None else operator.inferred
+        shape = None if index is None or index >= len(node.inputs) else constant(node.inputs[index])
+        if index is not None and shape is not None and list(shape.numpy().ravel()[:1]) == [stated]:
+            fixed[node] = index
+    if stated is None or not fixed:
+        return
+    feed = wide(samples.take(np.resize(np.arange(len(samples)), stated))[0])
+    found = Segment(model, [node.outputs[0] for node in fixed], device).run(feed, stated)
+    editor = Editor(model)
+    for node, index in fixed.items():
+        known = found[node.outputs[0].name or ""].shape
+        if known[0] == stated and 0 not in known:
+            made = editor.weight(f"{node.name}_shape", np.array([-1, *known[1:]], np.int64))
+            set_input(node, index, made)
+
+
+def only_batch(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value], device: Device) -> int | None:
+    """The batch size that a model states; None if it computes `ends` alike for more samples, tried on two batches.
 
     Many exporters state a batch size of 1, and write nothing else that needs it.
     """
-    stated = samples.data.expected.size
+    stated = Expected(inputs_of(model)).size
     if stated is None:
-        return True
+        return None
     rows = np.resize(np.arange(len(samples)), 2 * stated)
     segment = Segment(model, ends, device)
     try:
         parts = [segment.run(wide(samples.take(part)[0]), stated) for part in (rows[:stated], rows[stated:])]
         whole = segment.run(wide(samples.take(rows)[0]), 2 * stated)
     except ModelError:
-        return False
+        return stated
     pairs = [(np.concatenate([part[v.name or ""] for part in parts]), whole[v.name or ""]) for v in ends]
-    return all(a.shape == b.shape and np.allclose(a, b, ALIKE, ALIKE * float(np.abs(a).max())) for a, b in pairs)
+    alike = all(a.shape == b.shape and np.allclose(a, b, ALIKE, ALIKE * float(np.abs(a).max())) for a, b in pairs)
+    return None if alike else stated

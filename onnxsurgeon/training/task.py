@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import Array, Arrays, IntArray
+from onnxsurgeon.arrays import Array, Arrays, IntArray, Shape
 from onnxsurgeon.data import STEP, Data, opened
 from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import copied
@@ -19,7 +19,7 @@ from onnxsurgeon.model.model import Model, as_model
 from onnxsurgeon.model.widening import widen
 from onnxsurgeon.options.parsing import is_own
 from onnxsurgeon.runtime.partial_runs import Segment, nodes_for
-from onnxsurgeon.training.batch_size import fitting, reading, takes_any_batch
+from onnxsurgeon.training.batch_size import fitting, infer_batches, only_batch, reading
 from onnxsurgeon.training.ends import logits, loss_values
 from onnxsurgeon.training.judging import Judge
 from onnxsurgeon.training.options import TrainOptions
@@ -92,14 +92,23 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     casts = {v.name or "": v.dtype.numpy() for v in model.graph.inputs if v.dtype == ir.DataType.FLOAT16}
     widen(model, ir.DataType.FLOAT16)
     ends, shown, names = _ends(model, options)
+    teacher = None if options.teacher is None else _teacher(options, names)
+    computed = [(model, [*ends, *shown]), *([] if teacher is None else [teacher])]
+    for each in computed:
+        infer_batches(samples, *each, options.device)
+    bound = {size for each in computed if (size := only_batch(samples, *each, options.device)) is not None}
+    if len(bound) > 1:
+        raise UsageError(
+            "the teacher states another batch size than the model", why=f"they take {sorted(bound)} samples at once",
+            fix="export both for batches of any size, or of one",
+        )  # fmt: skip
     one = wide(samples.take(np.arange(1))[0])
-    free = takes_any_batch(samples, model, ends, options.device)
-    if options.memory is not None and free:
+    if options.memory is not None and not bound:
         size = fitting(model, ends, one, float(options.memory), min(LARGEST, len(samples)))
     else:
         size = min(_wanted(samples, options), len(samples))
-    parts, stated = options.accumulate, samples.data.expected.size
-    if not free and stated is not None:  # gradients of as many samples make a step, a batch after the other
+    parts = options.accumulate
+    for stated in bound:  # gradients of as many samples make a step, a batch after the other
         size, parts = stated, parts * ceil(size / stated)
     rows = np.resize(np.arange(len(samples)), size)
     feed, labels = samples.take(rows)
@@ -113,8 +122,10 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     chosen = trainable(nodes, freeze=options.freeze, batch_statistics=batch_statistics, dropout=options.dropout)
     decays = {v.name or "": options.weight_decay * ((v.name or "") in chosen.decays) for v in chosen.weights}
     found = Segment(model, ends, options.device).run(feed, size)
-    shapes = [np.asarray(found[end.name or ""]).shape for end in ends]
-    targets, settings = _targets(source, options, [e.name or "" for e in ends], names, shapes, feed, labels, size)
+    shaped = [(end.name or "", np.asarray(found[end.name or ""]).shape) for end in ends]
+    targets, settings = (
+        _labelled(options, shaped, labels) if teacher is None else _taught(options, shaped, names, teacher, feed, size)
+    )
     recipe = Recipe(
         model, ends, chosen.weights, _loss(options, settings, targets), options.how, options.settings, shown=shown,
         trains=chosen.trains, decays=decays if options.weight_decay else {}, clip=options.clip,
@@ -124,7 +135,7 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     example = Part(feed, targets.of(feed, labels, size), np.full(size, 1 / size, np.float32))
     trainer = Trainer(recipe, example)
     judged = samples.data if val is None else val
-    judged = replace(judged, step=size) if free and judged.expected.size is not None else judged
+    judged = judged if not bound and judged.expected.size is None else replace(judged, step=size)
     judge = _judge(judged, shown, targets, options, held_out=val is not None)
     return TrainingTask(trainer, samples, targets, size, parts, judge, val is not None, unfolded, casts)
 
@@ -165,44 +176,54 @@ def _wanted(samples: TrainingSet, options: TrainOptions) -> int:
     return options.batch or STEP if step == samples.data.expected.size else step
 
 
-def _targets(
-    source: Model, options: TrainOptions, ends: list[str], outputs: list[str], shapes: list[tuple[int, ...]],
-    feed: Arrays, labels: Array | None, size: int,
+def _teacher(options: TrainOptions, outputs: list[str]) -> tuple[ir.Model, list[ir.Value]]:
+    """The teacher, and what of it is imitated."""
+    teacher = copied(as_model(options.teacher).ir)
+    widen(teacher, ir.DataType.FLOAT16)
+    known = {v.name or "": v for node in teacher.graph for v in node.outputs}
+    missing = [name for name in (*outputs, *options.match) if name not in known]
+    if missing:
+        raise UsageError(
+            f"the teacher has no value {missing[0]}", why=f"its outputs: {[v.name for v in teacher.graph.outputs]}",
+            fix="choose another with `output_name` or `match`",
+        )  # fmt: skip
+    return teacher, [*(logits(known[name]) for name in outputs), *(known[name] for name in options.match)]
+
+
+def _taught(
+    options: TrainOptions, ends: Sequence[tuple[str, Shape]], outputs: list[str],
+    teacher: tuple[ir.Model, list[ir.Value]], feed: Arrays, size: int,
 ) -> tuple[TrainingTargets, dict[str, Any]]:  # fmt: skip
-    """The targets, and the numbers that the loss needs."""
-    record = options.record
-    if record.labels == "teacher":
-        teacher = copied(as_model(options.teacher).ir)
-        widen(teacher, ir.DataType.FLOAT16)
-        known = {v.name or "": v for node in teacher.graph for v in node.outputs}
-        missing = [name for name in (*outputs, *options.match) if name not in known]
-        if missing:
+    """What the teacher says of the ends, whose shapes are given, and the numbers that the loss needs."""
+    segment, taught = Segment(*teacher, options.device), [value.name or "" for value in teacher[1]]
+    names, shapes = zip(*ends, strict=True)
+    targets = TrainingTargets("teacher", names, shapes, 1, segment, taught)
+    said = targets.of(feed, None, size)
+    for end, shape in ends:
+        if said[end].shape != shape:
             raise UsageError(
-                f"the teacher has no value {missing[0]}", why=f"its outputs: {[v.name for v in teacher.graph.outputs]}",
-                fix="choose another with `output_name` or `match`",
+                "the teacher does not fit the model", why=f"{end} has the shape {shape}, the teacher's "
+                f"{said[end].shape}", fix="choose other values to imitate",
             )  # fmt: skip
-        taught = [*(logits(known[name]) for name in outputs), *(known[name] for name in options.match)]
-        segment = Segment(teacher, taught, options.device)
-        targets = TrainingTargets("teacher", ends, shapes, 1, segment, [v.name or "" for v in taught])
-        said = targets.of(feed, None, size)
-        for end, shape in zip(ends, shapes, strict=True):
-            if said[end].shape != shape:
-                raise UsageError(
-                    "the teacher does not fit the model", why=f"{end} has the shape {shape}, the teacher's "
-                    f"{said[end].shape}", fix="choose other values to imitate",
-                )  # fmt: skip
-        squashed = {end for end, name in zip(ends, [*outputs, *options.match], strict=True) if end != name}
-        scores = {e for e, s in zip(ends, shapes, strict=True) if e in squashed or (len(s) == 2 and s[1] > 1)}
-        plain = [end for end in ends if end not in scores or end in options.match]
-        factors = {end: size / max(float(said[end].var(axis=0).sum() * len(said[end])), 1e-12) for end in plain}
-        return targets, {"temperature": options.temperature, "factors": factors}
+    squashed = {end for end, name in zip(names, [*outputs, *options.match], strict=True) if end != name}
+    scores = {e for e, s in ends if e in squashed or (len(s) == 2 and s[1] > 1)}
+    plain = [end for end in names if end not in scores or end in options.match]
+    factors = {end: size / max(float(said[end].var(axis=0).sum() * len(said[end])), 1e-12) for end in plain}
+    return targets, {"temperature": options.temperature, "factors": factors}
+
+
+def _labelled(
+    options: TrainOptions, ends: Sequence[tuple[str, Shape]], labels: Array | None
+) -> tuple[TrainingTargets, dict[str, Any]]:
+    """Labels as targets, and the numbers that the loss needs."""
     if labels is None:
         raise UsageError(
             f"`loss={options.loss}` needs labels", why="the data have none",
             fix="add an array `labels`, or train with `loss=distill` and a `teacher`",
         )  # fmt: skip
+    names, shapes = zip(*ends, strict=True)
     axis = class_axis(labels, shapes[0])
-    return TrainingTargets(record.labels, ends, shapes, axis, None), {"class_axis": axis}
+    return TrainingTargets(options.record.labels, names, shapes, axis, None), {"class_axis": axis}
 
 
 def _loss(options: TrainOptions, settings: Mapping[str, Any], targets: TrainingTargets) -> Loss:

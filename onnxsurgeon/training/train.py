@@ -212,7 +212,8 @@ class _Training:
         after = task.judge.score(lambda feed: self.trainer.predict(feed, self.best))
         result = copied(source.ir)
         put(result, task.folded(self.best))
-        feed, _ = task.batch(np.arange(min(self.size, self.count)))
+        batch = task.samples.data.expected.size or 1  # the file may take no other number
+        feed, _ = task.batch(np.resize(np.arange(self.count), batch * max(1, min(self.size, self.count) // batch)))
         expected = self.trainer.predict(feed, self.best)
         names = tuple(self.trainer.layout.shapes)
         return Trained(

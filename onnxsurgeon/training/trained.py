@@ -10,6 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxsurgeon.arrays import Arrays
+from onnxsurgeon.data import inputs_of
+from onnxsurgeon.data.model_inputs import Expected
 from onnxsurgeon.errors import ProofError
 from onnxsurgeon.model.model import Model, load
 from onnxsurgeon.notebook import Shown
@@ -112,13 +114,23 @@ class Trained(Shown):
             return _compared(self, load(file.path).ir) if options.proof else None
 
 
-def _compared(trained: Trained, written: ir.Model) -> float:
+def _in_batches(segment: Segment, feed: Arrays, sampled: Sequence[str], size: int) -> Arrays:
+    """What a model computes that takes no other number of samples at once."""
+    starts = range(0, len(feed[sampled[0]]), size)
+    parts = ({n: a[at : at + size] if n in sampled else a for n, a in feed.items()} for at in starts)
+    runs = [segment.run(part, size) for part in parts]
+    names = [value.name or "" for value in segment.wanted]
+    return runs[0] if len(runs) == 1 else {name: np.concatenate([run[name] for run in runs]) for name in names}
+
+
+def _compared(trained: Trained, model: ir.Model) -> float:
     """How far the outputs of the written model are from what was trained. Raises ProofError if too far."""
     feed, expected = trained.probe
-    values = {v.name: v for node in written.graph for v in node.outputs}
-    feed = {v.name or "": feed[v.name or ""] for v in written.graph.inputs if v.name in feed}
-    found = Segment(written, [values[name] for name in expected], "cpu").run(feed)
-    dtypes = {v.dtype for v in written.graph.initializers.values()}
+    values = {v.name: v for node in model.graph for v in node.outputs}
+    feed = {v.name or "": feed[v.name or ""] for v in model.graph.inputs if v.name in feed}
+    segment, inputs = Segment(model, [values[name] for name in expected], "cpu"), Expected(inputs_of(model))
+    found = segment.run(feed) if inputs.size is None else _in_batches(segment, feed, inputs.sampled, inputs.size)
+    dtypes = {v.dtype for v in model.graph.initializers.values()}
     close, gap = max(CLOSE.get(dtype, 0.0) for dtype in (*dtypes, ir.DataType.FLOAT) if dtype is not None), 0.0
     for name, array in expected.items():
         wrong = np.abs(np.asarray(found[name], np.float64) - array)

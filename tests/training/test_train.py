@@ -396,24 +396,39 @@ def test_an_interrupt_waits_until_a_step_is_whole() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def stating(size: int, *, mixing: bool) -> onnx.ModelProto:
-    """A network that states a batch size. mixing: it also subtracts the mean of the batch."""
+def stating(size: int, *, mixing: bool = False, written: bool = False) -> onnx.ModelProto:
+    """A network that states a batch size. mixing: it also subtracts the mean of the batch. written: it also reshapes to
+    a constant shape that holds the size."""
     net = Net("stating", (size, 2), width=2)
     x = net.gemm("input", "fc1", 8)
     if mixing:
         x = net.add("Sub", "centred", x, net.add("ReduceMean", "mean", x, axes=[0]))
+    if written:
+        x = net.reshape(x, "flat", [size, -1], width=8)
     return net.finish(net.gemm(net.add("Relu", "relu", x), "fc2", 1), (size, 1)).model()
 
 
-@pytest.mark.parametrize("stated", [1, 2])
-def test_a_batch_size_that_is_only_stated_is_no_limit(stated: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("stated", "form"), [(1, {}), (2, {}), (1, {"written": True}), (2, {"written": True})])
+def test_a_batch_size_that_is_only_stated_is_no_limit(stated: int, form: dict[str, bool], tmp_path: Path) -> None:
     np.savez(tmp_path / "xor.npz", input=np.tile(X, (4, 1)), labels=np.tile(Y, (4, 1)))
-    free = stating(stated, mixing=False)
+    free = stating(stated, **form)
     found = osg.train(free, tmp_path / "xor.npz", epochs=200, batch=8, **XOR)
     assert found.batch == 8
     assert found.after < found.before / 2
     assert [d.dim_value for d in ir.to_proto(found.ir).graph.input[0].type.tensor_type.shape.dim] == [stated, 2]
+    assert found.save(tmp_path / "trained.onnx") == pytest.approx(0, abs=1e-5)
+    assert [node.input for node in ir.to_proto(found.ir).graph.node] == [node.input for node in free.graph.node]
     assert osg.train(free, tmp_path / "xor.npz", epochs=1, **XOR).batch == 16
+
+
+@pytest.mark.parametrize("form", [{}, {"mixing": True}])
+def test_a_teacher_that_states_a_batch_size_teaches_any_that_it_can(form: dict[str, bool], tmp_path: Path) -> None:
+    """A teacher whose outputs depend on the size of the batch is asked in batches of its own."""
+    np.savez(tmp_path / "xor.npz", input=np.tile(X, (4, 1)))
+    teacher = stating(2, written=True, **form)
+    asked = XOR | {"loss": "distill", "teacher": teacher, "batch": 8, "epochs": 1}
+    assert osg.train(stating(2), tmp_path / "xor.npz", **asked).batch == 8
+    assert osg.train(teacher, tmp_path / "xor.npz", **asked).before == pytest.approx(1.0)
 
 
 def test_a_batch_size_that_is_a_limit_is_added_up(tmp_path: Path) -> None:
