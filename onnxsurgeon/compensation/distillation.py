@@ -27,6 +27,7 @@ from onnxsurgeon.runtime.class_scores import changed_classes
 from onnxsurgeon.runtime.meter import GRADIENT, meter
 from onnxsurgeon.runtime.partial_runs import Segment
 from onnxsurgeon.training.ends import loss_values, relative_error
+from onnxsurgeon.training.learning_rate import sizes
 from onnxsurgeon.training.losses import squared_errors
 from onnxsurgeon.training.optimisers import OPTIMISERS
 from onnxsurgeon.training.step_graph import Recipe, UntrainableError
@@ -129,7 +130,7 @@ class Training:
         self.ends = [end.name or "" for end in ends]
         recipe = Recipe(
             model, ends, weights, squared_errors([self._factor(name) for name in self.ends]), OPTIMISERS["adam"],
-            ADAM, scales=_scales(named, {value.name or "": _array(value) for value in weights}), parts=self.parts,
+            ADAM, scales=sizes(named, {value.name or "": _array(value) for value in weights}), parts=self.parts,
             device=device,
         )  # fmt: skip
         self.trainer: Trainer | None = None
@@ -277,14 +278,3 @@ def _rate(training: Training, held: SamplePool) -> float:
 def _array(value: ir.Value) -> FloatArray:
     assert value.const_value is not None
     return np.asarray(value.const_value.numpy(), np.float32)
-
-
-def _scales(named: Sequence[Sequence[str]], start: Arrays) -> dict[str, float]:
-    """The root mean square of each weight; that of a bias is at least the one of its layer's weight."""
-    scales = dict[str, float]()
-    for names in named:
-        size = 0.0
-        for name in (name for name in names if name in start):
-            size = max(size, float(np.sqrt(np.mean(start[name] ** 2, dtype=np.float64))))
-            scales[name] = size
-    return scales

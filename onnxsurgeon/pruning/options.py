@@ -19,7 +19,6 @@ from onnxsurgeon.options.parsing import (
     amount,
     at_least,
     data_or_path,
-    number,
     path,
     positive_or_zero,
     share,
@@ -42,6 +41,7 @@ from onnxsurgeon.options.shared import (
 )
 from onnxsurgeon.pruning import efforts
 from onnxsurgeon.pruning.efforts import EFFORTS
+from onnxsurgeon.training.learning_rate import RELATIVE, learning_rate
 
 if TYPE_CHECKING:
     from onnxsurgeon.data import Samples
@@ -124,9 +124,9 @@ class Fitting(OfGradients, OfData):
         None, "Then train the cut model for N epochs: on class numbers among `data`, else on what the original says.",
         panel=DATA, metavar="EPOCHS", kind=int, read=at_least(1),
     )  # fmt: skip
-    lr: float | None = option(
-        None, "Learning rate of `fine_tune`.", panel=DATA, metavar="X", kind=float,
-        read=number("more than 0", lambda x: 0 < x < inf), shown="0.001",
+    lr: float | str | None = option(
+        None, "Learning rate of `fine_tune`: a number, or in percent of each weight's root mean square.", panel=DATA,
+        metavar="X", kind=str, read=learning_rate, shown=RELATIVE,
     )  # fmt: skip
     rotate: bool | None = option(
         None, "In linear streams (residual bottlenecks), cut components instead of channels.", panel=DATA, kind=bool,

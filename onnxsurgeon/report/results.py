@@ -154,7 +154,8 @@ def evaluated(found: Score, model: Path, data: str) -> Report:
 def tuning(found: Trained) -> Report:
     """What a training did, without its options."""
     return {
-        "loss": found.options.loss, **picked(found, "metric before after judged_on kept stopped batch"),
+        "loss": found.options.loss, "learning_rate": found.options.peak,
+        **picked(found, "metric before after judged_on kept stopped batch"),
         "epochs": [picked(epoch, "number loss score rate seconds samples") for epoch in found.epochs],
     }  # fmt: skip
 
@@ -164,6 +165,7 @@ def trained(found: Trained, data: str, output: Path) -> Report:
     return {
         **head("train"), "model": str(found.source.path), "data": data, "output": str(output),
         "requested": _asked(found.options, "val", "teacher"), "higher_is_better": found.higher,
+        "learning_rate": found.options.peak,
         **picked(found, "metric before after judged_on kept stopped batch provider verdict"),
         "epochs": [picked(epoch, "number loss score rate seconds samples") for epoch in found.epochs],
         "trained": list(found.names),

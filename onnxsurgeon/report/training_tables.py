@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from onnxsurgeon.dependency.costs import COSTS
 from onnxsurgeon.report.json_report import Report
 from onnxsurgeon.report.layout import plain, said, table
+from onnxsurgeon.training.learning_rate import written
 
 SHOWN = 3  # weights that no gradient reaches
 
@@ -27,8 +28,9 @@ def trained(report: Report, *, verbose: bool) -> list[RenderableType]:
     for epoch in report["epochs"]:
         score = "" if epoch["score"] is None else f"{epoch['score']:.4g}"
         speed = f"{epoch['samples'] / epoch['seconds']:,.0f}" if epoch["seconds"] else ""
+        rate = written(epoch["rate"], report["learning_rate"])
         mark = "kept" if epoch["number"] == report["kept"] else ""
-        rows.append((str(epoch["number"]), f"{epoch['loss']:.4g}", score, f"{epoch['rate']:.3g}", speed, mark))
+        rows.append((str(epoch["number"]), f"{epoch['loss']:.4g}", score, rate, speed, mark))
     found: list[RenderableType] = []
     if verbose or len(rows) > 1:
         found.append(table(">epoch", ">loss", f">{metric}", ">learning rate", ">samples/s", "", rows=rows))

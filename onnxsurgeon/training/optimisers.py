@@ -56,7 +56,8 @@ def _corrections(step: int, settings: Settings) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Optimiser:
-    """emit: the direction of a step, which the learning rate multiplies, and the new states. rate: the default.
+    """emit: the direction of a step, which the learning rate multiplies, and the new states. rate: what suits weights
+    of the usual size. relative: whether the direction has no unit, so that rates may be relative to weights.
 
     decoupled: whether weight decay acts on the weights themselves, instead of on their gradient. scalars: the numbers
     of step 1, 2, ..., by the name of their input.
@@ -67,6 +68,7 @@ class Optimiser:
     emit: Callable[[OptimiserCall], tuple[str, dict[str, str]]]
     settings: Settings
     rate: float
+    relative: bool = False
     decoupled: bool = False
     scalars: Callable[[int, Settings], dict[str, float]] = lambda step, settings: {}
 
@@ -79,10 +81,10 @@ OPTIMISERS: Mapping[str, Optimiser] = {
     ),
     "adam": Optimiser(
         "steps relative to the recent size of each gradient", ("mean", "square"), _adam, ADAM, 1e-3,
-        scalars=_corrections,
+        relative=True, scalars=_corrections,
     ),
     "adamw": Optimiser(
         "adam whose weight decay acts on the weights themselves", ("mean", "square"), _adam, ADAM, 1e-3,
-        decoupled=True, scalars=_corrections,
+        relative=True, decoupled=True, scalars=_corrections,
     ),
 }  # fmt: skip

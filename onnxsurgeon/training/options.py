@@ -14,6 +14,7 @@ from onnxsurgeon.options.parsing import amount, at_least, number, path, positive
 from onnxsurgeon.options.record import DATA, OUTPUT, RUN, STAY, TRAIN, Options, option
 from onnxsurgeon.options.shared import SPEC, OfData, OfGradients, Progress, RunsOn
 from onnxsurgeon.training import augmentations, losses
+from onnxsurgeon.training.learning_rate import RELATIVE, factor, learning_rate
 from onnxsurgeon.training.losses import LossRecord
 from onnxsurgeon.training.optimisers import OPTIMISERS, Optimiser
 from onnxsurgeon.training.schedules import SCHEDULES
@@ -49,9 +50,9 @@ class Learning(Options):
     optimiser: str = option(
         "adamw", "How weights move.", panel=TRAIN, words=lambda: OPTIMISERS, read=word_of(lambda: OPTIMISERS)
     )
-    lr: float | None = option(
-        None, "Learning rate.", panel=TRAIN, metavar="X", kind=float, read=_positive,
-        shown="0.05 with sgd, 0.001 with adam and adamw",
+    lr: float | str | None = option(
+        None, "Learning rate: a number, or in percent of each weight's root mean square.", panel=TRAIN, metavar="X",
+        kind=str, read=learning_rate, shown=f"0.05 with sgd, {RELATIVE} with adam and adamw",
     )  # fmt: skip
     schedule: str = option(
         "cosine", "How the learning rate changes.", panel=TRAIN, words=lambda: SCHEDULES,
@@ -160,6 +161,11 @@ class TrainOptions(Progress, RunsOn, OfData, Running, Learned, Learning):
             raise UsageError("`resume` needs `checkpoint`", why="there is no file to go on from", fix="name it")
         if self.memory is not None and self.batch is not None:
             raise UsageError("`memory` and `batch` exclude each other", why="both set the batch", fix="give one")
+        if self.relative and not self.how.relative:
+            raise UsageError(
+                f"`lr={self.lr}` is not for sgd", why="its steps grow with the gradient, whatever the weights are",
+                fix="give a number, or choose `optimiser=adamw`",
+            )  # fmt: skip
         if self.nesterov and self.optimiser != "sgd":
             raise UsageError("`nesterov` is for sgd", why=f"`optimiser` is {self.optimiser}", fix="leave it out")
 
@@ -178,5 +184,15 @@ class TrainOptions(Progress, RunsOn, OfData, Running, Learned, Learning):
         return {name: given.get(name, value) for name, value in self.how.settings.items()}
 
     @property
+    def peak(self) -> float | str:
+        """The learning rate before schedule and warm-up."""
+        return self.lr or (RELATIVE if self.how.relative else self.how.rate)
+
+    @property
+    def relative(self) -> bool:
+        """Whether learning rates are relative to the size of each weight."""
+        return isinstance(self.peak, str)
+
+    @property
     def rate(self) -> float:
-        return self.how.rate if self.lr is None else self.lr
+        return factor(self.peak)

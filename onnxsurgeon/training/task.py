@@ -17,11 +17,13 @@ from onnxsurgeon.errors import UsageError
 from onnxsurgeon.model.editor import copied
 from onnxsurgeon.model.model import Model, as_model
 from onnxsurgeon.model.widening import widen
+from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.options.parsing import is_own
 from onnxsurgeon.runtime.partial_runs import Segment, nodes_for
 from onnxsurgeon.training.batch_size import fitting, infer_batches, only_batch, reading
 from onnxsurgeon.training.ends import logits, loss_values
 from onnxsurgeon.training.judging import Judge
+from onnxsurgeon.training.learning_rate import sizes
 from onnxsurgeon.training.options import TrainOptions
 from onnxsurgeon.training.own_loss import own_loss
 from onnxsurgeon.training.step_graph import Loss, LossCall, Recipe, Watch
@@ -121,6 +123,7 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     batch_statistics = options.norms == "batch" or (options.norms == "auto" and size >= FEW)
     chosen = trainable(nodes, freeze=options.freeze, batch_statistics=batch_statistics, dropout=options.dropout)
     decays = {v.name or "": options.weight_decay * ((v.name or "") in chosen.decays) for v in chosen.weights}
+    start = {v.name or "": tensor.numpy() for v in chosen.weights if (tensor := constant(v)) is not None}
     found = Segment(model, ends, options.device).run(feed, size)
     shaped = [(end.name or "", np.asarray(found[end.name or ""]).shape) for end in ends]
     targets, settings = (
@@ -129,6 +132,7 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     recipe = Recipe(
         model, ends, chosen.weights, _loss(options, settings, targets), options.how, options.settings, shown=shown,
         trains=chosen.trains, decays=decays if options.weight_decay else {}, clip=options.clip,
+        scales=sizes(chosen.groups, start) if options.relative else {},
         average=None if options.ema is None else float(options.ema), parts=parts, device=options.device,
         threads=options.threads, watch=watch,
     )  # fmt: skip

@@ -16,10 +16,12 @@ from onnxsurgeon.options.parsing import near
 
 @dataclass(frozen=True)
 class Trainable:
-    """weights: the constants to train, in graph order. decays: those of them that weight decay shrinks: no biases and
-    no scales. trains: the nodes that work as in training."""
+    """weights: the constants to train, in graph order. groups: names of those that a node reads together, as a weight
+    and its bias. decays: those of them that weight decay shrinks: no biases and no scales. trains: the nodes that work
+    as in training."""
 
     weights: tuple[ir.Value, ...]
+    groups: tuple[tuple[str, ...], ...]
     decays: frozenset[str]
     trains: tuple[ir.Node, ...]
 
@@ -35,8 +37,9 @@ def trainable(
     """
     frozen = _Frozen(nodes, freeze)
     found, depends, decays = dict[ir.Value, None](), set[ir.Value](), set[str]()
+    groups = list[tuple[str, ...]]()
     for node in nodes:
-        operator = operator_of(node)
+        operator, group = operator_of(node), list[str]()
         for index, value in enumerate(node.inputs) if operator is not None else ():
             source = _behind_moves(value)
             if source is None or not _is_weight(operator, node, index, source, depends):
@@ -45,15 +48,17 @@ def trainable(
             name = source.name or ""
             if node not in frozen.nodes and name not in frozen.names:
                 found[source] = None
+                group.append(name)
                 if operator is not None and operator.scale is None and _axes(source) > 1:
                     decays.add(name)
         if any(value in depends for value in node.inputs):
             depends.update(node.outputs)
+        groups += [tuple(group)] if group else []
     trains = [
         node for node in nodes if (known := operator_of(node)) is not None and known.training is not None
         and node not in frozen.nodes and (batch_statistics if known.statistics is not None else dropout)
     ]  # fmt: skip
-    return Trainable(tuple(found), frozenset(decays), tuple(trains))
+    return Trainable(tuple(found), tuple(groups), frozenset(decays), tuple(trains))
 
 
 class _Frozen:

@@ -19,6 +19,7 @@ from onnxsurgeon.options.record import takes
 from onnxsurgeon.options.shared import SaveOptions
 from onnxsurgeon.proof.saving import pending
 from onnxsurgeon.runtime.partial_runs import Segment
+from onnxsurgeon.training.learning_rate import written
 from onnxsurgeon.training.options import TrainOptions
 
 CLOSE = {ir.DataType.FLOAT: 1e-3, ir.DataType.FLOAT16: 2e-2}  # how far outputs may differ, relative to their largest
@@ -27,7 +28,7 @@ CLOSE = {ir.DataType.FLOAT: 1e-3, ir.DataType.FLOAT16: 2e-2}  # how far outputs 
 @dataclass(frozen=True)
 class Epoch:
     """A pass over the data. number: from 1. loss: the mean over its samples. score: after it; None where it is not
-    measured. rate: the last learning rate. seconds: of its steps. samples: how many it trained on."""
+    measured. rate: the last learning rate; 0.01 of 1%. seconds: of its steps. samples: how many it trained on."""
 
     number: int
     loss: float
@@ -100,7 +101,13 @@ class Trained(Shown):
         yield "epoch", "loss", self.metric, "learning rate", "samples/s"
         for epoch in self.epochs:
             score = "" if epoch.score is None else f"{epoch.score:.4g}"
-            yield epoch.number, f"{epoch.loss:.4g}", score, f"{epoch.rate:.3g}", f"{epoch.samples_per_second:.0f}"
+            yield (
+                epoch.number,
+                f"{epoch.loss:.4g}",
+                score,
+                written(epoch.rate, self.options.peak),
+                f"{epoch.samples_per_second:.0f}",
+            )
 
     @takes(SaveOptions)
     def save(self, path: str | os.PathLike[str], options: SaveOptions) -> float | None:

@@ -12,6 +12,7 @@ from onnxsurgeon.report.pages import charts
 from onnxsurgeon.report.pages.markup import Child, Html, joined, tag
 from onnxsurgeon.report.pages.pieces import Cell, beside, chip, facts, figure, table
 from onnxsurgeon.report.pages.template import Section
+from onnxsurgeon.training.learning_rate import written
 
 MOODS = {
     "passed": "good",
@@ -177,7 +178,7 @@ def epochs(found: Report, metric: str, before: float | None, kept: int) -> list[
             "kept" if e["number"] == kept else "",
             e["loss"],
             e["score"],
-            e["rate"],
+            written(e["rate"], found["learning_rate"]),
             e["samples"] / e["seconds"] if e["seconds"] else None,
         )
         for e in found["epochs"]
