@@ -12,7 +12,7 @@ counts, `size` is in bytes, a shape is a list with null for a dynamic dim.
     evaluate     model data metric higher_is_better score samples output_name against provider requested
     sensitivity  model data importance shares samples provider layers ranked_by sensitive next requested
     train        model data output requested metric higher_is_better before after judged_on epochs kept stopped trained
-                 lost batch provider difference verdict seconds
+                 lost batch learning_rate provider difference verdict seconds
     compress     model data output requested metric before judged_on steps best stopped verdict seconds
 """
 
@@ -154,7 +154,7 @@ def evaluated(found: Score, model: Path, data: str) -> Report:
 def tuning(found: Trained) -> Report:
     """What a training did, without its options."""
     return {
-        "loss": found.options.loss, "learning_rate": found.options.peak,
+        "loss": found.options.loss, "learning_rate": found.rate,
         **picked(found, "metric before after judged_on kept stopped batch"),
         "epochs": [picked(epoch, "number loss score rate seconds samples") for epoch in found.epochs],
     }  # fmt: skip
@@ -165,7 +165,7 @@ def trained(found: Trained, data: str, output: Path) -> Report:
     return {
         **head("train"), "model": str(found.source.path), "data": data, "output": str(output),
         "requested": _asked(found.options, "val", "teacher"), "higher_is_better": found.higher,
-        "learning_rate": found.options.peak,
+        "learning_rate": found.rate,
         **picked(found, "metric before after judged_on kept stopped batch provider verdict"),
         "epochs": [picked(epoch, "number loss score rate seconds samples") for epoch in found.epochs],
         "trained": list(found.names),

@@ -33,8 +33,8 @@ def factor(value: float | str) -> float:
 
 
 def written(rate: float, peak: float | str) -> str:
-    """A rate as text, in percent if the rates are relative. peak: the option."""
-    return f"{100 * rate:.3g}%" if isinstance(peak, str) else f"{rate:.3g}"
+    """A rate as text, in percent if the highest one, `peak`, is."""
+    return f"{100 * rate:.3g}%" if str(peak).endswith("%") else f"{rate:.3g}"
 
 
 def sizes(groups: Iterable[Sequence[str]], start: Arrays) -> dict[str, float]:

@@ -23,6 +23,7 @@ from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.training import checkpoints
 from onnxsurgeon.training.augmentations import require_fit
 from onnxsurgeon.training.collecting import Collection
+from onnxsurgeon.training.learning_rate import written
 from onnxsurgeon.training.options import TrainOptions
 from onnxsurgeon.training.padded_batches import parts_of
 from onnxsurgeon.training.schedules import rate
@@ -33,6 +34,7 @@ from onnxsurgeon.training.trainer import NotFiniteError
 
 INTERRUPTED = "interrupted"  # why a training stopped
 STATE, BEST, COLLECTED = "state", "best", "collected"  # parts of a checkpoint
+GENTLER, TRIES = 0.3, 4  # a rate that did harm is multiplied by this, so often
 
 
 @takes(TrainOptions)
@@ -58,7 +60,10 @@ def train(model: Source, data: Any, options: TrainOptions) -> Trained:
 
 
 class _Training:
-    """A training under way. done: epochs that are over. best: the weights that are kept so far, and their epoch."""
+    """A training under way. done: epochs that are over. best: the weights that are kept so far, and their epoch.
+
+    gentler: what learning rates are multiplied by, since higher ones did harm.
+    """
 
     def __init__(self, task: TrainingTask, options: TrainOptions, collection: Collection | None) -> None:
         self.collection = collection
@@ -66,7 +71,7 @@ class _Training:
         self.size, self.stride, self.count = task.size, task.stride, len(task.samples)
         self.steps = ceil(self.count / self.stride)  # of an epoch
         self.done, self.at, self.lost = list[Epoch](), 0, 0.0
-        self.seconds, self.kept, self.stopped = 0.0, 0, INTERRUPTED
+        self.seconds, self.kept, self.stopped, self.gentler = 0.0, 0, INTERRUPTED, 1.0
         self.last_saved = time.monotonic()
         self.widths = image_inputs(task.samples.data.expected.inputs)
         inputs = "; ".join(map(str, task.samples.data.expected.inputs))
@@ -83,7 +88,7 @@ class _Training:
             if self.collection is not None:
                 self.collection.start(parts.get(COLLECTED, {}))
             self.done = [Epoch(**epoch) for epoch in about["epochs"]]
-            self.at, self.lost, self.kept = about["step"], about["loss"], about["kept"]
+            self.at, self.lost, self.kept, self.gentler = (about[k] for k in ("step", "loss", "kept", "gentler"))
             self.before, self.top, self.seconds = about["before"], about["top"], about["seconds"]
             return
         options.announce("score", "before training")
@@ -96,6 +101,7 @@ class _Training:
         ignored = ("checkpoint", "every", "resume", "progress", "device", "threads", "memory")
         found = {name: value for name, value in asked.items() if name not in ignored}
         start = self.trainer.initial
+        found["rate"] = self.options.peak
         found["weights"] = float(sum(float(np.abs(array).sum(dtype=np.float64)) for array in start.values()))
         return {name: [list(v) if isinstance(v, tuple) else v for v in value] if isinstance(value, list) else value
                 for name, value in found.items()}  # fmt: skip
@@ -105,8 +111,12 @@ class _Training:
             try:
                 self._epoch()
             except NotFiniteError as problem:
-                self.stopped = f"{problem.what}: {problem.why}"
-                return
+                if not self._goes_gentler(problem.why):
+                    self.stopped = f"{problem.what}: {problem.why}"
+                    return
+                continue
+            if self._worse and self._goes_gentler(f"score {self.before:.4g} -> {self.done[0].score:.4g}"):
+                continue
             going = self.options.on_epoch is None or self.options.on_epoch(self.done[-1]) is not False
             if not going:
                 self.stopped = "`on_epoch` ended it"
@@ -154,6 +164,30 @@ class _Training:
             self.at, self.lost, self.seconds = 0, 0.0, 0.0
         options.announce("train", str(epoch))
 
+    @property
+    def _worse(self) -> bool:
+        """Whether the first epoch is over and did harm."""
+        score = self.done[0].score if len(self.done) == 1 else None
+        return score is not None and not (score >= self.before if self.task.judge.higher else score <= self.before)
+
+    def _goes_gentler(self, why: str) -> bool:
+        """Begins again with a lower learning rate, if the first epoch did harm with one that nobody asked for."""
+        if self.options.lr is not None or len(self.done) > 1 or self.gentler <= GENTLER**TRIES:
+            return False
+        was, self.gentler = self.peak, self.gentler * GENTLER
+        self.options.announce("train", f"the first epoch at {was} did harm ({why}): again at {self.peak}")
+        self.trainer.start()
+        if self.collection is not None:
+            self.collection.start({})
+        self.done, self.at, self.lost, self.seconds = [], 0, 0.0, 0.0
+        self.best, self.top, self.kept = self.trainer.weights(), self.before, 0
+        return True
+
+    @property
+    def peak(self) -> str:
+        """The highest learning rate, as text."""
+        return written(self.options.rate * self.gentler, self.options.peak)
+
     def _keep(self, score: float | None, number: int) -> None:
         """Keeps the weights as those of epoch `number`: if they are the best so far, or the last ones count."""
         better = score is not None and (score >= self.top if self.task.judge.higher else score <= self.top)
@@ -164,7 +198,7 @@ class _Training:
     def _rate(self, step: int) -> float:
         options = self.options
         warmup = round(options.warmup * self.steps)
-        return rate(options.schedule, options.rate, step, options.epochs * self.steps, warmup)
+        return rate(options.schedule, options.rate * self.gentler, step, options.epochs * self.steps, warmup)
 
     @property
     def _chooses(self) -> bool:
@@ -173,8 +207,10 @@ class _Training:
 
     @property
     def _scores(self) -> bool:
-        """Whether each epoch is scored: there are held-out samples, or it is the last one."""
-        return self.task.held_out or len(self.done) + 1 == self.options.epochs
+        """Whether the next epoch is scored: there are held-out samples, or it is the last one, or the first one at a
+        rate that nobody asked for."""
+        first = not self.done and self.options.lr is None
+        return self.task.held_out or first or len(self.done) + 1 == self.options.epochs
 
     def _save(self, *, soon: bool) -> None:
         """Writes a checkpoint where one is due."""
@@ -183,8 +219,9 @@ class _Training:
             return
         self.last_saved = now
         about = {
-            "request": self.request, "step": self.at, "loss": self.lost, "kept": self.kept, "before": self.before,
-            "top": self.top, "seconds": self.seconds, "epochs": [vars(epoch) for epoch in self.done],
+            "request": self.request, "gentler": self.gentler, "step": self.at, "loss": self.lost, "kept": self.kept,
+            "before": self.before, "top": self.top, "seconds": self.seconds,
+            "epochs": [vars(epoch) for epoch in self.done],
         }  # fmt: skip
         trainer = self.trainer
         best = {WEIGHTS: trainer.layout.pack(self.best), STATISTICS: trainer.statistics.pack(self.best)}
@@ -217,9 +254,9 @@ class _Training:
         expected = self.trainer.predict(feed, self.best)
         names = tuple(self.trainer.layout.shapes)
         return Trained(
-            source, result, options, tuple(self.done), self.kept, task.judge.metric, task.judge.higher, self.before,
-            after, task.judge.where, self.stopped, names, self.trainer.lost, self.stride // options.accumulate,
-            self.trainer.provider, (task.narrow(feed), expected), seconds,
+            source, result, options, tuple(self.done), self.peak, self.kept, task.judge.metric, task.judge.higher,
+            self.before, after, task.judge.where, self.stopped, names, self.trainer.lost,
+            self.stride // options.accumulate, self.trainer.provider, (task.narrow(feed), expected), seconds,
         )  # fmt: skip
 
 

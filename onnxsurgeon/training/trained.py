@@ -50,17 +50,19 @@ class Epoch:
 class Trained(Shown):
     """A trained model, not yet written.
 
-    ir: the model with its new weights. epochs: those that were done. kept: the number of the one whose weights these
-    are: 0 for the start, one more than all of them if that was not completed. metric, higher: what scores are, and
-    whether higher is better. before, after: the scores. judged_on: the samples of the scores, in words. stopped: why
-    the training ended early, if it did. names: of the weights that were trained. lost: by weight that no gradient
-    reached, the node that ends it. probe: inputs, and what the trained model computed for them.
+    ir: the model with its new weights. epochs: those that were done. rate: the highest learning rate, as text. kept:
+    the number of the epoch whose weights these are: 0 for the start, one more than all of them if that was not
+    completed. metric, higher: what scores are, and whether higher is better. before, after: the scores. judged_on: the
+    samples of the scores, in words. stopped: why the training ended early, if it did. names: of the weights that were
+    trained. lost: by weight that no gradient reached, the node that ends it. probe: inputs, and what the trained model
+    computed for them.
     """
 
     source: Model
     ir: ir.Model
     options: TrainOptions
     epochs: tuple[Epoch, ...]
+    rate: str
     kept: int
     metric: str
     higher: bool
@@ -92,6 +94,8 @@ class Trained(Shown):
         said = (
             f"{self.metric} {self.before:.4g} before, {self.after:.4g} after ({change}), on {self.judged_on}; {which}"
         )
+        asked = written(self.options.rate, self.options.peak)
+        said += "" if self.rate == asked else f"; at a rate of {self.rate}, as {asked} did harm"
         return f"{said}; stopped early: {self.stopped}" if self.stopped else said
 
     def line(self) -> str:
@@ -105,7 +109,7 @@ class Trained(Shown):
                 epoch.number,
                 f"{epoch.loss:.4g}",
                 score,
-                written(epoch.rate, self.options.peak),
+                written(epoch.rate, self.rate),
                 f"{epoch.samples_per_second:.0f}",
             )
 

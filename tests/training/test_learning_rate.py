@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
@@ -20,10 +22,13 @@ HOW: dict[str, Any] = {"loss": "mse", "epochs": 50, "batch": 4, "device": "cpu",
 
 
 def xor(scale: float) -> onnx.ModelProto:
-    """The same function for each scale: what the first layer grows by, the second one shrinks by."""
     net = Net("xor", ("batch", 2), width=2)
     x = net.add("Relu", "relu", net.gemm("input", "fc1", 16))
-    model = net.finish(net.gemm(x, "fc2", 1), ("batch", 1)).model()
+    return rescaled(net.finish(net.gemm(x, "fc2", 1), ("batch", 1)).model(), scale)
+
+
+def rescaled(model: onnx.ModelProto, scale: float) -> onnx.ModelProto:
+    """The same function: what the first layer grows by, the second one shrinks by."""
     for tensor in model.graph.initializer:
         by = scale if tensor.name.startswith("fc1") else 1 / scale if tensor.name == "fc2.weight" else 1.0
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(by), tensor.name))
@@ -76,3 +81,28 @@ def test_other_learning_rates_are_refused(given: Any) -> None:
 def test_a_gradient_that_is_a_step_has_no_relative_rate() -> None:
     with pytest.raises(osg.UsageError, match="not for sgd"):
         osg.train(xor(1.0), DATA, optimiser="sgd", lr="1%", **HOW)
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "scale", "first"), [("adamw", 1.0, "1%"), ("sgd", 20.0, "0.05"), ("sgd", 1e9, "0.05")]
+)
+def test_a_default_rate_that_does_harm_gives_way_to_lower_ones(
+    optimiser: str, scale: float, first: str, tmp_path: Path
+) -> None:
+    """A network that knows its few samples loses them in large steps; a rate that is asked for stays."""
+    model = rescaled(ir.to_proto(osg.train(xor(1.0), DATA, lr="2%", **HOW | {"epochs": 200}).ir), scale)
+    said = list[str]()
+    how = {"epochs": 3, "optimiser": optimiser, "only_better": True}
+    kept = {"checkpoint": tmp_path / "state.npz", "progress": lambda stage, detail: said.append(str(detail))}
+    found = osg.train(model, DATA, **HOW | how | kept)
+    assert any("did harm" in text and text.endswith(f"again at {found.rate}") for text in said)
+    assert f"as {first} did harm" in found.verdict
+    assert found.after <= found.before
+    assert osg.train(model, DATA, lr=first, **HOW | how).rate == first
+    assert osg.train(model, DATA, resume=True, **HOW | how | kept).rate == found.rate
+
+
+def test_a_default_rate_that_does_good_stays() -> None:
+    found = osg.train(xor(1.0), DATA, **HOW)
+    assert found.rate == "1%"
+    assert "harm" not in found.verdict
