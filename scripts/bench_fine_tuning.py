@@ -2,7 +2,7 @@
 """Prunes the CIFAR-10 networks of a zoo, trains what is left for three epochs, and scores it on the test pictures.
 
     scripts/bench_fine_tuning.py ZOO/real CIFAR [--models NAME ...] [--methods WORD ...] [--ratios 0.5 ...]
-                                 [--rate X] [--results FILE]
+                                 [--rate X] [--torch-rate X] [--results FILE]
 
 CIFAR holds train.npz and test.npz: `images`, uint8 of shape (N, 32, 32, 3), and `labels`. A method is a criterion of
 `onnxsurgeon prune`, compensated by `sequential`; with +steps behind it, half of the way is cut first and trained for
@@ -28,6 +28,7 @@ from accuracy_page import CHOSEN, STEPS
 from bench_accuracy import ROOT, Bench, torch_pruning, torch_top1
 from onnxsurgeon.data import inputs_of, open_data
 from onnxsurgeon.training import augmentations
+from onnxsurgeon.training.learning_rate import RELATIVE
 from onnxsurgeon.training.schedules import rate
 
 MODELS = (
@@ -60,16 +61,16 @@ class Trial:
     def top1(self, path: Path) -> float:
         return osg.evaluate(path, self.test, metric="top1", device="cpu").value
 
-    def row(self, method: str, ratio: float, peak: float) -> Row:
+    def row(self, method: str, ratio: float, peak: float | str) -> Row:
         began = time.perf_counter()
-        run = self._torch if method.startswith("tp:") else self._ours
-        left, cut, top1 = run(method, ratio, peak)
+        torch = is_torch(method)
+        left, cut, top1 = self._torch(method, ratio, float(peak)) if torch else self._ours(method, ratio, peak)
         return {
             "model": self.bench.name, "method": method, "ratio": ratio, "rate": peak, "left": left, "whole": self.whole,
             "cut": cut, "top1": top1, "seconds": time.perf_counter() - began,
         }  # fmt: skip
 
-    def _ours(self, method: str, ratio: float, peak: float) -> tuple[float, float, float]:
+    def _ours(self, method: str, ratio: float, peak: float | str) -> tuple[float, float, float]:
         """The share of MACs that is left, and top-1 after the last cut and after training."""
         path, left, cut = self.path, 1.0, self.whole
         plan = [(1 - (1 - ratio) ** 0.5, 1), (ratio, EPOCHS - 1)] if method.endswith(STEPS) else [(ratio, EPOCHS)]
@@ -95,6 +96,10 @@ class Trial:
         cut = torch_top1(module, data)
         tune(module, self.train, peak)
         return left, cut, torch_top1(module, data)
+
+
+def is_torch(method: str) -> bool:
+    return method.startswith("tp:")
 
 
 def tune(module: Any, pictures: Path, peak: float) -> None:
@@ -131,7 +136,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--ratios", nargs="+", type=float, default=[0.5, 0.75])
-    parser.add_argument("--rate", type=float, default=2e-3, help="the highest learning rate")
+    parser.add_argument("--rate", default=RELATIVE, help="our highest learning rate")
+    parser.add_argument("--torch-rate", type=float, default=2e-3, help="PyTorch's")
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "fine-tuning.json")
     options = parser.parse_args()
     os.environ["ZOO"] = str(options.zoo.resolve())
@@ -145,7 +151,7 @@ def main() -> None:
                     if any(known.items() <= row.items() for row in rows):
                         continue
                     try:
-                        row = trial.row(method, ratio, options.rate)
+                        row = trial.row(method, ratio, options.torch_rate if is_torch(method) else options.rate)
                     except Exception as problem:  # noqa: BLE001 - converters raise many types
                         row = {**known, "failed": f"{type(problem).__name__}: {problem}".splitlines()[0][:200]}
                     rows.append(row)
