@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
@@ -94,7 +94,7 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     casts = {v.name or "": v.dtype.numpy() for v in model.graph.inputs if v.dtype == ir.DataType.FLOAT16}
     widen(model, ir.DataType.FLOAT16)
     ends, shown, names = _ends(model, options)
-    teacher = None if options.teacher is None else _teacher(options, names)
+    teacher = None if options.teacher is None else _teacher(options, [v.name or "" for v in model.graph.inputs], names)
     computed = [(model, [*ends, *shown]), *([] if teacher is None else [teacher])]
     for each in computed:
         infer_batches(samples, *each, options.device)
@@ -180,7 +180,7 @@ def _wanted(samples: TrainingSet, options: TrainOptions) -> int:
     return options.batch or STEP if step == samples.data.expected.size else step
 
 
-def _teacher(options: TrainOptions, outputs: list[str]) -> tuple[ir.Model, list[ir.Value]]:
+def _teacher(options: TrainOptions, inputs: Collection[str], outputs: list[str]) -> tuple[ir.Model, list[ir.Value]]:
     """The teacher, and what of it is imitated."""
     teacher = copied(as_model(options.teacher).ir)
     widen(teacher, ir.DataType.FLOAT16)
@@ -191,7 +191,14 @@ def _teacher(options: TrainOptions, outputs: list[str]) -> tuple[ir.Model, list[
             f"the teacher has no value {missing[0]}", why=f"its outputs: {[v.name for v in teacher.graph.outputs]}",
             fix="choose another with `output_name` or `match`",
         )  # fmt: skip
-    return teacher, [*(logits(known[name]) for name in outputs), *(known[name] for name in options.match)]
+    taught = [*(logits(known[name]) for name in outputs), *(known[name] for name in options.match)]
+    strange = [v.name for v in nodes_for(teacher, taught)[1] if v.name not in inputs]
+    if strange:
+        raise UsageError(
+            f"the teacher reads {strange[0]}, which the model doesn't", why=f"the model's inputs: {', '.join(inputs)}",
+            fix="give a teacher with the same inputs",
+        )  # fmt: skip
+    return teacher, taught
 
 
 def _taught(

@@ -62,7 +62,7 @@ def train(model: Source, data: Any, options: TrainOptions) -> Trained:
 class _Training:
     """A training under way. done: epochs that are over. best: the weights that are kept so far, and their epoch.
 
-    gentler: what learning rates are multiplied by, since higher ones did harm.
+    harmful: how many learning rates did harm, and were followed by a lower one.
     """
 
     def __init__(self, task: TrainingTask, options: TrainOptions, collection: Collection | None) -> None:
@@ -71,7 +71,7 @@ class _Training:
         self.size, self.stride, self.count = task.size, task.stride, len(task.samples)
         self.steps = ceil(self.count / self.stride)  # of an epoch
         self.done, self.at, self.lost = list[Epoch](), 0, 0.0
-        self.seconds, self.kept, self.stopped, self.gentler = 0.0, 0, INTERRUPTED, 1.0
+        self.seconds, self.kept, self.stopped, self.harmful = 0.0, 0, INTERRUPTED, 0
         self.last_saved = time.monotonic()
         self.widths = image_inputs(task.samples.data.expected.inputs)
         inputs = "; ".join(map(str, task.samples.data.expected.inputs))
@@ -88,7 +88,7 @@ class _Training:
             if self.collection is not None:
                 self.collection.start(parts.get(COLLECTED, {}))
             self.done = [Epoch(**epoch) for epoch in about["epochs"]]
-            self.at, self.lost, self.kept, self.gentler = (about[k] for k in ("step", "loss", "kept", "gentler"))
+            self.at, self.lost, self.kept, self.harmful = (about[k] for k in ("step", "loss", "kept", "harmful"))
             self.before, self.top, self.seconds = about["before"], about["top"], about["seconds"]
             return
         options.announce("score", "before training")
@@ -172,10 +172,10 @@ class _Training:
 
     def _goes_gentler(self, why: str) -> bool:
         """Begins again with a lower learning rate, if the first epoch did harm with one that nobody asked for."""
-        if self.options.lr is not None or len(self.done) > 1 or self.gentler <= GENTLER**TRIES:
+        if self.options.lr is not None or len(self.done) > 1 or self.harmful == TRIES:
             return False
-        was, self.gentler = self.peak, self.gentler * GENTLER
-        self.options.announce("train", f"the first epoch at {was} did harm ({why}): again at {self.peak}")
+        was, self.harmful = self.peak, self.harmful + 1
+        self.options.announce("train", f"a rate of {was} did harm ({why}): again at {self.peak}")
         self.trainer.start()
         if self.collection is not None:
             self.collection.start({})
@@ -186,7 +186,11 @@ class _Training:
     @property
     def peak(self) -> str:
         """The highest learning rate, as text."""
-        return written(self.options.rate * self.gentler, self.options.peak)
+        return written(self._highest, self.options.peak)
+
+    @property
+    def _highest(self) -> float:
+        return self.options.rate * GENTLER**self.harmful
 
     def _keep(self, score: float | None, number: int) -> None:
         """Keeps the weights as those of epoch `number`: if they are the best so far, or the last ones count."""
@@ -198,7 +202,7 @@ class _Training:
     def _rate(self, step: int) -> float:
         options = self.options
         warmup = round(options.warmup * self.steps)
-        return rate(options.schedule, options.rate * self.gentler, step, options.epochs * self.steps, warmup)
+        return rate(options.schedule, self._highest, step, options.epochs * self.steps, warmup)
 
     @property
     def _chooses(self) -> bool:
@@ -219,7 +223,7 @@ class _Training:
             return
         self.last_saved = now
         about = {
-            "request": self.request, "gentler": self.gentler, "step": self.at, "loss": self.lost, "kept": self.kept,
+            "request": self.request, "harmful": self.harmful, "step": self.at, "loss": self.lost, "kept": self.kept,
             "before": self.before, "top": self.top, "seconds": self.seconds,
             "epochs": [vars(epoch) for epoch in self.done],
         }  # fmt: skip

@@ -431,6 +431,13 @@ def test_a_teacher_that_states_a_batch_size_teaches_any_that_it_can(form: dict[s
     assert osg.train(teacher, tmp_path / "xor.npz", **asked).before == pytest.approx(1.0)
 
 
+def test_a_teacher_that_reads_other_inputs_is_refused() -> None:
+    teacher = stating(2)
+    teacher.graph.input[0].name = teacher.graph.node[0].input[0] = "pictures"
+    with pytest.raises(osg.UsageError, match="the teacher reads pictures, which the model doesn't"):
+        osg.train(stating(2), [{"input": X}], **XOR | {"loss": "distill", "teacher": teacher})
+
+
 def test_a_batch_size_that_is_a_limit_is_added_up(tmp_path: Path) -> None:
     """Gradients of four batches of two make a step on eight samples; in other batches the network would compute others,
     so it is compared with accumulation that was asked for."""
