@@ -41,9 +41,10 @@ as `compress` does; **taylor** is `prune --importance taylor --fine-tune 3`. Wha
 PyTorch in the same way. Each pair is the loss after the last cut and after training; less than nothing is a gain. The
 standard error of a score is 0.7. By `scripts/bench_fine_tuning.py`.
 
-With 2,048 pictures for the cuts, resnet2b in steps lost 1.9 at 75 %. Tried on marabou at 75 % (6.1 above): twice the
-rate 6.9, not mirrored 7.5, `--unfold-bn` 6.0, the original as a teacher at temperature 1 7.0, at 3 7.2. Rates of 0.001
-and 0.004 lose 3.4 and 1.7 on the ViT at 50 %.
+At the same number for all weights, 0.002, resnet2b lost -1.7 and 3.8, marabou 0.7 and 6.1; the ViT, at 0.008, 1.8 and
+8.4, and 3.4 at 0.001. With 2,048 pictures for the cuts, resnet2b in steps lost 1.9 at 75 % and 0.002. Tried on marabou
+at 75 % and 0.002: twice the rate 6.9, not mirrored 7.5, `--unfold-bn` 6.0, the original as a teacher at temperature 1
+7.0, at 3 7.2.
 """
 
 WITHOUT = """## Without data
