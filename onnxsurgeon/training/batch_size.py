@@ -61,13 +61,15 @@ def infer_batches(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value
     What it computes for that batch stays the same.
     """
     stated, fixed = Expected(inputs_of(model)).size, dict[ir.Node, int]()
+    if stated is None:
+        return
     for node in nodes_for(model, ends)[0]:
         operator = operator_of(node)
         index = None if operator is None else operator.inferred
         shape = None if index is None or index >= len(node.inputs) else constant(node.inputs[index])
         if index is not None and shape is not None and list(shape.numpy().ravel()[:1]) == [stated]:
             fixed[node] = index
-    if stated is None or not fixed:
+    if not fixed:
         return
     feed = wide(samples.take(np.resize(np.arange(len(samples)), stated))[0])
     found = Segment(model, [node.outputs[0] for node in fixed], device).run(feed, stated)

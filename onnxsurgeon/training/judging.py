@@ -37,6 +37,10 @@ class Judge:
         lower = getattr(import_function(self.metric, "`metric`"), "lower_is_better", False) if self._own else None
         return known(self.metric).higher if lower is None else not lower
 
+    def holds(self, score: float, against: float) -> bool:
+        """Whether a score is at least as good as another one."""
+        return score >= against if self.higher else score <= against
+
     @property
     def _own(self) -> bool:
         return is_own(self.metric)

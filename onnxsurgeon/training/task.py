@@ -28,7 +28,7 @@ from onnxsurgeon.training.options import TrainOptions
 from onnxsurgeon.training.own_loss import own_loss
 from onnxsurgeon.training.step_graph import Loss, LossCall, Recipe, Watch
 from onnxsurgeon.training.targets import TrainingTargets, class_axis, wide
-from onnxsurgeon.training.trainable import trainable
+from onnxsurgeon.training.trainable import Trainable, trainable
 from onnxsurgeon.training.trainer import Part, Trainer
 from onnxsurgeon.training.training_set import TrainingSet, of_batches, training_set
 from onnxsurgeon.training.unfolding import Unfolded, unfold
@@ -96,21 +96,14 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     ends, shown, names = _ends(model, options)
     teacher = None if options.teacher is None else _teacher(options, [v.name or "" for v in model.graph.inputs], names)
     computed = [(model, [*ends, *shown]), *([] if teacher is None else [teacher])]
-    for each in computed:
-        infer_batches(samples, *each, options.device)
-    bound = {size for each in computed if (size := only_batch(samples, *each, options.device)) is not None}
-    if len(bound) > 1:
-        raise UsageError(
-            "the teacher states another batch size than the model", why=f"they take {sorted(bound)} samples at once",
-            fix="export both for batches of any size, or of one",
-        )  # fmt: skip
+    stated = _only_batch(samples, computed, options)
     one = wide(samples.take(np.arange(1))[0])
-    if options.memory is not None and not bound:
+    if options.memory is not None and stated is None:
         size = fitting(model, ends, one, float(options.memory), min(LARGEST, len(samples)))
     else:
         size = min(_wanted(samples, options), len(samples))
     parts = options.accumulate
-    for stated in bound:  # gradients of as many samples make a step, a batch after the other
+    if stated is not None:  # gradients of as many samples make a step, a batch after the other
         size, parts = stated, parts * ceil(size / stated)
     rows = np.resize(np.arange(len(samples)), size)
     feed, labels = samples.take(rows)
@@ -123,7 +116,6 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     batch_statistics = options.norms == "batch" or (options.norms == "auto" and size >= FEW)
     chosen = trainable(nodes, freeze=options.freeze, batch_statistics=batch_statistics, dropout=options.dropout)
     decays = {v.name or "": options.weight_decay * ((v.name or "") in chosen.decays) for v in chosen.weights}
-    start = {v.name or "": tensor.numpy() for v in chosen.weights if (tensor := constant(v)) is not None}
     found = Segment(model, ends, options.device).run(feed, size)
     shaped = [(end.name or "", np.asarray(found[end.name or ""]).shape) for end in ends]
     targets, settings = (
@@ -132,16 +124,40 @@ def task_of(source: Model, data: Any, options: TrainOptions, watch: Watch | None
     recipe = Recipe(
         model, ends, chosen.weights, _loss(options, settings, targets), options.how, options.settings, shown=shown,
         trains=chosen.trains, decays=decays if options.weight_decay else {}, clip=options.clip,
-        scales=sizes(chosen.groups, start) if options.relative else {},
+        scales=_sizes(chosen) if options.relative else {},
         average=None if options.ema is None else float(options.ema), parts=parts, device=options.device,
         threads=options.threads, watch=watch,
     )  # fmt: skip
     example = Part(feed, targets.of(feed, labels, size), np.full(size, 1 / size, np.float32))
     trainer = Trainer(recipe, example)
     judged = samples.data if val is None else val
-    judged = judged if not bound and judged.expected.size is None else replace(judged, step=size)
+    judged = judged if stated is None and judged.expected.size is None else replace(judged, step=size)
     judge = _judge(judged, shown, targets, options, held_out=val is not None)
     return TrainingTask(trainer, samples, targets, size, parts, judge, val is not None, unfolded, casts)
+
+
+def _only_batch(
+    samples: TrainingSet, computed: Sequence[tuple[ir.Model, list[ir.Value]]], options: TrainOptions
+) -> int | None:
+    """The batch size to which a model or its teacher is bound; None if they take any. Raises UsageError if it is not
+    the same for both. computed: each model with its values that are needed; shapes that only state a batch are freed.
+    """
+    bound = set[int]()
+    for model, values in computed:
+        infer_batches(samples, model, values, options.device)
+        stated = only_batch(samples, model, values, options.device)
+        bound |= set() if stated is None else {stated}
+    if len(bound) > 1:
+        raise UsageError(
+            "the teacher states another batch size than the model", why=f"they take {sorted(bound)} samples at once",
+            fix="export both for batches of any size, or of one",
+        )  # fmt: skip
+    return next(iter(bound), None)
+
+
+def _sizes(chosen: Trainable) -> dict[str, float]:
+    start = {v.name or "": tensor.numpy() for v in chosen.weights if (tensor := constant(v)) is not None}
+    return sizes(chosen.groups, start)
 
 
 def _opened(given: Any, source: Model, options: TrainOptions) -> Data:

@@ -168,7 +168,7 @@ class _Training:
     def _worse(self) -> bool:
         """Whether the first epoch is over and did harm."""
         score = self.done[0].score if len(self.done) == 1 else None
-        return score is not None and not (score >= self.before if self.task.judge.higher else score <= self.before)
+        return score is not None and not self.task.judge.holds(score, self.before)
 
     def _goes_gentler(self, why: str) -> bool:
         """Begins again with a lower learning rate, if the first epoch did harm with one that nobody asked for."""
@@ -194,7 +194,7 @@ class _Training:
 
     def _keep(self, score: float | None, number: int) -> None:
         """Keeps the weights as those of epoch `number`: if they are the best so far, or the last ones count."""
-        better = score is not None and (score >= self.top if self.task.judge.higher else score <= self.top)
+        better = score is not None and self.task.judge.holds(score, self.top)
         if better or not self._chooses:
             self.best, self.kept = self.trainer.weights(), number
             self.top = self.top if score is None else score

@@ -105,13 +105,8 @@ class Trained(Shown):
         yield "epoch", "loss", self.metric, "learning rate", "samples/s"
         for epoch in self.epochs:
             score = "" if epoch.score is None else f"{epoch.score:.4g}"
-            yield (
-                epoch.number,
-                f"{epoch.loss:.4g}",
-                score,
-                written(epoch.rate, self.rate),
-                f"{epoch.samples_per_second:.0f}",
-            )
+            rate = written(epoch.rate, self.rate)
+            yield epoch.number, f"{epoch.loss:.4g}", score, rate, f"{epoch.samples_per_second:.0f}"
 
     @takes(SaveOptions)
     def save(self, path: str | os.PathLike[str], options: SaveOptions) -> float | None:
