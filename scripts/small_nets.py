@@ -10,17 +10,20 @@ from net import Net
 PICTURES = ("batch", 3, 32, 32)
 
 
-def resnet(name: str = "resnet", *, blocks: int = 3, widths: tuple[int, ...] = (16, 32, 64)) -> Net:
-    """As He et al. 2016 for CIFAR: 3x3 convolutions in pairs, three stages; 6 n + 2 layers."""
+def resnet(name: str = "resnet", *, blocks: int = 3, widths: tuple[int, ...] = (16, 32, 64), stride: int = 1) -> Net:
+    """As He et al. 2016 for CIFAR: 3x3 convolutions in pairs, three stages; 6 n + 2 layers.
+
+    stride: of the first convolution.
+    """
     net = Net(name, PICTURES)
-    x = net.conv_bn_relu("input", "conv1", widths[0])
+    x = net.conv_bn_relu("input", "conv1", widths[0], stride=stride)
     for stage, width in enumerate(widths):
         for number in range(blocks):
-            block, stride = f"layer{stage + 1}.{number}", 2 if stage and not number else 1
-            y = net.conv_bn_relu(x, f"{block}.conv1", width, stride=stride)
+            block, step = f"layer{stage + 1}.{number}", 2 if stage and not number else 1
+            y = net.conv_bn_relu(x, f"{block}.conv1", width, stride=step)
             y = net.conv_bn(y, f"{block}.conv2", width)
-            if net.width[x] != width or stride != 1:
-                x = net.conv_bn(x, f"{block}.downsample", width, 1, stride=stride)
+            if net.width[x] != width or step != 1:
+                x = net.conv_bn(x, f"{block}.downsample", width, 1, stride=step)
             x = net.add("Relu", f"{block}.relu", net.add("Add", f"{block}.add", y, x))
     return classify(net, x)
 

@@ -38,8 +38,8 @@ def scaled(file: Path, target: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--batch", type=int, default=32, help="a step on 128 pictures takes longer than four on 32")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=0.05)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--out", type=Path, default=Path("cifar.onnx"))
@@ -60,9 +60,11 @@ def main() -> None:
         train, test = (
             scaled(options.folder / f"{part}.npz", Path(folder) / f"{part}.npz") for part in ("train", "test")
         )
+        # Half the resolution and twice the channels of a ResNet-20: trains twice as fast on a CPU, and learns more.
+        net = resnet("cifar", blocks=2, widths=(32, 64, 128), stride=2)
         began = time.monotonic()
         found = osg.train(
-            resnet("cifar", blocks=3).model(), train, val=test, epochs=options.epochs, batch=options.batch,
+            net.model(), train, val=test, epochs=options.epochs, batch=options.batch,
             optimiser="sgd", lr=options.rate, nesterov=True, schedule="one-cycle", weight_decay=5e-4,
             augment=("flip", "shift"), device="cpu", checkpoint=options.checkpoint,
             resume=options.checkpoint is not None, progress=said,
