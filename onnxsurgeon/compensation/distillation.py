@@ -7,6 +7,7 @@ samples choose the learning rate and the number of epochs, which may be 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from math import ceil, cos, pi
@@ -18,14 +19,16 @@ from onnxsurgeon.arrays import Arrays, FloatArray, IntArray, Mask
 from onnxsurgeon.compensation.cut_layers import CutLayer, layers
 from onnxsurgeon.compensation.evidence import Evidence
 from onnxsurgeon.compensation.layerwise import TOGETHER, Change, Targets, sequential
-from onnxsurgeon.data import Batch, Mirrored
-from onnxsurgeon.dependency.interface import positions, taken
-from onnxsurgeon.errors import ModelError
+from onnxsurgeon.data import Batch, Mirrored, inputs_of
+from onnxsurgeon.data.model_inputs import Expected
+from onnxsurgeon.dependency.interface import Positions, positions, taken
+from onnxsurgeon.errors import InfeasibleError, ModelError
 from onnxsurgeon.model.editor import Editor, copied, set_tensor
 from onnxsurgeon.options.shared import Counted
 from onnxsurgeon.runtime.class_scores import changed_classes
 from onnxsurgeon.runtime.meter import GRADIENT, meter
 from onnxsurgeon.runtime.partial_runs import Segment
+from onnxsurgeon.training.batch_size import bound_batch, fitting
 from onnxsurgeon.training.ends import loss_values, relative_error
 from onnxsurgeon.training.learning_rate import sizes
 from onnxsurgeon.training.losses import squared_errors
@@ -79,6 +82,26 @@ class SamplePool:
     def some(self, chosen: Mask) -> SamplePool:
         return replace(self, feed=_rows(self.feed, chosen), expected=_rows(self.expected, chosen))
 
+    def enlarged(self, targets: Targets, model: ir.Model, places: Mapping[str, Positions]) -> SamplePool:
+        """The same in batches of up to STEP samples, as memory allows, where the original and the cut `model` state a
+        batch size without need. Changes `model`, which computes the same."""
+        original, states = copied(targets.labels.model), targets.labels.states
+        if Expected(inputs_of(original)).size is None:
+            return self
+        ends, cut_ends = loss_values(original, states), loss_values(model, states)
+
+        def cut_feed(rows: IntArray) -> Arrays:
+            return taken(self.fed(rows), places)
+
+        for net, values, feed in ((original, ends, self.fed), (model, cut_ends, cut_feed)):
+            if bound_batch(net, values, feed, len(self), targets.device) is not None:
+                return self
+        with suppress(InfeasibleError):
+            size = max(self.size, fitting(model, cut_ends, cut_feed(np.arange(1)), targets.memory, STEP))
+            shapes = {name: (*(n // self.size * size for n in s[:1]), *s[1:]) for name, s in self.shapes.items()}
+            return replace(self, size=size, shapes=shapes, original=Segment(original, ends, targets.device))
+        return self
+
 
 def _rows(arrays: Arrays, chosen: Mask) -> Arrays:
     return {name: array[chosen] for name, array in arrays.items()}
@@ -115,15 +138,17 @@ def _stacked(parts: Sequence[Arrays]) -> Arrays:
 
 
 class Training:
-    """Training of the cut network on the samples `seen`.
+    """Training of the cut network on the samples `seen`, whose batches are enlarged where the network allows it.
 
-    start: the initial weights that a gradient reaches, by name.
+    layers: those of a copy: what binds it to a batch size may change. start: the initial weights that a gradient
+    reaches, by name.
     """
 
     def __init__(self, seen: SamplePool, layers: Sequence[CutLayer], targets: Targets, keep: Mask, seed: int) -> None:
         labels, device = targets.labels, targets.device
-        self.seen, self.rng, model = seen, np.random.default_rng(seed), layers[0].editor.model
-        self.places, self.parts = positions(labels, keep), ceil(STEP / seen.size)
+        self.rng, model, self.places = np.random.default_rng(seed), layers[0].editor.model, positions(labels, keep)
+        self.seen = seen = seen.enlarged(targets, model, self.places)
+        self.parts = ceil(STEP / seen.size)
         named = [[value.name or "" for value in layer.values()] for layer in layers]
         weights = list(dict.fromkeys(value for layer in layers for value in layer.values()))
         ends = loss_values(model, labels.states)
@@ -158,6 +183,7 @@ class Training:
         """(squared error of the outputs on `held`, relative to their variance; share of samples whose top class
         changed, 0 for outputs that don't look like scores of classes)."""
         assert self.trainer is not None
+        held = replace(held, size=self.seen.size, shapes=self.seen.shapes)
         meter().add(len(held))
         runs = [(self.trainer.predict(taken(b.feed, self.places), weights), b) for b in held.batches()]
         found = _stacked([{n: a[n].reshape(b.size, -1)[: b.count] for n in self.ends} for a, b in runs])
@@ -216,7 +242,7 @@ def distill(
         return changes
     if progress:
         progress(f"distillation, {plan.epochs} epochs")
-    training = Training(pool, list(layers(targets.labels, keep, Editor(model))), targets, keep, seed)
+    training = Training(pool, list(layers(targets.labels, keep, Editor(copied(model)))), targets, keep, seed)
     *_, weights = training.run(plan.rate, plan.epochs, EPOCHS)
     for name, array in weights.items():
         set_tensor(model.graph.initializers[name], ir.Tensor(array, name=name))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxsurgeon.arrays import Arrays
+from onnxsurgeon.arrays import Array, Arrays, IntArray
 from onnxsurgeon.data import inputs_of
 from onnxsurgeon.data.model_inputs import Expected
 from onnxsurgeon.errors import InfeasibleError, ModelError
@@ -17,8 +17,6 @@ from onnxsurgeon.ops.nodes import constant, operator_of
 from onnxsurgeon.options.shared import Device, OfData
 from onnxsurgeon.runtime.partial_runs import Segment, nodes_for, reads, serialise
 from onnxsurgeon.runtime.session import Session
-from onnxsurgeon.training.targets import wide
-from onnxsurgeon.training.training_set import TrainingSet
 from onnxsurgeon.units import size as size_text
 
 ALIKE = 1e-3  # how far outputs may differ, relative to the largest
@@ -55,14 +53,37 @@ def reading(options: OfData, model: ir.Model) -> OfData:
     return options if stated is None else replace(options, batch=None)
 
 
-def infer_batches(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value], device: Device) -> None:
-    """Lets the batch be inferred wherever a constant shape begins with the one that the model states, in place.
+def bound_batch(
+    model: ir.Model, ends: Sequence[ir.Value], take: Callable[[IntArray], Arrays], count: int, device: Device
+) -> int | None:
+    """The batch size to which a model is bound; None if it computes `ends` alike for two batches at once.
 
-    What it computes for that batch stays the same.
+    Many exporters state a batch size of 1, and need it at most in shapes that begin with it: there, the batch is
+    inferred from now on, in place, and nothing else changes. take: the inputs of some of `count` samples.
     """
-    stated, fixed = Expected(inputs_of(model)).size, dict[ir.Node, int]()
+    stated = Expected(inputs_of(model)).size
     if stated is None:
-        return
+        return None
+    rows = np.resize(np.arange(count), 2 * stated)
+    first = take(rows[:stated])
+    _infer_batches(model, ends, stated, first, device)
+    segment = Segment(model, ends, device)
+    try:
+        parts = [segment.run(feed, stated) for feed in (first, take(rows[stated:]))]
+        whole = segment.run(take(rows), 2 * stated)
+    except ModelError:
+        return stated
+    pairs = [([np.atleast_1d(part[v.name or ""]) for part in parts], whole[v.name or ""]) for v in ends]
+    return None if all(_alike(np.concatenate(few), many) for few, many in pairs) else stated
+
+
+def _alike(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and bool(np.allclose(a, b, ALIKE, ALIKE * float(np.abs(a).max(initial=0))))
+
+
+def _infer_batches(model: ir.Model, ends: Sequence[ir.Value], stated: int, feed: Arrays, device: Device) -> None:
+    """Lets the batch be inferred wherever a constant shape begins with `stated`. feed: one batch."""
+    fixed = dict[ir.Node, int]()
     for node in nodes_for(model, ends)[0]:
         operator = operator_of(node)
         index = None if operator is None else operator.inferred
@@ -71,7 +92,6 @@ def infer_batches(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value
             fixed[node] = index
     if not fixed:
         return
-    feed = wide(samples.take(np.resize(np.arange(len(samples)), stated))[0])
     found = Segment(model, [node.outputs[0] for node in fixed], device).run(feed, stated)
     editor = Editor(model)
     for node, index in fixed.items():
@@ -79,23 +99,3 @@ def infer_batches(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value
         if known[0] == stated and 0 not in known:
             made = editor.weight(f"{node.name}_shape", np.array([-1, *known[1:]], np.int64))
             set_input(node, index, made)
-
-
-def only_batch(samples: TrainingSet, model: ir.Model, ends: Sequence[ir.Value], device: Device) -> int | None:
-    """The batch size that a model states; None if it computes `ends` alike for more samples, tried on two batches.
-
-    Many exporters state a batch size of 1, and write nothing else that needs it.
-    """
-    stated = Expected(inputs_of(model)).size
-    if stated is None:
-        return None
-    rows = np.resize(np.arange(len(samples)), 2 * stated)
-    segment = Segment(model, ends, device)
-    try:
-        parts = [segment.run(wide(samples.take(part)[0]), stated) for part in (rows[:stated], rows[stated:])]
-        whole = segment.run(wide(samples.take(rows)[0]), 2 * stated)
-    except ModelError:
-        return stated
-    pairs = [(np.concatenate([part[v.name or ""] for part in parts]), whole[v.name or ""]) for v in ends]
-    alike = all(a.shape == b.shape and np.allclose(a, b, ALIKE, ALIKE * float(np.abs(a).max())) for a, b in pairs)
-    return None if alike else stated

@@ -20,7 +20,7 @@ from onnxsurgeon.model.widening import widen
 from onnxsurgeon.ops.nodes import constant
 from onnxsurgeon.options.parsing import is_own
 from onnxsurgeon.runtime.partial_runs import Segment, nodes_for
-from onnxsurgeon.training.batch_size import fitting, infer_batches, only_batch, reading
+from onnxsurgeon.training.batch_size import bound_batch, fitting, reading
 from onnxsurgeon.training.ends import logits, loss_values
 from onnxsurgeon.training.judging import Judge
 from onnxsurgeon.training.learning_rate import sizes
@@ -144,8 +144,7 @@ def _only_batch(
     """
     bound = set[int]()
     for model, values in computed:
-        infer_batches(samples, model, values, options.device)
-        stated = only_batch(samples, model, values, options.device)
+        stated = bound_batch(model, values, lambda rows: wide(samples.take(rows)[0]), len(samples), options.device)
         bound |= set() if stated is None else {stated}
     if len(bound) > 1:
         raise UsageError(

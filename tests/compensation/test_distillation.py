@@ -4,6 +4,7 @@ time; what no gradient reaches stays."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxsurgeon as osg
 from drawn_samples import Drawn
+from net import Net
 from onnxsurgeon.calibration.linear_layers import consumers
 from onnxsurgeon.compensation import distillation as refined
 from onnxsurgeon.compensation.distillation import distill, pool_samples
@@ -163,6 +165,36 @@ def test_padding_is_no_sample() -> None:
         assert np.abs(found.feed["x"]).max() < 10
         assert sum(batch.count for batch in found.batches()) == 40
         assert {batch.size for batch in found.batches()} == {found.size}
+
+
+def stating(size: int, *, mixing: bool) -> Labels:
+    """12 hidden units, in batches of `size`, to which a shape is reshaped. mixing: it subtracts the batch's mean."""
+    net = Net("stating", (size, 6), width=6)
+    x = net.reshape(net.add("Tanh", "tanh", net.gemm("input", "fc1", 12)), "flat", [size, -1], width=12)
+    if mixing:
+        x = net.add("Sub", "centred", x, net.add("ReduceMean", "mean", x, axes=[0]))
+    return label(ir.from_proto(net.finish(net.gemm(x, "fc2", 4), (size, 4)).model()))
+
+
+@pytest.mark.parametrize(("mixing", "trained"), [(False, {(32, 1)}), (True, {(2, 16)})])
+def test_batches_are_enlarged_where_the_size_is_only_stated(
+    *, mixing: bool, trained: set[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+
+    class Watched(refined.Training):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            seen.add((self.seen.size, self.parts))
+
+    monkeypatch.setattr(refined, "Training", Watched)
+    alone, together, said = both(stating(2, mixing=mixing), Drawn("input", (6,), 256, step=2))
+    assert seen == trained
+    assert mixing or said[0].after < said[0].before  # alone, a sample of such a batch has no target
+    assert mixing or len(changed(alone, together)) == 4
+    assert [[v and v.name for v in node.inputs] for node in alone.graph] == [
+        [v and v.name for v in node.inputs] for node in together.graph
+    ]
 
 
 def test_joint_needs_samples() -> None:
