@@ -39,7 +39,7 @@ The rate is ours: a number, or relative to each weight, as it is by default. PyT
 **ours** is `prune --fine-tune 3`; **in steps** cuts half of the way, trains one epoch, cuts the rest and trains two,
 as `compress` does; **taylor** is `prune --importance taylor --fine-tune 3`. What **Torch-Pruning** left was trained by
 PyTorch in the same way. Each pair is the loss after the last cut and after training; less than nothing is a gain. The
-standard error of a score is 0.7. By `scripts/bench_fine_tuning.py`.
+standard error of a score is 0.7. An empty cell was not run. By `scripts/bench_fine_tuning.py`.
 
 At the same number for all weights, 0.002, resnet2b lost -1.7 and 3.8, marabou 0.7 and 6.1; the ViT, at 0.008, 1.8 and
 8.4, and 3.4 at 0.001. With 2,048 pictures for the cuts, resnet2b in steps lost 1.9 at 75 % and 0.002. Tried on marabou
